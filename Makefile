@@ -1,0 +1,36 @@
+# Two targets for everyone: `make demo` and `make test`. Both set up a virtual environment by themselves.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test setup check protos clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[coordinator,participant,dev]'
+	touch $(READY)
+
+demo: setup
+	$(BIN)/python deploy/demo/run.py
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy shared coordinator participant tests deploy benchmarks
+	$(BIN)/lint-imports
+	cd protos && ../$(BIN)/buf lint
+
+test: check
+	$(BIN)/python -m pytest
+
+protos: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Ivdb_shared/wire=protos/vdb/v1 \
+	  --python_out=shared --grpc_python_out=shared --mypy_out=shared --mypy_grpc_out=shared \
+	  vdb_shared/wire/federation.proto
+
+clean:
+	rm -rf $(VENV) demo-out

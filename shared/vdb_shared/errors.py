@@ -1,0 +1,120 @@
+"""The one error tree.
+
+    VdbError
+    ├── UsageError              the caller gave something unusable: file, flag, folder
+    │   ├── SpecError           a benchmark spec; carries file, line and field
+    │   └── DatasetError        an institution's data directory
+    ├── FormatError             bytes that are not what their format demands
+    ├── SignatureError          a signature that does not verify, or an unknown signer
+    ├── IdentityError           enrolment, invitations, certificates, roster
+    ├── ModelError              model or extractor weights missing, changed or unloadable
+    ├── StatisticError          statistics whose shape or range is impossible
+    ├── PrivacyError            a privacy parameter or claim that does not hold
+    │   └── BudgetError         the site's ledger refuses
+    ├── ProtocolError           the peer's fault in the aggregation protocol; carries the peer
+    ├── SessionAborted          the session ended without a result
+    ├── StoreError              durable storage refuses or is damaged
+    ├── UnreachableError        the coordinator cannot be reached; says what to check
+    └── VerificationError       a bundle check that failed; carries its id
+
+Misuse by our own code is ValueError or RuntimeError. Messages are one line: what was expected, what came, from whom,
+what to do. Only the command line modules print or exit.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+
+class VdbError(Exception):
+    """Base of all errors a user may be shown."""
+
+
+class UsageError(VdbError):
+    """Something the caller gave cannot be used."""
+
+
+class SpecError(UsageError):
+    """A benchmark spec is wrong.
+
+    Attributes:
+        field: dotted path of the field, or "" when the whole file is meant.
+        line: 1-based line in the file, or None when it cannot be told.
+    """
+
+    def __init__(self, problem: str, *, file: str = "", line: int | None = None, field: str = "") -> None:
+        place = ":".join(part for part in (file, str(line) if line else "") if part)
+        super().__init__(": ".join(part for part in (place, field, problem) if part))
+        self.problem: Final = problem
+        self.file: Final = file
+        self.line: Final = line
+        self.field: Final = field
+
+
+class DatasetError(UsageError):
+    """An institution's data directory cannot be used."""
+
+
+class FormatError(VdbError):
+    """Bytes are not what their format demands."""
+
+
+class SignatureError(VdbError):
+    """A signature does not verify, or its signer is not known."""
+
+
+class IdentityError(VdbError):
+    """Enrolment, an invitation, a certificate or the roster is not in order."""
+
+
+class ModelError(VdbError):
+    """Weights of a model or extractor are missing, changed or cannot be loaded."""
+
+
+class StatisticError(VdbError):
+    """Statistics have an impossible shape or range."""
+
+
+class PrivacyError(VdbError):
+    """A privacy parameter or claim does not hold."""
+
+
+class BudgetError(PrivacyError):
+    """The site's privacy ledger or policy refuses a session."""
+
+
+class ProtocolError(VdbError):
+    """A peer broke the aggregation protocol.
+
+    Attributes:
+        peer: who: "coordinator", or the seat as "seat 3".
+    """
+
+    def __init__(self, message: str, *, peer: str) -> None:
+        super().__init__(f"{peer}: {message}")
+        self.peer: Final = peer
+
+
+class SessionAborted(VdbError):
+    """The session ended without a result."""
+
+
+class StoreError(VdbError):
+    """Durable storage refuses or is damaged."""
+
+
+class UnreachableError(VdbError):
+    """The coordinator cannot be reached."""
+
+
+class VerificationError(VdbError):
+    """A check of a result bundle failed.
+
+    Attributes:
+        check: its id, such as "V31".
+    """
+
+    def __init__(self, message: str, *, check: str) -> None:
+        super().__init__(f"{check}: {message}")
+        self.check: Final = check
+        self.reason: Final = message

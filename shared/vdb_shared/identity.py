@@ -1,0 +1,121 @@
+"""Statement keys: Ed25519 signatures over DSSE's pre-authentication encoding.
+
+Every signature of the product is made and checked here, over the exact bytes that were received, under a payload type that
+names their purpose. Leaves who may sign what to the roster.
+
+Source: DSSE v1 (secure-systems-lab/dsse, protocol.md); RFC 8032 (Ed25519); protos/README.md §3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from vdb_shared.errors import FormatError, IdentityError, SignatureError
+
+
+def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
+    """Return the bytes that a DSSE signature covers."""
+    kind = payload_type.encode("ascii")
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+@dataclass(frozen=True, slots=True)
+class StatementPublicKey:
+    """An Ed25519 public key, 32 raw bytes."""
+
+    raw: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.raw) != 32:
+            raise FormatError(f"an Ed25519 public key has 32 bytes, not {len(self.raw)}")
+
+    @property
+    def key_id(self) -> str:
+        """SHA-256 of the SubjectPublicKeyInfo (DER), 64 hex digits."""
+        key = Ed25519PublicKey.from_public_bytes(self.raw)
+        return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+    def verify(self, payload_type: str, payload: bytes, signature: bytes) -> bytes:
+        """Return `payload` if the signature over it is this key's.
+
+        Raises:
+            SignatureError: it is not.
+        """
+        try:
+            key = Ed25519PublicKey.from_public_bytes(self.raw)
+            key.verify(signature, pre_authentication_encoding(payload_type, payload))
+        except InvalidSignature as error:
+            raise SignatureError(
+                f"signature of key {self.key_id[:16]} over a {payload_type} does not verify"
+            ) from error
+        return payload
+
+
+class Signer(Protocol):
+    """Whatever can sign statements for one identity: a key file now, an HSM or a key service later."""
+
+    @property
+    def public_key(self) -> StatementPublicKey:
+        """The key that verifies."""
+
+    def sign(self, payload_type: str, payload: bytes) -> bytes:
+        """Return the signature over the payload under its type."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatementKey:
+    """A statement key held in memory; implements Signer."""
+
+    _key: Ed25519PrivateKey = field(repr=False)
+
+    @classmethod
+    def generate(cls) -> StatementKey:
+        """Return a fresh key from the operating system's entropy."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> StatementKey:
+        """Return the key of a 32-byte seed (RFC 8032, §5.1.5); for test vectors."""
+        return cls(Ed25519PrivateKey.from_private_bytes(seed))
+
+    @classmethod
+    def from_pem(cls, data: bytes, passphrase: bytes | None) -> StatementKey:
+        """Return the key in a PKCS#8 PEM file.
+
+        Raises:
+            IdentityError: not such a key, or the passphrase is wrong or missing.
+        """
+        try:
+            key = load_pem_private_key(data, passphrase)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise IdentityError(f"statement key cannot be read (wrong or missing passphrase?): {error}") from error
+        if not isinstance(key, Ed25519PrivateKey):
+            raise IdentityError("statement key is not an Ed25519 key")
+        return cls(key)
+
+    def to_pem(self, passphrase: bytes | None) -> bytes:
+        """Return PKCS#8 PEM, encrypted when a passphrase is given."""
+        protection = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
+
+    @property
+    def public_key(self) -> StatementPublicKey:
+        """The key that verifies."""
+        return StatementPublicKey(self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+
+    def sign(self, payload_type: str, payload: bytes) -> bytes:
+        """Return the 64-byte Ed25519 signature over the payload under its type."""
+        return self._key.sign(pre_authentication_encoding(payload_type, payload))

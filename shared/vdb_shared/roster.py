@@ -1,0 +1,206 @@
+"""The roster: who belongs to a consortium, under a trust root that participants and auditors pin.
+
+Root and roster are TUF metadata: a chain of root files, each signed by a threshold of the one before, and a targets file
+that names `roster.json` by digest. Promises that a roster it returns was signed as the pinned root demands. Leaves the
+clock to callers: expiry is judged at a time they pass.
+
+Source: The Update Framework specification 1.0, §5.3 (root rotation) and §5.6 (targets); protos/README.md §3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from tuf.api.exceptions import LengthOrHashMismatchError, RepositoryError
+from tuf.api.metadata import Metadata
+from tuf.api._payload import Root, Targets
+from tuf.api.serialization import DeserializationError
+
+from vdb_shared.canonical import canonical_json, parse_canonical_json, sha256_digest
+from vdb_shared.errors import FormatError, IdentityError
+from vdb_shared.identity import StatementPublicKey
+from vdb_shared.spec import Name
+
+ROSTER_TARGET: Final = "roster.json"
+
+Role = Literal["participant", "coordinator", "auditor"]
+
+
+class Member(BaseModel):
+    """An institution, or the coordinator itself.
+
+    Attributes:
+        institution: its name.
+        role: what its statement key may sign.
+        seat: a participant's number in the protocol, from 0; None for other roles.
+        statement_key: its Ed25519 public key, 64 hex digits.
+        spiffe_id: the name in its TLS certificate.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    institution: Name
+    role: Role
+    seat: Annotated[int, Field(ge=0, lt=65535)] | None
+    statement_key: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    spiffe_id: Annotated[str, StringConstraints(pattern=r"^spiffe://[a-z0-9._-]+/[a-z0-9._/-]+$", max_length=256)]
+
+    @property
+    def public_key(self) -> StatementPublicKey:
+        """The key that verifies this member's statements."""
+        return StatementPublicKey(bytes.fromhex(self.statement_key))
+
+    @model_validator(mode="after")
+    def _seated(self) -> Self:
+        if (self.seat is not None) != (self.role == "participant"):
+            raise ValueError("a participant has a seat and nobody else has one")
+        return self
+
+
+class Roster(BaseModel):
+    """All members of a consortium, sorted by name."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    version: Literal["vdb-roster/1"]
+    consortium: Name
+    members: tuple[Member, ...]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [member.institution for member in self.members]
+        if names != sorted(set(names)):
+            raise ValueError("members must be sorted by institution, each once")
+        for what, values in (
+            ("seat", [member.seat for member in self.members if member.seat is not None]),
+            ("statement key", [member.statement_key for member in self.members]),
+            ("SPIFFE id", [member.spiffe_id for member in self.members]),
+        ):
+            if len(set(values)) != len(values):
+                raise ValueError(f"two members share a {what}")
+        if sum(member.role == "coordinator" for member in self.members) != 1:
+            raise ValueError("a roster has exactly one coordinator")
+        return self
+
+    def canonical(self) -> bytes:
+        """Return the roster's RFC 8785 bytes."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    @property
+    def digest(self) -> str:
+        """Digest of the canonical bytes."""
+        return sha256_digest(self.canonical())
+
+    @property
+    def coordinator(self) -> Member:
+        """The member that runs the coordinator."""
+        return next(member for member in self.members if member.role == "coordinator")
+
+    @property
+    def participants(self) -> tuple[Member, ...]:
+        """The participants, in order of seat."""
+        return tuple(sorted((m for m in self.members if m.seat is not None), key=lambda m: m.seat or 0))
+
+    def member(self, institution: str) -> Member:
+        """Return the member of this name.
+
+        Raises:
+            IdentityError: there is none.
+        """
+        for member in self.members:
+            if member.institution == institution:
+                return member
+        raise IdentityError(
+            f"{institution} is not a member of consortium {self.consortium}; ask the lead to approve it"
+        )
+
+    def seated(self, seat: int) -> Member:
+        """Return the participant in this seat.
+
+        Raises:
+            IdentityError: the seat is empty.
+        """
+        for member in self.members:
+            if member.seat == seat:
+                return member
+        raise IdentityError(f"seat {seat} of consortium {self.consortium} is empty")
+
+
+def parse_roster(data: bytes) -> Roster:
+    """Return the roster whose canonical bytes are exactly `data`.
+
+    Raises:
+        FormatError: it is not one.
+    """
+    parse_canonical_json(data)
+    try:
+        roster = Roster.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise FormatError(f"roster: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if roster.canonical() != data:
+        raise FormatError("roster is not in its canonical form")
+    return roster
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRoster:
+    """A roster with the TUF metadata that vouches for it, as bytes received.
+
+    Attributes:
+        roots: the root chain, oldest first; the first is the one that is pinned.
+        targets: the targets metadata.
+        roster: `roster.json`.
+    """
+
+    roots: tuple[bytes, ...]
+    targets: bytes
+    roster: bytes
+
+    @property
+    def root_fingerprint(self) -> str:
+        """Digest of the first root file: what invitations and auditors pin."""
+        return sha256_digest(self.roots[0])
+
+    def verify(self, pinned: str | None, at: datetime | None) -> Roster:
+        """Return the roster if the pinned root vouches for it.
+
+        Args:
+            pinned: digest of the root file trusted beforehand, or None to take the first one on its own word (an auditor
+                without a pin: the caller must say so).
+            at: moment at which root and targets must not have expired, or None to leave the clock out.
+
+        Raises:
+            IdentityError: no chain from the pinned root, too few signatures, expired, or another roster than signed.
+            FormatError: the roster itself is malformed.
+        """
+        if pinned is not None and self.root_fingerprint != pinned:
+            raise IdentityError(f"trust root is {self.root_fingerprint}, but {pinned} is pinned")
+        try:
+            root = _last_root(self.roots)
+            targets = Metadata[Targets].from_bytes(self.targets)
+            root.signed.verify_delegate(Targets.type, targets.signed_bytes, targets.signatures)
+            targets.signed.targets[ROSTER_TARGET].verify_length_and_hashes(self.roster)
+        except (RepositoryError, DeserializationError, LengthOrHashMismatchError, KeyError, ValueError) as error:
+            raise IdentityError(f"the roster is not signed as the trust root demands: {error}") from error
+        for name, signed in (("root", root.signed), ("roster", targets.signed)):
+            if at is not None and signed.is_expired(at):
+                raise IdentityError(f"the {name} metadata expired on {signed.expires}; ask the lead to renew it")
+        return parse_roster(self.roster)
+
+
+def _last_root(chain: Sequence[bytes]) -> Metadata[Root]:
+    current = Metadata[Root].from_bytes(chain[0])
+    current.signed.verify_delegate(Root.type, current.signed_bytes, current.signatures)
+    for data in chain[1:]:
+        successor = Metadata[Root].from_bytes(data)
+        current.signed.verify_delegate(Root.type, successor.signed_bytes, successor.signatures)
+        successor.signed.verify_delegate(Root.type, successor.signed_bytes, successor.signatures)
+        if successor.signed.version != current.signed.version + 1:
+            raise ValueError(f"root version {successor.signed.version} does not follow {current.signed.version}")
+        current = successor
+    return current

@@ -1,0 +1,339 @@
+"""The benchmark spec: what all institutions agree on before any work.
+
+A spec is written as TOML, parsed strictly, and fixed as RFC 8785 bytes whose SHA-256 every statement names. TOML and JSON
+go through one path: TOML becomes canonical JSON first, so both are validated by the same model. Leaves what follows from a
+spec and its joins to `seal.py`, and the meaning of metrics to `metrics/catalogue.py`.
+
+Source: protos/README.md §5.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from vdb_shared.canonical import (
+    canonical_json,
+    check_digest,
+    decimal_string,
+    parse_canonical_json,
+    parse_decimal,
+    sha256_digest,
+)
+from vdb_shared.errors import FormatError, SpecError
+
+MAX_SPEC_BYTES: Final = 4 * 2**20
+"""A spec travels in one message; larger prompt sets belong into files named by digest."""
+
+
+def _decimal(value: object) -> object:
+    match value:
+        case str():
+            try:
+                return parse_decimal(value)
+            except FormatError as error:
+                raise ValueError(str(error)) from error
+        case int() if not isinstance(value, bool):
+            return Decimal(value)
+        case _:
+            return value
+
+
+def _digest(value: object) -> object:
+    try:
+        return check_digest(value) if isinstance(value, str) else value
+    except FormatError as error:
+        raise ValueError(str(error)) from error
+
+
+Real = Annotated[Decimal, BeforeValidator(_decimal), PlainSerializer(decimal_string, return_type=str)]
+"""A real number: a number in TOML, a canonical decimal string in JSON."""
+
+Digest = Annotated[str, BeforeValidator(_digest)]
+"""sha256:<64 hex digits>."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+"""An identifier: lower-case letters, digits, dot, dash, underscore; at most 64 characters."""
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+
+
+class Section(BaseModel):
+    """Base of all parts of a spec: strict, frozen, no unknown fields."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class Cohort(Section):
+    """Who must take part.
+
+    Attributes:
+        minimum: smallest number of institutions that must join.
+        collusion: c, how many institutions may collude with the coordinator or add no noise.
+        dropout: theta, the share of joined institutions that may drop out, in [0, 0.5).
+    """
+
+    minimum: int = Field(ge=3, le=1000)
+    collusion: int = Field(ge=1, le=500)
+    dropout: Real = Field(ge=0, lt=Decimal("0.5"))
+
+
+class Privacy(Section):
+    """Differential privacy of the private inputs, per record, add/remove neighbours.
+
+    Attributes:
+        mechanism: "distributed-discrete-gaussian"; "none" exists for tests only and makes every audit fail V42.
+        epsilon, delta: the guarantee.
+        maximum_records: largest number of private records of one institution; fixes the lanes' capacity.
+    """
+
+    mechanism: Literal["distributed-discrete-gaussian", "none"] = "distributed-discrete-gaussian"
+    epsilon: Real = Field(gt=0, le=64)
+    delta: Real = Field(gt=0, lt=Decimal("0.01"))
+    maximum_records: int = Field(ge=1, le=2**24)
+
+
+class Deadlines(Section):
+    """Seconds each phase may take."""
+
+    joining: int = Field(ge=1)
+    computing: int = Field(ge=1)
+    round: int = Field(ge=1)
+    countersigning: int = Field(ge=1)
+
+
+class Video(Section):
+    """Shape of every generated clip, and of reference clips after decoding: frames x height x width, frames per second."""
+
+    frames: int = Field(ge=2, le=1024)
+    height: int = Field(ge=16, le=4096)
+    width: int = Field(ge=16, le=4096)
+    fps: int = Field(ge=1, le=240)
+
+
+class Generation(Section):
+    """How clips are generated.
+
+    Attributes:
+        steps, guidance, negative_prompt: passed to every pipeline.
+        samples: clips for each prompt and model.
+        private_prompts: at most this many private prompts of each institution are used; 0 uses none.
+        profile: only "exact" so far: native attention, no caches.
+    """
+
+    steps: int = Field(ge=1, le=1000)
+    guidance: Real = Field(ge=0, le=100)
+    negative_prompt: Annotated[str, StringConstraints(max_length=2000)] = ""
+    samples: int = Field(default=1, ge=1, le=64)
+    private_prompts: int = Field(default=0, ge=0)
+    profile: Literal["exact"] = "exact"
+
+
+class Prompt(Section):
+    """A public prompt."""
+
+    id: Name
+    text: Text
+
+
+class Model(Section):
+    """A model under test: its diffusers pipeline class and the digest of its weights manifest."""
+
+    id: Name
+    pipeline: Literal["WanPipeline"]
+    manifest: Digest
+
+
+class Extractor(Section):
+    """A feature extractor: its transformers class, weights manifest digest and feature dimension."""
+
+    id: Name
+    architecture: Literal["CLIPModel", "VideoMAEModel"]
+    manifest: Digest
+    dimension: int = Field(ge=1, le=4096)
+
+
+class Metric(Section):
+    """One metric on one kind of input.
+
+    Attributes:
+        id: metric and version, as in the catalogue, such as "clip-score@1".
+        inputs: "public": clips of the spec's prompts, exact; "private": clips of private prompts, noised.
+        extractor: id of the extractor it needs, or None.
+        weight: share of the privacy budget, relative to the other private blocks (privacy.md).
+        limit: upper end of the scale for metrics without a natural one (seconds, frames/s).
+        features: number of random features (mmd-rff).
+        bandwidth: kernel bandwidth (mmd-rff).
+    """
+
+    id: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+@[0-9]+$")]
+    inputs: Literal["public", "private"]
+    extractor: Name | None = None
+    weight: Real = Field(default=Decimal(1), gt=0, le=1000)
+    limit: Real | None = Field(default=None, gt=0)
+    features: int | None = Field(default=None, ge=2, le=16384, multiple_of=2)
+    bandwidth: Real | None = Field(default=None, gt=0)
+
+
+class Spec(Section):
+    """A whole benchmark spec; see deploy/presets for commented examples."""
+
+    version: Literal["vdb-spec/1"]
+    title: Text
+    purpose: Text
+    cohort: Cohort
+    privacy: Privacy
+    deadlines: Deadlines
+    video: Video
+    generation: Generation
+    prompts: Annotated[tuple[Prompt, ...], Field(min_length=1, max_length=4096)]
+    models: Annotated[tuple[Model, ...], Field(min_length=1, max_length=64)]
+    extractors: Annotated[tuple[Extractor, ...], Field(max_length=16)] = ()
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1, max_length=64)]
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        for name, ids in (
+            ("prompts", [prompt.id for prompt in self.prompts]),
+            ("models", [model.id for model in self.models]),
+            ("extractors", [extractor.id for extractor in self.extractors]),
+            ("metrics", [f"{metric.id} on {metric.inputs} inputs" for metric in self.metrics]),
+        ):
+            repeated = sorted({item for item in ids if ids.count(item) > 1})
+            if repeated:
+                raise ValueError(f"{name}: {repeated[0]} stands twice")
+        if self.cohort.minimum < self.cohort.collusion + 2:
+            raise ValueError(
+                f"cohort.minimum: {self.cohort.minimum} is too small for collusion {self.cohort.collusion}; "
+                f"at least {self.cohort.collusion + 2} institutions are needed"
+            )
+        if any(metric.inputs == "private" for metric in self.metrics) and self.generation.private_prompts == 0:
+            raise ValueError("generation.private_prompts: is 0, but a metric has private inputs; set how many are used")
+        return self
+
+    def canonical(self) -> bytes:
+        """Return the spec's RFC 8785 bytes, defaults written out."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    @property
+    def digest(self) -> str:
+        """Digest of the canonical bytes."""
+        return sha256_digest(self.canonical())
+
+    def extractor(self, name: str) -> Extractor:
+        """Return the extractor with this id."""
+        return next(extractor for extractor in self.extractors if extractor.id == name)
+
+
+def parse_spec_toml(text: str, *, file: str = "spec") -> Spec:
+    """Return the spec written in TOML.
+
+    Raises:
+        SpecError: with file, line and field of the first mistake.
+    """
+    try:
+        values = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at line (\d+)", str(error))
+        raise SpecError(f"not TOML: {error}", file=file, line=int(found.group(1)) if found else None) from error
+    try:
+        spec = _validate(canonical_json(_with_decimal_strings(values)))
+    except SpecError as error:
+        raise SpecError(error.problem, file=file, line=_line_of(text, error.field), field=error.field) from error
+    except FormatError as error:
+        raise SpecError(str(error), file=file) from error
+    return spec
+
+
+def parse_spec_json(data: bytes) -> Spec:
+    """Return the spec whose canonical bytes are exactly `data`.
+
+    Raises:
+        SpecError: not a spec, or not its canonical bytes.
+    """
+    if len(data) > MAX_SPEC_BYTES:
+        raise SpecError(f"has {len(data)} bytes; at most {MAX_SPEC_BYTES} are allowed")
+    try:
+        parse_canonical_json(data)
+    except FormatError as error:
+        raise SpecError(str(error)) from error
+    spec = _validate(data)
+    if spec.canonical() != data:
+        raise SpecError("is not in its canonical form")
+    return spec
+
+
+def _with_decimal_strings(value: Any) -> Any:
+    """Return TOML values as JSON values: reals become decimal strings."""
+    match value:
+        case Decimal():
+            return decimal_string(value)
+        case dict():
+            return {key: _with_decimal_strings(item) for key, item in value.items()}
+        case list():
+            return [_with_decimal_strings(item) for item in value]
+        case bool() | int() | str():
+            return value
+        case _:
+            raise FormatError(f"a spec holds no {type(value).__name__} values")
+
+
+def _validate(data: bytes) -> Spec:
+    try:
+        return Spec.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        problem = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            problem = "is not a field of a spec; check its spelling"
+        elif first["type"] == "missing":
+            problem = "is missing"
+        elif not field and ": " in problem:
+            field, problem = problem.split(": ", 1)
+        elif first["type"] not in ("value_error", "literal_error"):
+            problem += f" (found {first['input']!r})"
+        raise SpecError(problem, field=field) from error
+
+
+def _line_of(text: str, field: str) -> int | None:
+    """Return the line on which a dotted field stands in TOML, or its table's, or None.
+
+    The TOML parser keeps no positions; this follows table headers and `key =` lines, which is how presets are written.
+    """
+    wanted = field.split(".")
+    counts: dict[str, int] = {}
+    table: list[str] = []
+    best: tuple[int, int] | None = None
+    for number, raw in enumerate(text.splitlines(), start=1):
+        line = raw.strip()
+        header = re.fullmatch(r"(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]\]?\s*(#.*)?", line)
+        key = re.match(r"([A-Za-z0-9_-]+)\s*=", line)
+        if header:
+            name = header.group(2)
+            table = name.split(".")
+            if header.group(1) == "[[":
+                table.append(str(counts.get(name, 0)))
+                counts[name] = counts.get(name, 0) + 1
+            path = table
+        elif key:
+            path = [*table, key.group(1)]
+        else:
+            continue
+        depth = len(path)
+        if path == wanted[:depth] and (best is None or depth > best[0]):
+            best = (depth, number)
+    return best[1] if best else None

@@ -1,0 +1,116 @@
+"""Plain values of the session services: phases, statuses, receipts.
+
+Source: protos/README.md §11.3.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vdb_shared.roster import SignedRoster
+from vdb_shared.secagg.messages import Signed
+from vdb_shared.secagg.parameters import Seat
+
+
+class Phase(enum.IntEnum):
+    """How far a session is; the numbers are the wire's."""
+
+    ACCEPTING = 1
+    ADVERTISING_KEYS = 2
+    SHARING_KEYS = 3
+    MASKING_INPUT = 4
+    CONSISTENCY = 5
+    UNMASKING = 6
+    FINALISING = 7
+    PUBLISHED = 8
+    ABORTED = 9
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will follow."""
+        return self in (Phase.PUBLISHED, Phase.ABORTED)
+
+    @property
+    def words(self) -> str:
+        """The phase as people read it: "sharing keys"."""
+        return self.name.lower().replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class SiteStatus:
+    """How far one institution is: "joined", "generating 12/36", "shared keys"."""
+
+    institution: str
+    seat: Seat
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStatus:
+    """How far a session is.
+
+    Attributes:
+        phase: the phase.
+        event: number of the last durable event, from 1.
+        reason: why the session was aborted, else "".
+        sites: the institutions, in order of seat.
+    """
+
+    phase: Phase
+    event: int
+    reason: str
+    sites: tuple[SiteStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSummary:
+    """One line of the list of sessions."""
+
+    session: str
+    title: str
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDetails:
+    """Everything a member needs to decide: spec bytes, opening envelope bytes, signed roster, status."""
+
+    session: str
+    spec: bytes
+    open: bytes
+    roster: SignedRoster
+    status: SessionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Acknowledges a submission after it is durable: its submission digest (32 bytes) and the event that records it."""
+
+    digest: bytes
+    event: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Round 1 as one participant is sent it: all signed headers, and what was dealt to it, by dealer."""
+
+    headers: Mapping[Seat, Signed]
+    sealed: Mapping[Seat, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSession:
+    """The seal's envelope bytes and those of the joins it names."""
+
+    seal: bytes
+    joins: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """A member's TLS certificate chain (PEM, leaf first) and the roster it is in."""
+
+    certificate_chain: bytes
+    roster: SignedRoster
