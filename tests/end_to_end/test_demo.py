@@ -1,0 +1,68 @@
+"""The demo in a reduced size: the same processes, the same kill, the same verification."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+AUDIT = Path(sys.executable).parent / "vdb-audit"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Return the demo's folder and what it printed."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    program = [sys.executable, str(ROOT / "deploy" / "demo" / "run.py"), "--out", str(out), "--clips", "30"]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out, done.stdout
+
+
+def audit(*arguments: str | Path, expect: int) -> str:
+    done = subprocess.run([AUDIT, *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_tells_the_kill_and_finishes_without_the_victim(demo: tuple[Path, str]) -> None:
+    out, printed = demo
+    assert "SIGKILL to film-studio" in printed
+    report = json.loads(audit("inspect", out / "result.vdbb", "--json", expect=0))
+    assert report["survivors"] == ["archive-oslo", "clinic-lyon", "lab-kyoto", "museum-lima"]
+    assert [item["institution"] for item in report["dropped"]] == ["film-studio"]
+    assert report["dropped"][0]["stage"] == "shared-keys"
+
+
+def test_bundle_verifies_and_a_flipped_byte_does_not(demo: tuple[Path, str]) -> None:
+    out, _ = demo
+    audit("verify", out / "result.vdbb", expect=0)
+    assert "FAIL" in audit("verify", out / "tampered.vdbb", expect=1)
+
+
+def test_leaderboard_is_written(demo: tuple[Path, str]) -> None:
+    out, printed = demo
+    page = (out / "leaderboard.html").read_text()
+    for model in ("tiny-wan-a", "tiny-wan-b", "tiny-wan-c"):
+        assert model in page
+        assert model in printed
+
+
+def test_survivors_keep_the_same_result(demo: tuple[Path, str]) -> None:
+    out, _ = demo
+    published = (out / "result.vdbb").read_bytes()
+    kept = [path.read_bytes() for path in (out / "sites").glob("*/agent/**/result.vdbb")]
+    assert len(kept) == 4
+    assert set(kept) == {published}
+
+
+def test_private_data_is_untouched(demo: tuple[Path, str]) -> None:
+    out, _ = demo
+    for site in (out / "sites").iterdir():
+        names = sorted(path.name for path in (site / "data").iterdir())
+        assert names == ["clips", "prompts.jsonl"]
+        assert len(list((site / "data" / "clips").iterdir())) == 30

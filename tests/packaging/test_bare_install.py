@@ -1,0 +1,51 @@
+"""`pip install .` without extras is all an auditor needs: no torch, no gRPC."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+from testkit.bundles import sample_bundle
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the bin folder of a fresh environment with the distribution and no extras."""
+    folder = tmp_path_factory.mktemp("auditor") / "venv"
+    venv.create(folder, with_pip=True)
+    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", ROOT / "constraints.txt", ROOT]
+    done = subprocess.run([folder / "bin" / "python", *install], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "bin"
+
+
+def test_neither_torch_nor_grpc_is_installed(environment: Path) -> None:
+    done = subprocess.run(
+        [environment / "python", "-m", "pip", "list", "--format=freeze"], capture_output=True, text=True, check=True
+    )
+    names = {line.split("==")[0].lower() for line in done.stdout.splitlines()}
+    assert "video-diffusion-bench" in names
+    assert not names & {"torch", "grpcio", "diffusers", "transformers", "sqlalchemy", "torchvision"}
+
+
+def test_verifies_a_bundle(environment: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "result.vdbb"
+    bundle.write_bytes(sample_bundle())
+    done = subprocess.run([environment / "vdb-audit", "verify", bundle], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "NOT PROVEN" in done.stdout
+
+
+@pytest.mark.parametrize(("program", "extra"), [("vdb-participant", "participant"), ("vdb-coordinator", "coordinator")])
+def test_other_programs_name_the_missing_extra(environment: Path, program: str, extra: str) -> None:
+    arguments = {"vdb-participant": ["join", "x", "--data", "."], "vdb-coordinator": ["serve"]}[program]
+    done = subprocess.run([environment / program, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"video-diffusion-bench[{extra}]" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sys.executable not in done.stderr
