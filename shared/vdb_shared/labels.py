@@ -25,10 +25,13 @@ HASH_SAMPLE_LEAF: Final = "vdb-samples/1|leaf"
 HASH_SAMPLE_NODE: Final = "vdb-samples/1|node"
 HASH_CLIP: Final = "vdb-clips/1|frames"
 HASH_CLIP_SEED: Final = "vdb-clips/1|seed"
+HASH_PROMPT_ORDER: Final = "vdb-prompts/1|order"
 HASH_DATASET: Final = "vdb-dataset/1|content"
 HASH_RFF: Final = "vdb-metrics/1|random-fourier-features"
+HASH_BOOTSTRAP: Final = "vdb-metrics/1|bootstrap"
 HASH_INVITATION_TOKEN: Final = "vdb-enrolment/1|token"  # noqa: S105 - a label, no secret
 HASH_SUBMISSION: Final = "vdb-events/1|submission"
+HASH_JOURNAL: Final = "vdb-journal/1|record"
 
 # Key derivations, §2.3.
 KDF_MASK_KEY: Final = "vdb-secagg/1|mask-key"

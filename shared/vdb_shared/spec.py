@@ -9,10 +9,11 @@ Source: protos/README.md §5.
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -295,18 +296,40 @@ def _validate(data: bytes) -> Spec:
     try:
         return Spec.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        problem = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            problem = "is not a field of a spec; check its spelling"
-        elif first["type"] == "missing":
-            problem = "is missing"
-        elif not field and ": " in problem:
-            field, problem = problem.split(": ", 1)
-        elif first["type"] not in ("value_error", "literal_error"):
-            problem += f" (found {first['input']!r})"
-        raise SpecError(problem, field=field) from error
+        raise _first_mistake(error) from error
+
+
+def _first_mistake(error: ValidationError) -> SpecError:
+    """Return the mistake to name first: a misspelt field explains the missing one better than the other way round."""
+    mistakes = error.errors(include_url=False)
+    first = next((mistake for mistake in mistakes if mistake["type"] == "extra_forbidden"), mistakes[0])
+    field = ".".join(str(part) for part in first["loc"])
+    match first["type"]:
+        case "extra_forbidden":
+            near = difflib.get_close_matches(str(first["loc"][-1]), _field_names(Spec), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            return SpecError(f"is not a field of a spec{hint}", field=field)
+        case "missing":
+            return SpecError("is missing", field=field)
+        case "value_error":
+            problem = first["msg"].removeprefix("Value error, ")
+            if not field and ": " in problem:
+                field, problem = problem.split(": ", 1)
+            return SpecError(problem, field=field)
+        case _:
+            return SpecError(f"{first['msg']} (found {first['input']!s})", field=field)
+
+
+def _field_names(section: type[BaseModel]) -> list[str]:
+    """Return the names of all fields of a section and the sections inside it."""
+    names: list[str] = []
+    for name, field in section.model_fields.items():
+        names.append(name)
+        inner = [field.annotation, *get_args(field.annotation)]
+        for kind in inner:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                names += _field_names(kind)
+    return names
 
 
 def _line_of(text: str, field: str) -> int | None:

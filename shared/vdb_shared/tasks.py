@@ -44,7 +44,7 @@ def clip_seed(spec_digest: str, task: ClipTask) -> int:
 
 
 def public_tasks(spec: Spec) -> tuple[ClipTask, ...]:
-    """Return every public clip of a spec, in the order in which shards count them: model, then prompt, then sample."""
+    """Return every public clip of a spec, in the order in which shards count them: by model, prompt, sample."""
     return tasks_for(spec, [prompt.text for prompt in spec.prompts])
 
 

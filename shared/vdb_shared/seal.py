@@ -1,0 +1,90 @@
+"""What follows from a spec and the institutions that joined: the terms of a seal.
+
+Coordinator, participants and auditors all compute these terms from the same two things and refuse any that differ. Promises
+that nothing in them can be chosen by the coordinator once the joins are in.
+
+Source: protos/README.md §6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from vdb_shared.canonical import decimal_string
+from vdb_shared.errors import PrivacyError
+from vdb_shared.layout import layout_of
+from vdb_shared.metrics.statistic import Layout
+from vdb_shared.privacy.calibration import Calibration, Promise, calibrate
+from vdb_shared.secagg.parameters import smallest_cohort
+from vdb_shared.spec import Spec
+from vdb_shared.tasks import public_tasks
+
+NOT_NOISED: Final = "none"
+"""Stands for noise multiplier and scale in the seal of a session that noises nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealTerms:
+    """The terms of a seal.
+
+    Attributes:
+        seats: seats of the institutions that joined, ascending.
+        smallest_cohort: n_min.
+        layout: the lanes.
+        calibration: noise multiplier and scales.
+        public_tasks: number of public clips, split over the seats in ascending order.
+    """
+
+    seats: tuple[int, ...]
+    smallest_cohort: int
+    layout: Layout
+    calibration: Calibration
+    public_tasks: int
+
+    @property
+    def noise_multiplier(self) -> str:
+        """The noise multiplier as it stands in the seal."""
+        value = self.calibration.noise_multiplier
+        return NOT_NOISED if value is None else decimal_string(value)
+
+    @property
+    def scale(self) -> str:
+        """The scale of private lanes as it stands in the seal."""
+        value = self.calibration.scale
+        return NOT_NOISED if value is None else decimal_string(value)
+
+    def position(self, seat: int) -> int:
+        """Return the place of a seat among those that joined, from 0: it selects the shard of public work."""
+        return self.seats.index(seat)
+
+
+def capacity(spec: Spec) -> int:
+    """Return the most clips that one institution may add to one block: it fixes the scale of exact lanes."""
+    clips = max(len(spec.prompts), spec.generation.private_prompts) * spec.generation.samples
+    return max(clips, spec.privacy.maximum_records)
+
+
+def seal_terms(spec: Spec, seats: Sequence[int]) -> SealTerms:
+    """Return what follows from a spec once these seats have joined.
+
+    Raises:
+        PrivacyError: too few joined, or the spec's promise cannot be kept; names the field.
+        SpecError: a metric of the spec is not in the catalogue or lacks a setting.
+    """
+    if len(seats) < spec.cohort.minimum:
+        raise PrivacyError(f"cohort.minimum: {spec.cohort.minimum} institutions must join, only {len(seats)} did")
+    layout = layout_of(spec)
+    smallest = smallest_cohort(len(seats), spec.cohort.collusion, spec.cohort.dropout)
+    promise = Promise(
+        mechanism=spec.privacy.mechanism,
+        epsilon=spec.privacy.epsilon,
+        delta=spec.privacy.delta,
+        maximum_records=spec.privacy.maximum_records,
+        joined=len(seats),
+        smallest_cohort=smallest,
+        collusion=spec.cohort.collusion,
+        capacity=capacity(spec),
+    )
+    return SealTerms(tuple(sorted(seats)), smallest, layout, calibrate(promise, layout), len(public_tasks(spec)))

@@ -1,0 +1,63 @@
+"""Statement keys: RFC 8032's vector, purposes kept apart, keys at rest."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from vdb_shared.errors import FormatError, IdentityError, SignatureError
+from vdb_shared.identity import StatementKey, StatementPublicKey, pre_authentication_encoding
+
+
+def test_pre_authentication_encoding_is_dsse() -> None:
+    """The example of the DSSE specification, protocol.md."""
+    encoded = pre_authentication_encoding("http://example.com/HelloWorld", b"hello world")
+    assert encoded == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+
+
+def test_signature_is_plain_ed25519_over_the_encoding() -> None:
+    seed = bytes(range(32))
+    expected = Ed25519PrivateKey.from_private_bytes(seed).sign(b"DSSEv1 1 t 1 p")
+    assert StatementKey.from_seed(seed).sign("t", b"p") == expected
+
+
+def test_public_key_of_rfc_8032_test_1() -> None:
+    seed = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+    public = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    assert StatementKey.from_seed(seed).public_key.raw.hex() == public
+
+
+def test_verify_returns_the_payload_or_raises() -> None:
+    key = StatementKey.generate()
+    signature = key.sign("a", b"payload")
+    assert key.public_key.verify("a", b"payload", signature) == b"payload"
+    for kind, payload, forged in (
+        ("b", b"payload", signature),
+        ("a", b"payloae", signature),
+        ("a", b"payload", signature[:-1] + bytes([signature[-1] ^ 1])),
+        ("a", b"payload", b""),
+    ):
+        with pytest.raises(SignatureError):
+            key.public_key.verify(kind, payload, forged)
+    with pytest.raises(SignatureError):
+        StatementKey.generate().public_key.verify("a", b"payload", signature)
+
+
+def test_key_at_rest_needs_its_passphrase() -> None:
+    key = StatementKey.generate()
+    data = key.to_pem(b"open sesame")
+    assert b"ENCRYPTED" in data
+    assert StatementKey.from_pem(data, b"open sesame").public_key == key.public_key
+    for wrong in (b"open sesam", None):
+        with pytest.raises(IdentityError, match="passphrase"):
+            StatementKey.from_pem(data, wrong)
+
+
+def test_key_does_not_print() -> None:
+    assert "PRIVATE" not in repr(StatementKey.generate())
+    assert "_key" not in repr(StatementKey.generate())
+
+
+def test_public_key_has_32_bytes() -> None:
+    with pytest.raises(FormatError, match="32 bytes"):
+        StatementPublicKey(b"short")

@@ -1,0 +1,96 @@
+"""The spec: strict, canonical, and clear about every mistake."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from testkit.specs import TOML, small_spec
+from vdb_shared.errors import SpecError
+from vdb_shared.spec import parse_spec_json, parse_spec_toml
+
+
+def test_toml_and_canonical_json_are_the_same_spec() -> None:
+    spec = parse_spec_toml(TOML)
+    assert parse_spec_json(spec.canonical()) == spec
+    assert parse_spec_json(spec.canonical()).digest == spec.digest
+
+
+def test_layout_of_the_file_does_not_change_the_digest() -> None:
+    shuffled = TOML.replace("dropout = 0.2", "dropout = 0.20  # a fifth").replace("epsilon = 8", "epsilon = 8.0")
+    assert parse_spec_toml(shuffled).digest == parse_spec_toml(TOML).digest
+
+
+def test_defaults_are_written_out() -> None:
+    assert b'"mechanism":"distributed-discrete-gaussian"' in small_spec().canonical()
+
+
+def test_reals_are_exact() -> None:
+    assert small_spec().cohort.dropout == Decimal("0.2")
+    assert b'"dropout":"0.2"' in small_spec().canonical()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "epsilon = 8",
+            "epsilom = 8",
+            "spec.toml:11: privacy.epsilom: is not a field of a spec; did you mean epsilon?",
+        ),
+        ("epsilon = 8", "epsilon = 0", "spec.toml:11: privacy.epsilon: Input should be greater than 0 (found 0)"),
+        ("epsilon = 8\n", "", "spec.toml:10: privacy.epsilon: is missing"),
+        (
+            "minimum = 4",
+            "minimum = 4.5",
+            "spec.toml:6: cohort.minimum: Input should be a valid integer (found 4.5)",
+        ),
+        (
+            "collusion = 1",
+            "collusion = 4",
+            "spec.toml:6: cohort.minimum: 4 is too small for collusion 4; at least 6 institutions are needed",
+        ),
+        (
+            'id = "tiny-wan-b"\npipeline = "WanPipeline"',
+            'id = "tiny-wan-b"\npipeline = "SoraPipeline"',
+            "spec.toml:47: models.1.pipeline: Input should be 'WanPipeline' (found SoraPipeline)",
+        ),
+        ('id = "tiny-wan-b"', 'id = "tiny-wan-a"', "spec.toml: models: tiny-wan-a stands twice"),
+        (
+            "private_prompts = 4",
+            "private_prompts = 0",
+            "spec.toml:30: generation.private_prompts: is 0, but a metric has private inputs; set how many are used",
+        ),
+        (
+            "[video]",
+            "[video",
+            "spec.toml:21: not TOML: Expected ']' at the end of a table declaration (at line 21, column 7)",
+        ),
+        (
+            "sha256:aaaa",
+            "sha256:AAAA",
+            "spec.toml:43: models.0.manifest: 'sha256:AAAA"
+            + "a" * 60
+            + "' is not a digest of the form sha256:<64 hex digits>",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_with_file_line_and_field(old: str, new: str, message: str) -> None:
+    assert old in TOML
+    with pytest.raises(SpecError) as caught:
+        parse_spec_toml(TOML.replace(old, new, 1), file="spec.toml")
+    assert str(caught.value) == message
+
+
+def test_json_must_be_canonical_and_complete() -> None:
+    canonical = small_spec().canonical()
+    for data in (canonical + b"\n", canonical.replace(b'"samples":1,', b""), canonical.replace(b'"0.2"', b'"0.20"')):
+        assert data != canonical
+        with pytest.raises(SpecError):
+            parse_spec_json(data)
+
+
+def test_json_has_a_size_limit() -> None:
+    with pytest.raises(SpecError, match="at most"):
+        parse_spec_json(b" " * (4 * 2**20 + 1))
