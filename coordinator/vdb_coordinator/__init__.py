@@ -1,0 +1,1 @@
+"""The coordinator: sessions, enrolment and aggregation. Never sees a video, a feature or a mask seed."""

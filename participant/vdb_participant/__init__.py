@@ -1,0 +1,1 @@
+"""The participant's agent: the only code that sees videos, prompts, features and mask seeds."""

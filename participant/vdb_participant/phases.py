@@ -1,0 +1,162 @@
+"""The phases of the aggregation rounds as one participant sees them, and the messages of several parts that it sends.
+
+Promises that each phase holds what it may hold, that secrets do not print, and that a later phase has no secret it no
+longer needs. `rounds.py` moves between them.
+
+Source: protos/README.md §4.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vdb_shared.identity import Signer
+from vdb_shared.secagg.messages import ConsistencyStatement, Signed
+from vdb_shared.secagg.parameters import Parameters, Seat
+from vdb_shared.secagg.sealing import SharePair
+from vdb_shared.secagg.transcript import AdvertisedRound, SharedRound
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Who we are in which session.
+
+    Attributes:
+        parameters: the sealed facts.
+        seat: ours.
+        signer: our statement key.
+    """
+
+    parameters: Parameters
+    seat: Seat
+    signer: Signer = field(repr=False)
+
+    def sign(self, payload_type: str, body: bytes) -> Signed:
+        """Return a body with our signature."""
+        return Signed(body, self.signer.sign(payload_type, body))
+
+
+@dataclass(frozen=True, slots=True)
+class Advertised:
+    """Round 0 done: keys advertised.
+
+    Attributes:
+        membership: who we are.
+        own: our round-0 message.
+        mask_seed: k, 31 bytes.
+        channel_private: X25519 private key, 32 bytes.
+    """
+
+    membership: Membership
+    own: Signed
+    mask_seed: bytes = field(repr=False)
+    channel_private: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Our seeds and keys of the session.
+
+    Attributes:
+        mask_seed: k, 31 bytes.
+        self_seed: b, 31 bytes.
+        channel_private: X25519 private key, 32 bytes.
+    """
+
+    mask_seed: bytes = field(repr=False)
+    self_seed: bytes = field(repr=False)
+    channel_private: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedKeys:
+    """Round 1 done: seeds shared with all of U1.
+
+    Attributes:
+        membership: who we are.
+        advertised: round 0 as we verified it.
+        own: our round-1 header.
+        secrets: what the masks will be made of.
+        own_pair: the shares of our own seeds that we keep.
+    """
+
+    membership: Membership
+    advertised: AdvertisedRound
+    own: Signed
+    secrets: Secrets = field(repr=False)
+    own_pair: SharePair = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """Round 2 done: the masked input may leave. Our own seeds are gone.
+
+    Attributes:
+        membership: who we are.
+        advertised, shared: rounds 0 and 1 as we verified them.
+        own: our round-2 header.
+        held: the shares we hold, by dealer.
+    """
+
+    membership: Membership
+    advertised: AdvertisedRound
+    shared: SharedRound
+    own: Signed
+    held: Mapping[Seat, SharePair] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """Round 3 done: one T3 signed.
+
+    Attributes:
+        membership: who we are.
+        statement: what we signed.
+        own: our round-3 message.
+        quorum: q, counted on |U1|.
+        held: the shares we hold, by dealer.
+    """
+
+    membership: Membership
+    statement: ConsistencyStatement
+    own: Signed
+    quorum: int
+    held: Mapping[Seat, SharePair] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """Round 4 done: shares revealed; there is no way on from here.
+
+    Attributes:
+        statement: the view for which we revealed.
+    """
+
+    statement: ConsistencyStatement
+
+
+@dataclass(frozen=True, slots=True)
+class SharedKeysMessage:
+    """What round 1 sends.
+
+    Attributes:
+        header: signed.
+        sealed: 80 bytes for each other member of U1, by recipient.
+    """
+
+    header: Signed
+    sealed: Mapping[Seat, bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedInputMessage:
+    """What round 2 sends.
+
+    Attributes:
+        header: signed.
+        masked: y, 8 little-endian bytes for each lane.
+    """
+
+    header: Signed
+    masked: bytes = field(repr=False)

@@ -1,0 +1,321 @@
+"""The participant's rounds 0 to 4 as pure transitions between typed phases.
+
+Promises that nothing leaves a phase before every check of the protocol on what the coordinator sent has passed, that a
+share of one kind only is revealed for each peer, and that equal arguments give equal bytes, so that the durable layer
+can replay. Leaves to that layer: recording entropy and messages before use, debiting the ledger before the message of
+`mask_input` leaves, signing one T3 and revealing once per session, also after a restart.
+
+What a correct coordinator would have refused is blamed on "coordinator"; a sealed share that does not open, on its
+dealer.
+
+Source: Bonawitz et al. 2017, section 6; protos/README.md §4.3, §4.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from vdb_participant.phases import (
+    Advertised,
+    Agreed,
+    Masked,
+    MaskedInputMessage,
+    Membership,
+    Revealed,
+    Secrets,
+    SharedKeys,
+    SharedKeysMessage,
+)
+from vdb_shared import labels
+from vdb_shared.errors import FormatError, ProtocolError
+from vdb_shared.identity import Signer
+from vdb_shared.secagg import agreement, shamir
+from vdb_shared.secagg.encoding import Lanes, Ring, encode_lanes, ring_to_bytes
+from vdb_shared.secagg.masking import add_mask, expand, masked_digest, pair_mask_key, pair_sign, self_mask_key
+from vdb_shared.secagg.messages import (
+    NONCE_BYTES,
+    AdvertisedKeys,
+    MaskedInputHeader,
+    SharedKeysHeader,
+    Signed,
+    UnmaskingShares,
+)
+from vdb_shared.secagg.parameters import DIGEST_BYTES, Parameters, Seat
+from vdb_shared.secagg.sealing import Route, SharePair, open_sealed, seal, sealed_digest, self_seed_digest
+from vdb_shared.secagg.transcript import (
+    COORDINATOR,
+    AdvertisedRound,
+    SharedRound,
+    check_distinct_keys,
+    close_advertised,
+    close_masked,
+    close_shared,
+    open_advertised,
+    open_masked,
+    open_shared,
+    seat_peer,
+    verify_consistency,
+)
+
+__all__ = [
+    "ADVERTISE_ENTROPY_BYTES",
+    "SHARE_KEYS_ENTROPY_BYTES",
+    "Advertised",
+    "Agreed",
+    "Masked",
+    "MaskedInputMessage",
+    "Membership",
+    "Revealed",
+    "Secrets",
+    "SharedKeys",
+    "SharedKeysMessage",
+    "advertise",
+    "agree",
+    "mask_input",
+    "reveal",
+    "share_keys",
+]
+
+ADVERTISE_ENTROPY_BYTES: Final = agreement.SEED_BYTES + agreement.KEY_BYTES + NONCE_BYTES
+"""Uniform bytes `advertise` takes: mask-key seed k, channel private key, nonce."""
+
+SHARE_KEYS_ENTROPY_BYTES: Final = agreement.SEED_BYTES + agreement.KEY_BYTES
+"""Uniform bytes `share_keys` takes: self-mask seed b, seed of the Shamir coefficients."""
+
+
+def advertise(parameters: Parameters, seat: Seat, signer: Signer, entropy: bytes) -> tuple[Advertised, Signed]:
+    """Round 0: make the session's keys.
+
+    Args:
+        parameters: the sealed facts, which the caller has recomputed.
+        seat: ours.
+        signer: our statement key, the one the sealed roster names.
+        entropy: ADVERTISE_ENTROPY_BYTES uniform bytes, used for this session only.
+
+    Raises:
+        ValueError: the seat is not this signer's, or the entropy has another length.
+    """
+    if parameters.roster.get(seat) != signer.public_key:
+        raise ValueError(f"seat {seat} of the sealed roster does not have this signer's key")
+    mask_seed, rest = _draw(entropy, ADVERTISE_ENTROPY_BYTES, agreement.SEED_BYTES)
+    channel_private, nonce = rest[: agreement.KEY_BYTES], rest[agreement.KEY_BYTES :]
+    mask_private = agreement.mask_private_key(mask_seed, parameters.session)
+    keys = AdvertisedKeys(
+        parameters.session, seat, agreement.public_key(channel_private), agreement.public_key(mask_private), nonce
+    )
+    membership = Membership(parameters, seat, signer)
+    own = membership.sign(labels.TYPE_ADVERTISE_KEYS, keys.encode())
+    return Advertised(membership, own, mask_seed, channel_private), own
+
+
+def share_keys(
+    phase: Advertised, advertised: Mapping[Seat, Signed], entropy: bytes
+) -> tuple[SharedKeys, SharedKeysMessage]:
+    """Round 1: verify all keys, share k and b, seal a pair of shares for each other member of U1.
+
+    Args:
+        phase: after round 0.
+        advertised: the round-0 messages of U1.
+        entropy: SHARE_KEYS_ENTROPY_BYTES uniform bytes; never two different ones in a session.
+
+    Raises:
+        ProtocolError: the messages break a rule of §4.4.
+    """
+    me = phase.membership
+    round0 = _verify_advertised(phase, advertised)
+    self_seed, coefficient_seed = _draw(entropy, SHARE_KEYS_ENTROPY_BYTES, agreement.SEED_BYTES)
+    pairs = _deal(round0, phase.mask_seed, self_seed, coefficient_seed)
+    sealed = {
+        seat: seal(
+            pairs[seat],
+            Route(round0.t1, me.seat, seat),
+            agreement.agree(phase.channel_private, round0.keys[seat].channel_key),
+        )
+        for seat in sorted(round0.seats - {me.seat})
+    }
+    header = SharedKeysHeader(
+        round0.t1,
+        me.seat,
+        self_seed_digest(round0.t1, me.seat, self_seed),
+        sealed_digest(round0.t1, me.seat, sealed),
+    )
+    own = me.sign(labels.TYPE_SHARE_KEYS, header.encode())
+    secrets = Secrets(phase.mask_seed, self_seed, phase.channel_private)
+    return SharedKeys(me, round0, own, secrets, pairs[me.seat]), SharedKeysMessage(own, sealed)
+
+
+def mask_input(
+    phase: SharedKeys,
+    headers: Mapping[Seat, Signed],
+    sealed: Mapping[Seat, bytes],
+    lanes: Lanes,
+    contribution: bytes,
+) -> tuple[Masked, MaskedInputMessage]:
+    """Round 2: verify all headers, open the shares addressed to us, mask the vector.
+
+    Args:
+        phase: after round 1.
+        headers: the round-1 headers of U2.
+        sealed: what each other member of U2 sealed for us, by sender.
+        lanes: encoded statistic with noise, (lanes,), int64, in [-2^47, 2^47).
+        contribution: SHA-256 of our contribution statement's payload, 32 bytes.
+
+    Raises:
+        ProtocolError: the messages break a rule of §4.4; peer "seat n" when that seat's sealed shares do not open.
+        StatisticError: a lane does not fit.
+    """
+    me = phase.membership
+    if lanes.shape != (me.parameters.lanes,) or len(contribution) != DIGEST_BYTES:
+        raise ValueError(f"expected {me.parameters.lanes} lanes and {DIGEST_BYTES} bytes of digest")
+    round1 = _verify_shared(phase, headers)
+    held = _open_shares(phase, round1, sealed)
+    vector = encode_lanes(lanes)
+    _add_masks(vector, phase, round1)
+    masked = ring_to_bytes(vector)
+    header = MaskedInputHeader(
+        t2=round1.t2,
+        seat=me.seat,
+        masked_digest=masked_digest(masked),
+        blinders_digest=b"",
+        commitments=b"",
+        contribution=contribution,
+    )
+    own = me.sign(labels.TYPE_MASKED_INPUT, header.encode())
+    return Masked(me, phase.advertised, round1, own, held), MaskedInputMessage(own, masked)
+
+
+def agree(phase: Masked, headers: Mapping[Seat, Signed]) -> tuple[Agreed, Signed]:
+    """Round 3: verify the survivors' headers and sign the view of the session they give.
+
+    Args:
+        phase: after round 2.
+        headers: the round-2 headers of U3.
+
+    Returns:
+        The next phase, and the consistency statement with our signature. The caller records T3 before it sends.
+
+    Raises:
+        ProtocolError: the messages break a rule of §4.4.
+    """
+    me = phase.membership
+    _check_set("U3", headers, phase.shared.seats, me)
+    _check_own(headers, phase.own, me.seat)
+    opened = {
+        seat: open_masked(me.parameters, phase.shared.t2, seat, headers[seat], COORDINATOR) for seat in sorted(headers)
+    }
+    statement = close_masked(phase.advertised, phase.shared, headers, opened).statement
+    own = me.sign(labels.TYPE_CONSISTENCY, statement.encode())
+    return Agreed(me, statement, own, phase.advertised.threshold, phase.held), own
+
+
+def reveal(phase: Agreed, signatures: Mapping[Seat, bytes]) -> tuple[Revealed, Signed]:
+    """Round 4: given a quorum for our own T3, reveal one share for each member of U2.
+
+    Args:
+        phase: after round 3.
+        signatures: round-3 signatures by seat. The caller records "revealed" before it sends.
+
+    Raises:
+        ProtocolError: a signature that is not over our own T3, or fewer than q.
+    """
+    me = phase.membership
+    statement = phase.statement
+    if signatures.get(me.seat) != phase.own.signature:
+        raise ProtocolError("our own signature of T3 is missing or changed; stop this session", peer=COORDINATOR)
+    strangers = sorted(signatures.keys() - statement.masked)
+    if strangers:
+        raise ProtocolError(f"seat {strangers[0]} signs T3, but is no survivor", peer=COORDINATOR)
+    for seat in sorted(signatures):
+        verify_consistency(me.parameters, seat, Signed(phase.own.body, signatures[seat]), COORDINATOR)
+    if len(signatures) < phase.quorum:
+        raise ProtocolError(f"no quorum: expected {phase.quorum} signatures, found {len(signatures)}", peer=COORDINATOR)
+    dropped = statement.shared - statement.masked
+    shares = UnmaskingShares(
+        statement.t3,
+        me.seat,
+        self_mask={seat: phase.held[seat].self_mask for seat in statement.masked},
+        mask_key={seat: phase.held[seat].mask_key for seat in dropped},
+    )
+    return Revealed(statement), me.sign(labels.TYPE_UNMASKING, shares.encode())
+
+
+def _draw(entropy: bytes, expected: int, first: int) -> tuple[bytes, bytes]:
+    if len(entropy) != expected:
+        raise ValueError(f"expected {expected} bytes of entropy, found {len(entropy)}")
+    return entropy[:first], entropy[first:]
+
+
+def _check_set(name: str, messages: Mapping[Seat, Signed], outer: frozenset[Seat], me: Membership) -> None:
+    strangers = sorted(messages.keys() - outer)
+    if strangers:
+        raise ProtocolError(f"{name} holds seat {strangers[0]}, which the round before did not", peer=COORDINATOR)
+    smallest = me.parameters.smallest_cohort
+    if len(messages) < smallest:
+        raise ProtocolError(
+            f"{name} holds {len(messages)} participants, expected at least {smallest}", peer=COORDINATOR
+        )
+
+
+def _check_own(messages: Mapping[Seat, Signed], own: Signed, seat: Seat) -> None:
+    if messages.get(seat) != own:
+        raise ProtocolError("our own message is missing or changed; stop this session", peer=COORDINATOR)
+
+
+def _verify_advertised(phase: Advertised, messages: Mapping[Seat, Signed]) -> AdvertisedRound:
+    me = phase.membership
+    _check_set("U1", messages, me.parameters.seats, me)
+    _check_own(messages, phase.own, me.seat)
+    keys = {seat: open_advertised(me.parameters, seat, messages[seat], COORDINATOR) for seat in sorted(messages)}
+    check_distinct_keys(list(keys.values()), COORDINATOR)
+    return close_advertised(me.parameters, messages, keys)
+
+
+def _verify_shared(phase: SharedKeys, messages: Mapping[Seat, Signed]) -> SharedRound:
+    me = phase.membership
+    t1 = phase.advertised.t1
+    _check_set("U2", messages, phase.advertised.seats, me)
+    _check_own(messages, phase.own, me.seat)
+    headers = {seat: open_shared(me.parameters, t1, seat, messages[seat], COORDINATOR) for seat in sorted(messages)}
+    return close_shared(t1, messages, headers)
+
+
+def _deal(round0: AdvertisedRound, mask_seed: bytes, self_seed: bytes, seed: bytes) -> dict[Seat, SharePair]:
+    size = shamir.split_entropy(round0.threshold)
+    key = agreement.derive_key(seed, round0.t1, labels.KDF_SHARE_COEFFICIENTS)
+    stream = expand(key, 2 * size)
+    seats = sorted(round0.seats)
+    mask_key = shamir.split(int.from_bytes(mask_seed, "little"), round0.threshold, seats, stream[:size])
+    self_mask = shamir.split(int.from_bytes(self_seed, "little"), round0.threshold, seats, stream[size:])
+    return {seat: SharePair(mask_key[seat], self_mask[seat]) for seat in seats}
+
+
+def _open_shares(phase: SharedKeys, round1: SharedRound, sealed: Mapping[Seat, bytes]) -> dict[Seat, SharePair]:
+    me = phase.membership.seat
+    if sealed.keys() != round1.seats - {me}:
+        raise ProtocolError("sealed shares are not those of exactly the others in U2", peer=COORDINATOR)
+    held = {me: phase.own_pair}
+    for sender in sorted(sealed):
+        channel_key = phase.advertised.keys[sender].channel_key
+        try:
+            held[sender] = open_sealed(
+                sealed[sender],
+                Route(phase.advertised.t1, sender, me),
+                agreement.agree(phase.secrets.channel_private, channel_key),
+            )
+        except FormatError as error:
+            raise ProtocolError(
+                f"its sealed shares for seat {me} are unusable ({error}); the session must restart without it",
+                peer=seat_peer(sender),
+            ) from error
+    return held
+
+
+def _add_masks(vector: Ring, phase: SharedKeys, round1: SharedRound) -> None:
+    me = phase.membership
+    add_mask(vector, self_mask_key(phase.secrets.self_seed, round1.t2, labels.VECTOR_LANES, me.seat), 1)
+    mask_private = agreement.mask_private_key(phase.secrets.mask_seed, me.parameters.session)
+    for peer in sorted(round1.seats - {me.seat}):
+        shared = agreement.agree(mask_private, phase.advertised.keys[peer].mask_key)
+        key = pair_mask_key(shared, round1.t2, labels.VECTOR_LANES, (me.seat, peer))
+        add_mask(vector, key, pair_sign(me.seat, peer))

@@ -1,0 +1,176 @@
+"""Dropout recovery: rebuild seeds from revealed shares, check them, take their masks off the sum.
+
+Promises that every rebuilt seed is the one its owner committed to: b against H(b) of the round-1 header, k against the
+advertised mask key. Wrong shares are worked around where more than t holders answered. Leaves to the coordinator's rounds
+when to try and when to give up; an auditor with the full transcript runs the same code.
+
+Source: Bonawitz et al. 2017, section 4; protos/README.md §4.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, combinations, islice
+from typing import Final, TypeAlias
+
+from vdb_shared import labels
+from vdb_shared.secagg import agreement
+from vdb_shared.secagg.encoding import Ring
+from vdb_shared.secagg.masking import add_mask, pair_mask_key, pair_sign, self_mask_key
+from vdb_shared.secagg.messages import UnmaskingShares
+from vdb_shared.secagg.parameters import Seat
+from vdb_shared.secagg.sealing import self_seed_digest
+from vdb_shared.secagg.shamir import FIELD_ORDER, lagrange_at_zero
+from vdb_shared.secagg.transcript import Transcript
+
+MAX_TRIALS: Final = 10_000
+"""Sets of suspects tried for one seed: any one wrong holder at every size, two among 140, more in smaller cohorts."""
+
+_SEED_LIMIT: Final = 2 ** (8 * agreement.SEED_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutShare:
+    """A share that was left out so that a seed could be rebuilt.
+
+    No proof of guilt: the dealer may have dealt it wrong, and holders who collude can shape their wrong shares so that
+    leaving out an honest one yields the seed.
+
+    Attributes:
+        dealer: whose seed.
+        holder: who revealed the share.
+    """
+
+    dealer: Seat
+    holder: Seat
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """All seeds that the sum needs.
+
+    Attributes:
+        self_mask: b_j of the survivors, 31 bytes each.
+        mask_key: k_j of those who dropped out after sharing keys, 31 bytes each.
+        left_out: shares that did not fit.
+    """
+
+    self_mask: Mapping[Seat, bytes] = field(repr=False)
+    mask_key: Mapping[Seat, bytes] = field(repr=False)
+    left_out: tuple[LeftOutShare, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unrecovered:
+    """A seed that these shares do not yield.
+
+    Attributes:
+        dealer: whose.
+        kind: "self-mask" or "mask-key".
+    """
+
+    dealer: Seat
+    kind: str
+
+
+Recovery: TypeAlias = Recovered | Unrecovered
+
+
+def rebuild(
+    shares: Mapping[Seat, int], threshold: int, fits: Callable[[bytes], bool]
+) -> tuple[bytes, tuple[Seat, ...]] | None:
+    """Return the seed that fits and the holders left out for it, or None when no set of suspects yields it.
+
+    All shares are interpolated at once; leaving out a set E multiplies the i-th Lagrange coefficient by
+    Π_{k∈E} (1 − x_i/x_k), so each further set costs |E| products instead of a new interpolation. Smallest sets come
+    first.
+
+    Args:
+        shares: field elements by holder; at least `threshold`.
+        threshold: t.
+        fits: whether 31 bytes are the seed.
+    """
+    holders = tuple(sorted(shares))
+    if len(holders) < threshold:
+        return None
+    weighted = [c * shares[seat] for c, seat in zip(lagrange_at_zero(holders), holders, strict=True)]
+    moments: list[int] = []
+    suspects = chain.from_iterable(combinations(holders, size) for size in range(len(holders) - threshold + 1))
+    for left_out in islice(suspects, MAX_TRIALS):
+        if len(moments) <= len(left_out):
+            moments.append(sum(weighted) % FIELD_ORDER)
+            weighted = [w * (seat + 1) for w, seat in zip(weighted, holders, strict=True)]
+        value = sum(c * m for c, m in zip(_correction(left_out), moments, strict=True)) % FIELD_ORDER
+        if value < _SEED_LIMIT:
+            seed = value.to_bytes(agreement.SEED_BYTES, "little")
+            if fits(seed):
+                return seed, left_out
+    return None
+
+
+def _correction(left_out: tuple[Seat, ...]) -> list[int]:
+    """Return the coefficients of Π_{k∈E} (1 − z/x_k), ascending in z."""
+    product = [1]
+    for seat in left_out:
+        slope = -pow(seat + 1, -1, FIELD_ORDER)
+        shifted = [0, *(slope * c for c in product)]
+        product = [(a + b) % FIELD_ORDER for a, b in zip([*product, 0], shifted, strict=True)]
+    return product
+
+
+def recover(transcript: Transcript, revealed: Mapping[Seat, UnmaskingShares]) -> Recovery:
+    """Return all seeds the sum needs, each checked, or the first that cannot be rebuilt.
+
+    Args:
+        transcript: rounds 0 to 2.
+        revealed: round-4 shares by holder, opened.
+    """
+    threshold = transcript.advertised.threshold
+    seeds: dict[str, dict[Seat, bytes]] = {"self-mask": {}, "mask-key": {}}
+    omitted: list[LeftOutShare] = []
+    wanted = [("self-mask", seat) for seat in sorted(transcript.survivors)]
+    wanted += [("mask-key", seat) for seat in sorted(transcript.dropped_with_masks)]
+    for kind, dealer in wanted:
+        found = rebuild(_shares_of(kind, dealer, revealed), threshold, _check(kind, dealer, transcript))
+        if found is None:
+            return Unrecovered(dealer, kind)
+        seeds[kind][dealer], left_out = found
+        omitted += [LeftOutShare(dealer, holder) for holder in left_out]
+    return Recovered(seeds["self-mask"], seeds["mask-key"], tuple(omitted))
+
+
+def _shares_of(kind: str, dealer: Seat, revealed: Mapping[Seat, UnmaskingShares]) -> dict[Seat, int]:
+    if kind == "self-mask":
+        return {holder: shares.self_mask[dealer] for holder, shares in revealed.items()}
+    return {holder: shares.mask_key[dealer] for holder, shares in revealed.items()}
+
+
+def _check(kind: str, dealer: Seat, transcript: Transcript) -> Callable[[bytes], bool]:
+    t1, session = transcript.advertised.t1, transcript.parameters.session
+    if kind == "self-mask":
+        digest = transcript.shared.headers[dealer].self_seed_digest
+        return lambda seed: self_seed_digest(t1, dealer, seed) == digest
+    key = transcript.advertised.keys[dealer].mask_key
+    return lambda seed: agreement.public_key(agreement.mask_private_key(seed, session)) == key
+
+
+def remove_masks(total: Ring, transcript: Transcript, recovered: Recovered) -> Ring:
+    """Return the sum of the survivors' encoded lanes.
+
+    Args:
+        total: ring sum of the survivors' masked inputs, (lanes,), uint64.
+        transcript: rounds 0 to 2.
+        recovered: the seeds.
+    """
+    t2 = transcript.shared.t2
+    plain = total.copy()
+    for seat, seed in recovered.self_mask.items():
+        add_mask(plain, self_mask_key(seed, t2, labels.VECTOR_LANES, seat), -1)
+    for dropped, seed in recovered.mask_key.items():
+        private = agreement.mask_private_key(seed, transcript.parameters.session)
+        for seat in transcript.survivors:
+            shared = agreement.agree(private, transcript.advertised.keys[seat].mask_key)
+            key = pair_mask_key(shared, t2, labels.VECTOR_LANES, (seat, dropped))
+            add_mask(plain, key, -pair_sign(seat, dropped))
+    return plain
