@@ -14,12 +14,11 @@ from typing import Final
 
 from vdb_shared.canonical import decimal_string
 from vdb_shared.errors import PrivacyError
-from vdb_shared.layout import layout_of
+from vdb_shared.layout import layout_of, promise_of
 from vdb_shared.metrics.statistic import Layout
-from vdb_shared.privacy.calibration import Calibration, Promise, calibrate
+from vdb_shared.privacy.calibration import Calibration, calibrate
 from vdb_shared.secagg.parameters import smallest_cohort
 from vdb_shared.spec import Spec
-from vdb_shared.tasks import public_tasks
 
 NOT_NOISED: Final = "none"
 """Stands for noise multiplier and scale in the seal of a session that noises nothing."""
@@ -60,12 +59,6 @@ class SealTerms:
         return self.seats.index(seat)
 
 
-def capacity(spec: Spec) -> int:
-    """Return the most clips that one institution may add to one block: it fixes the scale of exact lanes."""
-    clips = max(len(spec.prompts), spec.generation.private_prompts) * spec.generation.samples
-    return max(clips, spec.privacy.maximum_records)
-
-
 def seal_terms(spec: Spec, seats: Sequence[int]) -> SealTerms:
     """Return what follows from a spec once these seats have joined.
 
@@ -77,14 +70,6 @@ def seal_terms(spec: Spec, seats: Sequence[int]) -> SealTerms:
         raise PrivacyError(f"cohort.minimum: {spec.cohort.minimum} institutions must join, only {len(seats)} did")
     layout = layout_of(spec)
     smallest = smallest_cohort(len(seats), spec.cohort.collusion, spec.cohort.dropout)
-    promise = Promise(
-        mechanism=spec.privacy.mechanism,
-        epsilon=spec.privacy.epsilon,
-        delta=spec.privacy.delta,
-        maximum_records=spec.privacy.maximum_records,
-        joined=len(seats),
-        smallest_cohort=smallest,
-        collusion=spec.cohort.collusion,
-        capacity=capacity(spec),
-    )
-    return SealTerms(tuple(sorted(seats)), smallest, layout, calibrate(promise, layout), len(public_tasks(spec)))
+    promise = promise_of(spec, joined=len(seats), smallest_cohort=smallest)
+    clips = len(spec.models) * len(spec.prompts) * spec.generation.samples
+    return SealTerms(tuple(sorted(seats)), smallest, layout, calibrate(promise, layout), clips)

@@ -53,6 +53,28 @@ PHASE_PUBLISHED: Phase.ValueType  # 8
 PHASE_ABORTED: Phase.ValueType  # 9
 Global___Phase: _TypeAlias = Phase  # noqa: Y015
 
+class _EnrolmentState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EnrolmentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EnrolmentState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ENROLMENT_STATE_UNSPECIFIED: _EnrolmentState.ValueType  # 0
+    ENROLMENT_STATE_INVITED: _EnrolmentState.ValueType  # 1
+    ENROLMENT_STATE_WAITING: _EnrolmentState.ValueType  # 2
+    ENROLMENT_STATE_APPROVED: _EnrolmentState.ValueType  # 3
+    ENROLMENT_STATE_EXPIRED: _EnrolmentState.ValueType  # 4
+
+class EnrolmentState(_EnrolmentState, metaclass=_EnrolmentStateEnumTypeWrapper):
+    """EnrolmentState is how far an invitation came."""
+
+ENROLMENT_STATE_UNSPECIFIED: EnrolmentState.ValueType  # 0
+ENROLMENT_STATE_INVITED: EnrolmentState.ValueType  # 1
+ENROLMENT_STATE_WAITING: EnrolmentState.ValueType  # 2
+ENROLMENT_STATE_APPROVED: EnrolmentState.ValueType  # 3
+ENROLMENT_STATE_EXPIRED: EnrolmentState.ValueType  # 4
+Global___EnrolmentState: _TypeAlias = EnrolmentState  # noqa: Y015
+
 @_typing.final
 class SignedMessage(_message.Message):
     """SignedMessage is one signed body of the aggregation protocol and the seat that signed it."""
@@ -137,7 +159,7 @@ Global___SignedRoster: _TypeAlias = SignedRoster  # noqa: Y015
 
 @_typing.final
 class Receipt(_message.Message):
-    """Receipt acknowledges a submission after it is durable: SHA-256 of the bytes, and the event that records it."""
+    """Receipt acknowledges a submission after it is durable (§11.4): digest of the submission, and the event that records it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1176,3 +1198,234 @@ class RevealSharesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RevealSharesResponse: _TypeAlias = RevealSharesResponse  # noqa: Y015
+
+@_typing.final
+class InviteInstitutionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTITUTION_FIELD_NUMBER: _builtins.int
+    institution: _builtins.str
+    def __init__(
+        self,
+        *,
+        institution: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["institution", b"institution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InviteInstitutionRequest: _TypeAlias = InviteInstitutionRequest  # noqa: Y015
+
+@_typing.final
+class InviteInstitutionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVITATION_FIELD_NUMBER: _builtins.int
+    invitation: _builtins.bytes
+    """Invitation file, canonical JSON. Secret until it is used."""
+    def __init__(
+        self,
+        *,
+        invitation: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invitation", b"invitation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InviteInstitutionResponse: _TypeAlias = InviteInstitutionResponse  # noqa: Y015
+
+@_typing.final
+class ListEnrolmentsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEnrolmentsRequest: _TypeAlias = ListEnrolmentsRequest  # noqa: Y015
+
+@_typing.final
+class ListEnrolmentsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENROLMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def enrolments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Enrolment]: ...
+    def __init__(
+        self,
+        *,
+        enrolments: _abc.Iterable[Global___Enrolment] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolments", b"enrolments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEnrolmentsResponse: _TypeAlias = ListEnrolmentsResponse  # noqa: Y015
+
+@_typing.final
+class Enrolment(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTITUTION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
+    SEAT_FIELD_NUMBER: _builtins.int
+    EXPIRES_FIELD_NUMBER: _builtins.int
+    institution: _builtins.str
+    state: Global___EnrolmentState.ValueType
+    fingerprint: _builtins.str
+    """Key id of the statement key, 64 hex digits; empty while invited."""
+    seat: _builtins.int
+    """Seat once approved."""
+    expires: _builtins.str
+    """When the invitation expires, RFC 3339."""
+    def __init__(
+        self,
+        *,
+        institution: _builtins.str = ...,
+        state: Global___EnrolmentState.ValueType = ...,
+        fingerprint: _builtins.str = ...,
+        seat: _builtins.int | None = ...,
+        expires: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seat", b"_seat", "seat", b"seat"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seat", b"_seat", "expires", b"expires", "fingerprint", b"fingerprint", "institution", b"institution", "seat", b"seat", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__seat: _TypeAlias = _typing.Literal["seat"]  # noqa: Y015
+    _WhichOneofArgType__seat: _TypeAlias = _typing.Literal["_seat", b"_seat"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seat) -> _WhichOneofReturnType__seat | None: ...
+
+Global___Enrolment: _TypeAlias = Enrolment  # noqa: Y015
+
+@_typing.final
+class ApproveEnrolmentRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTITUTION_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
+    institution: _builtins.str
+    fingerprint: _builtins.str
+    """Key id that the institution read out, 64 hex digits."""
+    def __init__(
+        self,
+        *,
+        institution: _builtins.str = ...,
+        fingerprint: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "institution", b"institution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveEnrolmentRequest: _TypeAlias = ApproveEnrolmentRequest  # noqa: Y015
+
+@_typing.final
+class ApproveEnrolmentResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEAT_FIELD_NUMBER: _builtins.int
+    ROSTER_VERSION_FIELD_NUMBER: _builtins.int
+    seat: _builtins.int
+    roster_version: _builtins.int
+    def __init__(
+        self,
+        *,
+        seat: _builtins.int = ...,
+        roster_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["roster_version", b"roster_version", "seat", b"seat"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveEnrolmentResponse: _TypeAlias = ApproveEnrolmentResponse  # noqa: Y015
+
+@_typing.final
+class CreateSessionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPEC_FIELD_NUMBER: _builtins.int
+    spec: _builtins.bytes
+    """The spec's canonical JSON bytes."""
+    def __init__(
+        self,
+        *,
+        spec: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateSessionRequest: _TypeAlias = CreateSessionRequest  # noqa: Y015
+
+@_typing.final
+class CreateSessionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    session: _builtins.str
+    def __init__(
+        self,
+        *,
+        session: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateSessionResponse: _TypeAlias = CreateSessionResponse  # noqa: Y015
+
+@_typing.final
+class AbortSessionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    session: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        session: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AbortSessionRequest: _TypeAlias = AbortSessionRequest  # noqa: Y015
+
+@_typing.final
+class AbortSessionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AbortSessionResponse: _TypeAlias = AbortSessionResponse  # noqa: Y015

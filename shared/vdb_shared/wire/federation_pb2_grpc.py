@@ -1037,3 +1037,256 @@ class AggregationService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class AdminServiceStub:
+    """AdminService is the consortium lead's: only certificates with an admin role may call it (§11.1). Leads may also call the
+    reading methods of SessionService.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.InviteInstitution = channel.unary_unary(
+                '/vdb.v1.AdminService/InviteInstitution',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.InviteInstitutionRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.InviteInstitutionResponse.FromString,
+                _registered_method=True)
+        self.ListEnrolments = channel.unary_unary(
+                '/vdb.v1.AdminService/ListEnrolments',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.ListEnrolmentsRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.ListEnrolmentsResponse.FromString,
+                _registered_method=True)
+        self.ApproveEnrolment = channel.unary_unary(
+                '/vdb.v1.AdminService/ApproveEnrolment',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.ApproveEnrolmentRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.ApproveEnrolmentResponse.FromString,
+                _registered_method=True)
+        self.CreateSession = channel.unary_unary(
+                '/vdb.v1.AdminService/CreateSession',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.CreateSessionRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.CreateSessionResponse.FromString,
+                _registered_method=True)
+        self.AbortSession = channel.unary_unary(
+                '/vdb.v1.AdminService/AbortSession',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.AbortSessionRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.AbortSessionResponse.FromString,
+                _registered_method=True)
+
+
+class AdminServiceServicer:
+    """AdminService is the consortium lead's: only certificates with an admin role may call it (§11.1). Leads may also call the
+    reading methods of SessionService.
+    """
+
+    def InviteInstitution(self, request, context):
+        """InviteInstitution makes a single-use invitation; the token in it is stored nowhere else.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEnrolments(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveEnrolment(self, request, context):
+        """ApproveEnrolment gives the institution a seat and signs a new roster, if the key is the one that the lead was read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateSession(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AbortSession(self, request, context):
+        """AbortSession ends a session without a result; the coordinator signs the reason.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_AdminServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'InviteInstitution': grpc.unary_unary_rpc_method_handler(
+                    servicer.InviteInstitution,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.InviteInstitutionRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.InviteInstitutionResponse.SerializeToString,
+            ),
+            'ListEnrolments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEnrolments,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.ListEnrolmentsRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.ListEnrolmentsResponse.SerializeToString,
+            ),
+            'ApproveEnrolment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveEnrolment,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.ApproveEnrolmentRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.ApproveEnrolmentResponse.SerializeToString,
+            ),
+            'CreateSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSession,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.CreateSessionRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.CreateSessionResponse.SerializeToString,
+            ),
+            'AbortSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.AbortSession,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.AbortSessionRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.AbortSessionResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'vdb.v1.AdminService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('vdb.v1.AdminService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class AdminService:
+    """AdminService is the consortium lead's: only certificates with an admin role may call it (§11.1). Leads may also call the
+    reading methods of SessionService.
+    """
+
+    @staticmethod
+    def InviteInstitution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.AdminService/InviteInstitution',
+            vdb__shared_dot_wire_dot_federation__pb2.InviteInstitutionRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.InviteInstitutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEnrolments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.AdminService/ListEnrolments',
+            vdb__shared_dot_wire_dot_federation__pb2.ListEnrolmentsRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.ListEnrolmentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveEnrolment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.AdminService/ApproveEnrolment',
+            vdb__shared_dot_wire_dot_federation__pb2.ApproveEnrolmentRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.ApproveEnrolmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.AdminService/CreateSession',
+            vdb__shared_dot_wire_dot_federation__pb2.CreateSessionRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.CreateSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AbortSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.AdminService/AbortSession',
+            vdb__shared_dot_wire_dot_federation__pb2.AbortSessionRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.AbortSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

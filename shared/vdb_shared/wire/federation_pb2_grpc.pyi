@@ -312,3 +312,82 @@ class AggregationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_federation_pb2.RevealSharesResponse, _abc.Awaitable[_federation_pb2.RevealSharesResponse]]: ...
 
 def add_AggregationServiceServicer_to_server(servicer: AggregationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class AdminServiceStub:
+    """AdminService is the consortium lead's: only certificates with an admin role may call it (§11.1). Leads may also call the
+    reading methods of SessionService.
+    """
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
+    InviteInstitution: _grpc.UnaryUnaryMultiCallable[_federation_pb2.InviteInstitutionRequest, _federation_pb2.InviteInstitutionResponse]
+    """InviteInstitution makes a single-use invitation; the token in it is stored nowhere else."""
+    ListEnrolments: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ListEnrolmentsRequest, _federation_pb2.ListEnrolmentsResponse]
+    ApproveEnrolment: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ApproveEnrolmentRequest, _federation_pb2.ApproveEnrolmentResponse]
+    """ApproveEnrolment gives the institution a seat and signs a new roster, if the key is the one that the lead was read."""
+    CreateSession: _grpc.UnaryUnaryMultiCallable[_federation_pb2.CreateSessionRequest, _federation_pb2.CreateSessionResponse]
+    AbortSession: _grpc.UnaryUnaryMultiCallable[_federation_pb2.AbortSessionRequest, _federation_pb2.AbortSessionResponse]
+    """AbortSession ends a session without a result; the coordinator signs the reason."""
+
+@_typing.type_check_only
+class AdminServiceAsyncStub(AdminServiceStub):
+    """AdminService is the consortium lead's: only certificates with an admin role may call it (§11.1). Leads may also call the
+    reading methods of SessionService.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    InviteInstitution: _aio.UnaryUnaryMultiCallable[_federation_pb2.InviteInstitutionRequest, _federation_pb2.InviteInstitutionResponse]  # type: ignore[assignment]
+    """InviteInstitution makes a single-use invitation; the token in it is stored nowhere else."""
+    ListEnrolments: _aio.UnaryUnaryMultiCallable[_federation_pb2.ListEnrolmentsRequest, _federation_pb2.ListEnrolmentsResponse]  # type: ignore[assignment]
+    ApproveEnrolment: _aio.UnaryUnaryMultiCallable[_federation_pb2.ApproveEnrolmentRequest, _federation_pb2.ApproveEnrolmentResponse]  # type: ignore[assignment]
+    """ApproveEnrolment gives the institution a seat and signs a new roster, if the key is the one that the lead was read."""
+    CreateSession: _aio.UnaryUnaryMultiCallable[_federation_pb2.CreateSessionRequest, _federation_pb2.CreateSessionResponse]  # type: ignore[assignment]
+    AbortSession: _aio.UnaryUnaryMultiCallable[_federation_pb2.AbortSessionRequest, _federation_pb2.AbortSessionResponse]  # type: ignore[assignment]
+    """AbortSession ends a session without a result; the coordinator signs the reason."""
+
+class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
+    """AdminService is the consortium lead's: only certificates with an admin role may call it (§11.1). Leads may also call the
+    reading methods of SessionService.
+    """
+
+    @_abc_1.abstractmethod
+    def InviteInstitution(
+        self,
+        request: _federation_pb2.InviteInstitutionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.InviteInstitutionResponse, _abc.Awaitable[_federation_pb2.InviteInstitutionResponse]]:
+        """InviteInstitution makes a single-use invitation; the token in it is stored nowhere else."""
+
+    @_abc_1.abstractmethod
+    def ListEnrolments(
+        self,
+        request: _federation_pb2.ListEnrolmentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.ListEnrolmentsResponse, _abc.Awaitable[_federation_pb2.ListEnrolmentsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ApproveEnrolment(
+        self,
+        request: _federation_pb2.ApproveEnrolmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.ApproveEnrolmentResponse, _abc.Awaitable[_federation_pb2.ApproveEnrolmentResponse]]:
+        """ApproveEnrolment gives the institution a seat and signs a new roster, if the key is the one that the lead was read."""
+
+    @_abc_1.abstractmethod
+    def CreateSession(
+        self,
+        request: _federation_pb2.CreateSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.CreateSessionResponse, _abc.Awaitable[_federation_pb2.CreateSessionResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def AbortSession(
+        self,
+        request: _federation_pb2.AbortSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.AbortSessionResponse, _abc.Awaitable[_federation_pb2.AbortSessionResponse]]:
+        """AbortSession ends a session without a result; the coordinator signs the reason."""
+
+def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,26 @@
+"""Every check of an audit, in numbered order."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vdb_shared.audit.checks import (
+    aggregation,
+    agreement,
+    assumptions,
+    container,
+    identity,
+    numbers,
+    publication,
+)
+from vdb_shared.audit.checks.base import Check
+
+CHECKS: Final[tuple[Check, ...]] = (
+    *container.CHECKS,
+    *identity.CHECKS,
+    *agreement.CHECKS,
+    *aggregation.CHECKS,
+    *numbers.CHECKS,
+    *publication.CHECKS,
+    *assumptions.CHECKS,
+)

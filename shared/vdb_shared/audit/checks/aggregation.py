@@ -1,0 +1,170 @@
+"""V30 to V34: the rounds of secure aggregation, and who is in the sum.
+
+Source: protos/README.md §10.7.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vdb_shared.audit.checks.base import Check, Finding, counted, demand, demand_equal, not_proven, passed
+from vdb_shared.audit.evidence import Evidence
+from vdb_shared.bundle.statement import Dropped, NamedDigest
+from vdb_shared.canonical import digest_string
+from vdb_shared.secagg.parameters import Seat
+
+
+def _transcript(evidence: Evidence) -> Finding:
+    rounds = evidence.rounds
+    u1, u2, u3 = rounds.advertised.seats, rounds.shared.seats, rounds.masked.seats
+    demand("V30", u1 >= u2 >= u3, "An institution appears in a round without having taken part in the one before.")
+    for what, expected, found in (
+        ("T1 of the result", rounds.advertised.t1.hex(), evidence.result.t1),
+        ("T2 of the result", rounds.shared.t2.hex(), evidence.result.t2),
+        ("T3 of the result", rounds.masked.statement.t3.hex(), evidence.result.t3),
+    ):
+        demand_equal("V30", what, expected, found)
+    return passed(
+        f"All {len(u1) + len(u2) + len(u3)} signed messages of the rounds are genuine, follow from each other, and use fresh "
+        f"keys: {len(u1)} institutions advertised keys, {len(u2)} shared them, {len(u3)} sent a masked input."
+    )
+
+
+def _one_contribution(evidence: Evidence) -> Finding:
+    names = [evidence.roster.seated(seat).institution for seat in evidence.survivors]
+    difference = sorted(set(names) ^ evidence.contributions.keys())
+    demand("V31", not difference, f"{', '.join(difference)}: a contribution without a masked input, or the reverse.")
+    headers = evidence.rounds.masked.headers
+    for seat, name in zip(evidence.survivors, names, strict=True):
+        for what, expected, found in (
+            (
+                "contribution",
+                digest_string(headers[seat].contribution),
+                evidence.record.contributions[name].payload_digest,
+            ),
+            ("masked input", digest_string(headers[seat].masked_digest), evidence.contributions[name].masked_input),
+        ):
+            demand_equal("V31", f"{what} named by the signed message of {name}", expected, found)
+    return passed(
+        f"Each of the {len(names)} institutions in the sum made exactly one contribution, and nobody else did: "
+        f"{', '.join(names)}."
+    )
+
+
+def _survivors(evidence: Evidence) -> Finding:
+    statement, signatures = evidence.rounds.masked.statement, evidence.record.survivors.signatures
+    smallest = evidence.seal.smallest_cohort
+    for name, seats in (
+        ("advertised keys", statement.advertised),
+        ("shared keys", statement.shared),
+        ("are in the sum", statement.masked),
+    ):
+        demand(
+            "V32", len(seats) >= smallest, f"{len(seats)} institutions {name}; the seal demands at least {smallest}."
+        )
+    demand(
+        "V32",
+        evidence.record.survivors.payload == statement.encode(),
+        "The institutions signed another view of the rounds than the transcript shows.",
+    )
+    keys = {evidence.roster.seated(seat).public_key.key_id for seat in statement.masked}
+    strangers = sum(item.key_id not in keys for item in signatures)
+    demand("V32", strangers == 0, f"{counted(strangers, 'signature')} by institutions that are not in the sum.")
+    demand(
+        "V32", len(signatures) >= evidence.quorum, f"{len(signatures)} signatures, but {evidence.quorum} are needed."
+    )
+    _check_lists(evidence, statement.advertised, statement.shared)
+    return passed(
+        f"{len(signatures)} of the {len(statement.masked)} institutions in the sum signed one and the same list of who is in "
+        f"it, before anything was unmasked; {evidence.quorum} were needed, counted on the {len(statement.advertised)} that "
+        "advertised keys."
+    )
+
+
+def _check_lists(evidence: Evidence, advertised: frozenset[Seat], shared: frozenset[Seat]) -> None:
+    """Check the result's lists of survivors and dropouts, both in the order of seats."""
+    survivors = tuple(evidence.roster.seated(seat).institution for seat in evidence.survivors)
+    demand_equal("V32", "survivors that the result names", survivors, evidence.result.survivors)
+    dropped = tuple(
+        Dropped(
+            institution=join.institution,
+            seat=join.seat,
+            stage="shared-keys" if join.seat in shared else "advertised-keys" if join.seat in advertised else "joined",
+        )
+        for join in evidence.seal.joins
+        if join.seat not in evidence.survivors
+    )
+    demand("V32", dropped == evidence.result.dropped, "The result misstates who dropped out, or when.")
+
+
+def _unmasking(_evidence: Evidence) -> Finding:
+    return not_proven(
+        "That the total was computed correctly from the institutions' messages cannot be replayed from this bundle: the full "
+        "messages are not in it, because they would give every reader the coordinator's view."
+    )
+
+
+def _declared(evidence: Evidence) -> Finding:
+    spec = evidence.spec
+    models = {model.id: model.manifest for model in spec.models}
+    extractors = {extractor.id: extractor.manifest for extractor in spec.extractors}
+    for name, contribution in evidence.contributions.items():
+        for what, agreed, declared in (
+            ("models", models, contribution.manifest.models),
+            ("extractors", extractors, contribution.manifest.extractors),
+        ):
+            demand(
+                "V34",
+                _same_weights(agreed, declared),
+                f"{name} declares other {what} than the spec: {', '.join(f'{item.id} {item.manifest}' for item in declared)}.",
+            )
+    return passed(
+        f"Every institution in the sum declares that it ran the {counted(len(models), 'model')} and "
+        f"{counted(len(extractors), 'extractor')} that the spec names, weight for weight."
+    )
+
+
+def _same_weights(agreed: dict[str, str], declared: tuple[NamedDigest, ...]) -> bool:
+    return len(declared) == len(agreed) and {item.id: item.manifest for item in declared} == agreed
+
+
+def _commitments(_evidence: Evidence) -> Finding:
+    return not_proven(
+        "That the published total is the sum of the contributions cannot be recomputed by an outsider in this version: the "
+        "place for the cryptographic commitments that would show it is reserved, but empty. That the coordinator did not "
+        "alter the total rests on the coordinator's word."
+    )
+
+
+CHECKS: Final = (
+    Check(
+        "V30",
+        "Transcript",
+        "The messages of the rounds do not form a legal run of the protocol.",
+        ("V12", "V20"),
+        _transcript,
+    ),
+    Check(
+        "V31",
+        "One contribution each",
+        "The contributions are not one for each institution in the sum.",
+        ("V30",),
+        _one_contribution,
+    ),
+    Check(
+        "V32",
+        "One list of survivors",
+        "Too few institutions agreed, before unmasking, on who is in the sum.",
+        ("V30",),
+        _survivors,
+    ),
+    Check("V33", "Unmasking replayed", "The sum does not follow from the messages.", (), _unmasking),
+    Check(
+        "V34",
+        "Declared weights",
+        "An institution declares other models or extractors than the spec names.",
+        ("V30",),
+        _declared,
+    ),
+    Check("V34.commitments", "Total is the sum", "The commitments do not open to the total.", (), _commitments),
+)

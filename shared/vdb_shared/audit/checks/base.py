@@ -1,0 +1,71 @@
+"""What a check is: a numbered demand on the evidence, in words for people, with a function that tries it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vdb_shared.audit.evidence import Evidence
+from vdb_shared.audit.report import Status
+from vdb_shared.errors import VerificationError
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found when it did not fail: PASS, NOT PROVEN or SKIPPED, and the sentence that says so."""
+
+    status: Status
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check.
+
+    Attributes:
+        id: such as "V31".
+        title: a few words.
+        broken: the sentence of a failure, for a reader who knows no cryptography.
+        needs: ids of the checks without which this one cannot be tried.
+        attempt: returns a finding, or raises a VdbError whose message is the failure's detail.
+    """
+
+    id: str
+    title: str
+    broken: str
+    needs: tuple[str, ...]
+    attempt: Callable[[Evidence], Finding]
+
+
+def passed(sentence: str) -> Finding:
+    """Return a PASS."""
+    return Finding(Status.PASS, sentence)
+
+
+def not_proven(sentence: str) -> Finding:
+    """Return a NOT PROVEN."""
+    return Finding(Status.NOT_PROVEN, sentence)
+
+
+def demand(check: str, holds: bool, problem: str) -> None:
+    """Check that something holds.
+
+    Raises:
+        VerificationError: of this check, with the problem, if it does not.
+    """
+    if not holds:
+        raise VerificationError(problem, check=check)
+
+
+def demand_equal(check: str, what: str, expected: object, found: object) -> None:
+    """Check that two values are equal.
+
+    Raises:
+        VerificationError: of this check, naming both.
+    """
+    demand(check, expected == found, f"{what}: expected {expected}, found {found}.")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 institution" or "5 institutions"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

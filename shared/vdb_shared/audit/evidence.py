@@ -1,0 +1,254 @@
+"""What a bundle says, parsed on demand and only once.
+
+Each property either returns a valid value or raises a VdbError; a check that asks for it fails with that error. Promises
+nothing about truth: that is what `checks` are for, in their order.
+
+Source: protos/README.md §10.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vdb_shared.audit.policy import Policy
+from vdb_shared.bundle.archive import read_archive
+from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.record import COUNTERSIGN, RELEASED, RESULT, SessionRecord, read_envelope
+from vdb_shared.bundle.statement import (
+    Contribution,
+    Join,
+    P,
+    Result,
+    Seal,
+    SessionOpen,
+    Subject,
+    parse_statement,
+)
+from vdb_shared.canonical import digest_bytes
+from vdb_shared.errors import FormatError, PrivacyError
+from vdb_shared.roster import Roster
+from vdb_shared.seal import SealTerms, seal_terms
+from vdb_shared.secagg.encoding import decode_totals
+from vdb_shared.secagg.messages import ConsistencyStatement
+from vdb_shared.secagg.parameters import Parameters, Seat, share_threshold
+from vdb_shared.secagg.transcript import (
+    AdvertisedRound,
+    MaskedRound,
+    SharedRound,
+    check_distinct_keys,
+    close_advertised,
+    close_masked,
+    close_shared,
+    open_advertised,
+    open_masked,
+    open_shared,
+    seat_peer,
+)
+from vdb_shared.spec import Spec, parse_spec_json
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """Rounds 0, 1 and 2 replayed: every header verified, T1, T2 and T3 recomputed."""
+
+    advertised: AdvertisedRound
+    shared: SharedRound
+    masked: MaskedRound
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A bundle under audit.
+
+    Attributes:
+        data: the whole file.
+        root: digest of the trust root given from outside, or None.
+        policy: the auditor's demands.
+        draft: whether countersignatures are still to come.
+    """
+
+    data: bytes
+    root: str | None
+    policy: Policy
+    draft: bool
+
+    @cached_property
+    def members(self) -> dict[str, bytes]:
+        """All members, by name."""
+        return read_archive(self.data)
+
+    @cached_property
+    def result_envelope(self) -> Envelope:
+        """The result as signed."""
+        return read_envelope(self.members, RESULT)
+
+    @cached_property
+    def _result(self) -> tuple[Result, tuple[Subject, ...]]:
+        return parse_statement(self.result_envelope.payload, Result)
+
+    @property
+    def result(self) -> Result:
+        """The result's predicate."""
+        return self._result[0]
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """The members that the result names."""
+        return self._result[1]
+
+    @cached_property
+    def countersign(self) -> Envelope:
+        """The countersignatures.
+
+        Raises:
+            FormatError: malformed, or the bundle has none.
+        """
+        if COUNTERSIGN not in self.members:
+            raise FormatError(f"{COUNTERSIGN}: this member is missing; nobody countersigned the result")
+        return read_envelope(self.members, COUNTERSIGN)
+
+    @cached_property
+    def record(self) -> SessionRecord:
+        """The signed messages of the session."""
+        return SessionRecord.from_members({k: v for k, v in self.members.items() if k not in RELEASED})
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The benchmark spec."""
+        return parse_spec_json(self.record.spec)
+
+    @cached_property
+    def opening(self) -> SessionOpen:
+        """The opening of the session."""
+        return _predicate_of(self.record.open, SessionOpen, "open")
+
+    @cached_property
+    def joins(self) -> Mapping[str, Join]:
+        """The joins, by the institution that the member's name gives."""
+        return {name: _predicate_of(item, Join, f"join of {name}") for name, item in self.record.joins.items()}
+
+    @cached_property
+    def seal(self) -> Seal:
+        """The seal."""
+        return _predicate_of(self.record.seal, Seal, "seal")
+
+    @cached_property
+    def contributions(self) -> Mapping[str, Contribution]:
+        """The contributions, by the institution that the member's name gives."""
+        return {
+            name: _predicate_of(item, Contribution, f"contribution of {name}")
+            for name, item in self.record.contributions.items()
+        }
+
+    @cached_property
+    def consistency(self) -> ConsistencyStatement:
+        """What the survivors signed before unmasking."""
+        return ConsistencyStatement.decode(self.record.survivors.payload)
+
+    @property
+    def published(self) -> datetime:
+        """Moment of publication, as the coordinator states it."""
+        return moment(self.result.published)
+
+    @cached_property
+    def roster(self) -> Roster:
+        """The roster that the root in the bundle vouches for at the stated moment of publication."""
+        return self.record.roster.verify(self.root, self.published)
+
+    @cached_property
+    def terms(self) -> SealTerms:
+        """What follows from the spec and the joins, computed here.
+
+        Raises:
+            PrivacyError: the spec's promise cannot be kept.
+            SpecError: a metric of the spec is not in the catalogue or lacks a setting.
+        """
+        try:
+            return seal_terms(self.spec, sorted(item.seat for item in self.seal.joins))
+        except ArithmeticError as error:
+            raise PrivacyError("the spec's numbers are out of any sensible range") from error
+
+    @cached_property
+    def quorum(self) -> int:
+        """q: signatures needed, counted on all who advertised keys."""
+        return share_threshold(len(self.record.advertised), self.spec.cohort.collusion)
+
+    @cached_property
+    def rounds(self) -> Rounds:
+        """Rounds 0, 1 and 2, replayed.
+
+        Raises:
+            ProtocolError: a header that no honest run contains; names its seat.
+        """
+        parameters = Parameters(
+            session=digest_bytes(self.record.seal.payload_digest),
+            roster={item.seat: self.roster.seated(item.seat).public_key for item in self.seal.joins},
+            collusion=self.spec.cohort.collusion,
+            smallest_cohort=self.terms.smallest_cohort,
+            lanes=self.terms.layout.lanes,
+        )
+        return replay(parameters, self.record)
+
+    @cached_property
+    def survivors(self) -> tuple[Seat, ...]:
+        """Seats of U3, ascending."""
+        return tuple(sorted(self.rounds.masked.seats))
+
+    @cached_property
+    def totals(self) -> NDArray[np.int64]:
+        """Sums of the survivors' lanes, shape (lanes,), int64: the aggregate without offset."""
+        return decode_totals(self.record.aggregate, len(self.survivors))
+
+
+def _predicate_of(envelope: Envelope, kind: type[P], name: str) -> P:
+    try:
+        predicate, subjects = parse_statement(envelope.payload, kind)
+    except FormatError as error:
+        raise FormatError(f"{name}: {error}") from error
+    if subjects:
+        raise FormatError(f"{name}: a {kind.kind} statement names no subjects")
+    return predicate
+
+
+def replay(parameters: Parameters, record: SessionRecord) -> Rounds:
+    """Return rounds 0, 1 and 2 after checking every signed header in them.
+
+    Raises:
+        ProtocolError: a header that no honest run contains; names its seat.
+    """
+    keys = {
+        seat: open_advertised(parameters, seat, signed, seat_peer(seat)) for seat, signed in record.advertised.items()
+    }
+    check_distinct_keys(list(keys.values()), "transcript")
+    advertised = close_advertised(parameters, record.advertised, keys)
+    shared = close_shared(
+        advertised.t1,
+        record.shared,
+        {
+            seat: open_shared(parameters, advertised.t1, seat, signed, seat_peer(seat))
+            for seat, signed in record.shared.items()
+        },
+    )
+    headers = {
+        seat: open_masked(parameters, shared.t2, seat, signed, seat_peer(seat))
+        for seat, signed in record.masked.items()
+    }
+    return Rounds(advertised, shared, close_masked(advertised, shared, record.masked, headers))
+
+
+def moment(time: str) -> datetime:
+    """Return the moment of a statement's time.
+
+    Raises:
+        FormatError: no such day or hour.
+    """
+    try:
+        return datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise FormatError(f"{time} is not a moment of the calendar") from error

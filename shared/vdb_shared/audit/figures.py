@@ -1,0 +1,54 @@
+"""The published figures, computed from nothing but a spec, the terms of its seal and an aggregate.
+
+Promises the bytes of metrics.json and accounting.json: coordinator and auditor both come here, so that equal inputs give
+equal bytes. Leaves the meaning of the figures to `evaluation.py` and `privacy/accountant.py`.
+
+Source: protos/README.md §9.5.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vdb_shared.canonical import canonical_json
+from vdb_shared.errors import PrivacyError, StatisticError
+from vdb_shared.evaluation import evaluate
+from vdb_shared.privacy.accountant import account
+from vdb_shared.privacy.mechanism import decode, noise_level
+from vdb_shared.seal import SealTerms
+from vdb_shared.spec import Spec
+
+
+def metrics_json(spec: Spec, terms: SealTerms, totals: NDArray[np.int64], survivors: int) -> bytes:
+    """Return the bytes of metrics.json.
+
+    Args:
+        spec: the spec.
+        terms: of the seal.
+        totals: shape (lanes,), int64: sums over the survivors, offset removed.
+        survivors: |U3|.
+
+    Raises:
+        StatisticError: totals that do not fit the terms, or from which no figure can be computed.
+    """
+    statistics = decode(terms.layout, terms.calibration, totals)
+    noise = noise_level(terms.layout, terms.calibration, survivors)
+    try:
+        with np.errstate(all="ignore"):
+            evaluation = evaluate(spec, statistics, noise)
+        return canonical_json(evaluation.to_json())
+    except (ArithmeticError, np.linalg.LinAlgError) as error:
+        raise StatisticError(f"no figures can be computed from these totals: {error}") from error
+
+
+def accounting_json(terms: SealTerms) -> bytes:
+    """Return the bytes of accounting.json.
+
+    Raises:
+        PrivacyError: the terms do not keep the spec's promise.
+    """
+    try:
+        return canonical_json(account(terms.calibration).to_json())
+    except ArithmeticError as error:
+        raise PrivacyError("the cost of these parameters cannot be computed; they are out of any sensible range") from error

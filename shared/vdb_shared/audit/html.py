@@ -1,0 +1,168 @@
+"""Reports and leaderboards as self-contained HTML pages.
+
+Promises that every word that comes from a bundle is escaped, and that figures appear digit for digit as published.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Final
+
+from vdb_shared.audit.chart import Axis, error_bar, histogram, scale
+from vdb_shared.audit.leaderboard import Leaderboard, Row, Table
+from vdb_shared.audit.page import badge, fact, page
+from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
+from vdb_shared.audit.text import badge as noise_badge
+from vdb_shared.audit.text import count_of, verdict_sentence
+
+_STATUS_KINDS: Final = {
+    Status.PASS: "good",
+    Status.FAIL: "bad",
+    Status.NOT_PROVEN: "warn",
+    Status.SKIPPED: "warn",
+    Status.NOT_REACHED: "plain",
+}
+
+
+def report_page(report: Report) -> str:
+    """Return the page of an audit report."""
+    title = report.facts.title if report.facts else "Unreadable bundle"
+    return page(
+        f"Audit: {title}",
+        f"<h1>Audit of “{escape(title)}”</h1>\n<p>{_verdict_badge(report)}</p>\n"
+        f'<p class="lead">{escape(verdict_sentence(report))}</p>\n'
+        f"{_facts_card(report.facts, report) if report.facts else ''}\n{_checks_card(report)}\n{_footer(report)}",
+    )
+
+
+def leaderboard_page(board: Leaderboard) -> str:
+    """Return the page of a leaderboard."""
+    facts = board.facts
+    tables = "\n".join(_table_card(table, f"{float(board.confidence) * 100:.0f} %") for table in board.tables)
+    return page(
+        f"Leaderboard: {facts.title}",
+        f"<h1>{escape(facts.title)}</h1>\n"
+        f"<p>{_verdict_badge(board.report)} {badge('plain', f'{len(facts.survivors)} institutions')}</p>\n"
+        '<p class="lead">One benchmark over the private data of all institutions together. Only masked and noised statistics '
+        "left them; the figures below follow from their sum.</p>\n"
+        f"{_facts_card(facts, board.report)}\n{tables}\n{_verified_card(board.report)}\n{_footer(board.report)}",
+    )
+
+
+def _verdict_badge(report: Report) -> str:
+    match report.verdict:
+        case Verdict.PASS:
+            return badge("good", "✓ verified")
+        case Verdict.FAIL:
+            return badge("bad", f"✗ not verified: {report.first_failure.id if report.first_failure else ''}")
+        case Verdict.INCOMPLETE:
+            return badge("warn", "not fully verified")
+
+
+def _facts_card(facts: Facts, report: Report) -> str:
+    dropped = "; ".join(f"{name}, after {stage.replace('-', ' ')}" for name, stage in facts.dropped.items())
+    unpinned = "" if report.pinned else " (taken from the bundle itself)"
+    entries = [
+        fact(
+            "Institutions in the sum", ", ".join(facts.survivors), big=f"{len(facts.survivors)} of {len(facts.joined)}"
+        ),
+        fact("Dropped out", dropped or "nobody", big=str(len(facts.dropped))),
+        fact(
+            "Privacy of every record",
+            f"differential privacy at δ = {facts.delta}" if facts.private else "the result is not private",
+            big=f"ε = {facts.epsilon}" if facts.private else "none",
+        ),
+        fact("Consortium", facts.consortium),
+        fact("Published, as the coordinator states", facts.published),
+        fact("Session", facts.session, code=True),
+        fact(f"Trust root{unpinned}", facts.root, code=True),
+    ]
+    return f'<section class="card" aria-label="The session"><dl>{"".join(entries)}</dl></section>'
+
+
+def _table_card(table: Table, confidence: str) -> str:
+    definition = table.definition
+    ends = [float(end) for row in table.rows for end in (row.low, row.high, row.value) if end is not None]
+    axis = Axis.over(ends) if ends else None
+    spread = any(row.histogram for row in table.rows)
+    unit = f" in {escape(definition.unit)}" if definition.unit else ""
+    heads = ["Rank", "Model", f"Value{unit}", f"{confidence} interval", "From", "To", "Clips"]
+    if spread:
+        heads.append("Distribution")
+    numeric = {f"Value{unit}", "From", "To", "Clips"}
+    head = "".join(f'<th scope="col"{" class=number" if name in numeric else ""}>{name}</th>' for name in heads)
+    body = "\n".join(_row(row, axis, confidence, spread=spread) for row in table.rows)
+    foot = (
+        f'<tfoot><tr><td colspan="3"></td><td>{scale(axis)}</td><td colspan="{len(heads) - 4}"></td></tr></tfoot>'
+        if axis
+        else ""
+    )
+    kind = "warn" if table.private else "good"
+    direction = "higher is better" if definition.direction == "higher" else "lower is better"
+    return (
+        f'<section class="card"><table><caption><h2>{escape(definition.title)} '
+        f"{badge(kind, noise_badge(table))} {badge('plain', f'{table.inputs} prompts')} {badge('plain', direction)}</h2>"
+        f'<span class="note"><code>{escape(definition.id)}</code>: {escape(definition.definition)}.</span></caption>'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody>{foot}</table>{_pairs(table)}</section>"
+    )
+
+
+def _row(row: Row, axis: Axis | None, confidence: str, *, spread: bool) -> str:
+    first = ' class="first"' if row.ranks is not None and row.ranks[0] == 1 else ""
+    start = f'<tr{first}><td class="rank">{row.rank_set}</td><th scope="row">{escape(row.model)}</th>'
+    if axis is None or row.value is None or row.low is None or row.high is None:
+        span = 6 if spread else 5
+        return (
+            f'{start}<td colspan="{span}" class="reason">Withheld: {escape(row.reason or "not available")}.</td></tr>'
+        )
+    shape = f"<td>{histogram(row.histogram) if row.histogram else ''}</td>" if spread else ""
+    remark = f'<br><span class="reason">{escape(row.reason)}</span>' if row.reason else ""
+    return (
+        f'{start}<td class="number"><strong>{escape(row.value)}</strong></td>'
+        f"<td>{error_bar(axis, row.value, row.low, row.high, confidence)}{remark}</td>"
+        f'<td class="number">{escape(row.low)}</td><td class="number">{escape(row.high)}</td>'
+        f'<td class="number">{count_of(row)}</td>{shape}</tr>'
+    )
+
+
+def _pairs(table: Table) -> str:
+    if not table.not_apart:
+        return ""
+    items = "".join(f"<li>{escape(first)} and {escape(second)}</li>" for first, second in table.not_apart)
+    return (
+        f'<ul class="pairs" aria-label="Models that the data cannot tell apart">The data cannot tell apart:{items}</ul>'
+    )
+
+
+def _verified_card(report: Report) -> str:
+    passed = sum(line.status is Status.PASS for line in report.lines)
+    unproven = [line for line in report.lines if line.status is Status.NOT_PROVEN]
+    items = "".join(f"<li><strong>{line.id}</strong> {escape(line.sentence)}</li>" for line in unproven)
+    return (
+        '<section class="card"><h2>How this was verified</h2>'
+        f"<p>{passed} checks of the signed bundle passed, offline: signatures, membership, the transcript of the aggregation, "
+        "and every figure above computed again from the published total. Repeat them with "
+        "<code>vdb-audit verify</code> and the bundle.</p>"
+        f"<details><summary>{len(unproven)} things that the bundle cannot prove</summary><ul>{items}</ul></details></section>"
+    )
+
+
+def _checks_card(report: Report) -> str:
+    rows = "\n".join(_check_row(line) for line in report.lines)
+    return (
+        '<section class="card"><table><caption><h2>Checks</h2></caption><thead><tr><th scope="col">Check</th>'
+        '<th scope="col">Outcome</th><th scope="col">What it means</th></tr></thead>\n'
+        f"<tbody>{rows}</tbody></table></section>"
+    )
+
+
+def _check_row(line: Line) -> str:
+    detail = f'<br><span class="reason">{escape(line.detail)}</span>' if line.detail else ""
+    return (
+        f'<tr><th scope="row">{line.id}</th><td>{badge(_STATUS_KINDS[line.status], line.status.value)}</td>'
+        f"<td><strong>{escape(line.title)}.</strong> {escape(line.sentence)}{detail}</td></tr>"
+    )
+
+
+def _footer(report: Report) -> str:
+    return f"<footer>Bundle <code>{escape(report.bundle)}</code>, {report.size:,} bytes.</footer>"

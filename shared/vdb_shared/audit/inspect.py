@@ -1,0 +1,39 @@
+"""What a bundle says about itself, believed for the moment.
+
+Source: protos/README.md §10.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vdb_shared.audit.evidence import Evidence
+from vdb_shared.audit.policy import DEFAULT_POLICY
+from vdb_shared.audit.report import Facts
+from vdb_shared.audit.verify import facts_of
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """The facts that a bundle states, and the sizes of its members by name."""
+
+    facts: Facts
+    members: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form, as `vdb-audit inspect --json` prints it."""
+        return {**self.facts.to_json(), "members": dict(self.members)}
+
+
+def describe(data: bytes) -> Description:
+    """Return what a bundle says about itself.
+
+    Raises:
+        FormatError: it is not a bundle.
+        SpecError: its spec is not one.
+    """
+    evidence = Evidence(data, None, DEFAULT_POLICY, draft=True)
+    sizes = {name: len(content) for name, content in sorted(evidence.members.items())}
+    return Description(facts_of(evidence), sizes)

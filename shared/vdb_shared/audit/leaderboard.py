@@ -1,0 +1,155 @@
+"""The leaderboard of a verified bundle: one table for each metric, one row for each model.
+
+Promises to show only figures of a bundle in which no check failed. Leaves how it looks to `text.py` and `html.py`.
+
+Source: protos/README.md §9.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from vdb_shared.audit.report import Facts, Report
+from vdb_shared.bundle.archive import read_archive
+from vdb_shared.bundle.record import ACCOUNTING, METRICS
+from vdb_shared.canonical import parse_canonical_json
+from vdb_shared.errors import VerificationError
+from vdb_shared.metrics.catalogue import MetricDefinition, definition_of
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model's figure; all digits are strings exactly as published.
+
+    Attributes:
+        model: its id.
+        value, low, high: the figure and its 95 % interval; None when withheld.
+        ranks: best and worst rank the data allow; None when withheld.
+        count: clips measured.
+        grade: "exact", "noised", "coarse" or "unavailable".
+        reason: why it is withheld or coarse, or None.
+        histogram: clips in each of 32 bins of the score's range, or None.
+    """
+
+    model: str
+    value: str | None
+    low: str | None
+    high: str | None
+    ranks: tuple[int, int] | None
+    count: str
+    grade: str
+    reason: str | None
+    histogram: tuple[int, ...] | None
+
+    @property
+    def rank_set(self) -> str:
+        """The ranks as people write them: "1", "2–3", or "–"."""
+        if self.ranks is None:
+            return "–"
+        best, worst = self.ranks
+        return str(best) if best == worst else f"{best}–{worst}"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One metric on one kind of input.
+
+    Attributes:
+        definition: what is measured.
+        inputs: "public" or "private" prompts.
+        private: whether private records entered it.
+        rows: best first.
+        not_apart: pairs of models that the data cannot tell apart.
+    """
+
+    definition: MetricDefinition
+    inputs: str
+    private: bool
+    rows: tuple[Row, ...]
+    not_apart: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaderboard:
+    """Everything a leaderboard shows.
+
+    Attributes:
+        facts: what the session was.
+        report: how it was verified.
+        tables: in the order of the spec.
+        counts: numbers of clips, as in metrics.json.
+        accounting: accounting.json.
+        confidence: of the intervals, such as "0.95".
+    """
+
+    facts: Facts
+    report: Report
+    tables: tuple[Table, ...]
+    counts: tuple[Mapping[str, Any], ...]
+    accounting: Mapping[str, Any]
+    confidence: str
+
+
+def leaderboard_of(data: bytes, report: Report) -> Leaderboard:
+    """Return the leaderboard of a bundle.
+
+    Args:
+        data: the whole file.
+        report: of its audit.
+
+    Raises:
+        VerificationError: a check failed.
+        FormatError: the audit was of another file, which is not a bundle.
+    """
+    report.require()
+    if report.facts is None:
+        raise VerificationError("the audit is not of a readable bundle", check="V05")
+    members = read_archive(data)
+    metrics = parse_canonical_json(members[METRICS])
+    return Leaderboard(
+        facts=report.facts,
+        report=report,
+        tables=tuple(_tables(metrics)),
+        counts=tuple(metrics["counts"]),
+        accounting=parse_canonical_json(members[ACCOUNTING]),
+        confidence=metrics["confidence"],
+    )
+
+
+def _tables(metrics: Mapping[str, Any]) -> Iterator[Table]:
+    pairs = {(item["metric"], item["inputs"]): item["pairs"] for item in metrics["not_apart"]}
+    for (metric, inputs), items in groupby(metrics["results"], key=lambda item: (item["metric"], item["inputs"])):
+        results = list(items)
+        definition = definition_of(metric)
+        rows = sorted((_row(item) for item in results), key=lambda row: _order(row, definition))
+        yield Table(
+            definition=definition,
+            inputs=inputs,
+            private=any(item["private"] for item in results),
+            rows=tuple(rows),
+            not_apart=tuple((first, second) for first, second in pairs.get((metric, inputs), ())),
+        )
+
+
+def _row(item: Mapping[str, Any]) -> Row:
+    return Row(
+        model=item["model"],
+        value=item["value"],
+        low=item["low"],
+        high=item["high"],
+        ranks=None if item["ranks"] is None else (item["ranks"][0], item["ranks"][1]),
+        count=item["count"],
+        grade=item["grade"],
+        reason=item["reason"],
+        histogram=None if item["histogram"] is None else tuple(item["histogram"]),
+    )
+
+
+def _order(row: Row, definition: MetricDefinition) -> tuple[bool, float, str]:
+    if row.value is None:
+        return True, 0.0, row.model
+    value = float(row.value)
+    return False, -value if definition.direction == "higher" else value, row.model

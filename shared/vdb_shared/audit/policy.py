@@ -1,0 +1,62 @@
+"""What an auditor demands of a session's parameters, beyond that they are what was agreed.
+
+Promises strict reading: an unknown or malformed field is an error, never ignored. Leaves the comparison to check V22.
+
+Source: protos/README.md §10.3.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from decimal import Decimal
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vdb_shared.errors import UsageError
+from vdb_shared.spec import Digest, Real
+
+MAX_POLICY_BYTES: Final = 2**16
+
+
+class Policy(BaseModel):
+    """Bounds on a session's parameters; the defaults are what an audit without a policy file demands.
+
+    Attributes:
+        maximum_epsilon, maximum_delta: weakest promise of privacy that is accepted.
+        minimum_cohort: fewest institutions in the sum.
+        minimum_collusion: fewest dishonest institutions the session must withstand.
+        root: digest of the trust root, or None for any.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    version: Literal["vdb-audit-policy/1"] = "vdb-audit-policy/1"
+    maximum_epsilon: Real = Field(default=Decimal(16), gt=0)
+    maximum_delta: Real = Field(default=Decimal("0.0001"), gt=0, lt=1)
+    minimum_cohort: int = Field(default=3, ge=3)
+    minimum_collusion: int = Field(default=1, ge=1)
+    root: Digest | None = None
+
+
+DEFAULT_POLICY: Final = Policy()
+
+
+def parse_policy(data: bytes, *, file: str = "policy") -> Policy:
+    """Return the policy written in TOML.
+
+    Raises:
+        UsageError: it is not one; names file and field.
+    """
+    if len(data) > MAX_POLICY_BYTES:
+        raise UsageError(f"{file}: a policy has at most {MAX_POLICY_BYTES} bytes, not {len(data)}")
+    try:
+        return Policy.model_validate(tomllib.loads(data.decode("utf-8"), parse_float=Decimal))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{file}: not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"{file}: {field}: {first['msg']}; known fields are {', '.join(Policy.model_fields)}"
+        ) from error

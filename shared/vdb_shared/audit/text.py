@@ -1,0 +1,122 @@
+"""Reports and leaderboards as text for a terminal or a log."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Final
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from vdb_shared.audit.leaderboard import Leaderboard, Row, Table
+from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
+
+STYLES: Final = {
+    Status.PASS: "bold green",
+    Status.FAIL: "bold red",
+    Status.NOT_PROVEN: "yellow",
+    Status.SKIPPED: "yellow",
+    Status.NOT_REACHED: "dim",
+}
+
+_INDENT: Final = 29
+
+
+def print_report(console: Console, report: Report) -> None:
+    """Print one line for each check, then the verdict; lines break only on a terminal."""
+    for line in report.lines:
+        console.print(_report_line(line, console.width if console.is_terminal else None), soft_wrap=True)
+    console.print()
+    style = "bold green" if report.verdict is Verdict.PASS else "bold red"
+    console.print(Text(verdict_sentence(report), style=style), soft_wrap=True)
+
+
+def _report_line(line: Line, width: int | None) -> Text:
+    words = f"{line.title}. {line.sentence} {line.detail}".strip()
+    if width is not None and width > 2 * _INDENT:
+        words = textwrap.fill(words, width - _INDENT).replace("\n", "\n" + " " * _INDENT)
+    return Text.assemble((f"{line.id:<17}", "bold"), (f"{line.status.value:<12}", STYLES[line.status]), words)
+
+
+def verdict_sentence(report: Report) -> str:
+    """Return the verdict in one sentence."""
+    unproven = sum(line.status is Status.NOT_PROVEN for line in report.lines)
+    failure = report.first_failure
+    if failure is not None:
+        return f"FAIL: do not rely on this bundle. The first check that failed is {failure.id}: {failure.sentence}"
+    if report.verdict is Verdict.INCOMPLETE:
+        skipped = ", ".join(line.id for line in report.lines if line.status in (Status.SKIPPED, Status.NOT_REACHED))
+        return f"INCOMPLETE: nothing failed, but {skipped} could not be tried, so the bundle is not verified."
+    passed = sum(line.status is Status.PASS for line in report.lines)
+    return f"PASS: all {passed} checks that this version can make hold. {unproven} more are NOT PROVEN, as the report says."
+
+
+def facts_lines(facts: Facts) -> list[tuple[str, str]]:
+    """Return the facts of a session as pairs of a heading and words."""
+    dropped = ", ".join(f"{name} (after {stage.replace('-', ' ')})" for name, stage in facts.dropped.items())
+    protection = f"ε = {facts.epsilon}, δ = {facts.delta} for each record" if facts.private else "none: not private"
+    return [
+        ("Benchmark", facts.title),
+        ("Consortium", facts.consortium),
+        ("Joined", f"{len(facts.joined)}: {', '.join(facts.joined)}"),
+        ("In the sum", f"{len(facts.survivors)}: {', '.join(facts.survivors)}"),
+        ("Dropped out", dropped or "none"),
+        ("Privacy", protection),
+        ("Published", facts.published),
+        ("Session", facts.session),
+        ("Trust root", facts.root),
+    ]
+
+
+def print_facts(console: Console, facts: Facts) -> None:
+    """Print the facts of a session."""
+    for heading, words in facts_lines(facts):
+        console.print(Text.assemble((f"{heading:<13}", "bold"), words), soft_wrap=True)
+
+
+def print_leaderboard(console: Console, board: Leaderboard) -> None:
+    """Print the session's facts and a table for each metric."""
+    print_facts(console, board.facts)
+    for table in board.tables:
+        console.print()
+        console.print(Text(_heading(table), style="bold"), soft_wrap=True)
+        console.print(_table(table, f"{float(board.confidence) * 100:.0f} %"))
+        for row in table.rows:
+            if row.reason:
+                console.print(Text(f"  {row.model}: {row.reason}", style="dim"), soft_wrap=True)
+    console.print()
+    console.print(Text(verdict_sentence(board.report), style="bold"), soft_wrap=True)
+
+
+def _heading(table: Table) -> str:
+    direction = "higher is better" if table.definition.direction == "higher" else "lower is better"
+    unit = f" in {table.definition.unit}" if table.definition.unit else ""
+    return (
+        f"{table.definition.title}{unit} ({table.definition.id}): {table.inputs} prompts, {badge(table)}, {direction}"
+    )
+
+
+def _table(table: Table, confidence: str) -> RichTable:
+    drawn = RichTable(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("Rank", "Model", "Value", f"{confidence} interval", "Clips"):
+        drawn.add_column(heading, justify="left" if heading == "Model" else "right", no_wrap=True)
+    for row in table.rows:
+        drawn.add_row(row.rank_set, row.model, row.value or "withheld", interval(row), count_of(row))
+    return drawn
+
+
+def badge(table: Table) -> str:
+    """Return whether a metric's figures carry noise."""
+    return "private (noised)" if table.private else "public (exact)"
+
+
+def interval(row: Row) -> str:
+    """Return an interval as text."""
+    return "–" if row.low is None or row.high is None else f"{row.low} … {row.high}"
+
+
+def count_of(row: Row) -> str:
+    """Return the number of clips; noised counts are rounded."""
+    return f"{float(row.count):,.0f}"

@@ -1,0 +1,87 @@
+"""An audit from start to end: every check in order, each on the evidence of one bundle.
+
+Promises that whatever bytes come in, a report comes out: each VdbError is a failure of the check that met it. Needs no
+network, no account and no clock.
+
+Source: protos/README.md §10.2.
+"""
+
+from __future__ import annotations
+
+from vdb_shared.audit.checks import CHECKS
+from vdb_shared.audit.checks.base import Check
+from vdb_shared.audit.evidence import Evidence
+from vdb_shared.audit.policy import DEFAULT_POLICY, Policy
+from vdb_shared.audit.report import Facts, Line, Report, Status
+from vdb_shared.canonical import decimal_string, sha256_digest
+from vdb_shared.errors import UsageError, VdbError, VerificationError
+
+
+def verify(data: bytes, *, root: str | None = None, policy: Policy = DEFAULT_POLICY, draft: bool = False) -> Report:
+    """Return the report of an audit of a bundle.
+
+    Args:
+        data: the whole file.
+        root: digest of the trust root known from elsewhere, or None; then the policy's root is pinned, if it has one.
+        policy: the auditor's demands.
+        draft: whether countersignatures are still to come, as when an institution decides whether to give its own.
+
+    Raises:
+        UsageError: `root` and the policy name different trust roots.
+    """
+    if root is not None and policy.root is not None and root != policy.root:
+        raise UsageError(f"the policy demands the trust root {policy.root}, but {root} was given; use one of them")
+    evidence = Evidence(data, root or policy.root, policy, draft)
+    lines: list[Line] = []
+    out_of_reach: set[str] = set()
+    for check in CHECKS:
+        line = _line(check, evidence, out_of_reach)
+        lines.append(line)
+        if line.status in (Status.FAIL, Status.NOT_REACHED):
+            out_of_reach.add(check.id)
+    return Report(sha256_digest(data), len(data), tuple(lines), _facts_or_none(evidence), evidence.root is not None)
+
+
+def _line(check: Check, evidence: Evidence, out_of_reach: set[str]) -> Line:
+    missing = [needed for needed in check.needs if needed in out_of_reach]
+    if missing:
+        sentence = f"Not tried: it builds on {' and '.join(missing)}, which did not pass."
+        return Line(check.id, check.title, Status.NOT_REACHED, sentence)
+    try:
+        finding = check.attempt(evidence)
+    except VerificationError as error:
+        return Line(check.id, check.title, Status.FAIL, check.broken, error.reason)
+    except VdbError as error:
+        return Line(check.id, check.title, Status.FAIL, check.broken, str(error))
+    return Line(check.id, check.title, finding.status, finding.sentence)
+
+
+def facts_of(evidence: Evidence) -> Facts:
+    """Return what a bundle says about itself.
+
+    Raises:
+        FormatError: a statement cannot be read.
+        SpecError: the spec cannot be read.
+    """
+    spec, result, record = evidence.spec, evidence.result, evidence.record
+    return Facts(
+        session=record.open.payload_digest,
+        seal=record.seal.payload_digest,
+        consortium=evidence.opening.consortium,
+        title=spec.title,
+        joined=tuple(join.institution for join in evidence.seal.joins),
+        survivors=result.survivors,
+        dropped={item.institution: item.stage for item in result.dropped},
+        private=result.private,
+        epsilon=decimal_string(spec.privacy.epsilon),
+        delta=decimal_string(spec.privacy.delta),
+        root=record.roster.root_fingerprint,
+        published=result.published,
+    )
+
+
+def _facts_or_none(evidence: Evidence) -> Facts | None:
+    try:
+        return facts_of(evidence)
+    except VdbError:
+        return None

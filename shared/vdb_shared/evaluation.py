@@ -1,0 +1,341 @@
+"""From sums to the published figures: values, intervals, sets of ranks, and what is withheld and why.
+
+Promises that coordinator, participants and auditors compute the same figures from the same sums, and that no number is
+published that noise or a small count makes meaningless: it is then reported as unavailable, with the reason. Leaves the
+finishes to metrics/ and the noise's size to privacy/mechanism.py. Works on one site's own sums too, without noise.
+
+Source: protos/README.md §7.3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final, Literal
+
+import numpy as np
+
+from vdb_shared.canonical import decimal_string
+from vdb_shared.layout import count_block, generated_block, layout_of, reference_block
+from vdb_shared.metrics.catalogue import MetricDefinition, definition_of
+from vdb_shared.metrics.frechet import MomentSums
+from vdb_shared.metrics.frechet_intervals import frechet_family
+from vdb_shared.metrics.kernel import EmbeddingSums, kernel_family
+from vdb_shared.metrics.scores import ScoreSums, score_family
+from vdb_shared.metrics.statistic import Statistics
+from vdb_shared.metrics.uncertainty import CONFIDENCE, Estimate, Family, pairs_not_apart, rank_sets
+from vdb_shared.privacy.mechanism import NoiseLevel
+from vdb_shared.spec import Metric, Spec
+
+Side = Literal["reference", "public", "private"]
+Grade = Literal["exact", "noised", "coarse", "unavailable"]
+
+FEWEST_CLIPS: Final = 2
+"""Below this no variance can be estimated."""
+
+COUNT_OVER_NOISE: Final = 10.0
+"""A noised count divides; below ten times its own deviation the quotient is not worth reporting."""
+
+VALUE_NOISE: Final = 0.0015
+COARSE_NOISE: Final = 0.0035
+"""Noise per coordinate of a mean of [x, svec(x x^T)] / sqrt(2) up to which a Fréchet distance under noise is published as
+a value, and as a coarse one; above, it is withheld. From a study on synthetic features, to be validated on real ones."""
+
+SIGNIFICANT_DIGITS: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many clips there were.
+
+    Attributes:
+        side: "reference": clips of institutions; "public" or "private": generated from such prompts.
+        model: id, or "clips" on the reference side.
+        succeeded, failed: numbers of clips; noised where private, so possibly fractional or negative.
+        deviation: of the noise in each of them.
+    """
+
+    side: Side
+    model: str
+    succeeded: float
+    failed: float
+    deviation: float
+
+    def problem(self) -> str | None:
+        """Why nothing can be divided by this count, or None."""
+        whose = "reference clips" if self.side == "reference" else f"clips of {self.model}"
+        needed = max(float(FEWEST_CLIPS), COUNT_OVER_NOISE * self.deviation)
+        if self.succeeded >= needed:
+            return None
+        if self.deviation == 0:
+            return f"{whose}: {self.succeeded:.0f} could be measured, at least {FEWEST_CLIPS} are needed"
+        return (
+            f"{whose}: about {max(self.succeeded, 0):.0f} with noise of deviation {self.deviation:.2g}; "
+            f"at least {math.ceil(needed)} are needed, or a larger epsilon"
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {
+            "side": self.side,
+            "model": self.model,
+            "succeeded": rounded(self.succeeded),
+            "failed": rounded(self.failed),
+            "noise": rounded(self.deviation),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One metric of one model.
+
+    Attributes:
+        metric: its id.
+        inputs: kind of prompts.
+        model: id of the model.
+        estimate: value with interval; None exactly when grade is "unavailable".
+        count: clips of the model that were measured.
+        private: whether private records entered it, through the prompts or the reference clips.
+        grade: "exact": no noise; "noised"; "coarse": so noised that only large differences mean something; "unavailable".
+        reason: why it is unavailable or coarse, or None.
+        ranks: best and worst rank the model may have among those available; None when unavailable.
+        histogram: clips in each of 32 bins of the score's range; None where there is none.
+    """
+
+    metric: str
+    inputs: Literal["public", "private"]
+    model: str
+    estimate: Estimate | None
+    count: float
+    private: bool
+    grade: Grade
+    reason: str | None
+    ranks: tuple[int, int] | None
+    histogram: tuple[int, ...] | None
+
+    @property
+    def value(self) -> float | None:
+        """The value, unrounded."""
+        return self.estimate.value if self.estimate else None
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of the 95 % interval, unrounded."""
+        return self.estimate.low if self.estimate else None
+
+    @property
+    def high(self) -> float | None:
+        """Upper end of the 95 % interval, unrounded."""
+        return self.estimate.high if self.estimate else None
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON form: reals as decimal strings of 6 significant digits."""
+        definition = definition_of(self.metric)
+        return {
+            "metric": self.metric,
+            "inputs": self.inputs,
+            "model": self.model,
+            "direction": definition.direction,
+            "unit": definition.unit,
+            "value": None if self.value is None else rounded(self.value),
+            "low": None if self.low is None else rounded(self.low),
+            "high": None if self.high is None else rounded(self.high),
+            "count": rounded(self.count),
+            "private": self.private,
+            "grade": self.grade,
+            "reason": self.reason,
+            "ranks": None if self.ranks is None else list(self.ranks),
+            "histogram": None if self.histogram is None else list(self.histogram),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All figures of a session.
+
+    Attributes:
+        counts: reference, then public, then private; models in the spec's order.
+        results: metrics in the spec's order, then models.
+        not_apart: by (metric, inputs), the pairs of models that the data cannot tell apart.
+    """
+
+    counts: tuple[Count, ...]
+    results: tuple[Result, ...]
+    not_apart: Mapping[tuple[str, str], tuple[tuple[str, str], ...]]
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON form of metrics.json."""
+        return {
+            "confidence": decimal_string(CONFIDENCE),
+            "counts": [count.to_json() for count in self.counts],
+            "results": [result.to_json() for result in self.results],
+            "not_apart": [
+                {"metric": metric, "inputs": inputs, "pairs": [list(pair) for pair in pairs]}
+                for (metric, inputs), pairs in self.not_apart.items()
+            ],
+        }
+
+
+def evaluate(spec: Spec, statistics: Statistics, noise: NoiseLevel | None) -> Evaluation:
+    """Return every figure that follows from a spec and sums.
+
+    Args:
+        spec: the spec.
+        statistics: sums of all survivors, or of one site.
+        noise: in the sums, from `noise_level`; None when there is none.
+
+    Raises:
+        SpecError: the spec has no layout.
+        StatisticError: the statistics do not fit it.
+    """
+    layout_of(spec).check(statistics)
+    sums = _Sums(spec, statistics, noise or NoiseLevel({}))
+    results: list[Result] = []
+    not_apart: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
+    for metric in spec.metrics:
+        found, pairs = _evaluate_metric(sums, metric)
+        results.extend(found)
+        not_apart[metric.id, metric.inputs] = pairs
+    return Evaluation(tuple(sums.counts.values()), tuple(results), not_apart)
+
+
+def rounded(value: float) -> str:
+    """Return a real as a canonical decimal string of 6 significant digits, halves to even."""
+    return decimal_string(Decimal(f"{value:.{SIGNIFICANT_DIGITS - 1}e}"))
+
+
+class _Sums:
+    """The statistics of a session, taken apart by side and model."""
+
+    def __init__(self, spec: Spec, statistics: Statistics, noise: NoiseLevel) -> None:
+        self.spec = spec
+        self.counts: dict[tuple[Side, str], Count] = {}
+        self._statistics = statistics
+        self._noise = noise
+        if count_block("reference") in statistics:
+            self._count("reference", "clips")
+        sides: tuple[Side, Side] = ("public", "private")
+        for side in sides:
+            for model in spec.models:
+                if count_block(side, model.id) in statistics:
+                    self._count(side, model.id)
+
+    def _count(self, side: Side, model: str) -> None:
+        name = count_block(side, model)
+        values = [float(value) for value in self._statistics[name]]
+        failed = values[1] if len(values) > 1 else 0.0
+        self.counts[side, model] = Count(side, model, values[0], failed, self._noise.of(name))
+
+    def scores(self, metric: Metric, model: str) -> ScoreSums:
+        name = generated_block(metric.inputs, model, metric.id, "moments")
+        count = self.counts[metric.inputs, model]
+        return ScoreSums(self._statistics[name], count.succeeded, self._noise.of(name), count.deviation)
+
+    def moments(self, metric: Metric, side: Side, model: str) -> MomentSums:
+        name = _distance_block(metric, side, model, "moments")
+        count = self.counts[side, model]
+        return MomentSums(self._statistics[name], count.succeeded, self._noise.of(name), count.deviation)
+
+    def embedding(self, metric: Metric, side: Side, model: str) -> EmbeddingSums:
+        name = _distance_block(metric, side, model, "embedding")
+        count = self.counts[side, model]
+        return EmbeddingSums(self._statistics[name], count.succeeded, self._noise.of(name), count.deviation)
+
+    def histogram(self, metric: Metric, model: str) -> tuple[int, ...] | None:
+        values = self._statistics.get(generated_block(metric.inputs, model, metric.id, "histogram"))
+        return None if values is None else tuple(int(value) for value in np.rint(values))
+
+
+def _distance_block(metric: Metric, side: Side, model: str, part: str) -> str:
+    return reference_block(metric.id, part) if side == "reference" else generated_block(side, model, metric.id, part)
+
+
+def _evaluate_metric(sums: _Sums, metric: Metric) -> tuple[list[Result], tuple[tuple[str, str], ...]]:
+    """Results of one metric for every model, and the pairs that cannot be told apart."""
+    definition = definition_of(metric.id)
+    problems = {model.id: _problem(sums, metric, definition, model.id) for model in sums.spec.models}
+    available = [model for model, problem in problems.items() if problem is None]
+    family = _family(sums, metric, definition, available)
+    ranks = rank_sets(family, higher_is_better=definition.direction == "higher")
+    private = metric.inputs == "private" or definition.compares_with_reference
+    results = []
+    for model, problem in problems.items():
+        grade, remark = _grade(sums, metric, definition, model) if problem is None else ("unavailable", None)
+        results.append(
+            Result(
+                metric=metric.id,
+                inputs=metric.inputs,
+                model=model,
+                estimate=family.estimates.get(model),
+                count=sums.counts[metric.inputs, model].succeeded,
+                private=private,
+                grade=grade,
+                reason=problem or remark,
+                ranks=ranks.get(model),
+                histogram=sums.histogram(metric, model),
+            )
+        )
+    return results, pairs_not_apart(family)
+
+
+def _family(sums: _Sums, metric: Metric, definition: MetricDefinition, models: list[str]) -> Family:
+    """Estimates and comparisons of the models that are available, in the metric's unit."""
+    if not models:
+        return Family({}, {})
+    match definition.finish:
+        case "mean":
+            high = definition.high if definition.high is not None else metric.limit
+            return score_family(
+                {model: sums.scores(metric, model) for model in models},
+                low=float(definition.low),
+                high=float(high or 1),
+            )
+        case "frechet":
+            family = frechet_family(
+                sums.moments(metric, "reference", "clips"),
+                {model: sums.moments(metric, metric.inputs, model) for model in models},
+                name=f"{metric.id}/{metric.inputs}",
+            )
+            unit = float(metric.limit or 1) ** 2
+            return Family({model: found.mapped(unit) for model, found in family.estimates.items()}, family.comparisons)
+        case "kernel":
+            return kernel_family(
+                sums.embedding(metric, "reference", "clips"),
+                {model: sums.embedding(metric, metric.inputs, model) for model in models},
+            )
+
+
+def _problem(sums: _Sums, metric: Metric, definition: MetricDefinition, model: str) -> str | None:
+    """Why a result must be withheld, or None."""
+    counts = [sums.counts[metric.inputs, model]]
+    if definition.compares_with_reference:
+        counts.insert(0, sums.counts["reference", "clips"])
+    problem = next((found for found in (count.problem() for count in counts) if found), None)
+    if problem is None and definition.finish == "frechet":
+        level = _mean_noise(sums, metric, model)
+        if level > COARSE_NOISE:
+            return (
+                f"noise of {level:.2g} for each coordinate drowns the distance (at most {COARSE_NOISE} is published); "
+                f"about {level / COARSE_NOISE:.1f} times as many records, or a larger epsilon, would do"
+            )
+    return problem
+
+
+def _grade(sums: _Sums, metric: Metric, definition: MetricDefinition, model: str) -> tuple[Grade, str | None]:
+    """How far a result that is published can be trusted."""
+    sides: list[tuple[Side, str]] = [(metric.inputs, model)]
+    if definition.compares_with_reference:
+        sides.append(("reference", "clips"))
+    if all(sums.counts[side].deviation == 0 for side in sides):
+        return "exact", None
+    if definition.finish == "frechet" and _mean_noise(sums, metric, model) > VALUE_NOISE:
+        return "coarse", "noise leaves only large differences meaningful; more records or a larger epsilon sharpen it"
+    return "noised", None
+
+
+def _mean_noise(sums: _Sums, metric: Metric, model: str) -> float:
+    """Noise per coordinate of the mean of [x, svec(x x^T)] / sqrt(2), the larger of both sides."""
+    sides = sums.moments(metric, "reference", "clips"), sums.moments(metric, metric.inputs, model)
+    return max(side.mean_noise for side in sides) / math.sqrt(2.0)

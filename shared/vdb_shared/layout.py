@@ -1,0 +1,174 @@
+"""What a spec means for lanes: its layout, its capacity and its promise.
+
+The one place where the spec's words become the plain values that metrics and privacy compute with. Promises a fixed
+order and a refusal, with the field's name, of every metric whose settings do not fit its definition.
+
+Source: protos/README.md §7.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from vdb_shared.errors import SpecError, StatisticError
+from vdb_shared.metrics.catalogue import COUNT, OUTCOME_COUNT, REFERENCE_COUNT, MetricDefinition, Part, definition_of
+from vdb_shared.metrics.statistic import MAX_CONTRIBUTIONS, Block, Layout
+from vdb_shared.privacy.calibration import Promise
+from vdb_shared.spec import Metric, Spec
+
+
+def reference_block(metric_id: str, part: str) -> str:
+    """Return the name of a metric's block of the private reference clips."""
+    return f"reference/clips/{metric_id}/{part}"
+
+
+def generated_block(side: str, model: str, metric_id: str, part: str) -> str:
+    """Return the name of a metric's block of one model's clips; side is "public" or "private"."""
+    return f"{side}/{model}/{metric_id}/{part}"
+
+
+def count_block(side: str, model: str = "clips") -> str:
+    """Return the name of a count block: "reference/clips/count" or "<side>/<model>/count"."""
+    return f"{side}/{model}/{COUNT}"
+
+
+def layout_of(spec: Spec) -> Layout:
+    """Return the layout of a spec: reference clips, then clips of public prompts, then clips of private prompts.
+
+    Raises:
+        SpecError: a metric is unknown or its settings do not fit, with the field.
+    """
+    for index, metric in enumerate(spec.metrics):
+        _check_metric(spec, metric, f"metrics.{index}")
+    _check_shared_references(spec)
+    contributions_at_most(spec)
+    return Layout((*_reference_blocks(spec), *_generated_blocks(spec, "public"), *_generated_blocks(spec, "private")))
+
+
+def contributions_at_most(spec: Spec) -> int:
+    """Return the most clips that one institution adds to any one block: the capacity of its tally and of the lanes.
+
+    Raises:
+        SpecError: more than sums can hold exactly.
+    """
+    public = len(spec.prompts) * spec.generation.samples
+    private = spec.privacy.maximum_records * spec.generation.samples
+    if private > MAX_CONTRIBUTIONS:
+        raise SpecError(
+            f"{spec.privacy.maximum_records} records with {spec.generation.samples} samples each are {private} clips; "
+            f"at most {MAX_CONTRIBUTIONS} can be summed exactly",
+            field="privacy.maximum_records",
+        )
+    return max(public, private)
+
+
+def promise_of(spec: Spec, *, joined: int, smallest_cohort: int) -> Promise:
+    """Return what a spec promises about privacy once its cohort is sealed.
+
+    Args:
+        spec: the spec.
+        joined: institutions whose joins were sealed.
+        smallest_cohort: n_min, smallest number of survivors (§4.1).
+    """
+    return Promise(
+        mechanism=spec.privacy.mechanism,
+        epsilon=spec.privacy.epsilon,
+        delta=spec.privacy.delta,
+        maximum_records=spec.privacy.maximum_records,
+        joined=joined,
+        smallest_cohort=smallest_cohort,
+        collusion=spec.cohort.collusion,
+        capacity=contributions_at_most(spec),
+    )
+
+
+def feature_dimension(spec: Spec, metric: Metric) -> int:
+    """Return the length of the feature vectors of a metric's extractor, or 0 without one."""
+    return spec.extractor(metric.extractor).dimension if metric.extractor is not None else 0
+
+
+def _check_metric(spec: Spec, metric: Metric, field: str) -> None:
+    try:
+        definition = definition_of(metric.id)
+    except StatisticError as error:
+        raise SpecError(str(error), field=f"{field}.id") from error
+    _check_extractor(spec, metric, definition, field)
+    takes_limit = definition.finish == "frechet" or definition.needs_limit
+    kernel = definition.finish == "kernel"
+    for name, value, needed, allowed in (
+        ("limit", metric.limit, definition.needs_limit, takes_limit),
+        ("features", metric.features, kernel, kernel),
+        ("bandwidth", metric.bandwidth, kernel, kernel),
+    ):
+        if needed and value is None:
+            raise SpecError(f"is missing; {metric.id} needs it", field=f"{field}.{name}")
+        if value is not None and not allowed:
+            raise SpecError(f"is not used by {metric.id}; remove it", field=f"{field}.{name}")
+
+
+def _check_extractor(spec: Spec, metric: Metric, definition: MetricDefinition, field: str) -> None:
+    place = f"{field}.extractor"
+    if definition.architecture is None:
+        if metric.extractor is not None:
+            raise SpecError(f"is not used by {metric.id}; remove it", field=place)
+        return
+    if metric.extractor is None:
+        raise SpecError(f"is missing; {metric.id} needs a {definition.architecture}", field=place)
+    found = {extractor.id: extractor.architecture for extractor in spec.extractors}.get(metric.extractor)
+    if found is None:
+        raise SpecError(f"{metric.extractor!r} is none of the spec's extractors", field=place)
+    if found != definition.architecture:
+        raise SpecError(f"{metric.id} needs a {definition.architecture}, {metric.extractor} is a {found}", field=place)
+
+
+def _check_shared_references(spec: Spec) -> None:
+    """Check that a distance asked for on public and on private inputs has one reference side."""
+    first: dict[str, Metric] = {}
+    for index, metric in enumerate(spec.metrics):
+        other = first.setdefault(metric.id, metric)
+        if not definition_of(metric.id).compares_with_reference:
+            continue
+        for name in ("extractor", "weight", "limit", "features", "bandwidth"):
+            if getattr(metric, name) != getattr(other, name):
+                raise SpecError(
+                    f"differs between the two uses of {metric.id}, which share their reference clips; make them equal",
+                    field=f"metrics.{index}.{name}",
+                )
+
+
+def _parts(spec: Spec, metric: Metric, *, private: bool) -> tuple[Part, ...]:
+    return definition_of(metric.id).parts(
+        private=private, dimension=feature_dimension(spec, metric), features=metric.features or 0
+    )
+
+
+def _reference_blocks(spec: Spec) -> Iterator[Block]:
+    distances = {metric.id: metric for metric in spec.metrics if definition_of(metric.id).compares_with_reference}
+    if distances:
+        yield Block(count_block("reference"), REFERENCE_COUNT.dims, REFERENCE_COUNT.bound_squared, private=True)
+    for metric in distances.values():
+        for part in _parts(spec, metric, private=True):
+            name = reference_block(metric.id, part.name)
+            yield Block(name, part.dims, part.bound_squared, private=True, weight=metric.weight)
+
+
+def _generated_blocks(spec: Spec, side: str) -> Iterator[Block]:
+    """One record of the private side is a prompt, whose samples all add to the same blocks."""
+    metrics = [metric for metric in spec.metrics if metric.inputs == side]
+    private = side == "private"
+    clips = spec.generation.samples if private else 1
+    for model in spec.models:
+        if metrics:
+            bound = OUTCOME_COUNT.bound_squared * clips**2
+            yield Block(count_block(side, model.id), OUTCOME_COUNT.dims, bound, private=private, clips=clips)
+        for metric in metrics:
+            for part in _parts(spec, metric, private=private):
+                yield Block(
+                    generated_block(side, model.id, metric.id, part.name),
+                    part.dims,
+                    part.bound_squared * clips**2,
+                    private=private,
+                    weight=metric.weight if private else Decimal(1),
+                    clips=clips,
+                )

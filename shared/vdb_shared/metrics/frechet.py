@@ -1,0 +1,180 @@
+"""Finish of the Fréchet distance: between Gaussians fitted to sums of features and of their products.
+
+Promises the pooled value when nothing is noised: no shrinkage, no correction, no eigenvalue moved. With noise: eigenvalue
+shrinkage of the noised covariances and the known bias of the means taken off. Leaves features to the participant,
+intervals to frechet_intervals.py and thresholds for publication to evaluation.py.
+
+Source: Dowson & Landau 1982, eq. 4; protos/README.md §7.2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from vdb_shared.errors import StatisticError
+from vdb_shared.metrics.features import Vector, unsvec
+from vdb_shared.metrics.shrinkage import Matrix, Shrunk, shrink
+
+_SYMMETRY: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """A Gaussian.
+
+    Attributes:
+        mean: shape (d,), float64.
+        covariance: shape (d, d), float64, normalised by 1/n.
+        hidden: upper bound of the covariance's error by shrinkage, in Frobenius norm; 0 without noise.
+    """
+
+    mean: Vector
+    covariance: Matrix
+    hidden: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MomentSums:
+    """Sums of one side.
+
+    Attributes:
+        sums: [sum x, sum svec(x x^T)], shape (d + d(d+1)/2,), |x| <= 1.
+        count: number of clips; not an integer when noised.
+        deviation: of the noise in each lane of the sums.
+        count_deviation: of the noise in the count.
+    """
+
+    sums: Vector
+    count: float
+    deviation: float = 0.0
+    count_deviation: float = 0.0
+
+    @property
+    def dimension(self) -> int:
+        """d, from the d(d+3)/2 lanes."""
+        return (math.isqrt(9 + 8 * self.sums.size) - 3) // 2
+
+    @property
+    def mean_noise(self) -> float:
+        """s_x, deviation of the noise in one coordinate of the mean."""
+        return self.deviation / self.count
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Moments of both sides of a metric, denoised, and the distances between them."""
+
+    reference: Moments
+    models: Mapping[str, Moments]
+    distances: Mapping[str, float]
+
+
+def frechet_distance(a: Moments, b: Moments) -> float:
+    """Return the squared Fréchet distance between two Gaussians, >= 0, in squared feature units.
+
+    |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), by two symmetric eigendecompositions: the trace of the root of
+    C_a C_b is the sum of the roots of the eigenvalues of F^T C_b F, F F^T = C_a. Rank-deficient covariances are allowed.
+
+    Args:
+        a: one side, shapes (d,) and (d, d), d <= 4096.
+        b: the other, same shapes.
+
+    Raises:
+        StatisticError: shapes differ, or a covariance is not symmetric.
+
+    Source: Dowson & Landau 1982, eq. 4.
+    """
+    for moments in (a, b):
+        _check_moments(moments, a.mean.size)
+    return max(0.0, distance_from_root(a, symmetric_root(a.covariance), b))
+
+
+def moments_of(side: MomentSums) -> Moments:
+    """Return mean and covariance of a side as its sums say, noise and all: C = sum x x^T / n - m m^T.
+
+    Raises:
+        StatisticError: the number of lanes fits no dimension.
+    """
+    d = side.dimension
+    if d < 1 or side.sums.size != d * (d + 3) // 2:
+        raise StatisticError(f"expected d + d(d+1)/2 lanes of moments, found {side.sums.size}")
+    mean = side.sums[:d] / side.count
+    return Moments(mean, unsvec(side.sums[d:], d) / side.count - np.outer(mean, mean))
+
+
+def fit(reference: MomentSums, models: Mapping[str, MomentSums]) -> Fitted:
+    """Return denoised moments and distances of every model to the reference.
+
+    A noised reference covariance is shrunk towards the mean of the models' covariances where none of them carries noise,
+    and towards the isotropic matrix of its own trace otherwise; a noised model's towards the denoised reference's. From
+    each distance the bias d s_x^2 of a noised mean is taken off.
+
+    Args:
+        reference: sums of the reference clips.
+        models: sums of each model's clips, at least one.
+    """
+    raw = {model: _unbiased(sums) for model, sums in models.items()}
+    centre = _denoise_reference(reference, models, raw)
+    denoised = {model: _denoise(raw[model], sums, centre.covariance) for model, sums in models.items()}
+    root = symmetric_root(centre.covariance)
+    distances = {
+        model: max(0.0, distance_from_root(centre, root, found) - _bias(reference, models[model]))
+        for model, found in denoised.items()
+    }
+    return Fitted(centre, denoised, distances)
+
+
+def symmetric_root(covariance: Matrix) -> Matrix:
+    """Return F with F F^T = covariance, shape (d, d); eigenvalues below 0, which are rounding, count as 0."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)), dtype=np.float64)
+
+
+def distance_from_root(a: Moments, root: Matrix, b: Moments) -> float:
+    """Return the distance, given F with F F^T = C_a; rounding may leave it just below 0."""
+    cross = np.linalg.eigvalsh(root.T @ b.covariance @ root)
+    gap = a.mean - b.mean
+    trace = float(np.trace(a.covariance) + np.trace(b.covariance))
+    return float(gap @ gap) + trace - 2.0 * float(np.sum(np.sqrt(np.maximum(cross, 0.0))))
+
+
+def _denoise_reference(reference: MomentSums, models: Mapping[str, MomentSums], raw: Mapping[str, Moments]) -> Moments:
+    own = _unbiased(reference)
+    if any(sums.deviation for sums in models.values()):
+        anchor = np.trace(own.covariance) / own.mean.size * np.eye(own.mean.size)
+    else:
+        anchor = np.mean([moments.covariance for moments in raw.values()], axis=0)
+    return _denoise(own, reference, anchor)
+
+
+def _denoise(raw: Moments, side: MomentSums, anchor: Matrix) -> Moments:
+    """Shrink where there is noise: its deviation off the diagonal is that of a lane over the root of 2 and the count."""
+    if not side.deviation:
+        return raw
+    found: Shrunk = shrink(raw.covariance, anchor, side.mean_noise / math.sqrt(2.0))
+    return Moments(raw.mean, found.covariance, found.hidden)
+
+
+def _unbiased(side: MomentSums) -> Moments:
+    """Raw moments; a noised mean makes m m^T too large by s_x^2 on the diagonal, which is put back."""
+    raw = moments_of(side)
+    if not side.deviation:
+        return raw
+    return Moments(raw.mean, raw.covariance + side.mean_noise**2 * np.eye(raw.mean.size))
+
+
+def _bias(reference: MomentSums, generated: MomentSums) -> float:
+    return reference.dimension * (reference.mean_noise**2 + generated.mean_noise**2)
+
+
+def _check_moments(moments: Moments, dimension: int) -> None:
+    covariance = moments.covariance
+    if moments.mean.shape != (dimension,) or covariance.shape != (dimension, dimension):
+        raise StatisticError(f"expected moments of dimension {dimension}, found {moments.mean.shape}, {covariance.shape}")
+    if not np.allclose(covariance, covariance.T, rtol=_SYMMETRY, atol=_SYMMETRY * float(np.abs(covariance).max())):
+        raise StatisticError("expected a symmetric covariance")

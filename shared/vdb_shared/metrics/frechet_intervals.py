@@ -1,0 +1,144 @@
+"""Intervals and comparisons of Fréchet distances.
+
+Three errors are covered. Sampling and noise, by a parametric bootstrap: each replicate draws the sample moments of every
+side (normal mean, Wishart covariance), then its noise, and estimates anew; all models share the draw of the reference, so
+that differences between them are sharper than the distances. And what shrinkage hides, by a bound: to first order a
+covariance that is off by E moves the distance by <G, E>, at most |G| |E| in Frobenius norms.
+
+What is covered is the distance that the same numbers of clips give on average without noise: the upward bias of small
+samples is part of the definition, the noise is not.
+
+Source: Armstrong & Kolesár 2018 (bias-aware intervals); Rippl, Munk & Sturm 2016 (derivative); protos/README.md §7.3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vdb_shared.metrics.features import standard_normals, svec
+from vdb_shared.metrics.frechet import Fitted, Moments, MomentSums, distance_from_root, fit, symmetric_root
+from vdb_shared.metrics.shrinkage import Matrix
+from vdb_shared.metrics.uncertainty import Comparison, Family, compare_all, draw_seed, pivot_interval, wishart_factor
+
+REPLICATES: Final = 200
+"""Bootstrap draws up to dimension 64."""
+
+REPLICATES_ABOVE_64: Final = 50
+"""Draws for larger dimensions, where one costs more and the distance, a sum over many directions, is closer to normal."""
+
+
+def frechet_family(
+    reference: MomentSums, models: Mapping[str, MomentSums], *, name: str, replicates: int | None = None
+) -> Family:
+    """Return the distance of every model to the reference with intervals, and all comparisons.
+
+    Args:
+        reference: sums of the reference clips.
+        models: sums of each model's clips.
+        name: of the metric; opens the draws' seeds.
+        replicates: number of draws, or None for the default.
+    """
+    draws = replicates or (REPLICATES if reference.dimension <= 64 else REPLICATES_ABOVE_64)
+    fitted = fit(reference, models)
+    errors = _bootstrap_errors(reference, models, fitted, name, draws)
+    slopes = {model: _slopes(fitted, model) for model in models}
+    estimates = {
+        model: pivot_interval(value, errors[model], floor=0.0, allowance=_allowance(fitted, model, slopes[model]))
+        for model, value in fitted.distances.items()
+    }
+
+    def compare(first: str, second: str) -> Comparison:
+        drawn = errors[first] - errors[second]
+        difference = fitted.distances[first] - fitted.distances[second] - float(np.mean(drawn))
+        shared = float(np.linalg.norm(slopes[first][0] - slopes[second][0])) * fitted.reference.hidden
+        own = sum(float(np.linalg.norm(slopes[model][1])) * fitted.models[model].hidden for model in (first, second))
+        return Comparison(difference, float(np.std(drawn, ddof=1)), shared + own)
+
+    return Family(estimates, compare_all(list(models), compare))
+
+
+class _Resampler:
+    """Draws of one side: new sample moments, and new noised sums of them."""
+
+    def __init__(self, name: str, side: MomentSums, moments: Moments) -> None:
+        self._name = name
+        self._side = side
+        self._mean = moments.mean
+        self._root = symmetric_root(moments.covariance)
+
+    def sample(self, replicate: int) -> tuple[Moments, Matrix]:
+        """Return sample moments and a root of their covariance."""
+        size = max(2, round(self._side.count))
+        d = self._mean.size
+        normals = standard_normals(draw_seed(self._name, "mean", replicate=replicate), d)
+        wishart = wishart_factor(draw_seed(self._name, "covariance", replicate=replicate), d, size - 1)
+        root = self._root @ wishart / math.sqrt(size)
+        return Moments(self._mean + self._root @ normals / math.sqrt(size), root @ root.T), root
+
+    def noised(self, sample: Moments, replicate: int) -> MomentSums:
+        """Return sums of a sample with new noise, or without where the side has none."""
+        side = self._side
+        sums = np.concatenate([sample.mean, svec(sample.covariance + np.outer(sample.mean, sample.mean))]) * side.count
+        if not side.deviation:
+            return MomentSums(sums, side.count)
+        normals = standard_normals(draw_seed(self._name, "noise", replicate=replicate), sums.size + 1)
+        count = max(side.count + side.count_deviation * float(normals[0]), side.count / 2)
+        return MomentSums(sums + side.deviation * normals[1:], count, side.deviation, side.count_deviation)
+
+
+def _bootstrap_errors(
+    reference: MomentSums, models: Mapping[str, MomentSums], fitted: Fitted, name: str, draws: int
+) -> dict[str, NDArray[np.float64]]:
+    """Errors of every model's estimate in every draw: with noise, less the mean without, shapes (draws,)."""
+    centre = _Resampler(name, reference, fitted.reference)
+    sides = {model: _Resampler(f"{name}/{model}", sums, fitted.models[model]) for model, sums in models.items()}
+    noisy = bool(reference.deviation) or any(sums.deviation for sums in models.values())
+    pure = {model: np.zeros(draws) for model in models}
+    estimated = {model: np.zeros(draws) for model in models}
+    for draw in range(draws):
+        sample, root = centre.sample(draw)
+        others = {model: side.sample(draw)[0] for model, side in sides.items()}
+        for model, other in others.items():
+            pure[model][draw] = distance_from_root(sample, root, other)
+        found: Mapping[str, float] = {model: values[draw] for model, values in pure.items()}
+        if noisy:
+            redrawn = {model: sides[model].noised(other, draw) for model, other in others.items()}
+            found = fit(centre.noised(sample, draw), redrawn).distances
+        for model, value in found.items():
+            estimated[model][draw] = value
+    return {model: estimated[model] - float(np.mean(pure[model])) for model in models}
+
+
+def _slopes(fitted: Fitted, model: str) -> tuple[Matrix, Matrix]:
+    """Derivatives of a distance by the reference's and by the model's covariance: I - T and I - T^-1.
+
+    T = C_a^(-1/2) (C_a^(1/2) C_b C_a^(1/2))^(1/2) C_a^(-1/2) carries the one Gaussian to the other. Both covariances are
+    raised by the hidden error's size per direction, below which their eigenvalues mean nothing.
+    """
+    a, b = fitted.reference, fitted.models[model]
+    identity = np.eye(a.mean.size)
+    if not (a.hidden or b.hidden):
+        return 0.0 * identity, 0.0 * identity
+    ridge = max(a.hidden, b.hidden) / math.sqrt(a.mean.size) * identity
+    return identity - _transport(a.covariance + ridge, b.covariance + ridge), identity - _transport(
+        b.covariance + ridge, a.covariance + ridge
+    )
+
+
+def _transport(source: Matrix, target: Matrix) -> Matrix:
+    values, vectors = np.linalg.eigh(source)
+    root = (vectors * np.sqrt(values)) @ vectors.T
+    inverse = (vectors / np.sqrt(values)) @ vectors.T
+    between, axes = np.linalg.eigh(root @ target @ root)
+    return np.asarray(inverse @ ((axes * np.sqrt(np.maximum(between, 0.0))) @ axes.T) @ inverse)
+
+
+def _allowance(fitted: Fitted, model: str, slopes: tuple[Matrix, Matrix]) -> float:
+    """How far what shrinkage hides may move a distance."""
+    by_reference = float(np.linalg.norm(slopes[0])) * fitted.reference.hidden
+    return by_reference + float(np.linalg.norm(slopes[1])) * fitted.models[model].hidden

@@ -1,0 +1,1 @@
+"""Differential privacy: how much noise a promise needs, how statistics become lanes, and what a release costs."""

@@ -1,0 +1,73 @@
+"""The kernel finish is the U-statistic over all pairs, from sums alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vdb_shared.metrics.features import random_fourier_features, random_fourier_frequencies
+from vdb_shared.metrics.kernel import EmbeddingSums, kernel_family, squared_discrepancy
+
+FREQUENCIES = random_fourier_frequencies("sha256:" + "a" * 64, 3, 256, 1.0)
+
+
+def embed(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([random_fourier_features(point, FREQUENCIES) for point in points])
+
+
+def sums_of(points: NDArray[np.float64]) -> EmbeddingSums:
+    return EmbeddingSums(embed(points).sum(axis=0), float(len(points)))
+
+
+def over_pairs(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Gretton et al. 2012, eq. 3, by the definition."""
+    a, b = embed(a), embed(b)
+
+    def off_diagonal(points: NDArray[np.float64]) -> float:
+        gram = points @ points.T
+        return float((gram.sum() - np.trace(gram)) / (len(points) * (len(points) - 1)))
+
+    return off_diagonal(a) + off_diagonal(b) - 2 * float((a @ b.T).mean())
+
+
+def test_equals_the_sum_over_all_pairs() -> None:
+    generator = np.random.default_rng(0)
+    a, b = generator.normal(size=(30, 3)), generator.normal(size=(20, 3)) + 0.4
+    assert squared_discrepancy(sums_of(a), sums_of(b)) == pytest.approx(over_pairs(a, b), rel=1e-9)
+
+
+def test_is_unbiased_under_equal_distributions_and_under_noise() -> None:
+    generator = np.random.default_rng(1)
+    found = []
+    for _ in range(300):
+        a, b = (sums_of(generator.normal(size=(20, 3))) for _ in range(2))
+        drawn = EmbeddingSums(a.sums + generator.normal(size=256) * 0.5, a.count, deviation=0.5)
+        found.append(squared_discrepancy(drawn, b))
+    assert abs(np.mean(found)) < 4 * np.std(found) / np.sqrt(300)
+
+
+def test_intervals_cover_and_equal_models_are_not_told_apart() -> None:
+    """The sampling part is an upper bound, so coverage is above 95 %; it must not be below."""
+    generator = np.random.default_rng(2)
+    reference = generator.normal(size=(4000, 3))
+    truth = squared_discrepancy(sums_of(reference), sums_of(reference + 0.8))
+    covered, apart = 0, 0
+    for _ in range(200):
+        clips = sums_of(generator.normal(size=(60, 3)))
+        drawn = EmbeddingSums(clips.sums + generator.normal(size=256) * 0.7, 60 + generator.normal() * 0.7, 0.7, 0.7)
+        models = {name: sums_of(generator.normal(size=(60, 3)) + 0.8) for name in ("a", "b")}
+        family = kernel_family(drawn, models)
+        covered += family.estimates["a"].low <= truth <= family.estimates["a"].high
+        apart += family.comparisons["a", "b"].apart(1.96)
+    assert covered >= 186
+    assert apart <= 20
+
+
+def test_clearly_different_models_are_told_apart() -> None:
+    generator = np.random.default_rng(3)
+    reference = sums_of(generator.normal(size=(300, 3)))
+    models = {name: sums_of(generator.normal(size=(300, 3)) + shift) for name, shift in (("near", 0.1), ("far", 1.5))}
+    comparison = kernel_family(reference, models).comparisons["near", "far"]
+    assert comparison.difference < 0
+    assert comparison.apart(1.96)
