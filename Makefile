@@ -25,6 +25,7 @@ check: setup
 	cd protos && ../$(BIN)/buf lint
 
 test: check
+	$(BIN)/python tests/testkit/footage.py
 	$(BIN)/python -m pytest
 
 protos: setup

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import queue
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TextIO
+from typing import IO, Final
 
 BIN: Final = Path(sys.executable).parent
 INSTITUTIONS: Final = ("archive-oslo", "clinic-lyon", "film-studio", "lab-kyoto", "museum-lima")
@@ -123,11 +125,15 @@ def run(demo: Demo, processes: dict[str, subprocess.Popen[bytes]]) -> None:
     """Tell the whole story, step by step."""
     shutil.rmtree(demo.out, ignore_errors=True)
     (demo.out / "logs").mkdir(parents=True)
-    demo.say(f"rendering {demo.clips} private clips at each of {len(INSTITUTIONS)} sites, and building three tiny models")
+    demo.say(
+        f"rendering {demo.clips} private clips at each of {len(INSTITUTIONS)} sites, and building three tiny models"
+    )
     prepare(demo)
     address = f"127.0.0.1:{free_port()}"
     demo.say(f"the lead founds a consortium and starts the coordinator at {address}")
-    demo.call("vdb-coordinator", "init", demo.consortium, "--consortium", "demo", "--address", address, "--plaintext-keys")
+    demo.call(
+        "vdb-coordinator", "init", demo.consortium, "--consortium", "demo", "--address", address, "--plaintext-keys"
+    )
     processes["coordinator"] = demo.start("coordinator", "vdb-coordinator", "--dir", demo.consortium, "serve")
     wait_for_port(address, processes["coordinator"])
     demo.say("institutions enrol: each makes its keys at home, and the lead compares fingerprints before approving")
@@ -135,7 +141,11 @@ def run(demo: Demo, processes: dict[str, subprocess.Popen[bytes]]) -> None:
     session = open_session(demo)
     demo.say(f"session {session[7:19]} is open; what would leave {INSTITUTIONS[0]}, before it consents:")
     site = INSTITUTIONS[0]
-    print(indent(demo.call("vdb-participant", "--dir", demo.site(site), "join", session, *data_of(demo, site), "--dry-run")))
+    print(
+        indent(
+            demo.call("vdb-participant", "--dir", demo.site(site), "join", session, *data_of(demo, site), "--dry-run")
+        )
+    )
     demo.say("all five join; from here on they generate, measure and contribute by themselves")
     participate(demo, session, processes)
     finish(demo, session)
@@ -165,10 +175,19 @@ def enrol(demo: Demo) -> None:
         invitation = demo.out / "sites" / name / f"{name}.invitation"
         demo.lead("invite", name, "-o", invitation)
         waiting[name] = demo.start(
-            f"enroll-{name}", "vdb-participant", "--dir", demo.site(name), "enroll", invitation, "--plaintext-keys", "--wait"
+            f"enroll-{name}",
+            "vdb-participant",
+            "--dir",
+            demo.site(name),
+            "enroll",
+            invitation,
+            "--plaintext-keys",
+            "--wait",
         )
     for name, process in waiting.items():
-        fingerprint = wait_for_line(demo.log(f"enroll-{name}"), "fingerprint:", process, 60.0).split("fingerprint:")[1].strip()
+        fingerprint = (
+            wait_for_line(demo.log(f"enroll-{name}"), "fingerprint:", process, 60.0).split("fingerprint:")[1].strip()
+        )
         demo.lead("approve", name, "--fingerprint", fingerprint)
         demo.say(f"  {name}: {fingerprint[:39]}… approved")
     for name, process in waiting.items():
@@ -204,7 +223,6 @@ def participate(demo: Demo, session: str, processes: dict[str, subprocess.Popen[
         [str(BIN / "vdb-coordinator"), "--dir", str(demo.consortium), "session", "watch", session],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
         env=demo.environment(),
     )
     processes["watch"] = watch
@@ -218,22 +236,52 @@ def participate(demo: Demo, session: str, processes: dict[str, subprocess.Popen[
             raise DemoError(f"{name} ended with {processes[name].returncode}")
 
 
-def follow(demo: Demo, lines: TextIO, processes: dict[str, subprocess.Popen[bytes]]) -> None:
+def follow(demo: Demo, lines: IO[bytes], processes: dict[str, subprocess.Popen[bytes]]) -> None:
     """Print the session's progress; kill the victim as soon as it has shared its keys."""
     deadline = time.monotonic() + SESSION_TIMEOUT
     killed = False
-    for line in lines:
-        demo.say(f"  {line.rstrip()}")
+    for line in lines_of(lines):
         if time.monotonic() > deadline:
             raise DemoError(f"the session took more than {SESSION_TIMEOUT:.0f} s")
+        for name in INSTITUTIONS:
+            if processes[name].poll() not in (None, 0) and not (killed and name == VICTIM):
+                raise DemoError(
+                    f"{name} ended with {processes[name].returncode}:\n{demo.log(name).read_text()[-2000:]}"
+                )
+        if not line:
+            continue
+        demo.say(f"  {line}")
         if not killed and VICTIM in line and "shared keys" in line:
             wait_for_line(demo.log(VICTIM), FAILPOINT, processes[VICTIM], 30.0)
             processes[VICTIM].send_signal(signal.SIGKILL)
             processes[VICTIM].wait(30.0)
             killed = True
-            demo.say(f"SIGKILL to {VICTIM} (process {processes[VICTIM].pid}): it shared its keys and will never answer again")
+            demo.say(
+                f"SIGKILL to {VICTIM} (process {processes[VICTIM].pid}): it shared its keys and will never answer again"
+            )
     if not killed:
         raise DemoError(f"{VICTIM} never shared its keys, so it was not killed: the demo shows nothing")
+
+
+def lines_of(stream: IO[bytes]) -> Iterator[str]:
+    """Yield a stream's lines as they come, and an empty line each second in which none does."""
+    arrived: queue.Queue[bytes | None] = queue.Queue()
+
+    def read() -> None:
+        for raw in stream:
+            arrived.put(raw)
+        arrived.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        try:
+            raw = arrived.get(timeout=1.0)
+        except queue.Empty:
+            yield ""
+            continue
+        if raw is None:
+            return
+        yield raw.decode(errors="replace").rstrip()
 
 
 def finish(demo: Demo, session: str) -> None:
@@ -241,7 +289,7 @@ def finish(demo: Demo, session: str) -> None:
     bundle = demo.out / "result.vdbb"
     demo.lead("export", session, "-o", bundle)
     root = root_fingerprint(demo)
-    demo.say(f"the auditor verifies {bundle.name} ({bundle.stat().st_size:,} bytes), offline, with the root fingerprint it was told")
+    demo.say(f"the auditor verifies {bundle.name} ({bundle.stat().st_size:,} bytes) offline, with the root it was told")
     print(indent(demo.call("vdb-audit", "verify", bundle, "--root", root)))
     tampered = demo.out / "tampered.vdbb"
     data = bytearray(bundle.read_bytes())

@@ -126,11 +126,12 @@ def share_keys(
     round0 = _verify_advertised(phase, advertised)
     self_seed, coefficient_seed = _draw(entropy, SHARE_KEYS_ENTROPY_BYTES, agreement.SEED_BYTES)
     pairs = _deal(round0, phase.mask_seed, self_seed, coefficient_seed)
+    channel = agreement.load_private_key(phase.channel_private)
     sealed = {
         seat: seal(
             pairs[seat],
             Route(round0.t1, me.seat, seat),
-            agreement.agree(phase.channel_private, round0.keys[seat].channel_key),
+            agreement.agree(channel, round0.keys[seat].channel_key),
         )
         for seat in sorted(round0.seats - {me.seat})
     }
@@ -294,14 +295,14 @@ def _open_shares(phase: SharedKeys, round1: SharedRound, sealed: Mapping[Seat, b
     me = phase.membership.seat
     if sealed.keys() != round1.seats - {me}:
         raise ProtocolError("sealed shares are not those of exactly the others in U2", peer=COORDINATOR)
+    channel = agreement.load_private_key(phase.secrets.channel_private)
     held = {me: phase.own_pair}
     for sender in sorted(sealed):
-        channel_key = phase.advertised.keys[sender].channel_key
         try:
             held[sender] = open_sealed(
                 sealed[sender],
                 Route(phase.advertised.t1, sender, me),
-                agreement.agree(phase.secrets.channel_private, channel_key),
+                agreement.agree(channel, phase.advertised.keys[sender].channel_key),
             )
         except FormatError as error:
             raise ProtocolError(
@@ -314,7 +315,9 @@ def _open_shares(phase: SharedKeys, round1: SharedRound, sealed: Mapping[Seat, b
 def _add_masks(vector: Ring, phase: SharedKeys, round1: SharedRound) -> None:
     me = phase.membership
     add_mask(vector, self_mask_key(phase.secrets.self_seed, round1.t2, labels.VECTOR_LANES, me.seat), 1)
-    mask_private = agreement.mask_private_key(phase.secrets.mask_seed, me.parameters.session)
+    mask_private = agreement.load_private_key(
+        agreement.mask_private_key(phase.secrets.mask_seed, me.parameters.session)
+    )
     for peer in sorted(round1.seats - {me.seat}):
         shared = agreement.agree(mask_private, phase.advertised.keys[peer].mask_key)
         key = pair_mask_key(shared, round1.t2, labels.VECTOR_LANES, (me.seat, peer))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from tuf.api.exceptions import LengthOrHashMismatchError, RepositoryError
@@ -181,7 +181,7 @@ class SignedRoster:
             raise IdentityError(f"trust root is {self.root_fingerprint}, but {pinned} is pinned")
         try:
             root = _last_root(self.roots)
-            targets = Metadata[Targets].from_bytes(self.targets)
+            targets: Metadata[Targets] = _read(self.targets, Targets)
             root.signed.verify_delegate(Targets.type, targets.signed_bytes, targets.signatures)
             targets.signed.targets[ROSTER_TARGET].verify_length_and_hashes(self.roster)
         except (RepositoryError, DeserializationError, LengthOrHashMismatchError, KeyError, ValueError) as error:
@@ -193,13 +193,21 @@ class SignedRoster:
 
 
 def _last_root(chain: Sequence[bytes]) -> Metadata[Root]:
-    current = Metadata[Root].from_bytes(chain[0])
+    current: Metadata[Root] = _read(chain[0], Root)
     current.signed.verify_delegate(Root.type, current.signed_bytes, current.signatures)
     for data in chain[1:]:
-        successor = Metadata[Root].from_bytes(data)
+        successor: Metadata[Root] = _read(data, Root)
         current.signed.verify_delegate(Root.type, successor.signed_bytes, successor.signatures)
         successor.signed.verify_delegate(Root.type, successor.signed_bytes, successor.signatures)
         if successor.signed.version != current.signed.version + 1:
             raise ValueError(f"root version {successor.signed.version} does not follow {current.signed.version}")
         current = successor
     return current
+
+
+def _read(data: bytes, kind: type[Root] | type[Targets]) -> Any:
+    """Return metadata of this kind: the library reads any kind, whatever it was asked for."""
+    metadata = Metadata.from_bytes(data)
+    if not isinstance(metadata.signed, kind):
+        raise ValueError(f"expected {kind.type} metadata, found {metadata.signed.type}")
+    return metadata

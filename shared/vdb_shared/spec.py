@@ -131,7 +131,8 @@ class Generation(Section):
     Attributes:
         steps, guidance, negative_prompt: passed to every pipeline.
         samples: clips for each prompt and model.
-        private_prompts: at most this many private prompts of each institution are used; 0 uses none.
+        private_share: share of each institution's private prompts that is used, in [0, 1]. Every prompt is chosen by its
+            own hash alone: were the number fixed, adding one record would push out another, and one record would count as two.
         profile: only "exact" so far: native attention, no caches.
     """
 
@@ -139,7 +140,7 @@ class Generation(Section):
     guidance: Real = Field(ge=0, le=100)
     negative_prompt: Annotated[str, StringConstraints(max_length=2000)] = ""
     samples: int = Field(default=1, ge=1, le=64)
-    private_prompts: int = Field(default=0, ge=0)
+    private_share: Real = Field(default=Decimal(0), ge=0, le=1)
     profile: Literal["exact"] = "exact"
 
 
@@ -221,8 +222,8 @@ class Spec(Section):
                 f"cohort.minimum: {self.cohort.minimum} is too small for collusion {self.cohort.collusion}; "
                 f"at least {self.cohort.collusion + 2} institutions are needed"
             )
-        if any(metric.inputs == "private" for metric in self.metrics) and self.generation.private_prompts == 0:
-            raise ValueError("generation.private_prompts: is 0, but a metric has private inputs; set how many are used")
+        if any(metric.inputs == "private" for metric in self.metrics) and self.generation.private_share == 0:
+            raise ValueError("generation.private_share: is 0, but a metric has private inputs; say which share of the prompts is used")
         return self
 
     def canonical(self) -> bytes:
@@ -253,7 +254,7 @@ def parse_spec_toml(text: str, *, file: str = "spec") -> Spec:
     try:
         spec = _validate(canonical_json(_with_decimal_strings(values)))
     except SpecError as error:
-        raise SpecError(error.problem, file=file, line=_line_of(text, error.field), field=error.field) from error
+        raise SpecError(error.problem, file=file, line=line_of(text, error.field), field=error.field) from error
     except FormatError as error:
         raise SpecError(str(error), file=file) from error
     return spec
@@ -332,7 +333,7 @@ def _field_names(section: type[BaseModel]) -> list[str]:
     return names
 
 
-def _line_of(text: str, field: str) -> int | None:
+def line_of(text: str, field: str) -> int | None:
     """Return the line on which a dotted field stands in TOML, or its table's, or None.
 
     The TOML parser keeps no positions; this follows table headers and `key =` lines, which is how presets are written.

@@ -72,8 +72,14 @@ def shard(tasks: Sequence[ClipTask], position: int, sites: int) -> tuple[ClipTas
 
 
 def select_private_prompts(spec: Spec, prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
-    """Return the private prompts that are used: the first by hash of their words, at most `private_prompts` of them."""
-    ordered = sorted(
-        prompts, key=lambda prompt: (labelled_hash(labels.HASH_CLIP_SEED, prompt.text.encode()), prompt.id)
-    )
-    return tuple(ordered[: spec.generation.private_prompts])
+    """Return the private prompts that are used, in their order: each is chosen by the hash of its own words alone.
+
+    So one record never decides about another, which the sensitivity of §8.1 rests on.
+    """
+    bound = int(spec.generation.private_share * 2**64)
+    return tuple(prompt for prompt in prompts if _position(prompt) < bound)
+
+
+def _position(prompt: Prompt) -> int:
+    """Return the place of a prompt's words in [0, 2^64), uniform over prompts."""
+    return int.from_bytes(labelled_hash(labels.HASH_PROMPT_CHOICE, prompt.text.encode())[:8], "little")

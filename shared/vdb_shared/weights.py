@@ -3,7 +3,7 @@
 Promises that equal directories give equal digests wherever they stand. Leaves what a directory may hold, and
 loading, to the participant; the coordinator only pins digests into a spec.
 
-Source: protos/README.md §5.3.
+Source: protos/README.md §5.1.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ fps = 8
 [generation]
 steps = 2
 guidance = 2.0
-private_prompts = 4
+private_share = 0.25
 
 [[prompts]]
 id = "red-circle"

@@ -35,7 +35,7 @@ PUBLIC = make_spec([FLICKERING, LATENCY, FRECHET | {"limit": "2"}, KERNEL], dime
 PRIVATE = make_spec(
     [metric | {"inputs": "private"} for metric in (CLIP_SCORE, FRECHET)],
     dimension=DIMENSION,
-    generation={"private_prompts": 900},
+    generation={"private_share": 1},
     privacy={"maximum_records": 5000},
 )
 
@@ -120,7 +120,9 @@ def test_figures_are_those_of_the_records_themselves() -> None:
     found = published(spec, sites, noised=False)
     generated = np.concatenate([clips(1000 + 10 * seed, 4, 0.0) for seed in range(4)])
     references = np.concatenate([clips(seed, 40, 0.0) for seed in range(4)])
-    assert result(found, "latency@1", "alpha").value == pytest.approx(np.mean(np.clip(generated[:, 0] + 0.5, 0, 30)), rel=1e-8)
+    assert result(found, "latency@1", "alpha").value == pytest.approx(
+        np.mean(np.clip(generated[:, 0] + 0.5, 0, 30)), rel=1e-8
+    )
 
     def fitted(points: Points) -> Moments:
         inside = np.array([2 * clip_to_ball(point / 2)[0] for point in points])

@@ -11,7 +11,7 @@ from testkit.metric_specs import CLIP_SCORE, FLICKERING, FRECHET, KERNEL, LATENC
 from vdb_shared.errors import SpecError
 from vdb_shared.layout import contributions_at_most, layout_of, promise_of
 
-PRIVATE_PROMPTS = {"private_prompts": 5}
+PRIVATE_PROMPTS = {"private_share": 1}
 
 
 def private(metric: dict[str, Any], **changes: Any) -> dict[str, Any]:

@@ -58,9 +58,9 @@ def test_reals_are_exact() -> None:
         ),
         ('id = "tiny-wan-b"', 'id = "tiny-wan-a"', "spec.toml: models: tiny-wan-a stands twice"),
         (
-            "private_prompts = 4",
-            "private_prompts = 0",
-            "spec.toml:30: generation.private_prompts: is 0, but a metric has private inputs; set how many are used",
+            "private_share = 0.25",
+            "private_share = 0",
+            "spec.toml:30: generation.private_share: is 0, but a metric has private inputs; say which share of the prompts is used",
         ),
         (
             "[video]",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,9 +34,19 @@ def test_seeds_differ_in_everything_that_matters() -> None:
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
-@given(st.permutations([Prompt(id=f"p{number}", text=f"words {number}") for number in range(6)]))
-def test_selected_private_prompts_do_not_depend_on_their_order(prompts: list[Prompt]) -> None:
+@given(st.lists(st.text(min_size=1, max_size=20), unique=True, min_size=1, max_size=40), st.data())
+def test_one_private_prompt_never_decides_about_another(words: list[str], data: st.DataObject) -> None:
+    """Neighbouring data sets differ in at most one chosen prompt; "the first k by hash" would fail here."""
+    prompts = [Prompt(id=f"p{number}", text=text) for number, text in enumerate(words)]
+    removed = data.draw(st.sampled_from(prompts))
     spec = small_spec()
     chosen = select_private_prompts(spec, prompts)
-    assert len(chosen) == spec.generation.private_prompts
-    assert chosen == select_private_prompts(spec, sorted(prompts, key=lambda prompt: prompt.id))
+    without = select_private_prompts(spec, [prompt for prompt in prompts if prompt != removed])
+    assert [prompt for prompt in chosen if prompt != removed] == list(without)
+
+
+def test_about_the_share_that_was_asked_for_is_chosen() -> None:
+    prompts = [Prompt(id=f"p{number}", text=f"words {number}") for number in range(4000)]
+    assert 900 < len(select_private_prompts(small_spec(), prompts)) < 1100
+    every = small_spec(generation=small_spec().generation.model_copy(update={"private_share": Decimal(1)}))
+    assert select_private_prompts(every, prompts) == tuple(prompts)

@@ -40,9 +40,11 @@ def error_bar(axis: Axis, value: str, low: str, high: str, confidence: str) -> s
     return (
         f'<svg role="img" aria-label="{label}" width="{WIDTH}" height="{_HEIGHT}" viewBox="0 0 {WIDTH} {_HEIGHT}">'
         f"<title>{label}</title>"
-        f'<line class="axis" x1="{_MARGIN}" y1="{centre}" x2="{WIDTH - _MARGIN}" y2="{centre}"/>'
-        f'<path class="bar" fill="none" d="M{left} {centre - 5}v10M{left} {centre}H{right}M{right} {centre - 5}v10"/>'
-        f'<circle class="dot" cx="{middle}" cy="{centre}" r="4.5"/></svg>'
+        f'<path fill="none" stroke="currentColor" stroke-opacity="0.15" stroke-width="2" '
+        f'd="M{_MARGIN} {centre}H{WIDTH - _MARGIN}"/>'
+        f'<path fill="none" stroke="currentColor" stroke-width="2.5" stroke-linecap="round" '
+        f'd="M{left} {centre - 5}v10M{left} {centre}H{right}M{right} {centre - 5}v10"/>'
+        f'<circle fill="currentColor" cx="{middle}" cy="{centre}" r="4.5"/></svg>'
     )
 
 
@@ -50,8 +52,8 @@ def scale(axis: Axis) -> str:
     """Return the ends of an axis, as a picture below the error bars; the table holds the same numbers."""
     return (
         f'<svg aria-hidden="true" width="{WIDTH}" height="14" viewBox="0 0 {WIDTH} 14">'
-        f'<text class="tick" x="{_MARGIN}" y="11">{axis.low:.4g}</text>'
-        f'<text class="tick" x="{WIDTH - _MARGIN}" y="11" text-anchor="end">{axis.high:.4g}</text></svg>'
+        f'<g fill="currentColor" font-size="11"><text x="{_MARGIN}" y="11">{axis.low:.4g}</text>'
+        f'<text x="{WIDTH - _MARGIN}" y="11" text-anchor="end">{axis.high:.4g}</text></g></svg>'
     )
 
 
@@ -60,13 +62,13 @@ def histogram(bins: Sequence[int]) -> str:
     highest = max(bins, default=0) or 1
     width = 96 / max(len(bins), 1)
     bars = "".join(
-        f'<rect class="bin" x="{index * width:.1f}" y="{_HEIGHT - height:.1f}" width="{width * 0.85:.1f}" '
-        f'height="{height:.1f}"/>'
+        f'<rect fill="currentColor" fill-opacity="0.75" x="{index * width:.1f}" y="{_HEIGHT - height:.1f}" '
+        f'width="{width * 0.85:.1f}" height="{height:.1f}"/>'
         for index, count in enumerate(bins)
         if (height := _HEIGHT * count / highest) > 0
     )
     label = f"Histogram of {sum(bins)} clips in {len(bins)} bins over the range of the score"
     return (
         f'<svg role="img" aria-label="{label}" width="96" height="{_HEIGHT}" viewBox="0 0 96 {_HEIGHT}"><title>{label}</title>'
-        f'<line class="axis" x1="0" y1="{_HEIGHT}" x2="96" y2="{_HEIGHT}"/>{bars}</svg>'
+        f'<path stroke="currentColor" stroke-opacity="0.3" d="M0 {_HEIGHT}H96"/>{bars}</svg>'
     )

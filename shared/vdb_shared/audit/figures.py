@@ -51,4 +51,6 @@ def accounting_json(terms: SealTerms) -> bytes:
     try:
         return canonical_json(account(terms.calibration).to_json())
     except ArithmeticError as error:
-        raise PrivacyError("the cost of these parameters cannot be computed; they are out of any sensible range") from error
+        raise PrivacyError(
+            "the cost of these parameters cannot be computed; they are out of any sensible range"
+        ) from error

@@ -12,8 +12,8 @@ from vdb_shared.audit.chart import Axis, error_bar, histogram, scale
 from vdb_shared.audit.leaderboard import Leaderboard, Row, Table
 from vdb_shared.audit.page import badge, fact, page
 from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
+from vdb_shared.audit.text import STAGES, count_of, reasons, verdict_sentence
 from vdb_shared.audit.text import badge as noise_badge
-from vdb_shared.audit.text import count_of, verdict_sentence
 
 _STATUS_KINDS: Final = {
     Status.PASS: "good",
@@ -52,7 +52,9 @@ def leaderboard_page(board: Leaderboard) -> str:
 def _verdict_badge(report: Report) -> str:
     match report.verdict:
         case Verdict.PASS:
-            return badge("good", "✓ verified")
+            return (
+                badge("good", "✓ verified") if report.pinned else badge("warn", "✓ consistent; trust root not pinned")
+            )
         case Verdict.FAIL:
             return badge("bad", f"✗ not verified: {report.first_failure.id if report.first_failure else ''}")
         case Verdict.INCOMPLETE:
@@ -60,7 +62,7 @@ def _verdict_badge(report: Report) -> str:
 
 
 def _facts_card(facts: Facts, report: Report) -> str:
-    dropped = "; ".join(f"{name}, after {stage.replace('-', ' ')}" for name, stage in facts.dropped.items())
+    dropped = "; ".join(f"{name}, {STAGES[stage]}" for name, stage in facts.dropped.items())
     unpinned = "" if report.pinned else " (taken from the bundle itself)"
     entries = [
         fact(
@@ -103,12 +105,12 @@ def _table_card(table: Table, confidence: str) -> str:
         f'<section class="card"><table><caption><h2>{escape(definition.title)} '
         f"{badge(kind, noise_badge(table))} {badge('plain', f'{table.inputs} prompts')} {badge('plain', direction)}</h2>"
         f'<span class="note"><code>{escape(definition.id)}</code>: {escape(definition.definition)}.</span></caption>'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody>{foot}</table>{_pairs(table)}</section>"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody>{foot}</table>{_remarks(table)}</section>"
     )
 
 
 def _row(row: Row, axis: Axis | None, confidence: str, *, spread: bool) -> str:
-    first = ' class="first"' if row.ranks is not None and row.ranks[0] == 1 else ""
+    first = ' class="first"' if row.ranks == (1, 1) else ""
     start = f'<tr{first}><td class="rank">{row.rank_set}</td><th scope="row">{escape(row.model)}</th>'
     if axis is None or row.value is None or row.low is None or row.high is None:
         span = 6 if spread else 5
@@ -116,22 +118,27 @@ def _row(row: Row, axis: Axis | None, confidence: str, *, spread: bool) -> str:
             f'{start}<td colspan="{span}" class="reason">Withheld: {escape(row.reason or "not available")}.</td></tr>'
         )
     shape = f"<td>{histogram(row.histogram) if row.histogram else ''}</td>" if spread else ""
-    remark = f'<br><span class="reason">{escape(row.reason)}</span>' if row.reason else ""
     return (
         f'{start}<td class="number"><strong>{escape(row.value)}</strong></td>'
-        f"<td>{error_bar(axis, row.value, row.low, row.high, confidence)}{remark}</td>"
+        f"<td>{error_bar(axis, row.value, row.low, row.high, confidence)}</td>"
         f'<td class="number">{escape(row.low)}</td><td class="number">{escape(row.high)}</td>'
         f'<td class="number">{count_of(row)}</td>{shape}</tr>'
     )
 
 
-def _pairs(table: Table) -> str:
-    if not table.not_apart:
-        return ""
-    items = "".join(f"<li>{escape(first)} and {escape(second)}</li>" for first, second in table.not_apart)
-    return (
-        f'<ul class="pairs" aria-label="Models that the data cannot tell apart">The data cannot tell apart:{items}</ul>'
-    )
+def _remarks(table: Table) -> str:
+    """Return what must be said about a table: pairs that cannot be told apart, and figures that are coarse."""
+    remarks = [
+        f"{', '.join(models)}: {reason}." for models, reason in reasons(table) if models[0] not in _withheld(table)
+    ]
+    if table.not_apart:
+        pairs = "; ".join(f"{first} and {second}" for first, second in table.not_apart)
+        remarks.insert(0, f"The data cannot tell apart: {pairs}.")
+    return "".join(f'<p class="reason">{escape(remark)}</p>' for remark in remarks)
+
+
+def _withheld(table: Table) -> set[str]:
+    return {row.model for row in table.rows if row.value is None}
 
 
 def _verified_card(report: Report) -> str:

@@ -28,21 +28,19 @@ code{font:.85em ui-monospace,SFMono-Regular,Menlo,monospace;overflow-wrap:anywhe
 table{border-collapse:collapse;width:100%}
 caption{text-align:left;padding:0 0 .7rem}
 caption .note{display:block;color:var(--soft);font-size:.88rem;max-width:50rem}
-th,td{text-align:left;padding:.5rem .7rem;border-top:1px solid var(--line);vertical-align:middle}
+th,td{text-align:left;padding:.5rem .7rem;border-top:1px solid var(--line);vertical-align:middle;
+overflow-wrap:anywhere}
 thead th{border-top:0;color:var(--soft);font-size:.82rem;font-weight:600}
 tbody th{font-weight:600}
 tfoot td{border-top:1px solid var(--line);padding-top:.2rem;color:var(--soft);font-size:.82rem}
-.number{text-align:right;font-variant-numeric:tabular-nums}
+.number{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .rank{font-size:1.15rem;font-weight:700;white-space:nowrap}
 tr.first .rank{color:var(--accent)}
 .reason{color:var(--soft);font-size:.88rem}
-svg{display:block;overflow:visible}
-.axis{stroke:var(--track);stroke-width:2}.bar{stroke:var(--accent);stroke-width:2.5;stroke-linecap:round}
-.dot{fill:var(--accent)}.bin{fill:var(--accent);opacity:.75}.tick{fill:var(--soft);font-size:11px}
-ul.pairs{color:var(--soft);font-size:.88rem;margin:.7rem 0 0;padding-left:1.2rem}
+svg{display:block;overflow:visible;color:var(--accent)}tfoot svg{color:var(--soft)}
 footer{color:var(--soft);font-size:.88rem;margin-top:2rem}
 @media (max-width:640px){th,td{padding:.45rem .4rem}main{padding-top:1.4rem}}
-@media print{body{background:#fff}.card{break-inside:avoid}}
+@media print{body{background:#fff}tr{break-inside:avoid}}
 """
 
 

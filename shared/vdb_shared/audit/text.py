@@ -21,6 +21,13 @@ STYLES: Final = {
     Status.NOT_REACHED: "dim",
 }
 
+STAGES: Final = {
+    "joined": "after joining",
+    "advertised-keys": "after advertising keys",
+    "shared-keys": "after sharing keys",
+}
+"""When an institution dropped out, in words."""
+
 _INDENT: Final = 29
 
 
@@ -55,7 +62,7 @@ def verdict_sentence(report: Report) -> str:
 
 def facts_lines(facts: Facts) -> list[tuple[str, str]]:
     """Return the facts of a session as pairs of a heading and words."""
-    dropped = ", ".join(f"{name} (after {stage.replace('-', ' ')})" for name, stage in facts.dropped.items())
+    dropped = ", ".join(f"{name} ({STAGES[stage]})" for name, stage in facts.dropped.items())
     protection = f"ε = {facts.epsilon}, δ = {facts.delta} for each record" if facts.private else "none: not private"
     return [
         ("Benchmark", facts.title),
@@ -83,9 +90,8 @@ def print_leaderboard(console: Console, board: Leaderboard) -> None:
         console.print()
         console.print(Text(_heading(table), style="bold"), soft_wrap=True)
         console.print(_table(table, f"{float(board.confidence) * 100:.0f} %"))
-        for row in table.rows:
-            if row.reason:
-                console.print(Text(f"  {row.model}: {row.reason}", style="dim"), soft_wrap=True)
+        for models, reason in reasons(table):
+            console.print(Text(f"  {', '.join(models)}: {reason}", style="dim"), soft_wrap=True)
     console.print()
     console.print(Text(verdict_sentence(board.report), style="bold"), soft_wrap=True)
 
@@ -105,6 +111,15 @@ def _table(table: Table, confidence: str) -> RichTable:
     for row in table.rows:
         drawn.add_row(row.rank_set, row.model, row.value or "withheld", interval(row), count_of(row))
     return drawn
+
+
+def reasons(table: Table) -> list[tuple[list[str], str]]:
+    """Return why figures are withheld or coarse, each reason once with the models it holds for."""
+    found: dict[str, list[str]] = {}
+    for row in table.rows:
+        if row.reason:
+            found.setdefault(row.reason, []).append(row.model)
+    return [(models, reason) for reason, models in found.items()]
 
 
 def badge(table: Table) -> str:

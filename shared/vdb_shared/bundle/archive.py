@@ -100,6 +100,8 @@ def _pieces(members: Mapping[str, bytes]) -> Iterator[bytes]:
     """Yield the archive: heads and contents, central directory, end record."""
     if not 0 < len(members) <= MAX_MEMBERS:
         raise FormatError(f"a bundle has between 1 and {MAX_MEMBERS} members, not {len(members)}")
+    if sum(map(len, members.values())) > MAX_BUNDLE_BYTES:
+        raise FormatError(f"the members of a bundle have at most {MAX_BUNDLE_BYTES} bytes together")
     directory: list[bytes] = []
     offset = 0
     for name in sorted(members):
@@ -111,8 +113,6 @@ def _pieces(members: Mapping[str, bytes]) -> Iterator[bytes]:
             _CENTRAL.pack(_CENTRAL_MAGIC, _UNIX | _VERSION, *facts, len(encoded), 0, 0, 0, 0, _MODE, offset) + encoded
         )
         offset += len(head) + len(content)
-        if offset > MAX_BUNDLE_BYTES:
-            raise FormatError(f"a bundle has at most {MAX_BUNDLE_BYTES} bytes")
         yield head
         yield content
     central = b"".join(directory)

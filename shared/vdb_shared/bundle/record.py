@@ -202,6 +202,8 @@ def _headers(items: Any) -> dict[Seat, Signed]:
 
 
 def _read(members: Mapping[str, bytes], name: str, reader: Callable[[bytes], T]) -> T:
+    if name not in members:
+        raise FormatError(f"{name}: this member is missing")
     try:
         return reader(members[name])
     except FormatError as error:

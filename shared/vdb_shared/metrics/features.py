@@ -86,7 +86,9 @@ def clip_to_ball(vector: Vector) -> tuple[Vector, bool]:
     """
     values = np.asarray(vector, dtype=np.float64)
     if values.ndim != 1 or not np.isfinite(values).all():
-        raise StatisticError(f"expected one finite feature vector, found shape {values.shape}; the clip must count as failed")
+        raise StatisticError(
+            f"expected one finite feature vector, found shape {values.shape}; the clip must count as failed"
+        )
     norm = math.hypot(*values)
     if norm <= 1.0:
         return values, False

@@ -175,6 +175,8 @@ def _bias(reference: MomentSums, generated: MomentSums) -> float:
 def _check_moments(moments: Moments, dimension: int) -> None:
     covariance = moments.covariance
     if moments.mean.shape != (dimension,) or covariance.shape != (dimension, dimension):
-        raise StatisticError(f"expected moments of dimension {dimension}, found {moments.mean.shape}, {covariance.shape}")
+        raise StatisticError(
+            f"expected moments of dimension {dimension}, found {moments.mean.shape}, {covariance.shape}"
+        )
     if not np.allclose(covariance, covariance.T, rtol=_SYMMETRY, atol=_SYMMETRY * float(np.abs(covariance).max())):
         raise StatisticError("expected a symmetric covariance")

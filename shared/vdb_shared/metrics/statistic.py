@@ -150,7 +150,9 @@ class Layout:
         for block in self.blocks:
             values = statistics[block.name]
             if values.shape != (block.dims,) or values.dtype != np.float64 or not np.isfinite(values).all():
-                raise StatisticError(f"block {block.name}: expected {block.dims} finite float64 lanes, found {values.shape}")
+                raise StatisticError(
+                    f"block {block.name}: expected {block.dims} finite float64 lanes, found {values.shape}"
+                )
 
 
 class Tally:
@@ -205,7 +207,9 @@ class Tally:
         bound_squared = block.bound_squared / block.clips**2
         square = math.fsum(values * values)
         if square > bound_squared * (1 + _SLACK):
-            raise StatisticError(f"block {block.name}: expected a squared norm of at most {bound_squared}, found {square}")
+            raise StatisticError(
+                f"block {block.name}: expected a squared norm of at most {bound_squared}, found {square}"
+            )
         shrink = math.sqrt(bound_squared / square) if square > bound_squared else 1.0
         return np.trunc(values * (shrink / self._unit)) * self._unit
 

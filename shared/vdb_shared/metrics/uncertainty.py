@@ -126,9 +126,7 @@ def rank_sets(family: Family, *, higher_is_better: bool) -> dict[str, tuple[int,
 
 def draw_seed(*names: str, replicate: int) -> bytes:
     """Return the seed of one bootstrap draw: H(label, names…, replicate as 8 little-endian bytes)."""
-    return labelled_hash(
-        labels.HASH_BOOTSTRAP, *(name.encode() for name in names), replicate.to_bytes(8, "little")
-    )
+    return labelled_hash(labels.HASH_BOOTSTRAP, *(name.encode() for name in names), replicate.to_bytes(8, "little"))
 
 
 def wishart_factor(seed: bytes, dimension: int, degrees: int) -> NDArray[np.float64]:

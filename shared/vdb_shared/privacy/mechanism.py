@@ -39,9 +39,7 @@ def uniform_bytes_needed(layout: Layout, calibration: Calibration) -> int:
     return 8 * layout.private_lanes if calibration.noised else 0
 
 
-def encode(
-    layout: Layout, calibration: Calibration, statistics: Statistics, uniforms: bytes
-) -> NDArray[np.int64]:
+def encode(layout: Layout, calibration: Calibration, statistics: Statistics, uniforms: bytes) -> NDArray[np.int64]:
     """Return the lanes of statistics, before noise.
 
     Private lanes: floor(x s w + u), u = uniform u64 / 2^64, in integers. Others: x 2^k, rounded half to even.

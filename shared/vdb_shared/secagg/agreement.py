@@ -62,9 +62,14 @@ def mask_private_key(seed: bytes, session: bytes) -> bytes:
 
 def public_key(private_key: bytes) -> bytes:
     """Return the X25519 public key of 32 private bytes."""
-    return X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
+    return load_private_key(private_key).public_key().public_bytes_raw()
 
 
-def agree(private_key: bytes, peer: bytes) -> bytes:
+def load_private_key(private_key: bytes) -> X25519PrivateKey:
+    """Return 32 private bytes as a key; load once for many agreements."""
+    return X25519PrivateKey.from_private_bytes(private_key)
+
+
+def agree(private_key: X25519PrivateKey, peer: bytes) -> bytes:
     """Return the X25519 agreement of a private key and a checked public key, 32 bytes."""
-    return X25519PrivateKey.from_private_bytes(private_key).exchange(X25519PublicKey.from_public_bytes(peer))
+    return private_key.exchange(X25519PublicKey.from_public_bytes(peer))

@@ -26,7 +26,10 @@ _ZERO_COUNTER: Final = bytes(16)
 _BLOCK_LANES: Final = 2**15
 """Lanes masked at a time: a block of 256 KiB and its mask stay in the processor's cache."""
 
-_ZEROS: Final = bytes(8 * _BLOCK_LANES)
+_ZEROS: Final = memoryview(bytes(8 * _BLOCK_LANES))
+
+_CIPHER_SLACK: Final = 15
+"""Bytes beyond its output that the cipher's interface wants to see in a buffer."""
 
 
 def expand(key: bytes, size: int) -> bytes:
@@ -68,10 +71,12 @@ def add_mask(vector: Ring, key: bytes, sign: int) -> None:
     """Add the mask of a key to a vector in place, or subtract it when `sign` is -1, mod 2^64."""
     stream = Cipher(AES256(key), CTR(_ZERO_COUNTER)).encryptor()
     operation = np.add if sign > 0 else np.subtract
+    output = bytearray(8 * min(vector.size, _BLOCK_LANES) + _CIPHER_SLACK)
+    mask = np.frombuffer(output, dtype="<u8", count=min(vector.size, _BLOCK_LANES))
     for start in range(0, vector.size, _BLOCK_LANES):
         block = vector[start : start + _BLOCK_LANES]
-        mask = np.frombuffer(stream.update(_ZEROS[: 8 * block.size]), dtype="<u8")
-        operation(block, mask, out=block)
+        stream.update_into(_ZEROS[: 8 * block.size], output)
+        operation(block, mask[: block.size], out=block)
 
 
 def masked_digest(masked: bytes) -> bytes:

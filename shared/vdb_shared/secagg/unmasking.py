@@ -168,7 +168,7 @@ def remove_masks(total: Ring, transcript: Transcript, recovered: Recovered) -> R
     for seat, seed in recovered.self_mask.items():
         add_mask(plain, self_mask_key(seed, t2, labels.VECTOR_LANES, seat), -1)
     for dropped, seed in recovered.mask_key.items():
-        private = agreement.mask_private_key(seed, transcript.parameters.session)
+        private = agreement.load_private_key(agreement.mask_private_key(seed, transcript.parameters.session))
         for seat in transcript.survivors:
             shared = agreement.agree(private, transcript.advertised.keys[seat].mask_key)
             key = pair_mask_key(shared, t2, labels.VECTOR_LANES, (seat, dropped))

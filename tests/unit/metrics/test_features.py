@@ -73,7 +73,9 @@ def test_random_features_approximate_the_gaussian_kernel() -> None:
     frequencies = features.random_fourier_frequencies(MANIFEST, 5, 16384, 1.5)
     for x, y in generator.normal(size=(20, 2, 5)):
         kernel = math.exp(-np.sum((x - y) ** 2) / (2 * 1.5**2))
-        approximate = features.random_fourier_features(x, frequencies) @ features.random_fourier_features(y, frequencies)
+        approximate = features.random_fourier_features(x, frequencies) @ features.random_fourier_features(
+            y, frequencies
+        )
         assert approximate == pytest.approx(kernel, abs=0.05)
 
 

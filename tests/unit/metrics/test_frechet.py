@@ -26,7 +26,9 @@ def fitted(points: Matrix) -> Moments:
 def cloud(seed: int, count: int, dimension: int) -> Matrix:
     generator = np.random.default_rng(seed)
     mixing = generator.normal(size=(dimension, dimension)) / dimension
-    return np.asarray(generator.standard_t(8, size=(count, dimension)) @ mixing + 0.1 * generator.normal(size=dimension))
+    return np.asarray(
+        generator.standard_t(8, size=(count, dimension)) @ mixing + 0.1 * generator.normal(size=dimension)
+    )
 
 
 def sums_of(points: Matrix) -> MomentSums:
@@ -174,6 +176,18 @@ def test_the_bias_of_noised_means_is_taken_off() -> None:
         sums = 1000 * np.concatenate([gap / 1000, svec(covariance)])
         found.append(fit(MomentSums(sums, 1000.0, 20.0), {"m": model}).distances["m"])
     assert abs(np.mean(found) - 0.04) < 4 * np.std(found) / np.sqrt(300) + 1e-4
+
+
+def test_what_a_noised_mean_takes_from_the_covariance_is_put_back() -> None:
+    """Noise on the mean alone; four eigenvalues of 0.04 against an anchor of 0 shrink to sqrt(0.04^2 - 16 tau^2) each."""
+    generator = np.random.default_rng(1)
+    model = MomentSums(np.zeros(14), 1000.0)
+    wanted = 4 * np.sqrt(0.04**2 - 16 * 0.005**2 / 2)
+    traces = []
+    for _ in range(300):
+        sums = np.concatenate([generator.normal(size=4) * 5.0, svec(np.eye(4) * 40)])
+        traces.append(float(np.trace(fit(MomentSums(sums, 1000.0, 5.0), {"m": model}).reference.covariance)))
+    assert abs(np.mean(traces) - wanted) < 4 * np.std(traces) / np.sqrt(300)
 
 
 def test_wishart_draws_have_the_right_mean_and_rank() -> None:

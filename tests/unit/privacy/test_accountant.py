@@ -15,7 +15,9 @@ from vdb_shared.privacy.accountant import account, rho_within
 from vdb_shared.privacy.calibration import Promise, calibrate
 from vdb_shared.privacy.conversion import epsilon_of_rho
 
-LAYOUT = Layout((Block("reference/clips/count", 1, 1, private=True), Block("reference/clips/f/moments", 90, 2, private=True)))
+LAYOUT = Layout(
+    (Block("reference/clips/count", 1, 1, private=True), Block("reference/clips/f/moments", 90, 2, private=True))
+)
 PROMISE = Promise("distributed-discrete-gaussian", Decimal(1), Decimal("1e-6"), 1000, 20, 15, 5, 1000)
 
 

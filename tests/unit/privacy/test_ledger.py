@@ -146,6 +146,7 @@ def test_nonsense_is_refused_in_a_chain_that_was_hashed_anew() -> None:
     chain = chain_of(1, 2)
     back = refund(chain, session(1))
     for bad in (
+        [replace(chain[0], sequence=7)],
         rechained([back]),
         rechained([chain[0], back, back]),
         rechained([chain[0], replace(back, rho=Decimal("0.05"))]),

@@ -21,7 +21,9 @@ from vdb_shared.privacy.accountant import account
 from vdb_shared.privacy.calibration import LOCAL_SIGMA, Calibration, Promise, calibrate
 from vdb_shared.privacy.mechanism import decode, encode, uniform_bytes_needed
 
-LAYOUT = Layout((Block("reference/clips/count", 1, 1, private=True), Block("reference/clips/f/moments", 44, 2, private=True)))
+LAYOUT = Layout(
+    (Block("reference/clips/count", 1, 1, private=True), Block("reference/clips/f/moments", 44, 2, private=True))
+)
 SITES = 3
 COLLUDING = 1
 TRIALS = 1000

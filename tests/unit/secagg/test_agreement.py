@@ -3,7 +3,14 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from testkit.consortium import entropy
 from vdb_shared.errors import FormatError
-from vdb_shared.secagg.agreement import agree, check_public_key, derive_key, mask_private_key, public_key
+from vdb_shared.secagg.agreement import (
+    agree,
+    check_public_key,
+    derive_key,
+    load_private_key,
+    mask_private_key,
+    public_key,
+)
 
 PRIME = 2**255 - 19
 SMALL_ORDER = (
@@ -17,7 +24,7 @@ SMALL_ORDER = (
 
 def test_agreement_is_the_same_from_both_ends() -> None:
     ours, theirs = entropy("a", size=32), entropy("b", size=32)
-    assert agree(ours, public_key(theirs)) == agree(theirs, public_key(ours))
+    assert agree(load_private_key(ours), public_key(theirs)) == agree(load_private_key(theirs), public_key(ours))
 
 
 @pytest.mark.parametrize("coordinate", SMALL_ORDER)
@@ -33,7 +40,7 @@ def test_second_spelling_of_a_key_is_refused() -> None:
     key = public_key(entropy("a", size=32))
     assert check_public_key(key) == key
     spelled_again = key[:31] + bytes([key[31] | 0x80])
-    private = entropy("b", size=32)
+    private = load_private_key(entropy("b", size=32))
     assert agree(private, spelled_again) == agree(private, key)
     with pytest.raises(FormatError, match="2\\^255"):
         check_public_key(spelled_again)

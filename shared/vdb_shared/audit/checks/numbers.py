@@ -6,6 +6,7 @@ Source: protos/README.md §10.8.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -46,7 +47,7 @@ def _plausible(evidence: Evidence) -> Finding:
     _check_shares(evidence)
     return passed(
         f"The total has the {counted(layout.lanes, 'number')} that the spec implies, each within what {sites} institutions "
-        "can add up to; counts are whole and not negative, and histograms add up to them."
+        "can add up to; counts are whole, not negative and as declared, and histograms add up to them."
     )
 
 
@@ -84,24 +85,26 @@ def _check_exact(block: Block, values: NDArray[np.float64], clips: float) -> Non
 
 
 def _check_shares(evidence: Evidence) -> None:
-    """Check that no model has more public clips than the survivors' shares of the work hold."""
+    """Check public clips against the survivors' shares of the work, and against what they declare to have made."""
     layout, totals, spec, terms = evidence.terms.layout, evidence.totals, evidence.spec, evidence.terms
     if not any(metric.inputs == "public" for metric in spec.metrics):
         return
     each = len(spec.prompts) * spec.generation.samples
-    positions = np.array([terms.position(seat) for seat in evidence.survivors])
+    positions = [terms.position(seat) for seat in evidence.survivors]
+    made = failed = 0
     for index, model in enumerate(spec.models):
-        done = int(totals[layout.slice_of(count_block("public", model.id))].sum()) >> terms.calibration.public_exponent
-        first, last = index * each, (index + 1) * each
-        share = int(
-            sum(_multiples(last, p, len(terms.seats)) - _multiples(first, p, len(terms.seats)) for p in positions)
-        )
+        lanes = totals[layout.slice_of(count_block("public", model.id))] >> terms.calibration.public_exponent
+        made, failed = made + int(lanes[0]), failed + int(lanes[1])
+        done, share = int(lanes.sum()), _share(index * each, (index + 1) * each, positions, len(terms.seats))
         demand(_V40, done <= share, f"{model.id}: {done} public clips are counted, the survivors' share is {share}.")
+    manifests = [contribution.manifest for contribution in evidence.contributions.values()]
+    demand_equal(_V40, "public clips declared", made, sum(item.public_clips_made for item in manifests))
+    demand_equal(_V40, "failed public clips declared", failed, sum(item.public_clips_failed for item in manifests))
 
 
-def _multiples(end: int, position: int, sites: int) -> int:
-    """Return how many of the tasks below `end` belong to a position: those congruent to it modulo the sites."""
-    return max(0, -(-(end - position) // sites))
+def _share(first: int, last: int, positions: Sequence[int], sites: int) -> int:
+    """Return how many of the tasks first, first + 1, …, last - 1 fall to these positions: task k falls to k mod sites."""
+    return sum(max(0, -(-(last - p) // sites)) - max(0, -(-(first - p) // sites)) for p in positions)
 
 
 def _metrics(evidence: Evidence) -> Finding:

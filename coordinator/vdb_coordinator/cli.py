@@ -1,0 +1,181 @@
+"""`vdb-coordinator`: the lead's commands. The only module of the coordinator that exits.
+
+Commands import what they need when they run: help and specs need no gRPC.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vdb_coordinator import spec_commands
+from vdb_coordinator.terminal import Common, load
+from vdb_shared.errors import UsageError, VdbError
+
+app = typer.Typer(
+    help="Run a consortium that benchmarks video diffusion models on data that never leaves its institutions.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+session_app = typer.Typer(help="Open, watch and end sessions.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(spec_commands.app, name="spec")
+app.add_typer(session_app, name="session")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Session = Annotated[str, typer.Argument(help="Session id, or its beginning.", show_default=False)]
+Institution = Annotated[str, typer.Argument(help="Name of the institution, such as hospital-a.", show_default=False)]
+
+
+@app.callback()
+def _common(
+    context: typer.Context,
+    directory: Annotated[
+        Path, typer.Option("--dir", envvar="VDB_COORDINATOR", help="The coordinator's directory.")
+    ] = Path(),
+    passphrase_file: Annotated[
+        Path | None, typer.Option(help="File whose first line unlocks the keys; else VDB_PASSPHRASE, else a question.")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")] = False,
+) -> None:
+    del debug  # read from the arguments by `main`, which also sees errors of the options themselves
+    context.obj = Common(directory, passphrase_file)
+
+
+@app.command(epilog="Example: vdb-coordinator init consortium --consortium lung-video --address vdb.example.org:7443")
+def init(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    context: typer.Context,
+    directory: Annotated[Path, typer.Argument(help="New directory for keys and database.", show_default=False)],
+    consortium: Annotated[
+        str | None, typer.Option(help="Name of the consortium. [default: the directory's name]", show_default=False)
+    ] = None,
+    address: Annotated[str, typer.Option(help="host:port that institutions connect to.")] = "localhost:7443",
+    listen: Annotated[
+        str | None, typer.Option(help="host:port to bind. [default: the address's port, on all interfaces]")
+    ] = None,
+    plaintext_keys: Annotated[
+        bool, typer.Option("--plaintext-keys", help="Store keys unencrypted (tests only).")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Found a consortium: trust root, certificate authority, keys, database."""
+    commands = load("server_commands")
+    founded = commands.Founding(directory, consortium, address, listen)
+    commands.init(founded, None if plaintext_keys else _common_of(context).new_passphrase(), as_json=as_json)
+
+
+@app.command(epilog="Example: vdb-coordinator --dir consortium serve")
+def serve(
+    context: typer.Context,
+    listen: Annotated[str | None, typer.Option(help="host:port to bind instead of the configured one.")] = None,
+    json_logs: Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON.")] = False,
+) -> None:
+    """Serve institutions and leads until interrupted."""
+    load("server_commands").serve(_common_of(context), listen, as_json=json_logs)
+
+
+@app.command(epilog="Example: vdb-coordinator --dir consortium invite hospital-a -o hospital-a.invitation")
+def invite(
+    context: typer.Context,
+    institution: Institution,
+    output: Annotated[Path, typer.Option("-o", "--output", help="New file; send it privately.", show_default=False)],
+) -> None:
+    """Make a single-use invitation, good for 72 hours."""
+    load("consortium_commands").invite(_common_of(context), institution, output)
+
+
+@app.command(epilog="Example: vdb-coordinator --dir consortium approve hospital-a")
+def approve(
+    context: typer.Context,
+    institution: Institution,
+    fingerprint: Annotated[
+        str | None, typer.Option(help="What the institution read out; spaces do not matter.", show_default=False)
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Approve without comparing (tests only).")] = False,
+) -> None:
+    """Make an institution a member, after comparing its key's fingerprint by telephone."""
+    load("consortium_commands").approve(_common_of(context), institution, fingerprint, yes=yes)
+
+
+@app.command(epilog="Example: vdb-coordinator --dir consortium enrolments")
+def enrolments(context: typer.Context, as_json: Json = False) -> None:
+    """List invitations and members."""
+    load("consortium_commands").enrolments(_common_of(context), as_json=as_json)
+
+
+@app.command(epilog="Example: vdb-coordinator --dir consortium fingerprint")
+def fingerprint(context: typer.Context, as_json: Json = False) -> None:
+    """Print the trust root's fingerprint, which auditors give to `vdb-audit verify --root`."""
+    load("consortium_commands").fingerprint(_common_of(context), as_json=as_json)
+
+
+@app.command(epilog="Example: vdb-coordinator --dir consortium export 4f2a -o result.vdbb")
+def export(
+    context: typer.Context,
+    session: Session,
+    output: Annotated[Path, typer.Option("-o", "--output", help="New file.", show_default=False)],
+) -> None:
+    """Write the result bundle of a published session."""
+    load("consortium_commands").export(_common_of(context), session, output)
+
+
+@session_app.command(epilog="Example: vdb-coordinator --dir consortium session create spec.toml")
+def create(
+    context: typer.Context,
+    spec: Annotated[Path, typer.Argument(help="Benchmark spec, TOML.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Open a session for all members; prints its id."""
+    load("session_commands").create(_common_of(context), spec, as_json=as_json)
+
+
+@session_app.command(name="list", epilog="Example: vdb-coordinator --dir consortium session list")
+def list_sessions(context: typer.Context, as_json: Json = False) -> None:
+    """List all sessions, oldest first."""
+    load("session_commands").list_sessions(_common_of(context), as_json=as_json)
+
+
+@session_app.command(epilog="Example: vdb-coordinator --dir consortium session status 4f2a")
+def status(context: typer.Context, session: Session, as_json: Json = False) -> None:
+    """Show how far a session and each institution is."""
+    load("session_commands").status(_common_of(context), session, as_json=as_json)
+
+
+@session_app.command(epilog="Example: vdb-coordinator --dir consortium session watch 4f2a")
+def watch(context: typer.Context, session: Session, as_json: Json = False) -> None:
+    """Print every change until the session has ended; exit status 0 when it was published, 1 when aborted."""
+    load("session_commands").watch(_common_of(context), session, as_json=as_json)
+
+
+@session_app.command(epilog="Example: vdb-coordinator --dir consortium session abort 4f2a --reason 'wrong prompts'")
+def abort(
+    context: typer.Context,
+    session: Session,
+    reason: Annotated[str, typer.Option(help="Why; every institution sees it.", show_default=False)],
+) -> None:
+    """End a session without a result."""
+    load("session_commands").abort(_common_of(context), session, reason)
+
+
+def main() -> None:
+    """Run the command line; no traceback reaches the user unless --debug is given."""
+    try:
+        app()
+    except VdbError as error:
+        if "--debug" in sys.argv[1:]:
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _common_of(context: typer.Context) -> Common:
+    common = context.obj
+    if not isinstance(common, Common):
+        raise RuntimeError("the options before the command were not read")
+    return common

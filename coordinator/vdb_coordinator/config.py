@@ -1,0 +1,145 @@
+"""The coordinator's directory: its configuration file and where everything else lies.
+
+Promises that a configuration that parses is complete. Leaves the contents of keys and database to others.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from vdb_coordinator.files import read_file
+from vdb_shared.errors import UsageError
+from vdb_shared.spec import Name
+
+CONFIG_VERSION: Final = "vdb-coordinator/1"
+
+HostPort = Annotated[str, StringConstraints(pattern=r"^[^\s:]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$")]
+
+
+class ConfigFile(BaseModel):
+    """coordinator.toml.
+
+    Attributes:
+        consortium: its name, the trust domain of all certificates.
+        name: the coordinator's own name in the roster.
+        address: host:port that institutions connect to; port 0 stands for whatever port is bound.
+        listen: host:port that the server binds.
+        admins: SPIFFE ids of the certificates that may administer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal["vdb-coordinator/1"]
+    consortium: Name
+    name: Name = "coordinator"
+    address: HostPort
+    listen: HostPort
+    admins: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+def render_config(config: ConfigFile) -> str:
+    """Return coordinator.toml with its comments."""
+    admins = ", ".join(f'"{admin}"' for admin in config.admins)
+    return f"""version = "{config.version}"
+consortium = "{config.consortium}"
+# The coordinator's own name in the roster.
+name = "{config.name}"
+# What institutions connect to; stands in every invitation and in the server's certificate.
+address = "{config.address}"
+# What the server binds.
+listen = "{config.listen}"
+# Certificates that may administer, by SPIFFE id.
+admins = [{admins}]
+"""
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of an address; the brackets of an IPv6 host are dropped."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """Return the address of a host and port."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A coordinator's directory."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The configuration."""
+        return self.path / "coordinator.toml"
+
+    @property
+    def root(self) -> Path:
+        """The trust root, TUF metadata; its digest is what everybody pins."""
+        return self.path / "root.json"
+
+    @property
+    def ca_certificate(self) -> Path:
+        """The certificate authority."""
+        return self.path / "ca.pem"
+
+    @property
+    def admin_certificate(self) -> Path:
+        """The lead's certificate; the server renews it."""
+        return self.path / "admin.pem"
+
+    @property
+    def database(self) -> Path:
+        """The database."""
+        return self.path / "coordinator.sqlite"
+
+    @property
+    def blobs(self) -> Path:
+        """Large vectors and bundles."""
+        return self.path / "blobs"
+
+    @property
+    def uploads(self) -> Path:
+        """Vectors that are still being sent."""
+        return self.path / "uploads"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that serves."""
+        return self.path / "lock"
+
+    @property
+    def bound(self) -> Path:
+        """The address that the serving process bound."""
+        return self.path / "bound-address"
+
+    def key(self, name: Literal["root", "roster", "ca", "statement", "admin"]) -> Path:
+        """A private key."""
+        return self.path / "keys" / f"{name}.pem"
+
+    def read_config(self) -> ConfigFile:
+        """Return the configuration.
+
+        Raises:
+            UsageError: there is none, or it is wrong.
+        """
+        if not self.config_file.is_file():
+            raise UsageError(
+                f"{self.path}: is no coordinator's directory (no {self.config_file.name}); make one with "
+                "`vdb-coordinator init DIR`, or name it with --dir or VDB_COORDINATOR"
+            )
+        try:
+            return ConfigFile.model_validate(tomllib.loads(read_file(self.config_file).decode()))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{self.config_file}: not TOML: {error}") from error
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(map(str, first["loc"]))
+            raise UsageError(f"{self.config_file}: {field}: {first['msg']}") from error

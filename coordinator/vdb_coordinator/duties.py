@@ -1,0 +1,118 @@
+"""What the coordinator itself contributes to a session: opening, seal, draft, bundle, abort. Pure but for the key.
+
+Promises that each statement follows from the state alone. Leaves when to make them to the conductor.
+
+Source: protos/README.md §9.2, §11.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import vdb_shared
+from vdb_coordinator.clock import timestamp
+from vdb_coordinator.events import DraftMade, Event, SessionAborted, SessionOpened, SessionPublished, SessionSealed
+from vdb_coordinator.release import draft_archive, final_archive, record_of
+from vdb_coordinator.rounds import Summed
+from vdb_coordinator.states import Aggregating, Duty, Ending, Publishing, Sealing, SessionState
+from vdb_shared import labels
+from vdb_shared.bundle.statement import Abort, Seal, SealedJoin, SessionOpen, Statement
+from vdb_shared.identity import Signer
+from vdb_shared.roster import SignedRoster, parse_roster
+from vdb_shared.seal import seal_terms
+from vdb_shared.spec import Spec
+
+LONGEST_REASON = 900
+"""A statement's line has 1000 characters."""
+
+
+def software() -> str:
+    """Return how statements name this program."""
+    return f"video-diffusion-bench {vdb_shared.__version__}"
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinator:
+    """The coordinator as a party: its key, and how it reads stored bundles."""
+
+    signer: Signer = field(repr=False)
+    read_blob: Callable[[str], bytes]
+
+    def open_session(self, spec: Spec, roster: SignedRoster, nonce: bytes, at: datetime) -> SessionOpened:
+        """Return the opening of a session.
+
+        Args:
+            spec: the spec.
+            roster: whom it counts on.
+            nonce: 32 fresh bytes, so that two sessions never share an id.
+            at: the time.
+        """
+        members = parse_roster(roster.roster)
+        predicate = SessionOpen(
+            protocol=labels.PROTOCOL,
+            consortium=members.consortium,
+            spec=spec.digest,
+            roster=members.digest,
+            root=roster.root_fingerprint,
+            nonce=nonce.hex(),
+            opened=timestamp(at),
+            software=software(),
+        )
+        return SessionOpened(at, spec.canonical(), roster, Statement((), predicate).sign(self.signer))
+
+    def perform(self, duty: Duty, state: SessionState, at: datetime) -> Event:
+        """Return the event by which the coordinator does its duty.
+
+        Raises:
+            SpecError, PrivacyError, StatisticError: the session cannot go on; the message says why.
+            StoreError: a stored bundle cannot be read.
+        """
+        match duty, state:
+            case Duty.SEAL, Sealing():
+                return self._seal(state, at)
+            case Duty.DRAFT, Aggregating(rounds=Summed() as summed):
+                archive = draft_archive(record_of(state, summed), timestamp(at), self.signer, software())
+                return DraftMade(at, archive)
+            case Duty.PUBLISH, Publishing():
+                draft = self.read_blob(state.draft.archive)
+                return SessionPublished(at, final_archive(draft, state.countersignatures.values()))
+            case Duty.ABORT, Ending():
+                return self._abort(state, at)
+            case _:
+                raise ValueError(f"{duty} is no duty in state {type(state).__name__}")
+
+    def _seal(self, state: Sealing, at: datetime) -> SessionSealed:
+        opening = state.opening
+        terms = seal_terms(opening.spec, sorted(state.joins))
+        predicate = Seal(
+            session=opening.session,
+            spec=opening.spec.digest,
+            roster=opening.roster.digest,
+            joins=tuple(
+                SealedJoin(
+                    institution=opening.member(seat).institution, seat=seat, join=state.joins[seat].payload_digest
+                )
+                for seat in terms.seats
+            ),
+            smallest_cohort=terms.smallest_cohort,
+            layout=terms.layout.digest,
+            lanes=terms.layout.lanes,
+            private_lanes=terms.layout.private_lanes,
+            noise_multiplier=terms.noise_multiplier,
+            scale=terms.scale,
+            public_tasks=terms.public_tasks,
+            sealed=timestamp(at),
+        )
+        return SessionSealed(at, Statement((), predicate).sign(self.signer))
+
+    def _abort(self, state: Ending, at: datetime) -> SessionAborted:
+        predicate = Abort(
+            session=state.opening.session,
+            institution=state.opening.roster.coordinator.institution,
+            stage=state.stage.words,
+            reason=state.reason[:LONGEST_REASON],
+            aborted=timestamp(at),
+        )
+        return SessionAborted(at, Statement((), predicate).sign(self.signer))

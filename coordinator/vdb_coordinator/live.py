@@ -1,0 +1,97 @@
+"""One session while the server runs: its state, the end of its log, its receipts, and who waits for news of it.
+
+Promises that what is shown here is durable already. Leaves changing it to `conductor.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from vdb_coordinator.states import Accepting, Sealing, SessionState, phase_of, reason_of, stages_of
+from vdb_coordinator.store.eventlog import Position
+from vdb_shared.secagg.parameters import Seat
+from vdb_shared.wire.status import Receipt, SessionStatus, SiteStatus
+
+_LONGEST_STAGE: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A session at the end of its log.
+
+    Attributes:
+        state: what its events make of it.
+        position: the end of its log.
+        receipts: of each accepted submission, by seat and kind.
+    """
+
+    state: SessionState
+    position: Position
+    receipts: Mapping[tuple[Seat, str], Receipt] = field(repr=False)
+
+
+class LiveSession:
+    """A session in memory; its events are stored before they are seen here."""
+
+    def __init__(self, snapshot: Snapshot, entered: float) -> None:
+        self.snapshot = snapshot
+        self.entered = entered
+        self.lock = asyncio.Lock()
+        self._progress: dict[Seat, str] = {}
+        self._changed = asyncio.Event()
+
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        return self.state.opening.session
+
+    @property
+    def state(self) -> SessionState:
+        """The present state."""
+        return self.snapshot.state
+
+    def advance(self, snapshot: Snapshot, now: float) -> None:
+        """Show a new end of the log and wake who waits; `now` is monotonic."""
+        if snapshot.state.since != self.state.since:
+            self.entered = now
+        self.snapshot = snapshot
+        self._wake()
+
+    def report(self, seat: Seat, stage: str, done: int, total: int) -> None:
+        """Note how far a site says it is; not durable, and no measurement."""
+        words = "".join(character for character in stage if character.isprintable())[:_LONGEST_STAGE]
+        self._progress[seat] = f"{words} {done}/{total}" if total else words
+        self._wake()
+
+    def status(self) -> SessionStatus:
+        """Return what watchers are told."""
+        computing = not isinstance(self.state, Accepting | Sealing)
+        sites = []
+        for seat, stage in sorted(stages_of(self.state).items()):
+            institution = self.state.opening.member(seat).institution
+            shown = self._progress.get(seat, stage) if computing and stage == "joined" else stage
+            sites.append(SiteStatus(institution, seat, shown))
+        return SessionStatus(phase_of(self.state), self.snapshot.position.sequence, reason_of(self.state), tuple(sites))
+
+    def news(self) -> asyncio.Event:
+        """Return what the next change will set; take it before looking at the state, or a change may be missed."""
+        return self._changed
+
+    async def watch(self) -> AsyncIterator[SessionStatus]:
+        """Yield the present status and then every change until the session has ended."""
+        shown: SessionStatus | None = None
+        while True:
+            news, status = self._changed, self.status()
+            if status != shown:
+                shown = status
+                yield status
+            if status.phase.ended:
+                return
+            await news.wait()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

@@ -1,0 +1,119 @@
+"""Who calls, and whether they may: SPIFFE ids from mutual TLS, roles from the roster and the configuration.
+
+Promises that a certificate's name alone gives no right but to use the invitation it came with: participants are looked up in
+the roster, leads in the configuration, at every call.
+
+Source: protos/README.md §11.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from vdb_coordinator.ca import spiffe_id
+from vdb_coordinator.refusals import RefusedError
+from vdb_coordinator.states import Opening
+from vdb_shared.roster import Roster
+from vdb_shared.secagg.parameters import Seat
+from vdb_shared.wire import reasons
+
+Role = Literal["participant", "admin", "enrolment"]
+
+_PACKAGE: Final = "/vdb.v1."
+_HEALTH: Final = "/grpc.health.v1.Health/"
+_EVERYBODY: Final[frozenset[Role]] = frozenset({"participant", "admin", "enrolment"})
+_SERVICES: Final[Mapping[str, frozenset[Role]]] = {
+    "EnrolmentService": frozenset({"enrolment"}),
+    "SessionService": frozenset({"participant"}),
+    "AggregationService": frozenset({"participant"}),
+    "AdminService": frozenset({"admin"}),
+}
+_FOR_LEADS_TOO: Final = frozenset({"ListSessions", "GetSession", "WatchSession", "GetBundle"})
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated peer and the role it has now."""
+
+    spiffe_id: str
+    role: Role
+
+
+_CALLER: ContextVar[Caller] = ContextVar("caller")
+
+
+def set_caller(caller: Caller) -> None:
+    """Remember who makes the present call."""
+    _CALLER.set(caller)
+
+
+def current_caller() -> Caller:
+    """Return who makes the present call."""
+    return _CALLER.get()
+
+
+def role_of(peer: str, roster: Roster, admins: tuple[str, ...]) -> Role | None:
+    """Return the role of a SPIFFE id, or None for a stranger."""
+    if peer in admins:
+        return "admin"
+    if any(member.spiffe_id == peer for member in roster.participants):
+        return "participant"
+    if peer.startswith(spiffe_id(roster.consortium, "enrolment", "")):
+        return "enrolment"
+    return None
+
+
+def roles_for(method: str) -> frozenset[Role]:
+    """Return the roles that may call a method, given as /package.Service/Method."""
+    if method.startswith(_HEALTH):
+        return _EVERYBODY
+    service, _, name = method.removeprefix(_PACKAGE).partition("/")
+    allowed = _SERVICES.get(service, frozenset())
+    return allowed | {"admin"} if service == "SessionService" and name in _FOR_LEADS_TOO else allowed
+
+
+def authorised(peer: str | None, method: str, roster: Roster, admins: tuple[str, ...]) -> Caller:
+    """Return the caller if it may call a method.
+
+    Raises:
+        RefusedError: it may not.
+    """
+    role = role_of(peer, roster, admins) if peer else None
+    if peer is None or role is None:
+        raise RefusedError(
+            reasons.NOT_A_MEMBER,
+            f"{peer or 'a caller without a SPIFFE id'} is not a member of consortium {roster.consortium}; ask the lead",
+        )
+    if role not in roles_for(method):
+        raise RefusedError(reasons.NOT_A_MEMBER, f"{peer} may not call {method.rpartition('/')[2]}")
+    return Caller(peer, role)
+
+
+def seat_of(caller: Caller, opening: Opening) -> Seat:
+    """Return the caller's seat in a session.
+
+    Raises:
+        RefusedError: it is not in the session's roster.
+    """
+    for member in opening.roster.participants:
+        if member.spiffe_id == caller.spiffe_id and member.seat is not None:
+            return member.seat
+    raise RefusedError(
+        reasons.NOT_A_MEMBER,
+        f"{caller.spiffe_id} is not in the roster of session {opening.session}, which was opened before it became a member",
+    )
+
+
+def check_seat(caller: Caller, opening: Opening, claimed: Seat) -> Seat:
+    """Return the caller's seat if it is the one that a message claims.
+
+    Raises:
+        RefusedError: it is another one's.
+    """
+    seat = seat_of(caller, opening)
+    if seat != claimed:
+        raise RefusedError(reasons.NOT_A_MEMBER, f"{caller.spiffe_id} has seat {seat}, the message says {claimed}")
+    return seat

@@ -1,0 +1,143 @@
+"""SessionService: sessions, consent, progress, bundles, countersignatures.
+
+Source: protos/README.md §11.3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+
+from vdb_coordinator.conductor import Conductor
+from vdb_coordinator.events import Countersigned, Joined, MemberAborted
+from vdb_coordinator.history import Submission
+from vdb_coordinator.live import LiveSession
+from vdb_coordinator.refusals import RefusedError
+from vdb_coordinator.service.boundary import Context
+from vdb_coordinator.service.callers import current_caller, seat_of
+from vdb_coordinator.states import (
+    Aborted,
+    Aggregating,
+    Ending,
+    Finalising,
+    Published,
+    Publishing,
+    SessionState,
+    phase_of,
+)
+from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.wire import convert, reasons
+from vdb_shared.wire import federation_pb2 as pb
+from vdb_shared.wire.federation_pb2_grpc import SessionServiceServicer
+from vdb_shared.wire.status import SealedSession, SessionDetails
+
+
+class SessionServicer(SessionServiceServicer):
+    """Carries requests to the conductor; implements the generated service."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+
+    async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
+        """Return all sessions of the consortium."""
+        summaries = await self._conductor.summaries()
+        return pb.ListSessionsResponse(sessions=[convert.summary_to_wire(summary) for summary in summaries])
+
+    async def GetSession(self, request: pb.GetSessionRequest, context: Context) -> pb.GetSessionResponse:
+        """Return what a member needs to decide."""
+        live = await self._visible(request.session)
+        opening = live.state.opening
+        return convert.details_to_wire(
+            SessionDetails(
+                session=opening.session,
+                spec=opening.spec_bytes,
+                open=opening.open.to_json(),
+                roster=opening.signed_roster,
+                status=live.status(),
+            )
+        )
+
+    async def WatchSession(
+        self, request: pb.WatchSessionRequest, context: Context
+    ) -> AsyncIterator[pb.WatchSessionResponse]:
+        """Yield the status at every change."""
+        live = await self._visible(request.session)
+        async for status in live.watch():
+            yield pb.WatchSessionResponse(status=convert.status_to_wire(status))
+
+    async def Join(self, request: pb.JoinRequest, context: Context) -> pb.JoinResponse:
+        """Take a participant's consent."""
+        live = await self._conductor.find(request.session)
+        submission = self._submission(live, "Join", convert.join_digest(request.join))
+        envelope = Envelope.from_json(request.join)
+        make = partial(Joined, seat=submission.seat, join=envelope)
+        receipt = await self._conductor.submit(live, submission, make, current_caller().spiffe_id)
+        return pb.JoinResponse(receipt=convert.receipt_to_wire(receipt))
+
+    async def GetSeal(self, request: pb.GetSealRequest, context: Context) -> pb.GetSealResponse:
+        """Return the seal and the joins it names."""
+        live = await self._visible(request.session)
+        match live.state:
+            case Aggregating() | Finalising() | Publishing() | Published():
+                sealed = live.state.sealed
+                joins = tuple(sealed.joins[seat].to_json() for seat in sorted(sealed.joins))
+                return convert.seal_to_wire(SealedSession(sealed.seal.to_json(), joins))
+            case _:
+                raise not_there(live.state, "the seal")
+
+    async def ReportProgress(self, request: pb.ReportProgressRequest, context: Context) -> pb.ReportProgressResponse:
+        """Note how far a site is."""
+        live = await self._conductor.find(request.session)
+        seat = seat_of(current_caller(), live.state.opening)
+        live.report(seat, request.stage, request.done, request.total)
+        return pb.ReportProgressResponse()
+
+    async def GetBundle(self, request: pb.GetBundleRequest, context: Context) -> AsyncIterator[pb.GetBundleResponse]:
+        """Yield the draft while it waits for countersignatures, then the published bundle."""
+        live = await self._visible(request.session)
+        match live.state:
+            case Finalising() | Publishing():
+                digest = live.state.draft.archive
+            case Published():
+                digest = live.state.archive
+            case _:
+                raise not_there(live.state, "the bundle")
+        content = await asyncio.to_thread(self._conductor.bundle, digest)
+        for start in range(0, len(content), convert.CHUNK_BYTES):
+            yield pb.GetBundleResponse(chunk=content[start : start + convert.CHUNK_BYTES])
+
+    async def Countersign(self, request: pb.CountersignRequest, context: Context) -> pb.CountersignResponse:
+        """Take a survivor's signature of the result."""
+        live = await self._conductor.find(request.session)
+        digest = convert.countersign_digest(request.countersignature)
+        submission = self._submission(live, "Countersign", digest)
+        envelope = Envelope.from_json(request.countersignature)
+        make = partial(Countersigned, seat=submission.seat, countersignature=envelope)
+        receipt = await self._conductor.submit(live, submission, make, current_caller().spiffe_id)
+        return pb.CountersignResponse(receipt=convert.receipt_to_wire(receipt))
+
+    async def Abort(self, request: pb.AbortRequest, context: Context) -> pb.AbortResponse:
+        """Take a participant's signed abort."""
+        live = await self._conductor.find(request.session)
+        submission = self._submission(live, "Abort", convert.abort_digest(request.abort))
+        make = partial(MemberAborted, seat=submission.seat, abort=Envelope.from_json(request.abort))
+        receipt = await self._conductor.submit(live, submission, make, current_caller().spiffe_id)
+        return pb.AbortResponse(receipt=convert.receipt_to_wire(receipt))
+
+    async def _visible(self, session: str) -> LiveSession:
+        """Return a session if the caller may read it: its members, and leads."""
+        live = await self._conductor.find(session)
+        if current_caller().role != "admin":
+            seat_of(current_caller(), live.state.opening)
+        return live
+
+    def _submission(self, live: LiveSession, kind: str, digest: bytes) -> Submission:
+        return Submission(seat_of(current_caller(), live.state.opening), kind, digest)
+
+
+def not_there(state: SessionState, what: str) -> RefusedError:
+    """Return why something that a session makes later, or never, is not there."""
+    if isinstance(state, Ending | Aborted):
+        return RefusedError(reasons.ABORTED, f"the session was aborted: {state.reason}")
+    return RefusedError(reasons.NOT_YET, f"{what} is not there yet; the session is {phase_of(state).words}")

@@ -1,0 +1,165 @@
+"""Masked inputs in chunks: checked before the first byte is stored, resumable, bounded.
+
+Promises that nobody can store more than one vector of the right size, that a broken upload goes on where it stopped, and
+that only bytes with the signed digest become a submission.
+
+Source: protos/README.md §11.4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from vdb_coordinator.conductor import Conductor
+from vdb_coordinator.events import InputReceived
+from vdb_coordinator.history import Submission
+from vdb_coordinator.live import LiveSession
+from vdb_coordinator.refusals import RefusedError
+from vdb_coordinator.rounds import CollectingMaskedInputs
+from vdb_coordinator.service.callers import Caller, check_seat
+from vdb_coordinator.states import Aggregating, phase_of
+from vdb_coordinator.store.blobs import UploadStore, upload_prefix
+from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.errors import FormatError, ProtocolError
+from vdb_shared.secagg.encoding import LANE_BYTES
+from vdb_shared.secagg.masking import masked_digest
+from vdb_shared.secagg.messages import MaskedInputHeader, Signed
+from vdb_shared.secagg.parameters import Seat
+from vdb_shared.secagg.transcript import open_masked, seat_peer
+from vdb_shared.wire import convert, reasons
+from vdb_shared.wire import federation_pb2 as pb
+from vdb_shared.wire.status import Phase, Receipt
+
+KIND: Final = "UploadMaskedInput"
+READ_SECONDS: Final = 30.0
+"""How long the next chunk may take."""
+
+MAX_CHUNK_BYTES: Final = 4 * convert.CHUNK_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """An upload as its first message announces it, checked."""
+
+    live: LiveSession
+    seat: Seat
+    signed: Signed
+    header: MaskedInputHeader
+    contribution: bytes = field(repr=False)
+    size: int
+    offset: int
+
+    @property
+    def submission(self) -> Submission:
+        """What the receipt will be for."""
+        return Submission(self.seat, KIND, convert.masked_digest(self.signed, self.contribution))
+
+
+class Uploads:
+    """Takes uploads; one at a time for each seat of a session."""
+
+    def __init__(self, conductor: Conductor, store: UploadStore) -> None:
+        self._conductor = conductor
+        self._store = store
+        self._newest: dict[str, object] = {}
+
+    def stored(self, live: LiveSession, seat: Seat, digest: bytes) -> int:
+        """Return how many bytes are stored of the vector with this digest."""
+        return self._store.stored(_name(live, seat, digest))
+
+    async def receive(self, parts: AsyncIterator[pb.UploadMaskedInputRequest], caller: Caller) -> Receipt:
+        """Return the receipt of an upload, after its last chunk or, for one that was accepted before, at once.
+
+        Raises:
+            RefusedError, ProtocolError, FormatError: it is refused; what was stored of it stays for a resumption, unless
+                its bytes are not those that were signed.
+        """
+        start = await _next(parts)
+        if start is None or start.WhichOneof("part") != "start":
+            raise FormatError("an upload begins with its start message")
+        live = await self._conductor.find(start.start.session)
+        seat, signed = convert.signed_from_wire(start.start.header)
+        check_seat(caller, live.state.opening, seat)
+        digest = convert.masked_digest(signed, start.start.contribution)
+        known = live.snapshot.receipts.get((seat, KIND))
+        if known is not None and known.digest == digest:
+            return known
+        announced = _announced(live, seat, signed, start.start)
+        await self._collect(announced, parts)
+        return await self._complete(announced, caller)
+
+    async def _collect(self, announced: Announced, parts: AsyncIterator[pb.UploadMaskedInputRequest]) -> None:
+        name = _name(announced.live, announced.seat, announced.header.masked_digest)
+        token = self._newest[_owner(announced)] = object()
+        if self._store.stored(name) != announced.offset:
+            raise _wrong_offset(self._store.stored(name))
+        self._store.keep_only(_owner(announced), name)
+        while (part := await _next(parts)) is not None:
+            position = self._store.stored(name)
+            if self._newest.get(_owner(announced)) is not token:
+                raise _wrong_offset(position)
+            if part.WhichOneof("part") != "chunk" or not 0 < len(part.chunk) <= MAX_CHUNK_BYTES:
+                raise FormatError(f"expected a chunk of 1 to {MAX_CHUNK_BYTES} bytes")
+            if position + len(part.chunk) > announced.size:
+                raise ProtocolError("sends more bytes than it announced", peer=seat_peer(announced.seat))
+            await asyncio.to_thread(self._store.extend, name, position, part.chunk)
+
+    async def _complete(self, announced: Announced, caller: Caller) -> Receipt:
+        live, seat = announced.live, announced.seat
+        name = _name(live, seat, announced.header.masked_digest)
+        masked = await asyncio.to_thread(self._store.content, name)
+        if len(masked) < announced.size:
+            raise _wrong_offset(len(masked))
+        if masked_digest(masked) != announced.header.masked_digest:
+            self._store.discard(name)
+            raise ProtocolError("its masked input is not the one its header names", peer=seat_peer(seat))
+        make = partial(
+            InputReceived,
+            seat=seat,
+            header=announced.signed,
+            contribution=Envelope.from_json(announced.contribution),
+            masked=masked,
+        )
+        receipt = await self._conductor.submit(live, announced.submission, make, caller.spiffe_id)
+        self._store.discard(name)
+        self._newest.pop(_owner(announced), None)
+        return receipt
+
+
+def _announced(live: LiveSession, seat: Seat, signed: Signed, start: pb.UploadStart) -> Announced:
+    """Return an upload that may begin: in the right phase, of the right size, under a header that its seat signed."""
+    state = live.state
+    if not isinstance(state, Aggregating) or not isinstance(state.rounds, CollectingMaskedInputs):
+        early = phase_of(state) < Phase.MASKING_INPUT
+        reason = reasons.NOT_YET if early else reasons.TOO_LATE
+        raise RefusedError(reason, f"the session is {phase_of(state).words}, so it takes no masked inputs")
+    rounds = state.rounds
+    header = open_masked(rounds.parameters, rounds.shared.t2, seat, signed, seat_peer(seat))
+    expected = rounds.parameters.lanes * LANE_BYTES
+    if start.size != expected:
+        raise ProtocolError(f"announces {start.size} bytes, the vector has {expected}", peer=seat_peer(seat))
+    return Announced(live, seat, signed, header, start.contribution, start.size, start.offset)
+
+
+async def _next(parts: AsyncIterator[pb.UploadMaskedInputRequest]) -> pb.UploadMaskedInputRequest | None:
+    """Return the next message of a stream, or None at its end."""
+    try:
+        return await asyncio.wait_for(anext(parts, None), READ_SECONDS)
+    except TimeoutError as error:
+        raise RefusedError(reasons.WRONG_OFFSET, f"no chunk came for {READ_SECONDS:.0f} s; query and resume") from error
+
+
+def _wrong_offset(stored: int) -> RefusedError:
+    return RefusedError(reasons.WRONG_OFFSET, f"the upload is stored up to byte {stored}; query and go on from there")
+
+
+def _owner(announced: Announced) -> str:
+    return upload_prefix(announced.live.id, announced.seat)
+
+
+def _name(live: LiveSession, seat: Seat, digest: bytes) -> str:
+    return upload_prefix(live.id, seat) + digest.hex()

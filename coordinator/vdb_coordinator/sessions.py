@@ -1,0 +1,384 @@
+"""The life of a session as a pure reducer: `apply(state, event)`.
+
+Promises that a state follows from its events alone, that states only move forward, and that an event which breaks a rule
+leaves no trace. Time is an event. Leaves durability, clocks and signing to `conductor.py`.
+
+Source: protos/README.md §11.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, TypeVar, assert_never
+
+from vdb_coordinator.events import (
+    ConsistencyReceived,
+    Countersigned,
+    DeadlinePassed,
+    DraftMade,
+    Event,
+    InputReceived,
+    Joined,
+    KeysReceived,
+    MemberAborted,
+    SessionAborted,
+    SessionFailed,
+    SessionOpened,
+    SessionPublished,
+    SessionSealed,
+    SharesReceived,
+    UnmaskingReceived,
+)
+from vdb_coordinator.refusals import RefusedError
+from vdb_coordinator.rounds import (
+    CollectingConsistency,
+    CollectingKeys,
+    CollectingUnmasking,
+    ConsistencySigned,
+    Failed,
+    InputMasked,
+    KeysAdvertised,
+    KeysShared,
+    Message,
+    SharesRevealed,
+    Summed,
+    expire,
+    receive,
+)
+from vdb_coordinator.rounds import Phase as RoundPhase
+from vdb_coordinator.states import (
+    Aborted,
+    Accepting,
+    Aggregating,
+    Draft,
+    Ending,
+    Finalising,
+    Opening,
+    Published,
+    Publishing,
+    Sealed,
+    Sealing,
+    SessionState,
+    phase_of,
+    stages_of,
+)
+from vdb_shared import labels
+from vdb_shared.bundle import record
+from vdb_shared.bundle.archive import read_archive
+from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.statement import Abort, Contribution, Join, Predicate, Seal, parse_statement
+from vdb_shared.canonical import digest_bytes, digest_string, sha256_digest
+from vdb_shared.errors import ProtocolError
+from vdb_shared.roster import parse_roster
+from vdb_shared.secagg.messages import ConsistencyStatement, MaskedInputHeader
+from vdb_shared.secagg.parameters import Parameters, Seat, share_threshold
+from vdb_shared.secagg.transcript import seat_peer
+from vdb_shared.spec import parse_spec_json
+from vdb_shared.wire import reasons
+from vdb_shared.wire.status import Phase
+
+RoundEvent = KeysReceived | SharesReceived | InputReceived | ConsistencyReceived | UnmaskingReceived
+
+P = TypeVar("P", bound=Predicate)
+
+_ROUND_OF: Final[Mapping[type[RoundEvent], Phase]] = {
+    KeysReceived: Phase.ADVERTISING_KEYS,
+    SharesReceived: Phase.SHARING_KEYS,
+    InputReceived: Phase.MASKING_INPUT,
+    ConsistencyReceived: Phase.CONSISTENCY,
+    UnmaskingReceived: Phase.UNMASKING,
+}
+
+
+def opened(event: SessionOpened) -> Accepting:
+    """Return the first state of a session.
+
+    Raises:
+        SpecError, FormatError: spec or roster are malformed.
+    """
+    spec, roster = parse_spec_json(event.spec), parse_roster(event.roster.roster)
+    opening = Opening(event.open.payload_digest, spec, event.spec, roster, event.roster, event.open)
+    return Accepting(opening, event.at)
+
+
+def apply(state: SessionState, event: Event) -> SessionState:
+    """Return the state after an event.
+
+    Raises:
+        RefusedError: the event does not belong into this state.
+        FormatError, SignatureError, ProtocolError: a participant's message breaks a rule. The state stands.
+    """
+    match event:
+        case SessionOpened():
+            raise RefusedError(reasons.TOO_LATE, "the session is open already")
+        case Joined() | Countersigned() | MemberAborted():
+            return _by_member(state, event)
+        case KeysReceived() | SharesReceived() | InputReceived() | ConsistencyReceived() | UnmaskingReceived():
+            return _message(state, event)
+        case DeadlinePassed():
+            return _deadline(state, event)
+        case SessionSealed() | DraftMade() | SessionPublished() | SessionFailed() | SessionAborted():
+            return _by_coordinator(state, event)
+        case _:
+            assert_never(event)
+
+
+def _by_member(state: SessionState, event: Joined | Countersigned | MemberAborted) -> SessionState:
+    match state, event:
+        case Accepting(), Joined():
+            return _join(state, event)
+        case Finalising(), Countersigned():
+            return _countersign(state, event)
+        case ((Accepting() | Aggregating() | Finalising()), MemberAborted()):
+            return _leave(state, event)
+        case _:
+            raise _misplaced(state, Phase.ACCEPTING if isinstance(event, Joined) else Phase.FINALISING)
+
+
+def _by_coordinator(
+    state: SessionState, event: SessionSealed | DraftMade | SessionPublished | SessionFailed | SessionAborted
+) -> SessionState:
+    match state, event:
+        case Sealing(), SessionSealed():
+            return _seal(state, event)
+        case Aggregating(rounds=Summed() as summed), DraftMade():
+            return _draft(state, summed, event)
+        case Publishing(), SessionPublished():
+            archive = sha256_digest(event.archive)
+            return Published(state.opening, event.at, state.sealed, archive, stages_of(state))
+        case Ending(), SessionAborted():
+            return Aborted(state.opening, event.at, state.reason, event.abort, state.stages)
+        case ((Accepting() | Sealing() | Aggregating() | Finalising() | Publishing()), SessionFailed()):
+            return _ending(state, event.at, event.reason)
+        case _:
+            raise RefusedError(reasons.TOO_LATE, f"the session is {phase_of(state).words} already")
+
+
+def _misplaced(state: SessionState, wanted: Phase) -> RefusedError:
+    """Return why something that belongs into one phase cannot be taken in another."""
+    found = phase_of(state)
+    if isinstance(state, Ending | Aborted):
+        return RefusedError(reasons.ABORTED, f"the session was aborted: {state.reason}")
+    if found < wanted:
+        return RefusedError(reasons.NOT_YET, f"the session is {found.words}; {wanted.words} has not begun")
+    return RefusedError(reasons.TOO_LATE, f"the session is {found.words}; {wanted.words} is over")
+
+
+def _ending(state: SessionState, at: datetime, reason: str) -> Ending:
+    return Ending(state.opening, at, phase_of(state), reason, stages_of(state))
+
+
+def _check_stays(left: frozenset[Seat], seat: Seat) -> None:
+    if seat in left:
+        raise RefusedError(reasons.TOO_LATE, f"seat {seat} left this session and cannot come back")
+
+
+def _predicate(opening: Opening, seat: Seat, envelope: Envelope, kind: type[P]) -> P:
+    """Return what a participant alone signed about this session.
+
+    Raises:
+        SignatureError: not signed by the participant, and only by it.
+        FormatError: not such a statement.
+    """
+    payload = envelope.verify(labels.TYPE_STATEMENT, [opening.member(seat).public_key])
+    predicate, _ = parse_statement(payload, kind)
+    return predicate
+
+
+def _expect(seat: Seat, what: str, expected: object, found: object) -> None:
+    if expected != found:
+        raise ProtocolError(f"{what} is {found}, expected {expected}", peer=seat_peer(seat))
+
+
+# Joining.
+
+
+def _join(state: Accepting, event: Joined) -> SessionState:
+    opening, seat = state.opening, event.seat
+    _check_stays(state.left, seat)
+    join = _predicate(opening, seat, event.join, Join)
+    _expect(seat, "session in its join", opening.session, join.session)
+    _expect(seat, "spec in its join", opening.spec.digest, join.spec)
+    _expect(seat, "roster in its join", opening.roster.digest, join.roster)
+    _expect(seat, "institution in its join", opening.member(seat).institution, join.institution)
+    _expect(seat, "seat in its join", seat, join.seat)
+    if seat in state.joins:
+        raise RefusedError(reasons.CONFLICT, f"seat {seat} has joined already")
+    return _advance_joining(replace(state, joins={**state.joins, seat: event.join}), event.at, late=False)
+
+
+def _advance_joining(state: Accepting, at: datetime, *, late: bool) -> SessionState:
+    if not late and state.opening.seats - state.joins.keys() - state.left:
+        return state
+    minimum = state.opening.spec.cohort.minimum
+    if len(state.joins) < minimum:
+        return _ending(state, at, f"{len(state.joins)} institutions joined, the spec asks for at least {minimum}")
+    return Sealing(state.opening, at, state.joins, state.left)
+
+
+def _seal(state: Sealing, event: SessionSealed) -> Aggregating:
+    opening = state.opening
+    payload = event.seal.verify(labels.TYPE_STATEMENT, [opening.roster.coordinator.public_key])
+    seal, _ = parse_statement(payload, Seal)
+    parameters = Parameters(
+        session=digest_bytes(event.seal.payload_digest),
+        roster={seat: opening.member(seat).public_key for seat in sorted(state.joins)},
+        collusion=opening.spec.cohort.collusion,
+        smallest_cohort=seal.smallest_cohort,
+        lanes=seal.lanes,
+    )
+    sealed = Sealed(state.joins, event.seal, parameters)
+    return Aggregating(opening, event.at, sealed, CollectingKeys(parameters), left=state.left)
+
+
+# The rounds.
+
+
+def _message(state: SessionState, event: RoundEvent) -> SessionState:
+    wanted = _ROUND_OF[type(event)]
+    if not isinstance(state, Aggregating) or phase_of(state) != wanted:
+        raise _misplaced(state, wanted)
+    _check_stays(state.left, event.seat)
+    if event.seat not in state.sealed.joins:
+        raise RefusedError(reasons.NOT_A_MEMBER, f"seat {event.seat} did not join this session")
+    contributions = dict(state.contributions)
+    if isinstance(event, InputReceived):
+        _check_contribution(state, event)
+        contributions[event.seat] = event.contribution
+    moved = receive(state.rounds, _round_message(state, event))
+    return _advance(replace(state, contributions=contributions), moved, event.at)
+
+
+def _round_message(state: Aggregating, event: RoundEvent) -> Message:
+    match event:
+        case KeysReceived():
+            return KeysAdvertised(event.seat, event.keys)
+        case SharesReceived():
+            return KeysShared(event.seat, event.header, event.sealed)
+        case InputReceived():
+            return InputMasked(event.seat, event.header, event.masked)
+        case ConsistencyReceived():
+            _check_view(state, event)
+            return ConsistencySigned(event.seat, event.statement.signature)
+        case UnmaskingReceived():
+            return SharesRevealed(event.seat, event.shares)
+        case _:
+            assert_never(event)
+
+
+def consistency_statement(state: Aggregating) -> ConsistencyStatement | None:
+    """Return the one statement that all survivors sign, once round 2 is closed."""
+    match state.rounds:
+        case CollectingConsistency() | CollectingUnmasking() | Summed():
+            return state.rounds.transcript.masked.statement
+        case _:
+            return None
+
+
+def _check_view(state: Aggregating, event: ConsistencyReceived) -> None:
+    expected = consistency_statement(state)
+    if expected is None or event.statement.body != expected.encode():
+        raise ProtocolError("signs another view of the rounds than the coordinator's", peer=seat_peer(event.seat))
+
+
+def _check_contribution(state: Aggregating, event: InputReceived) -> None:
+    """Check that the contribution is the one that the header names, and is about this masked input."""
+    seat, header = event.seat, MaskedInputHeader.decode(event.header.body)
+    contribution = _predicate(state.opening, seat, event.contribution, Contribution)
+    member = state.opening.member(seat)
+    digest = digest_bytes(event.contribution.payload_digest)
+    _expect(seat, "contribution in its header", header.contribution.hex(), digest.hex())
+    _expect(seat, "masked input in its contribution", digest_string(header.masked_digest), contribution.masked_input)
+    _expect(seat, "session in its contribution", state.opening.session, contribution.session)
+    _expect(seat, "seal in its contribution", state.sealed.seal.payload_digest, contribution.seal)
+    _expect(seat, "institution in its contribution", member.institution, contribution.institution)
+    _expect(seat, "seat in its contribution", seat, contribution.seat)
+
+
+def _advance(state: Aggregating, rounds: RoundPhase, at: datetime) -> SessionState:
+    """Return the state in another phase of the rounds, past those in which only seats that left are waited for."""
+    while not isinstance(rounds, Summed | Failed) and rounds.missing and rounds.missing <= state.left:
+        rounds = expire(rounds)
+    if isinstance(rounds, Failed):
+        return _ending(state, at, f"round {rounds.stage}: {rounds.reason}")
+    since = state.since if type(rounds) is type(state.rounds) else at
+    return replace(state, rounds=rounds, since=since)
+
+
+# The result.
+
+
+def _draft(state: Aggregating, summed: Summed, event: DraftMade) -> Finalising:
+    members = read_archive(event.archive)
+    result = record.read_envelope(members, record.RESULT)
+    known = summed.transcript
+    draft = Draft(
+        archive=sha256_digest(event.archive),
+        result=result.verify(labels.TYPE_STATEMENT, [state.opening.roster.coordinator.public_key]),
+        survivors=summed.survivors,
+        needed=share_threshold(len(known.advertised.seats), known.parameters.collusion),
+        stages=stages_of(state),
+    )
+    return Finalising(state.opening, event.at, state.sealed, draft, left=state.left)
+
+
+def _countersign(state: Finalising, event: Countersigned) -> SessionState:
+    seat, draft = event.seat, state.draft
+    _check_stays(state.left, seat)
+    if seat not in draft.survivors:
+        raise RefusedError(reasons.NOT_A_MEMBER, f"seat {seat} is not among the survivors, who alone countersign")
+    payload = event.countersignature.verify(labels.TYPE_STATEMENT, [state.opening.member(seat).public_key])
+    if payload != draft.result:
+        raise ProtocolError("countersigns another result than the draft's", peer=seat_peer(seat))
+    if seat in state.countersignatures:
+        raise RefusedError(reasons.CONFLICT, f"seat {seat} has countersigned already")
+    signatures = {**state.countersignatures, seat: event.countersignature}
+    return _advance_countersigning(replace(state, countersignatures=signatures), event.at, late=False)
+
+
+def _advance_countersigning(state: Finalising, at: datetime, *, late: bool) -> SessionState:
+    if not late and state.draft.survivors - state.countersignatures.keys() - state.left:
+        return state
+    found, needed = len(state.countersignatures), state.draft.needed
+    if found < needed:
+        return _ending(state, at, f"{found} institutions countersigned the result, {needed} are needed")
+    return Publishing(state.opening, at, state.sealed, state.draft, state.countersignatures)
+
+
+# Leaving and waiting no longer.
+
+
+def _leave(state: Accepting | Aggregating | Finalising, event: MemberAborted) -> SessionState:
+    seat = event.seat
+    _check_stays(state.left, seat)
+    abort = _predicate(state.opening, seat, event.abort, Abort)
+    _expect(seat, "session in its abort", state.opening.session, abort.session)
+    _expect(seat, "institution in its abort", state.opening.member(seat).institution, abort.institution)
+    left = state.left | {seat}
+    match state:
+        case Accepting():
+            joins = {other: join for other, join in state.joins.items() if other != seat}
+            return _advance_joining(replace(state, joins=joins, left=left), event.at, late=False)
+        case Aggregating():
+            moved = replace(state, left=left)
+            return _advance(moved, state.rounds, event.at)
+        case Finalising():
+            return _advance_countersigning(replace(state, left=left), event.at, late=False)
+        case _:
+            assert_never(state)
+
+
+def _deadline(state: SessionState, event: DeadlinePassed) -> SessionState:
+    if event.phase != phase_of(state):
+        raise RefusedError(reasons.TOO_LATE, f"{event.phase.words} is over already")
+    match state:
+        case Accepting():
+            return _advance_joining(state, event.at, late=True)
+        case Aggregating() if not isinstance(state.rounds, Summed):
+            return _advance(state, expire(state.rounds), event.at)
+        case Finalising():
+            return _advance_countersigning(state, event.at, late=True)
+        case _:
+            raise RefusedError(reasons.TOO_LATE, "nobody is waited for")

@@ -1,0 +1,309 @@
+"""The states of a session: one frozen value for each, holding only what it may hold.
+
+`sessions.py` moves between them. Here also stands what can be read off a state: its phase, how long it may last, what the
+coordinator itself must do next, and how far each institution is.
+
+Source: protos/README.md §11.3.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from vdb_coordinator.rounds import (
+    CollectingConsistency,
+    CollectingKeys,
+    CollectingMaskedInputs,
+    CollectingShares,
+    CollectingUnmasking,
+    Summed,
+)
+from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.roster import Member, Roster, SignedRoster
+from vdb_shared.secagg.messages import Signed
+from vdb_shared.secagg.parameters import Parameters, Seat
+from vdb_shared.spec import Spec
+from vdb_shared.wire.status import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What was fixed when the session was opened.
+
+    Attributes:
+        session: its id, the digest of the opening statement.
+        spec, spec_bytes: the spec, parsed and as bytes.
+        roster, signed_roster: the roster that the session counts on, parsed and as bytes.
+        open: the opening statement.
+    """
+
+    session: str
+    spec: Spec
+    spec_bytes: bytes = field(repr=False)
+    roster: Roster = field(repr=False)
+    signed_roster: SignedRoster = field(repr=False)
+    open: Envelope = field(repr=False)
+
+    @property
+    def seats(self) -> frozenset[Seat]:
+        """Seats of all participants in the roster."""
+        return frozenset(member.seat for member in self.roster.participants if member.seat is not None)
+
+    def member(self, seat: Seat) -> Member:
+        """Return the participant in a seat."""
+        return self.roster.seated(seat)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepting:
+    """Waiting for participants to agree; `left` said that they will not."""
+
+    opening: Opening
+    since: datetime
+    joins: Mapping[Seat, Envelope] = field(default_factory=dict, repr=False)
+    left: frozenset[Seat] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """Enough have joined; the coordinator signs the seal next."""
+
+    opening: Opening
+    since: datetime
+    joins: Mapping[Seat, Envelope] = field(repr=False)
+    left: frozenset[Seat]
+
+
+Collecting: TypeAlias = (
+    CollectingKeys | CollectingShares | CollectingMaskedInputs | CollectingConsistency | CollectingUnmasking
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Who takes part, and what that fixed.
+
+    Attributes:
+        joins: join statement of each seat that takes part.
+        seal: the coordinator's statement.
+        parameters: those of the rounds.
+    """
+
+    joins: Mapping[Seat, Envelope] = field(repr=False)
+    seal: Envelope = field(repr=False)
+    parameters: Parameters = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregating:
+    """The five rounds; `contributions` of the seats whose masked input is here. In `Summed` the draft is made next."""
+
+    opening: Opening
+    since: datetime
+    sealed: Sealed
+    rounds: Collecting | Summed
+    contributions: Mapping[Seat, Envelope] = field(default_factory=dict, repr=False)
+    left: frozenset[Seat] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The bundle that waits for countersignatures.
+
+    Attributes:
+        archive: its digest.
+        result: payload of the result statement.
+        survivors: who may countersign.
+        needed: how many must.
+        stages: how far each institution came in the rounds.
+    """
+
+    archive: str
+    result: bytes = field(repr=False)
+    survivors: frozenset[Seat]
+    needed: int
+    stages: Mapping[Seat, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Finalising:
+    """Survivors verify the draft and countersign."""
+
+    opening: Opening
+    since: datetime
+    sealed: Sealed
+    draft: Draft
+    countersignatures: Mapping[Seat, Envelope] = field(default_factory=dict, repr=False)
+    left: frozenset[Seat] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """Enough countersigned; the coordinator makes the final bundle next."""
+
+    opening: Opening
+    since: datetime
+    sealed: Sealed
+    draft: Draft
+    countersignatures: Mapping[Seat, Envelope] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The session has a result: the digest of its bundle."""
+
+    opening: Opening
+    since: datetime
+    sealed: Sealed
+    archive: str
+    stages: Mapping[Seat, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The session has failed; the coordinator signs why next."""
+
+    opening: Opening
+    since: datetime
+    stage: Phase
+    reason: str
+    stages: Mapping[Seat, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Aborted:
+    """The session ended without a result; `abort` is the coordinator's signed statement."""
+
+    opening: Opening
+    since: datetime
+    reason: str
+    abort: Envelope = field(repr=False)
+    stages: Mapping[Seat, str] = field(repr=False)
+
+
+SessionState: TypeAlias = Accepting | Sealing | Aggregating | Finalising | Publishing | Published | Ending | Aborted
+
+
+class Duty(enum.Enum):
+    """What the coordinator itself must do before anything else can happen."""
+
+    SEAL = "sign the seal"
+    DRAFT = "make the draft"
+    PUBLISH = "make the bundle"
+    ABORT = "sign the abort"
+
+
+_ROUND_PHASES: Final[Mapping[type[Collecting | Summed], Phase]] = {
+    CollectingKeys: Phase.ADVERTISING_KEYS,
+    CollectingShares: Phase.SHARING_KEYS,
+    CollectingMaskedInputs: Phase.MASKING_INPUT,
+    CollectingConsistency: Phase.CONSISTENCY,
+    CollectingUnmasking: Phase.UNMASKING,
+    Summed: Phase.UNMASKING,
+}
+
+_PHASES: Final[Mapping[type[SessionState], Phase]] = {
+    Accepting: Phase.ACCEPTING,
+    Sealing: Phase.ACCEPTING,
+    Finalising: Phase.FINALISING,
+    Publishing: Phase.FINALISING,
+    Published: Phase.PUBLISHED,
+    Ending: Phase.ABORTED,
+    Aborted: Phase.ABORTED,
+}
+
+
+def phase_of(state: SessionState) -> Phase:
+    """Return the phase that others are told."""
+    return _ROUND_PHASES[type(state.rounds)] if isinstance(state, Aggregating) else _PHASES[type(state)]
+
+
+def duty_of(state: SessionState) -> Duty | None:
+    """Return what the coordinator must do next, if it is its turn."""
+    match state:
+        case Sealing():
+            return Duty.SEAL
+        case Aggregating(rounds=Summed()):
+            return Duty.DRAFT
+        case Publishing():
+            return Duty.PUBLISH
+        case Ending():
+            return Duty.ABORT
+        case _:
+            return None
+
+
+def seconds_allowed(state: SessionState) -> int | None:
+    """Return how long a state may last before DeadlinePassed, or None when nothing is waited for."""
+    deadlines = state.opening.spec.deadlines
+    match state:
+        case Accepting():
+            return deadlines.joining
+        case Aggregating(rounds=CollectingKeys()):
+            return deadlines.computing
+        case Aggregating() if not isinstance(state.rounds, Summed):
+            return deadlines.round
+        case Finalising():
+            return deadlines.countersigning
+        case _:
+            return None
+
+
+def reason_of(state: SessionState) -> str:
+    """Return why a session was aborted, or ""."""
+    return state.reason if isinstance(state, Ending | Aborted) else ""
+
+
+def stages_of(state: SessionState) -> dict[Seat, str]:
+    """Return how far each institution is, in words, by seat."""
+    match state:
+        case Accepting() | Sealing():
+            words = dict.fromkeys(state.opening.seats, "has not joined")
+            words |= dict.fromkeys(state.joins, "joined")
+            return words | dict.fromkeys(state.left, "left")
+        case Aggregating():
+            return _round_stages(state)
+        case Finalising() | Publishing():
+            countersigned = dict.fromkeys(state.countersignatures, "countersigned")
+            return dict(state.draft.stages) | countersigned
+        case _:
+            return dict(state.stages)
+
+
+def _round_stages(state: Aggregating) -> dict[Seat, str]:
+    words = dict.fromkeys(state.opening.seats, "did not join")
+    words |= dict.fromkeys(state.sealed.joins, "joined")
+    for seats, stage in zip(_rounds_done(state.rounds), _ROUND_STAGES, strict=False):
+        words |= dict.fromkeys(seats, stage)
+    return words | dict.fromkeys(state.left, "left")
+
+
+_ROUND_STAGES: Final = (
+    "advertised keys",
+    "shared keys",
+    "sent its masked input",
+    "signed the survivors",
+    "revealed shares",
+)
+
+
+def _rounds_done(rounds: Collecting | Summed) -> Iterator[Mapping[Seat, Signed | bytes]]:
+    """Yield what each round that has begun accepted."""
+    match rounds:
+        case CollectingKeys():
+            yield rounds.messages
+        case CollectingShares():
+            yield from (rounds.advertised.messages, rounds.messages)
+        case CollectingMaskedInputs():
+            yield from (rounds.advertised.messages, rounds.shared.messages, rounds.messages)
+        case CollectingConsistency() | CollectingUnmasking() | Summed():
+            known = rounds.transcript
+            yield from (known.advertised.messages, known.shared.messages, known.masked.messages, rounds.signatures)
+            if isinstance(rounds, CollectingUnmasking):
+                yield rounds.messages
+            elif isinstance(rounds, Summed):
+                yield rounds.revealed

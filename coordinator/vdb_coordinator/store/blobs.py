@@ -1,0 +1,142 @@
+"""Large vectors and bundles: files named by the digest of their bytes, and uploads that are still growing.
+
+Promises that a blob it returns has the digest it was asked for, and that one is durable before its row is. A file without a
+row was never acknowledged and is swept away at the next start.
+
+Source: protos/README.md §11.4.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.sqlite import insert
+
+from vdb_coordinator.files import sync_directory, write_durably
+from vdb_coordinator.store import schema
+from vdb_shared.canonical import check_digest, sha256_digest
+from vdb_shared.errors import StoreError
+
+
+class BlobStore:
+    """A folder of files named by digest."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def put(self, content: bytes) -> str:
+        """Store bytes durably and return their digest.
+
+        Raises:
+            StoreError: the file system refuses.
+        """
+        digest = sha256_digest(content)
+        path = self._path(digest)
+        if path.exists():
+            sync_directory(self._directory)
+        else:
+            write_durably(path, content, mode=0o600)
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """Return the bytes with this digest.
+
+        Raises:
+            StoreError: they are missing or damaged.
+        """
+        try:
+            content = self._path(digest).read_bytes()
+        except OSError as error:
+            raise StoreError(f"blob {digest} cannot be read: {error.strerror}") from error
+        if sha256_digest(content) != digest:
+            raise StoreError(f"blob {digest} is damaged; restore it from a backup")
+        return content
+
+    def sweep(self, known: frozenset[str]) -> int:
+        """Delete files that no row names and return how many there were."""
+        strangers = [path for path in self._directory.iterdir() if f"sha256:{path.name}" not in known]
+        for path in strangers:
+            path.unlink()
+        return len(strangers)
+
+    def _path(self, digest: str) -> Path:
+        return self._directory / check_digest(digest).removeprefix("sha256:")
+
+
+def record(connection: Connection, digest: str, size: int) -> None:
+    """Store the row of a blob that is durable already."""
+    connection.execute(insert(schema.blobs).on_conflict_do_nothing(), {"digest": digest, "size": size})
+
+
+def recorded(connection: Connection) -> frozenset[str]:
+    """Return the digests of all blobs that have rows."""
+    return frozenset(connection.scalars(select(schema.blobs.c.digest)))
+
+
+class UploadStore:
+    """Uploads that are not complete: one growing file each, lost without harm."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def stored(self, name: str) -> int:
+        """Return how many bytes of an upload are there."""
+        path = self._path(name)
+        return path.stat().st_size if path.exists() else 0
+
+    def extend(self, name: str, offset: int, chunk: bytes) -> int:
+        """Write a chunk at the end of an upload and return its new size.
+
+        Raises:
+            StoreError: the file system refuses.
+            ValueError: `offset` is not the end.
+        """
+        try:
+            with self._path(name).open("ab") as stream:
+                if stream.tell() != offset:
+                    raise ValueError(f"upload {name} ends at {stream.tell()}, not at {offset}")
+                stream.write(chunk)
+        except OSError as error:
+            raise StoreError(f"upload {name} cannot be written: {error.strerror}") from error
+        return offset + len(chunk)
+
+    def content(self, name: str) -> bytes:
+        """Return what is there of an upload."""
+        path = self._path(name)
+        return path.read_bytes() if path.exists() else b""
+
+    def discard(self, name: str) -> None:
+        """Forget an upload."""
+        self._path(name).unlink(missing_ok=True)
+
+    def keep_only(self, prefix: str, name: str) -> None:
+        """Forget all uploads whose names begin so, but one."""
+        for path in self._directory.glob(f"{prefix}*"):
+            if path.name != name:
+                path.unlink(missing_ok=True)
+
+    def retain(self, sessions: Iterable[str]) -> None:
+        """Forget the uploads of all but these sessions."""
+        prefixes = tuple(_session_prefix(session) for session in sessions)
+        for path in self._directory.iterdir():
+            if not path.name.startswith(prefixes):
+                path.unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path:
+        if os.sep in name or name.startswith("."):
+            raise ValueError(f"{name!r} is no name of an upload")
+        return self._directory / name
+
+
+def upload_prefix(session: str, seat: int) -> str:
+    """Return how the names of a seat's uploads begin."""
+    return f"{_session_prefix(session)}{seat}-"
+
+
+def _session_prefix(session: str) -> str:
+    return f"{session.removeprefix('sha256:')}-"

@@ -1,0 +1,109 @@
+"""Tables of the coordinator's database, as SQLAlchemy Core describes them.
+
+`events` is the truth about sessions; `sessions` and `receipts` are projections written in the same transaction. The Alembic
+tree in `migrations/` creates what stands here; a test compares the two.
+
+Source: protos/README.md §11.4.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+)
+
+metadata = MetaData()
+
+events = Table(
+    "events",
+    metadata,
+    Column("session", String(71), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    PrimaryKeyConstraint("session", "sequence", name="pk_events"),
+)
+"""Append-only. `digest` chains an event to all before it; the primary key is the compare-and-swap."""
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session", String(71), primary_key=True),
+    Column("title", String, nullable=False),
+    Column("phase", Integer, nullable=False),
+    Column("last_event", Integer, nullable=False),
+    Column("opened", String(27), nullable=False),
+)
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("session", String(71), nullable=False),
+    Column("seat", Integer, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    PrimaryKeyConstraint("session", "seat", "kind", name="pk_receipts"),
+    ForeignKeyConstraint(["session", "sequence"], ["events.session", "events.sequence"], name="fk_receipts_events"),
+)
+"""One accepted submission of each kind from each seat: a second one cannot be stored."""
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("digest", String(71), primary_key=True),
+    Column("size", Integer, nullable=False),
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("token_hash", LargeBinary(32), primary_key=True),
+    Column("institution", String(64), nullable=False),
+    Column("expires", String(20), nullable=False),
+)
+
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("token_hash", LargeBinary(32), ForeignKey("invitations.token_hash"), primary_key=True),
+    Column("request", LargeBinary, nullable=False),
+    Column("statement_key", LargeBinary(32), nullable=False),
+    Column("certificate", LargeBinary, nullable=True),
+)
+"""What an invitation was used for; `certificate` is there once the lead has approved."""
+
+rosters = Table(
+    "rosters",
+    metadata,
+    Column("version", Integer, primary_key=True),
+    Column("targets", LargeBinary, nullable=False),
+    Column("roster", LargeBinary, nullable=False),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", String(27), nullable=False),
+    Column("who", String(256), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("outcome", String(1000), nullable=False),
+)
+"""The audit log: what leads did, and submissions and invitations that were refused."""
+
+heartbeat = Table(
+    "heartbeat",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", String(27), nullable=False),
+)
+"""One row, rewritten to learn whether the database can be written."""

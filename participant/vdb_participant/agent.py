@@ -1,0 +1,279 @@
+"""A whole participation: look, consent, join, generate and measure, aggregate, audit, countersign, keep.
+
+Promises that running again after any crash goes on where the journal ends, that nothing leaves before the ledger is debited,
+that a session which ends without our input in it is refunded if the input provably never left, and that all secrets of a
+session are erased when it ends. Leaves each step to the module of its name.
+
+Source: protos/README.md §11.3, §12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from vdb_participant import records
+from vdb_participant.client import Client
+from vdb_participant.connection import Connection
+from vdb_participant.consent import Plan
+from vdb_participant.correspondence import Correspondence
+from vdb_participant.exchange import Exchange, left, run_rounds
+from vdb_participant.failpoints import Failpoints
+from vdb_participant.finishing import RESULT_FILE, Ending, finish
+from vdb_participant.institution import Site
+from vdb_participant.journal import Journal
+from vdb_participant.ledger import Ledger
+from vdb_participant.link import Link
+from vdb_participant.preparation import Prepared, Resources, prepare
+from vdb_participant.progress import Progress, Reporter, silent
+from vdb_participant.records import Consented, Measured, decode_sealed, encode_sealed
+from vdb_participant.spending import contribution_maker
+from vdb_participant.storage import FileStorage
+from vdb_participant.terms import Offered, Opening, SealedTerms, verify_opening, verify_seal
+from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.statement import Abort, Join, Statement
+from vdb_shared.canonical import digest_bytes
+from vdb_shared.errors import (
+    PrivacyError,
+    ProtocolError,
+    SessionAborted,
+    SignatureError,
+    StatisticError,
+    UnreachableError,
+    VerificationError,
+)
+from vdb_shared.wire.status import Phase
+
+BREACHES: Final = (ProtocolError, PrivacyError, SignatureError, StatisticError, VerificationError)
+"""Errors after which a session is left for good; all others can be mended and the command run again."""
+
+_REASON_LENGTH: Final = 500
+
+Measure = Callable[[Site, SealedTerms, Consented, Resources, Progress], Measured]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the operator wants.
+
+    Attributes:
+        session: session id, or the beginning of one.
+        resources: data, weights, device.
+        consent: shown the plan; raises to decline.
+        progress: shown the work.
+        failpoints: none outside tests.
+        measure: from the sealed terms to lanes, instead of `measurement.measured_here`; in tests only.
+    """
+
+    session: str
+    resources: Resources
+    consent: Callable[[Plan], None]
+    progress: Progress = silent
+    failpoints: Failpoints = field(default_factory=Failpoints)
+    measure: Measure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a participation ended: the session, and where its published result is."""
+
+    session: str
+    bundle: Path
+
+
+def participate(
+    site: Site, session: str, data: Path, models: Path, *, allow_unnoised: bool = False, progress: Progress = silent
+) -> Outcome:
+    """Take part in a session from beginning to end, consenting to whatever it is; for programs and tests.
+
+    Args:
+        site: the institution.
+        session: session id, or the beginning of one.
+        data: data directory.
+        models: folder of weights.
+        allow_unnoised: for tests only: take part although the spec adds no noise.
+        progress: told of the work.
+
+    Raises:
+        VdbError: see `take_part`.
+    """
+    resources = Resources(data, models, allow_unnoised=allow_unnoised)
+    with Client(Connection(site.config.address, site.tls)) as link:
+        return take_part(site, link, Request(session, resources, consent=lambda _plan: None, progress=progress))
+
+
+def look(site: Site, link: Link, session: str, resources: Resources) -> Prepared:
+    """Return the plan of a session without any promise.
+
+    Raises:
+        VdbError: why the session cannot be joined.
+    """
+    opening, _ = _look(site, link, session)
+    return prepare(site, opening, resources)
+
+
+def take_part(site: Site, link: Link, request: Request) -> Outcome:
+    """Take part in a session, from wherever its journal says we are.
+
+    Raises:
+        SessionAborted: the session ended without a result, or without us.
+        UnreachableError: the coordinator; run again to go on.
+        VdbError: what must be mended before running again, or why the session was left.
+    """
+    session = site.folder.find_session(request.session)
+    consented: Consented | None = None
+    if session is None:
+        session, consented = _ask(site, link, request)
+    with Journal(FileStorage(site.folder.session(session) / "journal"), digest_bytes(session)) as journal:
+        if records.CONSENTED not in journal:
+            if consented is None:
+                _, consented = _ask(site, link, request)
+            journal.record(records.CONSENTED, consented.encode())
+        consented = Consented.decode(journal.recall(records.CONSENTED))
+        opening = verify_opening(consented.offered, session, site.pins, consented.moment)
+        if opening.spec.privacy.mechanism == "none" and not request.resources.allow_unnoised:
+            raise PrivacyError("the spec adds no noise (mechanism none); such a session is refused")
+        participation = Participation(site, Correspondence(journal, link, session), opening, consented, request)
+        return participation.run()
+
+
+@dataclass(frozen=True, slots=True)
+class Participation:
+    """One session after consent.
+
+    Attributes:
+        site: the institution.
+        post: the session's journal and link.
+        opening: the session, verified.
+        consented: the grounds of our consent.
+        request: what the operator wants.
+    """
+
+    site: Site
+    post: Correspondence
+    opening: Opening
+    consented: Consented
+    request: Request
+
+    def run(self) -> Outcome:
+        """Do what is left to do."""
+        journal = self.post.journal
+        if records.OUTCOME not in journal:
+            try:
+                self._go_on()
+            except SessionAborted as error:
+                self._end(str(error).encode())
+            except BREACHES as error:
+                self._object(str(error))
+                self._end(str(error).encode())
+                raise
+        return self._conclude()
+
+    def _go_on(self) -> None:
+        sealed = self._join()
+        self.request.failpoints.reach("after-join")
+        measured = self._measure(sealed)
+        self.request.failpoints.reach("after-measure")
+        exchange = Exchange(
+            self.post, sealed.parameters, self.opening.seat, self.site.signer, failpoints=self.request.failpoints
+        )
+        folder = self.site.folder.session(self.opening.session)
+        maker = contribution_maker(self.site, self.post.journal, sealed, self.consented, measured.manifest)
+        run_rounds(exchange, measured.lanes, maker)
+        finish(Ending(self.post, sealed, self.site.signer, self.site.config.root_fingerprint, folder))
+        self._end(records.PUBLISHED)
+
+    def _join(self) -> SealedTerms:
+        """Sign our join, wait for the seal and check it."""
+        post, opening = self.post, self.opening
+        plan = Plan(self.consented.plan)
+        join = Join(
+            session=opening.session,
+            spec=opening.spec.digest,
+            roster=opening.roster.digest,
+            institution=opening.member.institution,
+            seat=opening.seat,
+            consent=plan.digest,
+        )
+        statement = post.journal.once(records.JOIN_SENT, lambda: Statement((), join).sign(self.site.signer).to_json())
+        post.deliver(records.JOIN_SENT, lambda: post.link.join(post.session, statement))
+
+        def fetch() -> bytes:
+            post.wait(Phase.ADVERTISING_KEYS)
+            return encode_sealed(post.link.seal(post.session))
+
+        return verify_seal(opening, decode_sealed(post.journal.once(records.SEAL_RECEIVED, fetch)), statement)
+
+    def _measure(self, sealed: SealedTerms) -> Measured:
+        """Generate, measure, encode and noise, once in the session's life."""
+
+        def make() -> bytes:
+            reporter = Reporter(self.post.link, self.post.session, self.request.progress)
+            measure = self.request.measure or _measured_here()
+            return measure(self.site, sealed, self.consented, self.request.resources, reporter).encode()
+
+        return Measured.decode(self.post.journal.once(records.MEASURED, make, secret=True))
+
+    def _object(self, reason: str) -> None:
+        """Tell the coordinator, signed, that we leave and why; if it can be told."""
+        journal, opening = self.post.journal, self.opening
+        abort = Abort(
+            session=opening.session,
+            institution=opening.member.institution,
+            stage=journal.names[-1],
+            reason=reason[:_REASON_LENGTH],
+            aborted=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+        statement = journal.once(records.ABORT_SENT, lambda: Statement((), abort).sign(self.site.signer).to_json())
+        try:
+            self.post.deliver(records.ABORT_SENT, lambda: self.post.link.abort(self.post.session, statement))
+        except (UnreachableError, SessionAborted, ProtocolError):
+            return  # the deadline will tell it
+
+    def _end(self, outcome: bytes) -> None:
+        """Record how the session ended for us; nothing is sent after this."""
+        self.post.journal.record(records.OUTCOME, outcome)
+
+    def _conclude(self) -> Outcome:
+        """Refund what never left, erase all secrets, and say how it ended."""
+        journal = self.post.journal
+        outcome = journal.recall(records.OUTCOME)
+        if not left(journal) and records.DEBIT_BEGUN in journal:
+            seal = Envelope.from_json(decode_sealed(journal.recall(records.SEAL_RECEIVED)).seal).payload_digest
+            with Ledger(self.site.folder.ledger) as ledger:
+                ledger.refund(self.consented.dataset, seal)
+        journal.erase_secrets()
+        if outcome != records.PUBLISHED:
+            raise SessionAborted(outcome.decode())
+        return Outcome(self.opening.session, self.site.folder.session(self.opening.session) / RESULT_FILE)
+
+
+def _measured_here() -> Measure:
+    # Only here is torch loaded, so that a wrong address or an empty budget is told within seconds.
+    from vdb_participant.measurement import measured_here  # noqa: PLC0415
+
+    return measured_here
+
+
+def _look(site: Site, link: Link, session: str) -> tuple[Opening, Offered]:
+    details = link.details(session)
+    offered = Offered(details.spec, details.open, details.roster)
+    opening = verify_opening(offered, session, site.pins, datetime.now(UTC))
+    if details.status.phase is not Phase.ACCEPTING:
+        reason = f": {details.status.reason}" if details.status.reason else ""
+        raise SessionAborted(
+            f"session {opening.session[:19]} takes no more institutions; it is {details.status.phase.words}{reason}"
+        )
+    return opening, offered
+
+
+def _ask(site: Site, link: Link, request: Request) -> tuple[str, Consented]:
+    """Show the plan and return what was consented to."""
+    opening, offered = _look(site, link, request.session)
+    prepared = prepare(site, opening, request.resources)
+    request.consent(prepared.plan)
+    folder = str(request.resources.data.resolve())
+    return opening.session, Consented(offered, datetime.now(UTC), prepared.plan.text, prepared.dataset, folder)

@@ -1,0 +1,61 @@
+"""What a coordinator's refusal means here: gRPC statuses as errors of the one tree.
+
+Promises that the coordinator's own sentence reaches the user. Leaves UNAVAILABLE to `client.py`.
+
+Source: protos/README.md §11.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, cast
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from vdb_shared.errors import IdentityError, ProtocolError, SessionAborted, UnreachableError, UsageError, VdbError
+from vdb_shared.wire import reasons
+
+_DETAILS_KEY: Final = "grpc-status-details-bin"
+
+_KINDS: Final[Mapping[str, type[VdbError]]] = {
+    reasons.NOT_A_MEMBER: IdentityError,
+    reasons.INVITATION: IdentityError,
+    reasons.NO_SUCH_SESSION: UsageError,
+    reasons.NOT_YET: UnreachableError,
+    reasons.TOO_LATE: SessionAborted,
+    reasons.ABORTED: SessionAborted,
+    reasons.TOO_MUCH: UnreachableError,
+    reasons.WRONG_OFFSET: UnreachableError,
+    reasons.STORAGE: UnreachableError,
+}
+"""Reasons that are nobody's breach of the protocol; all others are."""
+
+
+def reason_of(error: grpc.RpcError) -> str:
+    """Return the reason in an error's ErrorInfo, or ""."""
+    for key, value in cast(Iterable[tuple[str, bytes]], error.trailing_metadata() or ()):
+        if key != _DETAILS_KEY:
+            continue
+        try:
+            status = Status.FromString(value)
+        except DecodeError:
+            return ""
+        for detail in status.details:
+            found = ErrorInfo()
+            if detail.Is(ErrorInfo.DESCRIPTOR) and detail.Unpack(found) and found.domain == reasons.DOMAIN:
+                return str(found.reason)
+    return ""
+
+
+def refusal(error: grpc.RpcError) -> VdbError:
+    """Return the error that a refusal is, with the coordinator's sentence."""
+    kind = _KINDS.get(reason_of(error))
+    message = error.details() or error.code().name
+    if kind is not None:
+        return kind(message)
+    if error.code() in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
+        return IdentityError(message)
+    return ProtocolError(message, peer="coordinator")

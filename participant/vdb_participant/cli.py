@@ -1,0 +1,290 @@
+"""`vdb-participant`: the institution's commands. The only module of the agent that exits.
+
+Commands import what they need when they run, so that enrolling and looking at the budget load no machine learning framework.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from vdb_participant.screen import console, shown_progress
+from vdb_shared.canonical import canonical_json
+from vdb_shared.errors import UsageError, VdbError
+
+EXTRA: Final = "participant"
+EXTRA_MODULES: Final = frozenset(
+    {
+        "accelerate",
+        "av",
+        "diffusers",
+        "google",
+        "grpc",
+        "grpc_status",
+        "opendp",
+        "safetensors",
+        "structlog",
+        "tokenizers",
+    }
+    | {"torch", "transformers"}
+)
+"""Top-level modules that the extra brings."""
+
+app = typer.Typer(
+    help="Take part in federated benchmarks of video models; videos, prompts and features stay here.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Look at a data directory.", no_args_is_help=True, rich_markup_mode=None)
+models_app = typer.Typer(help="Look at weights.", no_args_is_help=True, rich_markup_mode=None)
+budget_app = typer.Typer(help="Show the privacy ledger of each data set.", rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+app.add_typer(models_app, name="models")
+app.add_typer(budget_app, name="budget")
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """Options that stand before the command."""
+
+    folder: Path | None
+    passphrase_file: Path | None
+
+
+DataFolder = Annotated[
+    Path, typer.Option("--data", help="Data directory: clips/ and prompts.jsonl.", show_default=False)
+]
+ModelsFolder = Annotated[
+    Path | None,
+    typer.Option("--models", help="Folder with the weights of every model and extractor. [default: DIR/models]"),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+@app.callback()
+def _common(
+    context: typer.Context,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--dir", help="State folder. [default: VDB_PARTICIPANT or ~/.vdb-participant]", show_default=False
+        ),
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(help="File whose first line unlocks the keys; else VDB_PASSPHRASE, else a question.")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")] = False,
+) -> None:
+    del debug  # read from the arguments by `main`, which also sees errors of the options themselves
+    context.obj = Common(folder, passphrase_file)
+
+
+@app.command(epilog="Example: vdb-participant enroll hospital-a.invitation --wait")
+def enroll(
+    context: typer.Context,
+    invitation: Annotated[Path, typer.Argument(help="Invitation file from the lead.", show_default=False)],
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the lead has approved.")] = False,
+    plaintext_keys: Annotated[
+        bool, typer.Option("--plaintext-keys", help="Store keys unencrypted (tests only).")
+    ] = False,
+) -> None:
+    """Make keys here, ask for membership, and print the fingerprint to read out to the lead."""
+    commands = _load("enrolling")
+    commands.enroll(_state(context), invitation, _new_passphrase(context, plaintext_keys), wait=wait)
+
+
+@app.command(epilog="Example: vdb-participant join 4f2a --data DIR --models DIR --dry-run")
+def join(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    context: typer.Context,
+    session: Annotated[
+        str, typer.Argument(help="Session id, its beginning, or an invitation file.", show_default=False)
+    ],
+    data: DataFolder,
+    models: ModelsFolder = None,
+    device: Device = "auto",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would leave and what it costs; do nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Consent without being asked.")] = False,
+    plaintext_keys: Annotated[bool, typer.Option("--plaintext-keys", help="With an invitation: see enroll.")] = False,
+) -> None:
+    """Show what will leave and what it costs, ask for consent, then generate, measure and contribute.
+
+    Run it again after a crash: it goes on where it stopped.
+    """
+    commands = _load("joining")
+    if Path(session).is_file():
+        session = _load("enrolling").enrol_for_session(
+            _state(context), Path(session), _new_passphrase(context, plaintext_keys), _passphrase(context)
+        )
+    wish = commands.Wish(session, _resources(context, data, models, device), yes=yes)
+    if dry_run:
+        commands.dry_run(_state(context), _passphrase(context), wish)
+    else:
+        commands.join(_state(context), _passphrase(context), wish)
+
+
+@app.command(epilog="Example: vdb-participant run spec.toml --data DIR --models DIR -o figures.json")
+def run(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    context: typer.Context,
+    spec: Annotated[Path, typer.Argument(help="Benchmark spec, TOML or canonical JSON.", show_default=False)],
+    data: DataFolder,
+    models: ModelsFolder = None,
+    device: Device = "auto",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the figures as JSON.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the same evaluation locally: exact, no federation, nothing sent."""
+    read = _load("spec_file").read_spec(spec)
+    local = _load("local")
+    with shown_progress() as progress:
+        evaluation = local.run_locally(read, _resources(context, data, models, device), _state(context).clips, progress)
+    figures = canonical_json(evaluation.to_json())
+    if output is not None:
+        _write(output, figures + b"\n")
+    if as_json:
+        sys.stdout.write(figures.decode() + "\n")
+    else:
+        local.print_evaluation(console(), evaluation)
+
+
+@app.command(epilog="Example: vdb-participant doctor --models DIR --data DIR")
+def doctor(
+    context: typer.Context,
+    models: Annotated[Path | None, typer.Option(help="Also look at the weights in this folder.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Also look at this data directory.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check disk, libraries, GPU, clock, certificate, coordinator and ledger; say PASS, WARN or FAIL and the fix."""
+    examiner = _load("doctor")
+    findings = []
+    for finding in examiner.examine(examiner.Subject(_state(context), _passphrase(context), models, data)):
+        findings.append(finding)
+        if not as_json:
+            console().print(f"{finding.status.value:<5} {finding.subject:<22} {finding.words}")
+    if as_json:
+        _print_json([{"status": item.status.value, "subject": item.subject, "words": item.words} for item in findings])
+    raise typer.Exit(1 if any(item.status is examiner.Status.FAIL for item in findings) else 0)
+
+
+@budget_app.callback(invoke_without_command=True, epilog="Example: vdb-participant budget --json")
+def budget(context: typer.Context, as_json: Json = False) -> None:
+    """Show what each data set has spent, session by session, and what remains."""
+    if context.invoked_subcommand is None:
+        _load("budgeting").show(_state(context), as_json=as_json)
+
+
+@budget_app.command("verify", epilog="Example: vdb-participant budget verify")
+def budget_verify(context: typer.Context) -> None:
+    """Check the hash chain of every data set's ledger."""
+    _load("budgeting").verify(_state(context))
+
+
+@data_app.command("check", epilog="Example: vdb-participant data check DIR --frames 16")
+def data_check(
+    folder: Annotated[Path, typer.Argument(help="Data directory.", show_default=False)],
+    frames: Annotated[int, typer.Option(min=1, help="Clips with fewer frames are too short.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Show what the agent understands of a data directory, and why it leaves items out."""
+    found = _load("dataset").Dataset.open(folder, frames=frames)
+    problems = [{"file": problem.file, "reason": problem.reason} for problem in found.problems]
+    if as_json:
+        _print_json(
+            {"clips": len(found.clips), "prompts": len(found.prompts), "dataset": found.digest, "problems": problems}
+        )
+        return
+    out = console()
+    out.print(f"{folder}: {len(found.records)} records, {len(found.clips)} clips, {len(found.prompts)} prompts")
+    out.print(f"ledger id {found.digest}")
+    for problem in problems:
+        out.print(f"not used: {problem['file']}: {problem['reason']}")
+
+
+@models_app.command("verify", epilog="Example: vdb-participant models verify DIR")
+def models_verify(
+    folder: Annotated[Path, typer.Argument(help="Folder with <id>/ folders of weights.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Show the manifest digest of each folder of weights, as specs name them, and of every file in it."""
+    inspect_weights = _load("models").inspect_weights
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: expected a folder of models, found none")
+    found = [inspect_weights(place) for place in sorted(folder.iterdir()) if place.is_dir()]
+    if as_json:
+        _print_json({item.directory.name: {"manifest": item.manifest, "files": dict(item.files)} for item in found})
+        return
+    for item in found:
+        console().print(f"{item.directory.name}  {item.manifest}")
+        for name, digest in item.files.items():
+            console().print(f"    {digest}  {name}")
+
+
+def main() -> None:
+    """Run the command line; no traceback reaches the user unless --debug is given."""
+    try:
+        app()
+    except VdbError as error:
+        if "--debug" in sys.argv[1:]:
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing not in EXTRA_MODULES or "--debug" in sys.argv[1:]:
+            raise
+        install = f"pip install 'video-diffusion-bench[{EXTRA}]'"
+        sys.stderr.write(f"error: this command needs {missing}; install it with: {install}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; run the same command again to go on\n")
+        sys.exit(130)
+
+
+def _load(module: str) -> Any:
+    """Return a module of the agent."""
+    return importlib.import_module(f"vdb_participant.{module}")
+
+
+def _state(context: typer.Context) -> Any:
+    return _load("config").state_folder(context.obj.folder)
+
+
+def _passphrase(context: typer.Context) -> Any:
+    keys = _load("keys")
+    ask = (lambda: typer.prompt("Passphrase of the keys", hide_input=True)) if sys.stdin.isatty() else None
+    return keys.passphrase_from(context.obj.passphrase_file, ask)
+
+
+def _new_passphrase(context: typer.Context, plaintext: bool) -> Any:
+    keys = _load("keys")
+    question = "New passphrase for the keys"
+    ask = (lambda: typer.prompt(question, hide_input=True, confirmation_prompt=True)) if sys.stdin.isatty() else None
+    return None if plaintext else keys.passphrase_from(context.obj.passphrase_file, ask)
+
+
+def _resources(context: typer.Context, data: Path, models: Path | None, device: str) -> Any:
+    return _load("preparation").Resources(data, models or _state(context).models, device)
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(canonical_json(value).decode() + "\n")
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+if __name__ == "__main__":
+    main()

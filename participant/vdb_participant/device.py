@@ -1,0 +1,61 @@
+"""Where tensors are computed, and with what arithmetic.
+
+Promises that generation and feature extraction run in plain float32 (no TF32, no autotuned kernels) on every device.
+Leaves the number of threads to the caller.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from vdb_shared.errors import UsageError
+
+
+def resolve_device(wanted: str = "auto") -> str:
+    """Return the torch device for "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        UsageError: no such device here.
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as error:
+        raise UsageError(f"expected a device such as cpu or cuda:0, found {wanted!r}") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"expected a device such as cpu or cuda:0, found {wanted!r}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {wanted}: this machine shows {torch.cuda.device_count()} CUDA devices; see doctor")
+    return str(device)
+
+
+def device_name(device: str) -> str:
+    """Return the model of the device, under which efficiency figures are grouped."""
+    if device.startswith("cuda"):
+        return str(torch.cuda.get_device_name(device))
+    return f"CPU {platform.machine()}"
+
+
+def synchronize(device: str) -> None:
+    """Wait until the device has done all its work, so that a clock tells the truth."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+
+
+def release_memory(device: str) -> None:
+    """Give memory of models that are no longer used back to the device."""
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def exact_arithmetic() -> Iterator[None]:
+    """Run inference in plain float32: no gradients, no TF32 in convolutions, deterministic and not autotuned kernels."""
+    flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    with torch.inference_mode(), flags:
+        yield

@@ -1,0 +1,80 @@
+"""Failpoints: named places at which a test makes the agent stop or die.
+
+A testing tool that is harmless to privacy: a failpoint can only stop an agent, which a power cut can do as well. Set by the
+environment variable VDB_FAILPOINTS, such as "after-share-keys=hold,after-consistency=kill".
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, NoReturn, cast, get_args
+
+import structlog
+
+from vdb_shared.errors import UsageError
+
+VARIABLE: Final = "VDB_FAILPOINTS"
+
+Place = Literal[
+    "after-join",
+    "after-measure",
+    "after-advertise-keys",
+    "after-share-keys",
+    "before-masked-input",
+    "after-masked-input",
+    "after-consistency",
+    "after-unmask",
+]
+Action = Literal["hold", "kill"]
+"""hold: log a line and sleep until killed; kill: SIGKILL to oneself."""
+
+_LOG = structlog.get_logger("vdb_participant")
+
+
+@dataclass(frozen=True, slots=True)
+class Failpoints:
+    """Which places have which action; none by default."""
+
+    actions: Mapping[Place, Action] = field(default_factory=dict)
+
+    def reach(self, place: Place) -> None:
+        """Pass through a place, or stop there."""
+        match self.actions.get(place):
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "hold":
+                _hold(place)
+            case None:
+                pass
+
+
+def parse_failpoints(text: str) -> Failpoints:
+    """Return the failpoints of a text such as "after-join=kill".
+
+    Raises:
+        UsageError: an unknown place or action.
+    """
+    actions: dict[Place, Action] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        place, _, action = item.partition("=")
+        if place not in get_args(Place):
+            raise UsageError(f"{VARIABLE}: {place!r} is not a failpoint; allowed: {', '.join(get_args(Place))}")
+        if action not in get_args(Action):
+            raise UsageError(f"{VARIABLE}: {place}={action} is not an action; allowed: {', '.join(get_args(Action))}")
+        actions[cast(Place, place)] = cast(Action, action)
+    return Failpoints(actions)
+
+
+def failpoints_from_environment() -> Failpoints:
+    """Return the failpoints that VDB_FAILPOINTS sets."""
+    return parse_failpoints(os.environ.get(VARIABLE, ""))
+
+
+def _hold(place: Place) -> NoReturn:
+    _LOG.info("holding", failpoint=place)
+    while True:
+        time.sleep(3600)

@@ -1,0 +1,1 @@
+"""Generation: seeded clips from pinned local pipelines, kept losslessly."""

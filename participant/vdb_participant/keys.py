@@ -1,0 +1,151 @@
+"""The institution's two keys: Ed25519 for statements, ECDSA P-256 for TLS, encrypted at rest.
+
+Promises that private keys are made here, never leave, and lie on disk encrypted unless plain keys were asked for. Leaves
+certificates to the consortium's authority. gRPC's TLS refuses Ed25519 client keys, hence P-256.
+
+Source: RFC 5958 (PKCS#8), RFC 2986 (PKCS#10); protos/README.md §11.2.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
+
+from vdb_shared.errors import IdentityError, UsageError
+
+VARIABLE: Final = "VDB_PASSPHRASE"
+_ENCRYPTED: Final = b"BEGIN ENCRYPTED PRIVATE KEY"
+
+Passphrase = Callable[[], bytes]
+"""Asked only when a key is encrypted."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsIdentity:
+    """What a TLS connection shows and trusts: PEM.
+
+    Attributes:
+        certificate_chain: ours, leaf first.
+        private_key: ours, not encrypted; never written anywhere.
+        ca_certificate: the only authority that is trusted.
+    """
+
+    certificate_chain: bytes
+    private_key: bytes = field(repr=False)
+    ca_certificate: bytes
+
+    @property
+    def validity(self) -> tuple[datetime, datetime]:
+        """First and last moment at which our certificate is valid, UTC."""
+        return certificate_validity(self.certificate_chain)
+
+
+def generate_tls_key() -> EllipticCurvePrivateKey:
+    """Return a fresh TLS key from the operating system's entropy."""
+    return generate_private_key(SECP256R1())
+
+
+def certificate_request(key: EllipticCurvePrivateKey, institution: str) -> bytes:
+    """Return a PKCS#10 request (DER); the authority decides on all names in the certificate but the key."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, institution)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, SHA256())
+    return request.public_bytes(Encoding.DER)
+
+
+def encode_tls_key(key: EllipticCurvePrivateKey, passphrase: bytes | None) -> bytes:
+    """Return PKCS#8 PEM, encrypted when a passphrase is given."""
+    protection = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
+
+
+def decode_tls_key(data: bytes, passphrase: bytes | None) -> EllipticCurvePrivateKey:
+    """Return the key in a PKCS#8 PEM file.
+
+    Raises:
+        IdentityError: not such a key, or the passphrase is wrong or missing.
+    """
+    try:
+        key = load_pem_private_key(data, passphrase)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise IdentityError(f"TLS key cannot be read (wrong or missing passphrase?): {error}") from error
+    if not isinstance(key, EllipticCurvePrivateKey):
+        raise IdentityError("TLS key is not an ECDSA key; enrol again in another --dir")
+    return key
+
+
+def same_public_key(certificate_chain: bytes, key: EllipticCurvePrivateKey) -> bool:
+    """Return whether the leaf of a PEM chain certifies this key."""
+    certified = _leaf(certificate_chain).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return certified == key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def certificate_validity(certificate_chain: bytes) -> tuple[datetime, datetime]:
+    """Return first and last moment at which the leaf of a PEM chain is valid, UTC."""
+    leaf = _leaf(certificate_chain)
+    return leaf.not_valid_before_utc, leaf.not_valid_after_utc
+
+
+def certificate_uri(certificate_chain: bytes) -> str:
+    """Return the SPIFFE id in the leaf of a PEM chain.
+
+    Raises:
+        IdentityError: it has not exactly one.
+    """
+    try:
+        names = _leaf(certificate_chain).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound as error:
+        raise IdentityError("the TLS certificate names nobody; ask the lead for a new invitation") from error
+    found = names.get_values_for_type(x509.UniformResourceIdentifier)
+    if len(found) != 1:
+        raise IdentityError(f"the TLS certificate must have one SPIFFE id, it has {len(found)}; ask the lead")
+    return found[0]
+
+
+def passphrase_from(file: Path | None, prompt: Callable[[], str] | None) -> Passphrase:
+    """Return where the passphrase comes from: a file's first line, VDB_PASSPHRASE, or a question."""
+
+    def ask() -> bytes:
+        if file is not None:
+            try:
+                return file.read_bytes().splitlines()[0]
+            except (OSError, IndexError) as error:
+                raise UsageError(f"{file}: expected a passphrase on its first line; check --passphrase-file") from error
+        if VARIABLE in os.environ:
+            return os.environ[VARIABLE].encode()
+        if prompt is None:
+            raise UsageError(f"the keys need a passphrase; give --passphrase-file or set {VARIABLE}")
+        return prompt().encode()
+
+    return ask
+
+
+def unlock(data: bytes, passphrase: Passphrase) -> bytes | None:
+    """Return the passphrase for a PEM file, or None when the file is not encrypted."""
+    return passphrase() if _ENCRYPTED in data else None
+
+
+def _leaf(certificate_chain: bytes) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificates(certificate_chain)[0]
+    except (ValueError, IndexError) as error:
+        raise IdentityError(
+            f"the TLS certificate cannot be read: {error}; ask the lead for a new invitation"
+        ) from error

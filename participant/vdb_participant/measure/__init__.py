@@ -1,0 +1,1 @@
+"""Measurement: from lossless clips to bounded statistics."""

@@ -1,0 +1,66 @@
+"""The run manifest: with what a site measured, in a form that may be published.
+
+Promises that nothing in it depends on private records: no counts of them, no digests, no times finer than a minute.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any, Final
+
+import torch
+
+from vdb_participant.models import Weights
+from vdb_shared.spec import Spec
+
+VERSIONED: Final = ("torch", "diffusers", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "av", "ftfy")
+"""Packages that can change a pixel or a feature; ftfy because Wan's pipeline mends prompts with it where it is installed."""
+
+
+def run_manifest(
+    spec: Spec,
+    *,
+    models: Mapping[str, Weights],
+    extractors: Mapping[str, Weights],
+    public_devices: Mapping[str, int],
+    started: datetime,
+) -> dict[str, Any]:
+    """Return the run manifest of a measurement that ends now, as a JSON value without reals.
+
+    Args:
+        spec: what was measured.
+        models: weights of the models, by id.
+        extractors: weights of the extractors that were used, by id.
+        public_devices: number of public clips by the model of the device that made them; efficiency compares within one.
+        started: when the measurement began.
+    """
+    return {
+        "versions": {"python": platform.python_version(), **_versions()},
+        "platform": platform.machine(),
+        "cuda": torch.version.cuda or "",
+        "arithmetic": "float32, no TF32, deterministic kernels",
+        "profile": spec.generation.profile,
+        "models": {name: weights.manifest for name, weights in models.items()},
+        "extractors": {name: weights.manifest for name, weights in extractors.items()},
+        "public_clips": dict(sorted(public_devices.items())),
+        "started": _minute(started),
+        "finished": _minute(datetime.now(UTC)),
+    }
+
+
+def _minute(moment: datetime) -> str:
+    """Return a time in whole minutes: finer ones would tell how many private records were worked on."""
+    return moment.strftime("%Y-%m-%dT%H:%MZ")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in VERSIONED:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = ""
+    return found

@@ -1,0 +1,288 @@
+"""One site's whole measurement: from a spec, a data directory and weights to bounded sums.
+
+Promises that everything that can be refused is refused before any work, that every clip adds within its bounds or counts
+as failed, and that the sums do not depend on the order or split of the work. Leaves encoding and noise to the contribution.
+
+Source: protos/README.md §7.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vdb_participant.dataset import Dataset, Problem
+from vdb_participant.device import release_memory, resolve_device
+from vdb_participant.generation.engine import Engine, Outcome
+from vdb_participant.generation.pipelines import WanGenerator
+from vdb_participant.generation.store import ClipStore, clip_digest
+from vdb_participant.inputs import inputs_of
+from vdb_participant.measure.extractors import LoadedExtractor, VideoExtractor, load_extractor
+from vdb_participant.measure.manifest import run_manifest
+from vdb_participant.measure.observation import Observation, shares
+from vdb_participant.models import Weights, verify_weights
+from vdb_participant.resize import fit
+from vdb_participant.video import decode
+from vdb_shared.canonical import sha256_digest
+from vdb_shared.errors import DatasetError, SpecError, StatisticError, StoreError
+from vdb_shared.layout import contributions_at_most, count_block, generated_block, layout_of, reference_block
+from vdb_shared.metrics.catalogue import definition_of
+from vdb_shared.metrics.features import outcome as outcome_share
+from vdb_shared.metrics.statistic import Tally
+from vdb_shared.spec import Model, Prompt, Spec
+from vdb_shared.tasks import ClipTask, tasks_for
+
+Shares = Sequence[tuple[str, NDArray[np.float64]]]
+
+Progress = Callable[[str, int, int], None]
+"""Told of progress: the stage in plain words, steps done, steps in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What a site measures with.
+
+    Attributes:
+        models: folder of <model id>/ folders of weights.
+        extractors: folder of <extractor id>/ folders of weights.
+        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:N".
+    """
+
+    models: Path
+    extractors: Path
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One measured clip: a leaf of the salted Merkle tree. Leaves the site as a salted hash only.
+
+    Attributes:
+        side: "reference", "public" or "private".
+        model: id, or "clips" for a reference clip.
+        prompt: the words, or the name of the file of a reference clip.
+        number: of the sample, from 0.
+        clip: digest of the frames; "" when there are none.
+        shares: digest of all that the clip added to sums.
+        failure: why it counts as failed, or "".
+    """
+
+    side: str
+    model: str
+    prompt: str
+    number: int
+    clip: str
+    shares: str
+    failure: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the leaf's JSON form."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class SiteMeasurement:
+    """What a site measured.
+
+    Attributes:
+        statistics: sums of every block of `layout_of(spec)`, float64.
+        private_records: how many private prompts and reference clips were used; never leaves the site.
+        problems: reference clips that could not be measured, with the reason.
+        manifest: the run manifest, canonical JSON; says nothing that depends on private records.
+        samples: one for each clip.
+    """
+
+    statistics: Mapping[str, NDArray[np.float64]] = field(repr=False)
+    private_records: Mapping[str, int]
+    problems: tuple[Problem, ...]
+    manifest: Mapping[str, Any] = field(repr=False)
+    samples: tuple[Sample, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What was found in order before any work began."""
+
+    spec: Spec
+    prompts: tuple[Prompt, ...]
+    clips: tuple[Path, ...]
+    models: Mapping[str, Weights]
+    extractors: Mapping[str, Weights]
+
+
+def measure_site(
+    spec: Spec,
+    public_tasks: Sequence[ClipTask],
+    dataset: Dataset | None,
+    equipment: Equipment,
+    store: ClipStore,
+    progress: Progress = lambda _stage, _done, _total: None,
+) -> SiteMeasurement:
+    """Generate and measure a site's share of the public clips and all its private ones.
+
+    Args:
+        spec: the spec.
+        public_tasks: the site's shard of `tasks.public_tasks`.
+        dataset: the data directory; None only where the spec uses no private data.
+        equipment: weights and device.
+        store: of clips; what it holds is not made again.
+        progress: told of each step.
+
+    Raises:
+        SpecError: the spec asks for clips or metrics that cannot be made.
+        DatasetError: the data directory lacks what the spec needs.
+        ModelError: weights are missing or changed.
+        StoreError: a clip cannot be kept.
+    """
+    started = datetime.now(UTC)
+    engine = Engine(spec, store)
+    work = _check(spec, dataset, equipment)
+    device = resolve_device(equipment.device)
+    measuring = _Measuring(spec, _load_extractors(work, device))
+    private_tasks = tasks_for(spec, [prompt.text for prompt in work.prompts])
+    for model in spec.models:
+        mine = [("public", task) for task in public_tasks if task.model == model.id and measuring.metrics["public"]]
+        mine += [("private", task) for task in private_tasks if task.model == model.id]
+        outcomes = _generate(engine, work.models[model.id], model, [task for _, task in mine], device, progress)
+        for done, ((side, _), made) in enumerate(zip(mine, outcomes, strict=True), start=1):
+            measuring.generated(side, made, store)
+            progress(f"measuring {model.id}", done, len(mine))
+    for done, path in enumerate(work.clips, start=1):
+        measuring.reference(path)
+        progress("measuring reference clips", done, len(work.clips))
+    return SiteMeasurement(
+        statistics=measuring.tally.sums(),
+        private_records={"prompts": len(work.prompts), "clips": len(work.clips) - len(measuring.problems)},
+        problems=tuple(measuring.problems),
+        manifest=run_manifest(
+            spec, models=work.models, extractors=work.extractors, public_devices=measuring.devices, started=started
+        ),
+        samples=tuple(measuring.samples),
+    )
+
+
+def _generate(
+    engine: Engine, weights: Weights, model: Model, tasks: Sequence[ClipTask], device: str, progress: Progress
+) -> tuple[Outcome, ...]:
+    outcomes = engine.run(
+        tasks,
+        lambda: WanGenerator.load(weights, model, engine.settings, device),
+        lambda done, total: progress(f"generating with {model.id}", done, total),
+    )
+    release_memory(device)
+    return outcomes
+
+
+def _check(spec: Spec, dataset: Dataset | None, equipment: Equipment) -> _Work:
+    """Check all that can be checked before any work."""
+    layout_of(spec)
+    inputs = inputs_of(spec, dataset)
+    used = {metric.extractor for metric in spec.metrics if metric.extractor is not None}
+    return _Work(
+        spec=spec,
+        prompts=inputs.prompts,
+        clips=inputs.clips,
+        models={model.id: verify_weights(equipment.models / model.id, model.manifest) for model in spec.models},
+        extractors={
+            extractor.id: verify_weights(equipment.extractors / extractor.id, extractor.manifest)
+            for extractor in spec.extractors
+            if extractor.id in used
+        },
+    )
+
+
+def _load_extractors(work: _Work, device: str) -> Mapping[str, LoadedExtractor]:
+    """Load the extractors before any clip is made: one that does not fit costs seconds, not a night."""
+    spec = work.spec
+    loaded: dict[str, LoadedExtractor] = {}
+    for name, weights in work.extractors.items():
+        extractor = load_extractor(weights, spec.extractor(name), device)
+        if isinstance(extractor, VideoExtractor) and extractor.frames > spec.video.frames:
+            raise SpecError(
+                f"{spec.video.frames} is too few for extractor {name}, which takes {extractor.frames}",
+                field="video.frames",
+            )
+        loaded[name] = extractor
+    return loaded
+
+
+class _Measuring:
+    """Clips on their way into sums."""
+
+    def __init__(self, spec: Spec, extractors: Mapping[str, LoadedExtractor]) -> None:
+        self.tally = Tally(layout_of(spec), capacity=contributions_at_most(spec))
+        self.samples: list[Sample] = []
+        self.problems: list[Problem] = []
+        self.devices: Counter[str] = Counter()
+        self._spec = spec
+        self._extractors = extractors
+        self.metrics = {
+            side: [metric for metric in spec.metrics if metric.inputs == side] for side in ("public", "private")
+        }
+        distances = (metric for metric in spec.metrics if definition_of(metric.id).compares_with_reference)
+        self._distances = {metric.id: metric for metric in distances}
+
+    def generated(self, side: str, made: Outcome, store: ClipStore) -> None:
+        """Add a generated clip, or its failure."""
+        task = made.task
+        digest, added, failure = "", [], made.failure or ""
+        if not failure:
+            clip = store.get(made.key)
+            if clip is None:
+                raise StoreError(f"clip {made.key.name} was damaged or removed while it was measured; start again")
+            digest = clip.digest
+            if side == "public":
+                self.devices[clip.device] += 1
+            observation = Observation(clip.frames, self._extractors, task.prompt, clip.seconds)
+            try:
+                added = self._shares(side, task.model, observation)
+            except StatisticError as error:
+                failure = str(error)
+        added.append((count_block(side, task.model), outcome_share(not failure)))
+        self._add(added)
+        self.samples.append(Sample(side, task.model, task.prompt, task.sample, digest, _digest(added), failure))
+
+    def reference(self, path: Path) -> None:
+        """Add a reference clip, or note why it cannot be measured."""
+        video = self._spec.video
+        try:
+            clip = decode(path, frames=video.frames)
+            frames = fit(clip, frames=video.frames, height=video.height, width=video.width)
+            observation = Observation(frames, self._extractors)
+            added = self._reference_shares(observation)
+        except (DatasetError, StatisticError) as error:
+            self.problems.append(Problem(path.name, str(error).removeprefix(f"{path}: ")))
+            return
+        self._add(added)
+        self.samples.append(Sample("reference", "clips", path.name, 0, clip_digest(frames), _digest(added), ""))
+
+    def _shares(self, side: str, model: str, clip: Observation) -> list[tuple[str, NDArray[np.float64]]]:
+        return [
+            (generated_block(side, model, metric.id, part), vector)
+            for metric in self.metrics[side]
+            for part, vector in shares(self._spec, metric, clip, private=side == "private")
+        ]
+
+    def _reference_shares(self, clip: Observation) -> list[tuple[str, NDArray[np.float64]]]:
+        counted = [(count_block("reference"), np.ones(1))]
+        return counted + [
+            (reference_block(metric.id, part), vector)
+            for metric in self._distances.values()
+            for part, vector in shares(self._spec, metric, clip, private=True)
+        ]
+
+    def _add(self, added: Shares) -> None:
+        for name, vector in added:
+            self.tally.add(name, vector)
+
+
+def _digest(added: Shares) -> str:
+    """Return the digest over the vectors that a clip adds, in the order of their blocks."""
+    return sha256_digest(b"".join(vector.astype("<f8").tobytes() for _, vector in added))

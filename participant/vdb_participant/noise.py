@@ -1,0 +1,41 @@
+"""The participant's noise: exact discrete Gaussian samples for the private lanes.
+
+Promises samples of the discrete Gaussian with sigma = 2^20 from OpenDP's exact sampler and the operating system's entropy.
+Leaves where they are added to `contribution.py`. They cannot be drawn again: whoever calls records them before use.
+
+Source: Canonne, Kamath & Steinke 2020, algorithm 3 (as OpenDP implements it); protos/README.md §8.2.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import opendp.prelude as opendp
+from numpy.typing import NDArray
+
+from vdb_shared.errors import PrivacyError
+from vdb_shared.privacy.calibration import LOCAL_SIGMA
+
+BLOCK: int = 2**16
+"""Lanes sampled at a time; OpenDP takes Python lists, which are eight times the size of the lanes."""
+
+
+def discrete_gaussian(count: int) -> NDArray[np.int64]:
+    """Return independent samples of the discrete Gaussian with sigma = 2^20.
+
+    Args:
+        count: how many, >= 0.
+
+    Returns:
+        (count,), int64, in lane units.
+
+    Raises:
+        PrivacyError: the sampler refuses.
+    """
+    opendp.enable_features("contrib")
+    space = opendp.vector_domain(opendp.atom_domain(T=int)), opendp.l2_distance(T=float)
+    try:
+        sampler = opendp.m.make_gaussian(*space, scale=float(LOCAL_SIGMA))
+        blocks = [sampler([0] * min(BLOCK, count - start)) for start in range(0, count, BLOCK)]
+    except opendp.OpenDPException as error:
+        raise PrivacyError(f"OpenDP's noise sampler refuses: {error}") from error
+    return np.concatenate([np.asarray(block, dtype=np.int64) for block in blocks] or [np.zeros(0, dtype=np.int64)])

@@ -1,0 +1,124 @@
+"""The site's own rules for its privacy: policy.toml, which no spec can override.
+
+Promises that a session which the rules do not allow is refused before any work. Leaves the sum over sessions to the ledger.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from vdb_shared.errors import BudgetError, UsageError
+from vdb_shared.privacy.accountant import rho_within
+from vdb_shared.secagg.parameters import smallest_cohort
+from vdb_shared.spec import Spec
+
+DEFAULT_POLICY: Final = """\
+# This institution's own rules. No benchmark spec can override them; a session that breaks one is refused before any work.
+
+# Largest epsilon of one session, and of all sessions together on the same data set (at `delta`, by zCDP composition).
+epsilon_per_session = 8
+epsilon_total = 20
+delta = 1e-6
+
+# Fewest institutions among which ours may be hidden.
+minimum_cohort = 3
+
+# Metrics and models that may be run on our data; "*" allows all.
+allowed_metrics = ["*"]
+allowed_models = ["*"]
+"""
+
+ANY: Final = "*"
+
+
+def _real(value: object) -> object:
+    return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Real = Annotated[Decimal, BeforeValidator(_real)]
+
+
+class PolicyFile(BaseModel):
+    """policy.toml.
+
+    Attributes:
+        epsilon_per_session: largest epsilon of one session.
+        epsilon_total: largest epsilon of all sessions on one data set.
+        delta: at which both are judged.
+        minimum_cohort: fewest institutions in a sum, when as few join as the spec allows.
+        allowed_metrics, allowed_models: ids, or "*" for all.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    epsilon_per_session: Real = Field(gt=0)
+    epsilon_total: Real = Field(gt=0)
+    delta: Real = Field(gt=0, lt=Decimal("0.01"))
+    minimum_cohort: int = Field(ge=3)
+    allowed_metrics: list[str]
+    allowed_models: list[str]
+
+    @property
+    def rho_cap(self) -> Decimal:
+        """The largest sum of rho that `epsilon_total` allows."""
+        return rho_within(self.epsilon_total, self.delta)
+
+
+def parse_policy(text: str, *, file: str = "policy.toml") -> PolicyFile:
+    """Return the policy written in TOML.
+
+    Raises:
+        UsageError: with file and field of the first mistake.
+    """
+    try:
+        return PolicyFile.model_validate(tomllib.loads(text, parse_float=Decimal))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{file}: not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{file}: {field}: {first['msg']}; correct the file") from error
+
+
+def read_policy(path: Path) -> PolicyFile:
+    """Return the policy in a file.
+
+    Raises:
+        UsageError: it cannot be read or is wrong.
+    """
+    try:
+        return parse_policy(path.read_text(encoding="utf-8"), file=str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: expected this site's policy, cannot read it ({error})") from error
+
+
+def check_policy(policy: PolicyFile, spec: Spec) -> None:
+    """Refuse a spec that the site's rules do not allow.
+
+    Raises:
+        BudgetError: names rule, limit and what the spec asks for.
+    """
+    if spec.privacy.mechanism != "none" and spec.privacy.epsilon > policy.epsilon_per_session:
+        raise BudgetError(
+            f"policy.toml: epsilon_per_session allows {policy.epsilon_per_session}, "
+            f"the spec asks for {spec.privacy.epsilon}; decline, or change the policy"
+        )
+    cohort = spec.cohort
+    smallest = smallest_cohort(cohort.minimum, cohort.collusion, cohort.dropout)
+    if smallest < policy.minimum_cohort:
+        raise BudgetError(
+            f"policy.toml: minimum_cohort demands {policy.minimum_cohort} institutions in the sum, "
+            f"the spec is content with {smallest}; decline, or change the policy"
+        )
+    for rule, allowed, wanted in (
+        ("allowed_metrics", policy.allowed_metrics, [metric.id for metric in spec.metrics]),
+        ("allowed_models", policy.allowed_models, [model.id for model in spec.models]),
+    ):
+        refused = [item for item in wanted if ANY not in allowed and item not in allowed]
+        if refused:
+            raise BudgetError(f"policy.toml: {rule} does not hold {refused[0]}; decline, or change the policy")

@@ -1,0 +1,196 @@
+"""Enrolment and the commands of an institution, as processes against a real coordinator."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testkit.coordinator import RunningCoordinator, running_coordinator
+from testkit.institutions import session_spec, write_prompts, write_site
+from testkit.sessions import SITES, consortium
+from vdb_participant.client import Client
+from vdb_participant.connection import FIRST_CALL_SECONDS, FIRST_PAUSE, Connection
+from vdb_participant.network import PROBE_SECONDS
+from vdb_shared.errors import UnreachableError
+from vdb_shared.identity import StatementKey
+
+PROGRAM = "from vdb_participant.cli import main; main()"
+
+
+def start(*words: str | Path, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *map(str, words)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"COLUMNS": "120"} | environment,
+    )
+
+
+def run(*words: str | Path, expect: int = 0, **environment: str) -> tuple[str, str]:
+    """Return what a command printed and what it complained of."""
+    with start(*words, **environment) as process:
+        printed, complained = process.communicate(timeout=120)
+    assert process.returncode == expect, printed + complained
+    assert "Traceback" not in complained
+    return printed, complained
+
+
+@pytest.fixture
+def coordinator(tmp_path: Path) -> Iterator[RunningCoordinator]:
+    with running_coordinator(tmp_path) as running:
+        yield running
+
+
+def invitation_of(coordinator: RunningCoordinator, name: str, folder: Path) -> Path:
+    path = folder / f"{name}.invitation"
+    path.write_bytes(coordinator.admin.invite(name))
+    return path
+
+
+def fingerprint_in(printed: str) -> str:
+    (line,) = (line for line in printed.splitlines() if line.startswith("fingerprint: "))
+    return line.removeprefix("fingerprint: ").replace(" ", "")
+
+
+def test_enrolment_in_two_steps(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    invitation, state = invitation_of(coordinator, "clinic", tmp_path), tmp_path / "state"
+    printed, _ = run("--dir", state, "enroll", invitation, VDB_PASSPHRASE="correct horse")
+    fingerprint = fingerprint_in(printed)
+    assert len(fingerprint) == 64
+    assert "Once approved, run: vdb-participant enroll" in printed
+    again, _ = run("--dir", state, "enroll", invitation, VDB_PASSPHRASE="correct horse")
+    assert fingerprint_in(again) == fingerprint
+    coordinator.admin.approve("clinic", fingerprint)
+    printed, _ = run("--dir", state, "enroll", invitation, VDB_PASSPHRASE="correct horse")
+    assert "clinic is a member of testbed" in printed
+    assert not (state / "enrolment.json").exists()
+    assert b"ENCRYPTED" in (state / "statement-key.pem").read_bytes()
+    assert b"ENCRYPTED" in (state / "tls-key.pem").read_bytes()
+    assert {path.stat().st_mode & 0o077 for path in state.rglob("*")} == {0}
+    _, complained = run("--dir", state, "doctor", expect=1, VDB_PASSPHRASE="wrong")
+    assert complained == ""
+    printed, _ = run("--dir", state, "doctor", "--json", VDB_PASSPHRASE="correct horse")
+    statuses = {item["subject"]: item["status"] for item in json.loads(printed)}
+    assert statuses["coordinator"] == statuses["enrolment"] == statuses["certificate and clock"] == "PASS"
+
+
+def test_waiting_for_approval(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    invitation, state = invitation_of(coordinator, "clinic", tmp_path), tmp_path / "state"
+    with start("--dir", state, "enroll", invitation, "--plaintext-keys", "--wait") as process:
+        assert process.stdout is not None
+        line = next(line for line in process.stdout if line.startswith("fingerprint: "))
+        coordinator.admin.approve("clinic", fingerprint_in(line))
+        assert "clinic is a member of testbed" in process.communicate(timeout=60)[0]
+    assert process.returncode == 0
+    assert b"ENCRYPTED" not in (state / "statement-key.pem").read_bytes()
+
+
+def test_a_used_invitation(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    invitation = invitation_of(coordinator, "clinic", tmp_path)
+    run("--dir", tmp_path / "first", "enroll", invitation, "--plaintext-keys")
+    _, complained = run("--dir", tmp_path / "second", "enroll", invitation, "--plaintext-keys", expect=1)
+    assert complained == "error: invitation was used already; ask the lead for a new one\n"
+
+
+def test_another_invitation_in_the_same_folder(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    run("--dir", state, "enroll", invitation_of(coordinator, "clinic", tmp_path), "--plaintext-keys")
+    other = invitation_of(coordinator, "archive", tmp_path)
+    _, complained = run("--dir", state, "enroll", other, "--plaintext-keys", expect=1)
+    assert complained == f"error: {state}: another invitation waits for approval here; choose another --dir\n"
+
+
+def test_keys_need_a_passphrase_or_a_flag(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    invitation = invitation_of(coordinator, "clinic", tmp_path)
+    _, complained = run("--dir", tmp_path / "state", "enroll", invitation, expect=2)
+    assert complained == "error: the keys need a passphrase; give --passphrase-file or set VDB_PASSPHRASE\n"
+    assert not (tmp_path / "state" / "statement-key.pem").exists()
+
+
+def test_a_coordinator_that_is_not_running_is_named_within_ten_seconds(
+    coordinator: RunningCoordinator, tmp_path: Path
+) -> None:
+    site = write_site(tmp_path / "clinic", coordinator.enrol("clinic"), coordinator.address)
+    coordinator.stop()
+    # The wait ends by itself: the first call has a deadline of five seconds and each probe of three.
+    assert FIRST_CALL_SECONDS + PROBE_SECONDS < 10
+    _, complained = run("--dir", site.folder.path, "join", "0" * 64, "--data", tmp_path, expect=1)
+    assert complained == (
+        f"error: cannot reach the coordinator at {coordinator.address}: nothing listens there; "
+        "ask the lead whether `vdb-coordinator serve` is running\n"
+    )
+
+
+def test_dry_run_prints_the_plan_and_promises_nothing(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    for number in range(SITES):
+        coordinator.enrol(f"site-{number}")
+    first, *_ = consortium(coordinator, tmp_path)
+    words = ("--dir", first.site.folder.path, "join", first.session[7:20], "--data", first.resources.data)
+    printed, _ = run(*words, "--models", first.resources.models, "--dry-run")
+    for expected in ("WHAT LEAVES", "private/tiny-wan-a/clip-score@1/moments", "debits rho", "Plan number"):
+        assert expected in printed
+    assert not first.folder.exists()
+    _, complained = run(*words, "--models", first.resources.models, expect=2)
+    assert complained == "error: not joined, nothing was sent: consent needs a terminal, or --yes\n"
+    assert not first.folder.exists()
+
+
+def test_join_takes_an_invitation(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    for number in range(SITES - 1):
+        coordinator.enrol(f"site-{number}")
+    invitation, state = invitation_of(coordinator, "late", tmp_path), tmp_path / "late"
+    run("--dir", state, "enroll", invitation, "--plaintext-keys")
+    key = StatementKey.from_pem((state / "statement-key.pem").read_bytes(), None)
+    coordinator.admin.approve("late", key.public_key.key_id)
+    coordinator.admin.create_session(session_spec(tmp_path / "models"))
+    data = write_prompts(tmp_path / "data", 0)
+    printed, _ = run(
+        "--dir",
+        state,
+        "join",
+        invitation,
+        "--data",
+        data,
+        "--models",
+        tmp_path / "models",
+        "--dry-run",
+        "--plaintext-keys",
+    )
+    assert "late is a member of testbed" in printed
+    assert "WHAT LEAVES" in printed
+
+
+def test_calls_are_retried_while_the_coordinator_restarts(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    site = write_site(tmp_path / "clinic", coordinator.enrol("clinic"), coordinator.address)
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            coordinator.start()
+        time.sleep(seconds)
+
+    with Client(Connection(site.config.address, site.tls, pause=pause)) as client:
+        assert client.sessions() == ()
+        coordinator.stop()
+        assert client.sessions() == ()
+    assert len(pauses) >= 3
+    assert pauses[:3] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
+
+
+def test_patience_ends(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    site = write_site(tmp_path / "clinic", coordinator.enrol("clinic"), coordinator.address)
+    with Client(Connection(site.config.address, site.tls, patience=0.5)) as client:
+        client.sessions()
+        coordinator.stop()
+        with pytest.raises(UnreachableError, match="nothing listens there"):
+            client.sessions()

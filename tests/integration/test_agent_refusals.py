@@ -1,0 +1,116 @@
+"""What an agent refuses before it promises anything: nothing is sent, nothing is debited, no session folder is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from testkit.coordinator import RunningCoordinator, running_coordinator
+from testkit.institutions import Institution, no_passphrase, write_site
+from testkit.sessions import SITES, Runs, consortium, kinds
+from vdb_participant.agent import participate, take_part
+from vdb_participant.client import Client
+from vdb_participant.connection import Connection
+from vdb_participant.consent import Plan
+from vdb_participant.institution import open_site
+from vdb_participant.storage import write_durably
+from vdb_shared.errors import BudgetError, DatasetError, ModelError, PrivacyError, SessionAborted, UsageError
+from vdb_shared.wire.status import Phase
+
+
+@pytest.fixture
+def coordinator(tmp_path: Path) -> Iterator[RunningCoordinator]:
+    with running_coordinator(tmp_path, institutions=SITES) as running:
+        yield running
+
+
+def assert_nothing_happened(institution: Institution) -> None:
+    assert not institution.folder.exists()
+    assert institution.measure.calls == 0
+    assert kinds(institution) == []
+    with Client(Connection(institution.site.config.address, institution.site.tls)) as client:
+        status = client.details(institution.session).status
+    assert status.phase is Phase.ACCEPTING
+    assert {site.stage for site in status.sites} == {"has not joined"}
+
+
+def test_a_spec_without_noise(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    first, *_ = consortium(coordinator, tmp_path, mechanism="none")
+    with pytest.raises(PrivacyError, match="mechanism none"):
+        participate(first.site, first.session, first.resources.data, first.resources.models)
+    assert_nothing_happened(first)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "epsilon_total = 20",
+            "epsilon_total = 7",
+            r"the session would cost rho .* is spent; see `vdb-participant budget`",
+        ),
+        ("epsilon_per_session = 8", "epsilon_per_session = 2", "epsilon_per_session allows 2, the spec asks for 8"),
+    ],
+)
+def test_a_budget_that_is_too_small(
+    coordinator: RunningCoordinator, tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    first, *_ = consortium(coordinator, tmp_path)
+    policy = first.site.folder.policy
+    write_durably(policy, policy.read_bytes().replace(old.encode(), new.encode()))
+    first.site = open_site(first.site.folder, no_passphrase)
+    with pytest.raises(BudgetError, match=words):
+        first.take_part()
+    assert_nothing_happened(first)
+
+
+def test_changed_weights(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    first, *_ = consortium(coordinator, tmp_path)
+    (tmp_path / "models" / "tiny-wan-b" / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(ModelError, match=r"tiny-wan-b: expected sha256:.* found sha256:"):
+        first.take_part()
+    assert_nothing_happened(first)
+
+
+def test_data_without_what_the_spec_needs(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    first, *_ = consortium(coordinator, tmp_path)
+    first.resources = replace(first.resources, data=tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match="nowhere: expected a data folder, found none; check --data"):
+        first.take_part()
+    assert_nothing_happened(first)
+
+
+class DeclinedError(Exception):
+    """Somebody said no."""
+
+
+def test_declining(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    first, *_ = consortium(coordinator, tmp_path)
+
+    def decline(plan: Plan) -> None:
+        assert "WHAT LEAVES" in plan.text
+        raise DeclinedError
+
+    with Client(Connection(first.site.config.address, first.site.tls)) as client, pytest.raises(DeclinedError):
+        take_part(first.site, client, replace(first.request(), consent=decline))
+    assert_nothing_happened(first)
+
+
+def test_a_session_that_does_not_exist(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    first, *_ = consortium(coordinator, tmp_path)
+    with pytest.raises(UsageError, match="0000"):
+        Institution(first.site, first.resources, "0000").take_part()
+    assert_nothing_happened(first)
+
+
+def test_coming_too_late(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    institutions = consortium(coordinator, tmp_path)
+    runs = Runs()
+    runs.start(*institutions)
+    runs.join()
+    other = write_site(tmp_path / "again", coordinator.identities[0], coordinator.address)
+    with pytest.raises(SessionAborted, match="takes no more institutions; it is published"):
+        Institution(other, institutions[0].resources, institutions[0].session).take_part()

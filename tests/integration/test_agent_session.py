@@ -1,0 +1,104 @@
+"""The agent against a real coordinator: whole sessions from consent to the published result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from testkit.coordinator import RunningCoordinator, running_coordinator
+from testkit.sessions import SITES, Runs, consortium, journal_of, kinds, recorded, wait_for_journal
+from vdb_participant import records
+from vdb_participant.ledger import Ledger
+from vdb_shared.audit.verify import verify
+from vdb_shared.bundle.archive import read_archive
+from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.record import METRICS
+from vdb_shared.bundle.statement import Join, parse_statement
+from vdb_shared.canonical import parse_canonical_json, sha256_digest
+from vdb_shared.errors import SessionAborted
+
+
+@pytest.fixture
+def coordinator(tmp_path: Path) -> Iterator[RunningCoordinator]:
+    with running_coordinator(tmp_path, institutions=SITES) as running:
+        yield running
+
+
+@pytest.mark.parametrize("mechanism", ["distributed-discrete-gaussian", "none"])
+def test_all_take_part_and_keep_the_same_verified_result(
+    coordinator: RunningCoordinator, tmp_path: Path, mechanism: str
+) -> None:
+    institutions = consortium(coordinator, tmp_path, mechanism=mechanism)
+    runs = Runs()
+    runs.start(*institutions)
+    runs.join()
+    assert not runs.errors
+    bundles = {outcome.bundle.read_bytes() for outcome in runs.outcomes.values()}
+    assert len(bundles) == 1
+    report = verify(next(iter(bundles)), root=coordinator.root_fingerprint)
+    assert [line.id for line in report.lines if line.status == "FAIL"] == ([] if mechanism != "none" else ["V42"])
+    figures = parse_canonical_json(read_archive(bundles.pop())[METRICS])
+    public = [item for item in figures["counts"] if item["side"] == "public"]
+    assert {(item["succeeded"], item["failed"]) for item in public} == {("2", "0")}
+    for institution in institutions:
+        assert institution.measure.calls == 1
+        assert kinds(institution) == (["debit"] if mechanism != "none" else [])
+        assert "secret" not in journal_of(institution).values()
+
+
+def test_running_again_after_the_end_does_nothing(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    institutions = consortium(coordinator, tmp_path)
+    runs = Runs()
+    runs.start(*institutions)
+    runs.join()
+    before = (institutions[0].folder / "journal").read_bytes()
+    coordinator.stop()
+    assert institutions[0].take_part().bundle == institutions[0].folder / "result.vdbb"
+    assert (institutions[0].folder / "journal").read_bytes() == before
+    assert institutions[0].measure.calls == 1
+
+
+def test_what_is_debited_is_what_was_announced_and_consented_to(
+    coordinator: RunningCoordinator, tmp_path: Path
+) -> None:
+    institutions = consortium(coordinator, tmp_path)
+    runs = Runs()
+    runs.start(*institutions)
+    runs.join()
+    plan = records.Consented.decode(recorded(institutions[0], records.CONSENTED)).plan
+    join, _ = parse_statement(Envelope.from_json(recorded(institutions[0], records.JOIN_SENT)).payload, Join)
+    assert join.consent == sha256_digest(plan.encode())
+    with Ledger(institutions[0].site.folder.ledger) as ledger:
+        (account,) = ledger.accounts()
+    (line,) = (line for line in plan.splitlines() if "debits rho" in line)
+    assert Decimal(0) < account.spent <= Decimal(line.split()[4].rstrip("."))
+
+
+def test_a_restarted_coordinator_is_waited_for(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    *early, late = consortium(coordinator, tmp_path)
+    runs = Runs()
+    runs.start(*early)
+    wait_for_journal(early[0], records.JOIN_SENT)
+    coordinator.restart()
+    runs.start(late)
+    runs.join()
+    assert not runs.errors
+    assert len(runs.outcomes) == SITES
+
+
+def test_an_aborted_session_is_told_to_those_who_wait(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    first, *_ = consortium(coordinator, tmp_path)
+    runs = Runs()
+    runs.start(first)
+    wait_for_journal(first, records.JOIN_SENT)
+    coordinator.admin.abort_session(first.session, "the lead thought better of it")
+    runs.join()
+    (error,) = runs.errors.values()
+    assert "the lead thought better of it" in str(error)
+    with pytest.raises(SessionAborted, match="the lead thought better of it"):
+        first.take_part()
+    assert kinds(first) == []
+    assert "secret" not in journal_of(first).values()

@@ -1,0 +1,183 @@
+"""`vdb-coordinator` as a program."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testkit.coordinator import CALL, Applicant, RunningCoordinator, running_coordinator
+from testkit.members import STEPS, TestMember, play
+from vdb_coordinator.config import Home
+from vdb_coordinator.presets import read_preset
+from vdb_shared.audit.verify import verify
+from vdb_shared.canonical import sha256_digest
+from vdb_shared.wire.enrolment import grouped, parse_invitation
+from vdb_shared.wire.federation_pb2_grpc import EnrolmentServiceStub
+from vdb_shared.wire.status import Phase
+
+PROGRAM = [sys.executable, "-c", "from vdb_coordinator.cli import main; main()"]
+
+
+def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*PROGRAM, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "100"} | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*arguments: str | Path, expect: int = 0, **environment: str) -> tuple[str, str]:
+    """Return what a command writes to stdout and stderr."""
+    process = start(*arguments, **environment)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == expect, out + error
+    assert "Traceback" not in error
+    return out, error
+
+
+@pytest.fixture(scope="module")
+def coordinator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCoordinator]:
+    """Return a coordinator with four members."""
+    with running_coordinator(tmp_path_factory.mktemp("cli"), institutions=4) as running:
+        yield running
+
+
+def pinned_spec(path: Path) -> Path:
+    path.write_text(read_preset("demo").replace("unpinned", "sha256:" + "0" * 64))
+    return path
+
+
+def test_from_founding_to_serving_with_encrypted_keys(tmp_path: Path) -> None:
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_text("correct horse\n")
+    home = Home(tmp_path / "lung-video")
+    out, _ = run("--passphrase-file", passphrase, "init", home.path, "--address", "127.0.0.1:0", "--json")
+    assert json.loads(out)["root"] == sha256_digest(home.root.read_bytes())
+    assert json.loads(out)["consortium"] == "lung-video"
+    _, error = run("--dir", home.path, "serve", expect=2)
+    assert "VDB_PASSPHRASE" in error
+    _, error = run("--dir", home.path, "serve", VDB_PASSPHRASE="wrong", expect=1)
+    assert "passphrase" in error
+    server = start("--dir", home.path, "serve", VDB_PASSPHRASE="correct horse")
+    assert server.stdout is not None
+    assert "serving at 127.0.0.1:" in server.stdout.readline()
+    out, _ = run("--dir", home.path, "enrolments", VDB_PASSPHRASE="correct horse")
+    assert "nobody was invited yet" in out
+    server.send_signal(signal.SIGTERM)
+    server.communicate(timeout=30)
+    assert server.returncode == 0
+    assert not home.bound.exists()
+
+
+def test_founding_twice_or_without_a_passphrase_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    _, error = run("init", tmp_path / "full", "--plaintext-keys", expect=2)
+    assert "not empty" in error
+    _, error = run("init", tmp_path / "new", expect=2)
+    assert "passphrase" in error
+    assert not (tmp_path / "new").exists()
+    _, error = run("init", tmp_path / "new", "--plaintext-keys", "--address", "nonsense", expect=2)
+    assert "address" in error
+
+
+def test_inviting_and_approving(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    lead = ("--dir", coordinator.home.path)
+    path = tmp_path / "clinic.invitation"
+    run(*lead, "invite", "clinic", "-o", path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    _, error = run(*lead, "invite", "clinic", "-o", path, expect=2)
+    assert "exists already" in error
+    _, error = run(*lead, "approve", "clinic", "--yes", expect=1)
+    assert "does not wait for approval" in error
+    applicant = Applicant.of(parse_invitation(path.read_bytes()))
+    with applicant.channel(coordinator.address) as channel:
+        EnrolmentServiceStub(channel).Enrol(applicant.enrol_request(), timeout=CALL)
+    key = applicant.statement_key.public_key.key_id
+    _, error = run(*lead, "approve", "clinic", expect=2)
+    assert "--fingerprint" in error
+    _, error = run(*lead, "approve", "clinic", "--fingerprint", "0" * 64, expect=2)
+    assert "do not approve" in error
+    out, _ = run(*lead, "approve", "clinic", "--fingerprint", grouped(key))
+    assert "seat 4" in out
+    out, _ = run(*lead, "enrolments", "--json")
+    assert {"clinic": ("approved", 4, key)}.items() <= {
+        item["institution"]: (item["state"], item["seat"], item["fingerprint"]) for item in json.loads(out)
+    }.items()
+
+
+def test_a_session_from_spec_to_exported_bundle(tmp_path: Path) -> None:
+    with running_coordinator(tmp_path, institutions=4) as coordinator:
+        lead = ("--dir", coordinator.home.path)
+        out, _ = run(*lead, "session", "create", pinned_spec(tmp_path / "spec.toml"), "--json")
+        session = json.loads(out)["session"]
+        out, _ = run(*lead, "session", "list", "--json")
+        assert [item["session"] for item in json.loads(out)] == [session]
+        _, error = run(*lead, "export", session, "-o", tmp_path / "early.vdbb", expect=2)
+        assert "accepting" in error
+        watch = start(*lead, "session", "watch", session[7:19])
+        assert watch.stdout is not None
+        lines = [watch.stdout.readline()]
+        members = [TestMember(coordinator, identity, session) for identity in coordinator.identities]
+        play(members, *STEPS)
+        members[0].wait(Phase.PUBLISHED)
+        for member in members:
+            member.__exit__(None, None, None)
+        rest, _ = watch.communicate(timeout=30)
+        assert watch.returncode == 0
+        printed = "".join(lines) + rest
+        assert "site-0: has not joined" in printed
+        assert printed.rstrip().endswith("— published")
+        out, _ = run(*lead, "session", "status", session[:12])
+        assert "site-3" in out
+        bundle = tmp_path / "result.vdbb"
+        run(*lead, "export", session, "-o", bundle)
+        out, _ = run(*lead, "fingerprint")
+        report = verify(bundle.read_bytes(), root=out.strip())
+        assert not [line for line in report.lines if line.status.value == "FAIL"]
+
+
+def test_an_aborted_session_ends_the_watch_with_one(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    lead = ("--dir", coordinator.home.path)
+    out, _ = run(*lead, "session", "create", pinned_spec(tmp_path / "spec.toml"))
+    session = next(word for word in out.split() if word.startswith("sha256:"))
+    run(*lead, "session", "abort", session, "--reason", "wrong prompts")
+    out, error = run(*lead, "session", "watch", session, expect=1)
+    assert "aborted by the lead: wrong prompts" in out
+    assert "error: the session was aborted" in error
+
+
+def test_without_a_server_the_line_says_how_to_start_one(tmp_path: Path) -> None:
+    home = tmp_path / "quiet"
+    run("init", home, "--plaintext-keys", "--address", "127.0.0.1:1")
+    _, error = run("--dir", home, "session", "list", expect=1)
+    assert error == (
+        f"error: no coordinator answers at 127.0.0.1:1; start it with `vdb-coordinator --dir {home} serve`\n"
+    )
+
+
+def test_specs_are_written_and_checked_without_a_server(tmp_path: Path) -> None:
+    path = tmp_path / "spec.toml"
+    out, _ = run("spec", "init", "demo", "-o", path)
+    assert "unpinned" in out
+    _, error = run("spec", "lint", path, expect=2)
+    assert error.startswith(f"error: {path}:")
+    assert "models.0.manifest" in error
+    out, _ = run("spec", "lint", pinned_spec(path), "--json")
+    assert json.loads(out)["private_lanes"] if "private_lanes" in json.loads(out) else json.loads(out)
+
+
+def test_every_help_has_an_example() -> None:
+    for command in (["init"], ["serve"], ["approve"], ["spec", "lint"], ["session", "watch"], ["export"]):
+        out, _ = run(*command, "--help")
+        assert "Example: vdb-coordinator" in out

@@ -1,0 +1,520 @@
+"""Small result bundles, made the way a real session makes them: signed, masked, summed, published, countersigned.
+
+Only data and noise are made up, and follow from a seed. `SmallSession` keeps every key, so that a test can edit a member
+and sign again in the name of whomever its adversary controls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+from securesystemslib.signer._crypto_signer import CryptoSigner
+from tuf.api._payload import Root
+from tuf.api.metadata import Metadata
+
+from testkit.consortium import Consortium, Participants, entropy, expect, signer
+from vdb_coordinator.phases import Summed
+from vdb_coordinator.trust import make_root, sign_roster
+from vdb_participant.phases import MaskedInputMessage, SharedKeys
+from vdb_participant.rounds import mask_input
+from vdb_shared import labels
+from vdb_shared.audit.figures import accounting_json, metrics_json
+from vdb_shared.bundle.archive import write_archive
+from vdb_shared.bundle.envelope import Envelope, EnvelopeSignature
+from vdb_shared.bundle.record import ACCOUNTING, COUNTERSIGN, METRICS, RESULT, SessionRecord, subjects_of
+from vdb_shared.bundle.statement import (
+    Contribution,
+    Dropped,
+    Join,
+    NamedDigest,
+    Predicate,
+    Result,
+    RunManifest,
+    Seal,
+    SealedJoin,
+    SessionOpen,
+    Statement,
+)
+from vdb_shared.canonical import digest_bytes, digest_string, sha256_digest
+from vdb_shared.identity import StatementKey
+from vdb_shared.layout import count_block
+from vdb_shared.metrics.features import Vector, feature_moments, score_histogram, standard_normals
+from vdb_shared.metrics.statistic import Statistics
+from vdb_shared.privacy.calibration import LOCAL_SIGMA
+from vdb_shared.privacy.mechanism import encode, uniform_bytes_needed
+from vdb_shared.roster import Member, Roster, SignedRoster
+from vdb_shared.seal import SealTerms, seal_terms
+from vdb_shared.secagg.encoding import LANE_OFFSET
+from vdb_shared.secagg.messages import MaskedInputHeader, Signed
+from vdb_shared.secagg.parameters import Parameters, Seat
+from vdb_shared.secagg.transcript import Stage
+from vdb_shared.spec import Spec, parse_spec_toml
+from vdb_shared.tasks import public_tasks, shard
+
+INSTITUTIONS = ("archive-oslo", "clinic-lyon", "film-studio", "lab-kyoto", "museum-lima")
+COORDINATOR = "lead-geneva"
+DROPOUT: Seat = 2
+MADE = datetime(2026, 1, 31, 12, tzinfo=UTC)
+PRIVATE_PROMPTS = 400
+SOFTWARE = "video-diffusion-bench 0"
+
+Edits = Mapping[str, bytes | None]
+"""Members to replace, or to remove when None."""
+
+
+SPEC = """
+version = "vdb-spec/1"
+title = "Tiny models on made-up clips"
+purpose = "Shows what a result looks like."
+cohort = { minimum = 4, collusion = 1, dropout = 0.25 }
+privacy = { epsilon = 8, delta = 1e-6, maximum_records = 2000 }
+deadlines = { joining = 60, computing = 600, round = 10, countersigning = 30 }
+video = { frames = 9, height = 32, width = 32, fps = 8 }
+generation = { steps = 2, guidance = 2.0, samples = 10, private_share = 1 }
+prompts = [
+  { id = "circle", text = "a red circle moving left" },
+  { id = "square", text = "a blue square bouncing" },
+  { id = "stripes", text = "green stripes scrolling" },
+  { id = "dots", text = "dots drifting apart" },
+]
+models = [
+  { id = "tiny-wan-a", pipeline = "WanPipeline", manifest = "sha256:MODEL_A" },
+  { id = "tiny-wan-b", pipeline = "WanPipeline", manifest = "sha256:MODEL_B" },
+  { id = "tiny-wan-c", pipeline = "WanPipeline", manifest = "sha256:MODEL_C" },
+]
+extractors = [
+  { id = "tiny-clip", architecture = "CLIPModel", manifest = "sha256:CLIP", dimension = 8 },
+  { id = "tiny-videomae", architecture = "VideoMAEModel", manifest = "sha256:VIDEOMAE", dimension = 4 },
+]
+metrics = [
+  { id = "temporal-flickering@1", inputs = "public" },
+  { id = "clip-score@1", inputs = "public", extractor = "tiny-clip" },
+  { id = "temporal-flickering@1", inputs = "private" },
+  { id = "frechet-videomae@1", inputs = "public", extractor = "tiny-videomae" },
+  { id = "mmd-rff@1", inputs = "public", extractor = "tiny-videomae", features = 64, bandwidth = 1.0 },
+]
+"""
+
+
+def small_spec(**changes: str) -> Spec:
+    """Return a spec with public and private inputs, a score, a Fréchet distance and a kernel distance.
+
+    Args:
+        changes: top-level keys of `SPEC` with the TOML that replaces their values.
+    """
+    text = SPEC
+    for name in ("MODEL_A", "MODEL_B", "MODEL_C", "CLIP", "VIDEOMAE"):
+        text = text.replace(f"sha256:{name}", sha256_digest(name.encode()))
+    for key, value in changes.items():
+        text, found = re.subn(rf"(?ms)^{key} = (\[\n.*?^\]|[^\n]*)$", f"{key} = {value}", text)
+        if found != 1:
+            raise AssertionError(f"{key} is not a key of the spec")
+    return parse_spec_toml(text)
+
+
+@dataclass(frozen=True)
+class SmallSession:
+    """A finished session with all its keys.
+
+    Attributes:
+        record: what the session left behind.
+        members: of the published bundle.
+        seed: from which everything followed.
+        terms: of the seal.
+    """
+
+    record: SessionRecord
+    members: Mapping[str, bytes]
+    seed: object
+    terms: SealTerms
+
+    @property
+    def coordinator(self) -> StatementKey:
+        """The coordinator's statement key."""
+        return coordinator_key(self.seed)
+
+    @property
+    def root(self) -> str:
+        """Fingerprint of the trust root."""
+        return self.record.roster.root_fingerprint
+
+    def key(self, seat: Seat) -> StatementKey:
+        """The statement key of a seat."""
+        return signer(self.seed, seat)
+
+    def bundle(self) -> bytes:
+        """Return the published bundle."""
+        return write_archive(self.members)
+
+    def edited(self, edits: Edits) -> bytes:
+        """Return the bundle with members replaced or removed, nothing signed again."""
+        return write_archive(apply_edits(self.members, edits))
+
+    def forged(self, edits: Edits, *, accomplices: Collection[Seat] = (), **result: Any) -> bytes:
+        """Return the bundle with members replaced, and the result signed again over them.
+
+        Args:
+            edits: members.
+            accomplices: seats that countersign the forged result; if none do, the honest countersignatures stay.
+            result: fields of the result to replace.
+        """
+        members = apply_edits(self.members, edits)
+        members.pop(RESULT, None)
+        predicate = result_of(self.record, self.terms).model_copy(update=result)
+        return write_archive(sign_result(members, predicate, self.seed, accomplices))
+
+
+def apply_edits(members: Mapping[str, bytes], edits: Edits) -> dict[str, bytes]:
+    """Return members with these replaced or removed."""
+    return {name: data for name, data in {**members, **edits}.items() if data is not None}
+
+
+@dataclass(frozen=True)
+class Twist:
+    """A wrong field in a statement of one kind; of one institution, where institutions make it."""
+
+    kind: type[Predicate]
+    field: str
+    value: object
+    institution: str = "lab-kyoto"
+
+
+def twisted(predicate: Predicate, twist: Twist | None) -> Predicate:
+    """Return a predicate with the wrong field, if it is the one that is meant."""
+    if twist is None or not isinstance(predicate, twist.kind):
+        return predicate
+    if isinstance(predicate, Join | Contribution) and predicate.institution != twist.institution:
+        return predicate
+    return predicate.model_copy(update={twist.field: twist.value})
+
+
+@cache
+def small_session(
+    seed: object = 0, spec: Spec | None = None, liar: Seat | None = None, twist: Twist | None = None
+) -> SmallSession:
+    """Return a session of five institutions, one of which drops out after it shared keys.
+
+    Args:
+        seed: of keys, data and noise.
+        spec: of the benchmark.
+        liar: seat of a member that declares other weights than the spec's and a clip that failed, or None.
+        twist: a field of one statement that everybody signs as if it were right, or None.
+    """
+    spec = spec or small_spec()
+    roster = make_roster(seed)
+    opening = make_opening(spec, roster, seed, twist)
+    joins = {name: make_join(opening, spec, roster, seat, seed, twist) for seat, name in enumerate(INSTITUTIONS)}
+    terms = seal_terms(spec, range(len(INSTITUTIONS)))
+    seal = sign(twisted(make_seal(opening, spec, roster, joins, terms), twist), coordinator_key(seed))
+    record = run_rounds(SealedSession(spec, roster, opening, joins, seal, terms, seed, liar, twist))
+    members = record.members()
+    members[METRICS] = metrics_json(spec, terms, totals_of(record), len(record.masked))
+    members[ACCOUNTING] = accounting_json(terms)
+    published = sign_result(members, result_of(record, terms), seed, sorted(record.masked))
+    return SmallSession(record, published, seed, terms)
+
+
+def sample_bundle() -> bytes:
+    """Return a small bundle that verifies."""
+    return small_session().bundle()
+
+
+@dataclass(frozen=True)
+class SealedSession:
+    """A session after its seal, before its rounds."""
+
+    spec: Spec
+    roster: SignedRoster
+    opening: Envelope
+    joins: Mapping[str, Envelope]
+    seal: Envelope
+    terms: SealTerms
+    seed: object
+    liar: Seat | None = None
+    twist: Twist | None = None
+
+    @property
+    def parameters(self) -> Parameters:
+        """What the rounds work with."""
+        return Parameters(
+            session=digest_bytes(self.seal.payload_digest),
+            roster={seat: signer(self.seed, seat).public_key for seat in range(len(INSTITUTIONS))},
+            collusion=self.spec.cohort.collusion,
+            smallest_cohort=self.terms.smallest_cohort,
+            lanes=self.terms.layout.lanes,
+        )
+
+
+@dataclass
+class ContributingParticipants(Participants):
+    """Participants that make a contribution statement about their masked input before they send it."""
+
+    sealed: SealedSession = field(kw_only=True)
+    contributions: dict[str, Envelope] = field(init=False, default_factory=dict)
+
+    def mask_input(
+        self, seat: Seat, headers: Mapping[Seat, Signed], sealed: Mapping[Seat, bytes]
+    ) -> MaskedInputMessage:
+        phase = expect(SharedKeys, self.phases[seat])
+        _, first = mask_input(phase, headers, sealed, self.inputs[seat], bytes(32))
+        masked = MaskedInputHeader.decode(first.header.body).masked_digest
+        contribution = make_contribution(self.sealed, seat, masked)
+        self.contributions[INSTITUTIONS[seat]] = contribution
+        digest = digest_bytes(contribution.payload_digest)
+        self.phases[seat], sent = mask_input(phase, headers, sealed, self.inputs[seat], digest)
+        return sent
+
+
+def run_rounds(sealed: SealedSession) -> SessionRecord:
+    """Return the record of a session whose `DROPOUT` vanishes after it shared keys."""
+    inputs = {seat: noised_lanes(sealed, seat) for seat in range(len(INSTITUTIONS))}
+    participants = ContributingParticipants(sealed.parameters, inputs, sealed.seed, sealed=sealed)
+    consortium = Consortium(sealed.parameters, inputs, sealed.seed)
+    consortium.participants = participants
+    summed = expect(Summed, consortium.run({DROPOUT: Stage.MASKED_INPUT}))
+    transcript = summed.transcript
+    signatures = sorted(
+        (
+            EnvelopeSignature(signer(sealed.seed, seat).public_key.key_id, data)
+            for seat, data in summed.signatures.items()
+        ),
+        key=lambda item: item.key_id,
+    )
+    return SessionRecord(
+        spec=sealed.spec.canonical(),
+        roster=sealed.roster,
+        open=sealed.opening,
+        joins=sealed.joins,
+        seal=sealed.seal,
+        advertised=transcript.advertised.messages,
+        shared=transcript.shared.messages,
+        masked=transcript.masked.messages,
+        contributions=participants.contributions,
+        survivors=Envelope(labels.TYPE_CONSISTENCY, transcript.masked.statement.encode(), tuple(signatures)),
+        aggregate=(summed.totals + len(summed.survivors) * LANE_OFFSET).astype(np.uint64),
+    )
+
+
+def totals_of(record: SessionRecord) -> NDArray[np.int64]:
+    """Return the sums in a record, offset removed."""
+    return record.aggregate.astype(np.int64) - len(record.masked) * LANE_OFFSET
+
+
+def make_roster(seed: object = 0) -> SignedRoster:
+    """Return the roster of five institutions and a coordinator, under a root of its own."""
+    root, targets = (Ed25519PrivateKey.from_private_bytes(entropy(name, seed, size=32)) for name in ("root", "targets"))
+    members = [
+        Member(
+            institution=name,
+            role="participant",
+            seat=seat,
+            statement_key=signer(seed, seat).public_key.raw.hex(),
+            spiffe_id=f"spiffe://testbed/participant/{name}",
+        )
+        for seat, name in enumerate(INSTITUTIONS)
+    ]
+    lead = Member(
+        institution=COORDINATOR,
+        role="coordinator",
+        seat=None,
+        statement_key=coordinator_key(seed).public_key.raw.hex(),
+        spiffe_id=f"spiffe://testbed/coordinator/{COORDINATOR}",
+    )
+    ordered = tuple(sorted((*members, lead), key=lambda member: member.institution))
+    roster = Roster(version="vdb-roster/1", consortium="testbed", members=ordered).canonical()
+    return SignedRoster((make_root(root, targets, MADE),), sign_roster(targets, roster, 1, MADE), roster)
+
+
+def root_signed_as_roster(seed: object = 0) -> bytes:
+    """Return root metadata that bears the signature of the roster key."""
+    metadata: Metadata[Root] = Metadata.from_bytes(make_roster(seed).roots[0])
+    metadata.sign(CryptoSigner(Ed25519PrivateKey.from_private_bytes(entropy("targets", seed, size=32))))
+    return metadata.to_bytes()
+
+
+def coordinator_key(seed: object) -> StatementKey:
+    """Return the coordinator's statement key."""
+    return StatementKey.from_seed(entropy("coordinator", seed, size=32))
+
+
+def sign(predicate: Predicate, *keys: StatementKey) -> Envelope:
+    """Return a statement without subjects, signed."""
+    return Statement((), predicate).sign(*keys)
+
+
+def make_opening(spec: Spec, roster: SignedRoster, seed: object, twist: Twist | None = None) -> Envelope:
+    """Return the opening of a session."""
+    opening = SessionOpen(
+        protocol="vdb-secagg/1",
+        consortium="testbed",
+        spec=spec.digest,
+        roster=sha256_digest(roster.roster),
+        root=roster.root_fingerprint,
+        nonce=entropy("nonce", seed, size=32).hex(),
+        opened="2026-01-31T12:00:00Z",
+        software=SOFTWARE,
+    )
+    return sign(twisted(opening, twist), coordinator_key(seed))
+
+
+def make_join(
+    opening: Envelope, spec: Spec, roster: SignedRoster, seat: Seat, seed: object, twist: Twist | None = None
+) -> Envelope:
+    """Return the JOIN of a seat."""
+    join = Join(
+        session=opening.payload_digest,
+        spec=spec.digest,
+        roster=sha256_digest(roster.roster),
+        institution=INSTITUTIONS[seat],
+        seat=seat,
+        consent=sha256_digest(b"the plan"),
+    )
+    return sign(twisted(join, twist), signer(seed, seat))
+
+
+def make_seal(
+    opening: Envelope, spec: Spec, roster: SignedRoster, joins: Mapping[str, Envelope], terms: SealTerms
+) -> Seal:
+    """Return the seal that follows from the joins."""
+    return Seal(
+        session=opening.payload_digest,
+        spec=spec.digest,
+        roster=sha256_digest(roster.roster),
+        joins=tuple(
+            SealedJoin(institution=name, seat=seat, join=joins[name].payload_digest)
+            for seat, name in enumerate(INSTITUTIONS)
+        ),
+        smallest_cohort=terms.smallest_cohort,
+        layout=terms.layout.digest,
+        lanes=terms.layout.lanes,
+        private_lanes=terms.layout.private_lanes,
+        noise_multiplier=terms.noise_multiplier,
+        scale=terms.scale,
+        public_tasks=terms.public_tasks,
+        sealed="2026-01-31T12:10:00Z",
+    )
+
+
+def make_contribution(sealed: SealedSession, seat: Seat, masked: bytes) -> Envelope:
+    """Return the contribution statement of a seat."""
+    spec = sealed.spec
+    manifest = RunManifest(
+        environment={"python": "3.11"},
+        models=tuple(
+            NamedDigest(id=model.id, manifest=sha256_digest(b"other") if seat == sealed.liar else model.manifest)
+            for model in spec.models
+        ),
+        extractors=tuple(NamedDigest(id=item.id, manifest=item.manifest) for item in spec.extractors),
+        profile="exact",
+        public_clips_made=len(shard(public_tasks(spec), sealed.terms.position(seat), len(sealed.terms.seats))),
+        public_clips_failed=int(seat == sealed.liar),
+        sample_root=sha256_digest(b"samples"),
+        started="2026-01-31T12:11:00Z",
+        finished="2026-01-31T12:30:00Z",
+    )
+    contribution = Contribution(
+        session=sealed.opening.payload_digest,
+        seal=sealed.seal.payload_digest,
+        institution=INSTITUTIONS[seat],
+        seat=seat,
+        masked_input=digest_string(masked),
+        ledger_entry=sha256_digest(b"ledger"),
+        manifest=manifest,
+    )
+    return sign(twisted(contribution, sealed.twist), signer(sealed.seed, seat))
+
+
+def result_of(record: SessionRecord, terms: SealTerms) -> Result:
+    """Return the result of a record in which only `DROPOUT` dropped out."""
+    headers = {seat: MaskedInputHeader.decode(signed.body) for seat, signed in record.masked.items()}
+    t3 = record.survivors.payload[8:40]
+    return Result(
+        session=record.open.payload_digest,
+        seal=record.seal.payload_digest,
+        survivors=tuple(INSTITUTIONS[seat] for seat in sorted(record.masked)),
+        dropped=(Dropped(institution=INSTITUTIONS[DROPOUT], seat=DROPOUT, stage="shared-keys"),),
+        t1=record.shared[0].body[8:40].hex(),
+        t2=headers[0].t2.hex(),
+        t3=t3.hex(),
+        private=terms.calibration.promise.mechanism != "none",
+        published="2026-01-31T12:40:00Z",
+        software=SOFTWARE,
+    )
+
+
+def sign_result(
+    members: Mapping[str, bytes], result: Result, seed: object, countersigners: Collection[Seat]
+) -> dict[str, bytes]:
+    """Return members with the result, signed by the coordinator, and its countersignatures if there are any."""
+    statement = Statement(subjects_of(members), result)
+    signed = {**members, RESULT: statement.sign(coordinator_key(seed)).to_json()}
+    if countersigners:
+        signed[COUNTERSIGN] = statement.sign(*(signer(seed, seat) for seat in countersigners)).to_json()
+    return signed
+
+
+def noised_lanes(sealed: SealedSession, seat: Seat) -> NDArray[np.int64]:
+    """Return the lanes of a seat: its statistics, encoded, with noise on private lanes."""
+    layout, calibration = sealed.terms.layout, sealed.terms.calibration
+    uniforms = entropy("rounding", sealed.seed, seat, size=uniform_bytes_needed(layout, calibration))
+    lanes = encode(layout, calibration, site_statistics(sealed, seat), uniforms)
+    normals = standard_normals(entropy("noise", sealed.seed, seat, size=32), layout.lanes)
+    private = np.concatenate([np.full(block.dims, block.private) for block in layout.blocks])
+    noise = np.rint(LOCAL_SIGMA * normals).astype(np.int64) * private * calibration.noised
+    return np.asarray(lanes + noise, dtype=np.int64)
+
+
+def site_statistics(sealed: SealedSession, seat: Seat) -> Statistics:
+    """Return made-up sums of one institution: models differ a little, institutions too."""
+    spec, sums = sealed.spec, {}
+    tasks = shard(public_tasks(spec), sealed.terms.position(seat), len(sealed.terms.seats))
+    for block in sealed.terms.layout.blocks:
+        side, model, metric, *_ = block.name.split("/")
+        if side == "reference":
+            clips = spec.privacy.maximum_records
+        elif side == "public":
+            clips = sum(task.model == model for task in tasks)
+        else:
+            clips = PRIVATE_PROMPTS * spec.generation.samples
+        if block.name == count_block("reference"):
+            sums[block.name] = np.array([float(clips)])
+        elif metric == "count":
+            sums[block.name] = np.array([clips, 0.0])
+        else:
+            sums[block.name] = _block_sum(block.name, block.dims, clips, f"{sealed.seed}/{seat}")
+    return {name: np.trunc(values * 2.0**40) * 2.0**-40 for name, values in sums.items()}
+
+
+def _block_sum(name: str, dims: int, clips: int, context: str) -> Vector:
+    """Return the sum of made-up contributions to one block; a metric's moments and histogram share their scores."""
+    side, model, metric, part = name.split("/")
+    seed = hashlib.sha256(f"{side}/{model}/{metric}/{context}".encode()).digest()
+    shift = 0.03 * (hashlib.sha256(model.encode()).digest()[0] / 255 if model != "clips" else 0.0)
+    match part:
+        case "moments" if dims == 2:
+            scores = _scores(seed, clips, shift)
+            return np.array([scores.sum(), (scores**2).sum()])
+        case "histogram":
+            return np.asarray(np.sum([score_histogram(score) for score in _scores(seed, clips, shift)], axis=0))
+        case "moments":
+            features = round((np.sqrt(9 + 8 * dims) - 3) / 2)
+            vectors = 0.2 * standard_normals(seed, clips * features).reshape(clips, features) + shift
+            inside = vectors / np.maximum(1.0, 1.000001 * np.linalg.norm(vectors, axis=1, keepdims=True))
+            return np.asarray(np.sum([feature_moments(vector) for vector in inside], axis=0))
+        case _:
+            phases = standard_normals(seed, clips * dims // 2).reshape(clips, dims // 2) + shift
+            waves = np.concatenate([np.cos(phases), np.sin(phases)], axis=1)
+            return np.asarray(waves.sum(axis=0) / np.sqrt(dims / 2), dtype=np.float64)
+
+
+def _scores(seed: bytes, clips: int, shift: float) -> Vector:
+    return np.asarray(np.clip(0.7 + 2 * shift + 0.05 * standard_normals(seed, clips), 0.0, 1.0))

@@ -1,0 +1,295 @@
+"""A participant without models, videos or a disk: joins, takes part in the rounds with given lanes, countersigns.
+
+Promises that each message is made once and resent byte for byte. Tests play its steps one by one, in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+import numpy as np
+
+from testkit.consortium import entropy
+from testkit.coordinator import CALL, Identity, RunningCoordinator
+from testkit.refusals import reason_of
+from vdb_participant import rounds
+from vdb_participant.phases import Advertised, Agreed, Masked, SharedKeys
+from vdb_shared import labels
+from vdb_shared.bundle.archive import read_archive
+from vdb_shared.bundle.envelope import Envelope, sign_envelope
+from vdb_shared.bundle.record import RESULT, read_envelope
+from vdb_shared.bundle.statement import (
+    Abort,
+    Contribution,
+    Join,
+    NamedDigest,
+    RunManifest,
+    Seal,
+    Statement,
+    parse_statement,
+)
+from vdb_shared.canonical import digest_bytes, digest_string, sha256_digest
+from vdb_shared.secagg.encoding import Lanes
+from vdb_shared.secagg.masking import masked_digest
+from vdb_shared.secagg.messages import Signed
+from vdb_shared.secagg.parameters import DIGEST_BYTES, Parameters
+from vdb_shared.spec import Spec, parse_spec_json
+from vdb_shared.wire import convert, reasons
+from vdb_shared.wire import federation_pb2 as pb
+from vdb_shared.wire.federation_pb2_grpc import AggregationServiceStub, SessionServiceStub
+from vdb_shared.wire.status import Phase, Receipt, SessionStatus
+
+
+@dataclass
+class TestMember:
+    """One institution in one session."""
+
+    __test__ = False
+
+    coordinator: RunningCoordinator
+    identity: Identity
+    session: str
+    lanes: Lanes | None = None
+    sent: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.connect()
+
+    def connect(self) -> None:
+        self._channel = self.coordinator.channel(self.identity)
+        self.sessions = SessionServiceStub(self._channel)
+        self.rounds = AggregationServiceStub(self._channel)
+
+    def reconnect(self) -> None:
+        """Open a new channel, after the coordinator was restarted."""
+        self._channel.close()
+        self.connect()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._channel.close()
+
+    @property
+    def seat(self) -> int:
+        return self.identity.seat
+
+    @property
+    def spec(self) -> Spec:
+        return parse_spec_json(self.details().spec)
+
+    def details(self) -> Any:
+        return convert.details_from_wire(
+            self.sessions.GetSession(pb.GetSessionRequest(session=self.session), timeout=CALL)
+        )
+
+    def wait(self, phase: Phase) -> SessionStatus:
+        """Return the first status at or beyond a phase."""
+        stream = self.sessions.WatchSession(pb.WatchSessionRequest(session=self.session), timeout=3 * CALL)
+        for answer in stream:
+            status = convert.status_from_wire(answer.status)
+            if status.phase >= phase:
+                stream.cancel()
+                return status
+        raise AssertionError(f"the watch ended before {phase.name}")
+
+    def join(self) -> Receipt:
+        if "join" not in self.sent:
+            details = self.details()
+            join = Join(
+                session=details.session,
+                spec=sha256_digest(details.spec),
+                roster=sha256_digest(details.roster.roster),
+                institution=self.identity.institution,
+                seat=self.seat,
+                consent=sha256_digest(b"the plan"),
+            )
+            self.sent["join"] = Statement((), join).sign(self.identity.statement_key).to_json()
+        request = pb.JoinRequest(session=self.session, join=self.sent["join"])
+        answer = self.sessions.Join(request, timeout=CALL)
+        return convert.receipt_from_wire(answer.receipt, convert.join_digest(self.sent["join"]))
+
+    def seal(self) -> tuple[Envelope, Seal]:
+        sealed = convert.seal_from_wire(self.sessions.GetSeal(pb.GetSealRequest(session=self.session), timeout=CALL))
+        envelope = Envelope.from_json(sealed.seal)
+        return envelope, parse_statement(envelope.payload, Seal)[0]
+
+    def parameters(self) -> Parameters:
+        envelope, seal = self.seal()
+        roster = self.details().roster.verify(self.identity.root_fingerprint, None)
+        return Parameters(
+            session=digest_bytes(envelope.payload_digest),
+            roster={join.seat: roster.seated(join.seat).public_key for join in seal.joins},
+            collusion=self.spec.cohort.collusion,
+            smallest_cohort=seal.smallest_cohort,
+            lanes=seal.lanes,
+        )
+
+    def advertise(self) -> Receipt:
+        if "advertise" not in self.sent:
+            fresh = entropy("advertise", self.session, self.seat, size=rounds.ADVERTISE_ENTROPY_BYTES)
+            key = self.identity.statement_key
+            self.sent["advertise"] = rounds.advertise(self.parameters(), self.seat, key, fresh)
+        signed = self.sent["advertise"][1]
+        request = pb.AdvertiseKeysRequest(session=self.session, keys=convert.signed_to_wire(self.seat, signed))
+        answer = self.rounds.AdvertiseKeys(request, timeout=CALL)
+        return convert.receipt_from_wire(answer.receipt, convert.keys_digest(signed))
+
+    def share(self) -> Receipt:
+        if "share" not in self.sent:
+            phase: Advertised = self.sent["advertise"][0]
+            answer = self.rounds.GetAdvertisedKeys(pb.GetAdvertisedKeysRequest(session=self.session), timeout=CALL)
+            fresh = entropy("share", self.session, self.seat, size=rounds.SHARE_KEYS_ENTROPY_BYTES)
+            self.sent["share"] = rounds.share_keys(phase, convert.signed_set_from_wire(answer.keys), fresh)
+        message = self.sent["share"][1]
+        request = pb.ShareKeysRequest(
+            session=self.session,
+            header=convert.signed_to_wire(self.seat, message.header),
+            sealed=convert.sealed_to_wire(self.seat, message.sealed),
+        )
+        receipt = self.rounds.ShareKeys(request, timeout=CALL).receipt
+        return convert.receipt_from_wire(receipt, convert.shares_digest(message.header, message.sealed))
+
+    def prepare_mask(self) -> None:
+        """Make the masked input, without sending it."""
+        if "mask" in self.sent:
+            return
+        phase: SharedKeys = self.sent["share"][0]
+        answer = self.rounds.GetSharedKeys(pb.GetSharedKeysRequest(session=self.session), timeout=CALL)
+        shares = convert.shares_from_wire(answer, self.seat)
+        lanes = self.lanes
+        if lanes is None:
+            lanes = np.zeros(self.parameters().lanes, dtype=np.int64)
+        _, preview = rounds.mask_input(phase, shares.headers, shares.sealed, lanes, bytes(DIGEST_BYTES))
+        contribution = self.contribution(masked_digest(preview.masked))
+        digest = digest_bytes(contribution.payload_digest)
+        made = rounds.mask_input(phase, shares.headers, shares.sealed, lanes, digest)
+        self.sent["mask"] = (*made, contribution.to_json())
+
+    def upload_parts(self, offset: int = 0, until: int | None = None) -> Iterator[pb.UploadMaskedInputRequest]:
+        """Yield the upload's messages from `offset` to `until`."""
+        _, message, contribution = self.sent["mask"]
+        start = pb.UploadStart(
+            session=self.session,
+            header=convert.signed_to_wire(self.seat, message.header),
+            contribution=contribution,
+            size=len(message.masked),
+            offset=offset,
+        )
+        yield pb.UploadMaskedInputRequest(start=start)
+        if message.masked[offset:until]:
+            yield pb.UploadMaskedInputRequest(chunk=message.masked[offset:until])
+
+    def mask(self) -> Receipt:
+        self.prepare_mask()
+        _, message, contribution = self.sent["mask"]
+        query = pb.QueryUploadRequest(session=self.session, digest=masked_digest(message.masked))
+        stored = self.rounds.QueryUpload(query, timeout=CALL).stored
+        answer = self.rounds.UploadMaskedInput(self.upload_parts(stored), timeout=CALL)
+        return convert.receipt_from_wire(answer.receipt, convert.masked_digest(message.header, contribution))
+
+    def agree(self) -> Receipt:
+        if "agree" not in self.sent:
+            phase: Masked = self.sent["mask"][0]
+            answer = self.rounds.GetMaskedInputs(pb.GetMaskedInputsRequest(session=self.session), timeout=CALL)
+            self.sent["agree"] = rounds.agree(phase, convert.signed_set_from_wire(answer.headers))
+        signed = self.sent["agree"][1]
+        request = pb.SignConsistencyRequest(session=self.session, consistency=convert.signed_to_wire(self.seat, signed))
+        receipt = self.rounds.SignConsistency(request, timeout=CALL).receipt
+        return convert.receipt_from_wire(receipt, convert.consistency_digest(signed))
+
+    def reveal(self) -> Receipt:
+        if "reveal" not in self.sent:
+            phase: Agreed = self.sent["agree"][0]
+            answer = self.rounds.GetConsistency(pb.GetConsistencyRequest(session=self.session), timeout=CALL)
+            found = convert.signed_set_from_wire(answer.signatures)
+            self.sent["reveal"] = rounds.reveal(phase, {seat: signed.signature for seat, signed in found.items()})
+        signed: Signed = self.sent["reveal"][1]
+        request = pb.RevealSharesRequest(session=self.session, shares=convert.signed_to_wire(self.seat, signed))
+        receipt = self.rounds.RevealShares(request, timeout=CALL).receipt
+        return convert.receipt_from_wire(receipt, convert.unmasking_digest(signed))
+
+    def bundle(self) -> bytes:
+        stream = self.sessions.GetBundle(pb.GetBundleRequest(session=self.session), timeout=CALL)
+        return b"".join(answer.chunk for answer in stream)
+
+    def countersign(self) -> Receipt:
+        if "countersign" not in self.sent:
+            result = read_envelope(read_archive(self.bundle()), RESULT)
+            envelope = sign_envelope(labels.TYPE_STATEMENT, result.payload, self.identity.statement_key)
+            self.sent["countersign"] = envelope.to_json()
+        request = pb.CountersignRequest(session=self.session, countersignature=self.sent["countersign"])
+        receipt = self.sessions.Countersign(request, timeout=CALL).receipt
+        return convert.receipt_from_wire(receipt, convert.countersign_digest(self.sent["countersign"]))
+
+    def abort(self, reason: str = "no GPU today") -> Receipt:
+        if "abort" not in self.sent:
+            abort = Abort(
+                session=self.session,
+                institution=self.identity.institution,
+                stage="joined",
+                reason=reason,
+                aborted="2026-01-31T12:00:00Z",
+            )
+            self.sent["abort"] = Statement((), abort).sign(self.identity.statement_key).to_json()
+        request = pb.AbortRequest(session=self.session, abort=self.sent["abort"])
+        receipt = self.sessions.Abort(request, timeout=CALL).receipt
+        return convert.receipt_from_wire(receipt, convert.abort_digest(self.sent["abort"]))
+
+    def contribution(self, masked: bytes, **changes: Any) -> Envelope:
+        """Return the contribution statement, with some fields changed."""
+        spec, (seal, _) = self.spec, self.seal()
+        manifest = RunManifest(
+            environment={"python": "3.11"},
+            models=tuple(NamedDigest(id=model.id, manifest=model.manifest) for model in spec.models),
+            extractors=tuple(NamedDigest(id=item.id, manifest=item.manifest) for item in spec.extractors),
+            profile="exact",
+            public_clips_made=0,
+            public_clips_failed=0,
+            sample_root=sha256_digest(b"samples"),
+            started="2026-01-31T12:00:00Z",
+            finished="2026-01-31T12:30:00Z",
+        )
+        fields: dict[str, Any] = {
+            "session": self.session,
+            "seal": seal.payload_digest,
+            "institution": self.identity.institution,
+            "seat": self.seat,
+            "masked_input": digest_string(masked),
+            "ledger_entry": sha256_digest(b"ledger"),
+            "manifest": manifest,
+        }
+        return Statement((), Contribution(**{**fields, **changes})).sign(self.identity.statement_key)
+
+
+STEPS = ("join", "advertise", "share", "mask", "agree", "reveal", "countersign")
+"""What a member does, in order, and the phase in which it does it."""
+
+PHASES = (
+    Phase.ACCEPTING,
+    Phase.ADVERTISING_KEYS,
+    Phase.SHARING_KEYS,
+    Phase.MASKING_INPUT,
+    Phase.CONSISTENCY,
+    Phase.UNMASKING,
+    Phase.FINALISING,
+)
+
+
+def play(members: list[TestMember], *steps: str) -> None:
+    """Let all members do these steps, each when its phase has come; shares that a quorum made superfluous may be late."""
+    for step in steps:
+        members[0].wait(PHASES[STEPS.index(step)])
+        for member in members:
+            try:
+                getattr(member, step)()
+            except grpc.RpcError as error:
+                if step != "reveal" or reason_of(error) != reasons.TOO_LATE:
+                    raise

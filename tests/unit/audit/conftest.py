@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from testkit.bundles import SPEC, SmallSession, small_session, small_spec
+
+
+@pytest.fixture(scope="session")
+def session() -> SmallSession:
+    """A published session that verifies; without a Fréchet distance, whose interval takes most of an audit's time."""
+    metrics = SPEC[SPEC.index("metrics = [") :].removeprefix("metrics = ")
+    return small_session(
+        0, small_spec(metrics="\n".join(line for line in metrics.splitlines() if "frechet" not in line))
+    )
+
+
+@pytest.fixture(scope="session")
+def plain() -> SmallSession:
+    """A smaller session whose figures are quick to compute, for tests that verify hundreds of bundles."""
+    spec = small_spec(
+        prompts='[{ id = "circle", text = "a red circle" }]',
+        models=f'[{{ id = "tiny", pipeline = "WanPipeline", manifest = "sha256:{"a" * 64}" }}]',
+        extractors="[]",
+        metrics='[{ id = "temporal-flickering@1", inputs = "private" }]',
+    )
+    return small_session(1, spec)

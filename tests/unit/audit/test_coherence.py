@@ -1,0 +1,173 @@
+"""One wrong field that everybody signed: no signature and no digest gives it away, only the comparison made for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from testkit.bundles import INSTITUTIONS, SmallSession, Twist, small_session
+from vdb_shared import labels
+from vdb_shared.audit.verify import verify
+from vdb_shared.bundle.envelope import sign_envelope
+from vdb_shared.bundle.record import SURVIVORS, TRANSCRIPT, encode_transcript
+from vdb_shared.bundle.statement import Contribution, Join, Predicate, Seal, SessionOpen, parse_statement
+from vdb_shared.canonical import decode_fields, encode_fields
+from vdb_shared.secagg.messages import ConsistencyStatement, MaskedInputHeader, Signed
+from vdb_shared.secagg.transcript import chain
+from vdb_shared.spec import parse_spec_json
+
+DIGEST = "sha256:" + "0" * 64
+
+FIELDS: list[tuple[type[Predicate], str, object, str]] = [
+    (SessionOpen, "spec", DIGEST, "spec of the opening"),
+    (SessionOpen, "roster", DIGEST, "roster of the opening"),
+    (SessionOpen, "root", DIGEST, "trust root of the opening"),
+    (SessionOpen, "consortium", "other", "consortium of the opening"),
+    (Join, "session", DIGEST, "session of the join of lab-kyoto"),
+    (Join, "spec", DIGEST, "spec of the join of lab-kyoto"),
+    (Join, "roster", DIGEST, "roster of the join of lab-kyoto"),
+    (Join, "institution", "other", "institution of the join of lab-kyoto"),
+    (Join, "seat", 9, "seat of the join of lab-kyoto"),
+    (Seal, "session", DIGEST, "session of the seal"),
+    (Seal, "spec", DIGEST, "spec of the seal"),
+    (Seal, "roster", DIGEST, "roster of the seal"),
+    (Seal, "joins", (), "exactly the joins"),
+    (Seal, "smallest_cohort", 3, "smallest cohort of the seal"),
+    (Seal, "layout", DIGEST, "layout of the seal"),
+    (Seal, "lanes", 1, "lanes of the seal"),
+    (Seal, "private_lanes", 0, "private lanes of the seal"),
+    (Seal, "noise_multiplier", "0.1", "noise multiplier of the seal"),
+    (Seal, "scale", "90000", "scale of the seal"),
+    (Seal, "public_tasks", 1, "public clips of the seal"),
+    (Contribution, "session", DIGEST, "session of the contribution of lab-kyoto"),
+    (Contribution, "seal", DIGEST, "seal of the contribution of lab-kyoto"),
+    (Contribution, "institution", "other", "institution of the contribution of lab-kyoto"),
+    (Contribution, "seat", 9, "seat of the contribution of lab-kyoto"),
+]
+
+
+@pytest.mark.parametrize(("kind", "field", "value", "detail"), FIELDS)
+def test_a_field_that_contradicts_the_others_is_named(
+    plain: SmallSession, kind: type[Predicate], field: str, value: object, detail: str
+) -> None:
+    spec = parse_spec_json(plain.record.spec)
+    session = small_session(plain.seed, spec, twist=Twist(kind, field, value))
+    failure = verify(session.bundle(), root=session.root).first_failure
+    assert failure is not None
+    assert failure.id == "V20"
+    assert detail in failure.detail
+
+
+@pytest.mark.parametrize("field", ["session", "seal"])
+def test_a_result_of_another_session_is_named(plain: SmallSession, field: str) -> None:
+    forged = plain.forged({}, accomplices=(0, 1, 3, 4), **{field: DIGEST})
+    failure = verify(forged, root=plain.root).first_failure
+    assert failure is not None
+    assert failure.id == "V20"
+    assert f"{field} of the result" in failure.detail
+
+
+def test_another_masked_input_than_the_header_names_is_found(plain: SmallSession) -> None:
+    spec = parse_spec_json(plain.record.spec)
+    session = small_session(plain.seed, spec, twist=Twist(Contribution, "masked_input", DIGEST))
+    failure = verify(session.bundle(), root=session.root).first_failure
+    assert failure is not None
+    assert failure.id == "V31"
+    assert "masked input named by the signed message of lab-kyoto" in failure.detail
+
+
+@pytest.mark.parametrize(("kind", "field"), [(SessionOpen, "opened"), (Seal, "sealed")])
+def test_times_out_of_order_are_found(plain: SmallSession, kind: type[Predicate], field: str) -> None:
+    spec = parse_spec_json(plain.record.spec)
+    session = small_session(plain.seed, spec, twist=Twist(kind, field, "2026-01-31T13:00:00Z"))
+    failure = verify(session.bundle(), root=session.root).first_failure
+    assert failure is not None
+    assert failure.id == "V21"
+
+
+def test_a_ghost_that_never_advertised_keys_is_found(plain: SmallSession) -> None:
+    """Five institutions sign rounds in which one shares keys that it never advertised."""
+    record = plain.record
+    session = bytes.fromhex(record.seal.payload_digest.removeprefix("sha256:"))
+    advertised = {seat: signed for seat, signed in record.advertised.items() if seat != 4}
+    t1 = chain(labels.HASH_T1, session, advertised)
+    shared = {seat: resigned(plain, seat, labels.TYPE_SHARE_KEYS, t1, record.shared) for seat in record.shared}
+    t2 = chain(labels.HASH_T2, t1, shared)
+    masked = {seat: resigned(plain, seat, labels.TYPE_MASKED_INPUT, t2, record.masked) for seat in record.masked}
+    t3 = chain(labels.HASH_T3, t2, masked)
+    forged = plain.forged(
+        {TRANSCRIPT: encode_transcript(advertised, shared, masked)},
+        accomplices=tuple(masked),
+        t1=t1.hex(),
+        t2=t2.hex(),
+        t3=t3.hex(),
+    )
+    failure = verify(forged, root=plain.root).first_failure
+    assert failure is not None
+    assert failure.id == "V30"
+    assert "without having taken part" in failure.detail
+
+
+def consistency(plain: SmallSession, signers: Collection[int], **changes: Any) -> bytes:
+    """Return a consistency statement with changed fields, signed by these seats."""
+    statement = replace(ConsistencyStatement.decode(plain.record.survivors.payload), **changes)
+    keys = (plain.key(seat) for seat in signers)
+    return sign_envelope(labels.TYPE_CONSISTENCY, statement.encode(), *keys).to_json()
+
+
+def first_failure(plain: SmallSession, data: bytes) -> tuple[str, str]:
+    failure = verify(data, root=plain.root).first_failure
+    assert failure is not None
+    return failure.id, failure.detail
+
+
+def test_survivors_that_saw_another_transcript_are_found(plain: SmallSession) -> None:
+    edits = {SURVIVORS: consistency(plain, (0, 1, 3, 4), t3=bytes(32))}
+    check, detail = first_failure(plain, plain.forged(edits, accomplices=(0, 1, 3, 4)))
+    assert check == "V32"
+    assert "another view" in detail
+
+
+def test_a_dropout_has_no_say_about_the_survivors(plain: SmallSession) -> None:
+    edits = {SURVIVORS: consistency(plain, (0, 1, 2, 3, 4))}
+    check, detail = first_failure(plain, plain.forged(edits, accomplices=(0, 1, 3, 4)))
+    assert check == "V32"
+    assert detail.startswith("1 signature by institutions")
+
+
+def test_fewer_than_the_smallest_cohort_are_found(plain: SmallSession) -> None:
+    record = plain.record
+    masked = {seat: signed for seat, signed in record.masked.items() if seat != 4}
+    t3 = chain(labels.HASH_T3, MaskedInputHeader.decode(masked[0].body).t2, masked)
+    edits = {
+        TRANSCRIPT: encode_transcript(record.advertised, record.shared, masked),
+        SURVIVORS: consistency(plain, (0, 1, 3), t3=t3, masked=frozenset(masked)),
+        "contributions/museum-lima.dsse.json": None,
+    }
+    check, detail = first_failure(plain, plain.forged(edits, accomplices=(0, 1, 3), t3=t3.hex()))
+    assert check == "V32"
+    assert "3 institutions are in the sum; the seal demands at least 4" in detail
+
+
+def test_more_clips_declared_than_counted_are_found(session: SmallSession) -> None:
+    contribution, _ = parse_statement(session.record.contributions["lab-kyoto"].payload, Contribution)
+    manifest = contribution.manifest.model_copy(update={"public_clips_made": 1000})
+    spec = parse_spec_json(session.record.spec)
+    twisted = small_session.__wrapped__(0, spec, twist=Twist(Contribution, "manifest", manifest))
+    check, detail = first_failure(twisted, twisted.bundle())
+    assert check == "V40"
+    assert detail.startswith("public clips declared")
+
+
+def resigned(plain: SmallSession, seat: int, kind: str, previous: bytes, headers: Mapping[int, Signed]) -> Signed:
+    """Return a seat's header, signed again behind another transcript."""
+    _, *fields = decode_fields(headers[seat].body)
+    body = encode_fields(previous, *fields)
+    return Signed(body, plain.key(seat).sign(kind, body))
+
+
+def test_the_honest_session_has_all_institutions(plain: SmallSession) -> None:
+    assert tuple(plain.record.joins) == INSTITUTIONS

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from testkit.bundles import SmallSession, small_session, small_spec
+from vdb_shared.audit.chart import Axis, error_bar, histogram
+from vdb_shared.audit.html import leaderboard_page, report_page
+from vdb_shared.audit.leaderboard import leaderboard_of
+from vdb_shared.audit.verify import verify
+from vdb_shared.canonical import parse_canonical_json
+from vdb_shared.errors import VerificationError
+
+VOID = {"meta", "br"}
+
+
+class Outline(HTMLParser):
+    """Checks that tags close in order, and keeps tags and attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def outline(page: str) -> Outline:
+    parsed = Outline()
+    parsed.feed(page)
+    assert not parsed.open
+    return parsed
+
+
+@pytest.fixture(scope="module")
+def session() -> SmallSession:
+    """A session with every kind of metric."""
+    return small_session()
+
+
+@pytest.fixture(scope="module")
+def board_page(session: SmallSession) -> str:
+    data = session.bundle()
+    return leaderboard_page(leaderboard_of(data, verify(data, root=session.root)))
+
+
+def test_leaderboard_shows_every_figure_digit_for_digit(session: SmallSession, board_page: str) -> None:
+    results = parse_canonical_json(session.members["metrics.json"])["results"]
+    for result in results:
+        for field in ("model", "value", "low", "high"):
+            assert result[field] is None or result[field] in board_page
+    assert "private (noised)" in board_page
+    assert "public (exact)" in board_page
+    assert "4 of 5" in board_page
+    assert "film-studio, after sharing keys" in board_page
+    assert "ε = 8" in board_page
+
+
+def test_only_a_pinned_root_makes_it_verified(session: SmallSession, board_page: str) -> None:
+    data = session.bundle()
+    assert "✓ verified" in board_page
+    unpinned = leaderboard_page(leaderboard_of(data, verify(data)))
+    assert "✓ verified" not in unpinned
+    assert "trust root not pinned" in unpinned
+
+
+def test_best_model_comes_first(session: SmallSession) -> None:
+    data = session.bundle()
+    for table in leaderboard_of(data, verify(data)).tables:
+        values = [float(row.value) for row in table.rows if row.value is not None]
+        assert values == sorted(values, reverse=table.definition.direction == "higher")
+
+
+def test_pages_are_self_contained_and_well_formed(session: SmallSession, board_page: str) -> None:
+    for page in (board_page, report_page(verify(session.bundle())), report_page(verify(b""))):
+        parsed = outline(page)
+        assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in parsed.tags}
+        assert not re.search(r"""(src|href|url)\s*[=(]""", page)
+        assert not any(name.startswith("on") for _, attributes in parsed.tags for name in attributes)
+        assert "prefers-color-scheme:dark" in page
+        assert 'lang="en"' in page
+
+
+def test_tables_and_pictures_speak_to_those_who_cannot_see(board_page: str) -> None:
+    tags = outline(board_page).tags
+    assert sum(tag == "caption" for tag, _ in tags) == sum(tag == "table" for tag, _ in tags) == 5
+    assert all("scope" in attributes for tag, attributes in tags if tag == "th")
+    assert all(
+        attributes.get("aria-hidden") == "true" or (attributes.get("role") == "img" and attributes.get("aria-label"))
+        for tag, attributes in tags
+        if tag == "svg"
+    )
+
+
+def test_words_of_a_bundle_cannot_become_markup() -> None:
+    session = small_session(2, small_spec(title='"<script>alert(1)</script>"'))
+    data = session.bundle()
+    report = verify(data)
+    for page in (report_page(report), leaderboard_page(leaderboard_of(data, report))):
+        assert "<script" not in page
+        assert "&lt;script&gt;" in page
+
+
+def test_a_failed_bundle_has_no_leaderboard(session: SmallSession) -> None:
+    data = session.forged({"metrics.json": b"{}"})
+    with pytest.raises(VerificationError, match="V41"):
+        leaderboard_of(data, verify(data))
+
+
+def test_the_report_page_names_the_failure(session: SmallSession) -> None:
+    page = report_page(verify(session.forged({"metrics.json": b"{}"})))
+    assert "not verified: V41" in page
+    assert "NOT REACHED" in page
+
+
+def contrast(first: str, second: str) -> float:
+    def luminance(colour: str) -> float:
+        digits = colour if len(colour) == 6 else "".join(2 * digit for digit in colour)
+        parts = [int(digits[start : start + 2], 16) / 255 for start in (0, 2, 4)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    lighter, darker = sorted((luminance(first), luminance(second)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1])
+@pytest.mark.parametrize(
+    ("ink", "ground"),
+    [
+        ("ink", "ground"),
+        ("ink", "card"),
+        ("soft", "card"),
+        ("soft", "ground"),
+        ("soft", "track"),
+        ("accent", "card"),
+        ("good", "goodbg"),
+        ("bad", "badbg"),
+        ("warn", "warnbg"),
+    ],
+)
+def test_contrast_is_enough_in_both_schemes(board_page: str, scheme: int, ink: str, ground: str) -> None:
+    """WCAG 2.2, 1.4.3: at least 4.5 for text."""
+    colours = dict(re.findall(r"--(\w+):#([0-9a-f]{3,6})", board_page.split(":root{")[scheme + 1]))
+    assert contrast(colours[ink], colours[ground]) >= 4.5
+
+
+def test_error_bars_lie_where_their_numbers_do() -> None:
+    axis = Axis.over([0.0, 10.0])
+    assert axis.place(5.0) == pytest.approx(150)
+    assert axis.place(0.0) < axis.place(10.0)
+    drawn = error_bar(axis, "5", "2.5", "7.5", "95 %")
+    assert 'aria-label="5; 95 % interval from 2.5 to 7.5"' in drawn
+    assert f"M{axis.place(2.5)} 7.0v10M{axis.place(2.5)} 12.0H{axis.place(7.5)}" in drawn
+
+
+def test_an_axis_over_one_number_has_room() -> None:
+    for number in (0.0, 3.0, -2.0):
+        axis = Axis.over([number])
+        assert axis.low < number < axis.high
+
+
+def test_a_histogram_draws_only_bins_with_clips() -> None:
+    assert histogram([0, 3, 0, 1]).count("<rect") == 2
+    assert histogram([0, 0]).count("<rect") == 0

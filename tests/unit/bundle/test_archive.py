@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import io
+import zipfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES, MAX_MEMBERS, MAX_NAME_BYTES, read_archive, write_archive
+from vdb_shared.errors import FormatError
+
+MEMBERS = {"vdb-bundle": b"vdb-bundle/1\n", "joins/a.json": b"", "aggregate.u64le": bytes(range(64))}
+NAMES = st.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,20}(/[a-z0-9][a-z0-9._-]{0,20})?\Z")
+
+
+@given(st.dictionaries(NAMES, st.binary(max_size=50), min_size=1, max_size=8))
+def test_reads_what_it_writes(members: dict[str, bytes]) -> None:
+    assert read_archive(write_archive(members)) == members
+
+
+def test_does_not_depend_on_the_order_of_members() -> None:
+    assert write_archive(MEMBERS) == write_archive(dict(reversed(MEMBERS.items())))
+
+
+def test_is_a_zip_that_others_read() -> None:
+    with zipfile.ZipFile(io.BytesIO(write_archive(MEMBERS))) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == sorted(MEMBERS)
+        assert {name: archive.read(name) for name in archive.namelist()} == MEMBERS
+        assert {item.compress_type for item in archive.infolist()} == {zipfile.ZIP_STORED}
+        assert {item.date_time for item in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_every_changed_byte_is_refused() -> None:
+    data = write_archive(MEMBERS)
+    for position in range(len(data)):
+        for change in (1, 0x80):
+            changed = bytearray(data)
+            changed[position] ^= change
+            with pytest.raises(FormatError):
+                read_archive(bytes(changed))
+
+
+def test_every_truncation_is_refused() -> None:
+    data = write_archive(MEMBERS)
+    for length in range(len(data)):
+        with pytest.raises(FormatError):
+            read_archive(data[:length])
+
+
+@pytest.mark.parametrize(("before", "after"), [(b"MZ", b""), (b"", b"\0"), (b"#!/bin/sh\n", b""), (b"", b"PK\x05\x06")])
+def test_nothing_may_stand_around_it(before: bytes, after: bytes) -> None:
+    with pytest.raises(FormatError):
+        read_archive(before + write_archive(MEMBERS) + after)
+
+
+def test_a_duplicate_member_is_refused() -> None:
+    data = write_archive({"a": b"1"})
+    with pytest.raises(FormatError, match="stands twice"):
+        read_archive(data[:32] + data)
+
+
+def test_a_compressed_zip_is_refused() -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb", bytes(100_000))
+    with pytest.raises(FormatError):
+        read_archive(file.getvalue())
+
+
+def test_a_declared_size_beyond_the_file_is_refused_without_reading_it() -> None:
+    data = bytearray(write_archive({"a": b"1"}))
+    data[18:26] = b"\xff" * 8
+    with pytest.raises(FormatError, match="cut short"):
+        read_archive(bytes(data))
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../x", "/x", "a/b/c", "A", "a\\b", "a b", ".hidden", "é", "x" * (MAX_NAME_BYTES + 1)]
+)
+def test_names_that_escape_or_surprise_are_refused(name: str) -> None:
+    with pytest.raises(FormatError):
+        write_archive({name: b""})
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_members_or_a_format_error(data: bytes) -> None:
+    try:
+        members = read_archive(b"PK\x03\x04" + data)
+    except FormatError:
+        return
+    assert write_archive(members) == b"PK\x03\x04" + data
+
+
+def test_nothing_at_all_is_no_bundle() -> None:
+    with pytest.raises(FormatError, match="not a result bundle"):
+        read_archive(b"")
+    with pytest.raises(FormatError, match="between 1"):
+        write_archive({})
+
+
+def test_too_large_is_refused_unread() -> None:
+    zeros = bytes(MAX_BUNDLE_BYTES + 1)  # never touched, so it costs no memory
+    with pytest.raises(FormatError, match="at most"):
+        read_archive(zeros)
+    with pytest.raises(FormatError, match="together"):
+        write_archive({"a": zeros})
+
+
+def test_too_many_members_are_refused() -> None:
+    with pytest.raises(FormatError, match="between 1"):
+        write_archive({f"a{number}": b"" for number in range(MAX_MEMBERS + 1)})
+    heads = (write_archive({f"a{number:05}": b""})[:36] for number in range(MAX_MEMBERS + 1))
+    with pytest.raises(FormatError, match=f"at most {MAX_MEMBERS} members"):
+        read_archive(b"".join(heads))

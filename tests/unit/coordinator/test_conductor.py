@@ -1,0 +1,142 @@
+"""Running sessions without gRPC: cancelled callers, racing resends, overtaken deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+
+from testkit.bundles import coordinator_key, make_join, make_roster, small_spec
+from vdb_coordinator.clock import SystemClock
+from vdb_coordinator.conductor import Conductor, Services
+from vdb_coordinator.duties import Coordinator
+from vdb_coordinator.events import Joined
+from vdb_coordinator.history import SessionHistory, Submission
+from vdb_coordinator.live import LiveSession
+from vdb_coordinator.log import make_log
+from vdb_coordinator.refusals import RefusedError
+from vdb_coordinator.states import Accepting
+from vdb_coordinator.store.blobs import BlobStore, UploadStore
+from vdb_coordinator.store.database import Database
+from vdb_shared.wire import reasons
+from vdb_shared.wire.status import Phase, Receipt
+
+SPEC = small_spec(deadlines="{ joining = 3600, computing = 3600, round = 3600, countersigning = 3600 }")
+
+
+@asynccontextmanager
+async def conducting(path: Path) -> AsyncIterator[tuple[Conductor, LiveSession, Database]]:
+    """Yield a conductor with one new session."""
+    database = Database(path / "db.sqlite")
+    await database.open()
+    history = SessionHistory(database, BlobStore(path / "blobs"))
+    log = make_log(as_json=True, stream=io.StringIO())
+    coordinator = Coordinator(coordinator_key(0), history.blob)
+    uploads = UploadStore(path / "uploads")
+    conductor = Conductor(Services(coordinator, history, database, uploads, SystemClock(), log))
+    await conductor.start()
+    try:
+        session = await conductor.create(SPEC, make_roster(), "spiffe://testbed/admin/lead")
+        yield conductor, await conductor.find(session), database
+    finally:
+        await conductor.stop()
+        database.close()
+
+
+async def join(conductor: Conductor, live: LiveSession, seat: int, digest: bytes = bytes(32)) -> Receipt:
+    opening = live.state.opening
+    make = partial(Joined, seat=seat, join=make_join(opening.open, SPEC, opening.signed_roster, seat, 0))
+    return await conductor.submit(live, Submission(seat, "Join", digest), make, f"spiffe://{seat}")
+
+
+def test_what_a_cancelled_caller_began_is_finished(tmp_path: Path) -> None:
+    began, go = threading.Event(), threading.Event()
+
+    def hold(_connection: Connection) -> None:
+        began.set()
+        go.wait(10)
+
+    async def play() -> None:
+        async with conducting(tmp_path) as (conductor, live, database):
+            holding = asyncio.ensure_future(database.run(hold))
+            await asyncio.to_thread(began.wait, 10)
+            news = live.news()
+            caller = asyncio.ensure_future(join(conductor, live, 0))
+            while not live.lock.locked():
+                await asyncio.sleep(0)
+            caller.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await caller
+            go.set()
+            await holding
+            await asyncio.wait_for(news.wait(), 10)
+            assert isinstance(live.state, Accepting)
+            assert set(live.state.joins) == {0}
+            assert await join(conductor, live, 0) == live.snapshot.receipts[0, "Join"]
+
+    asyncio.run(play())
+
+
+def test_racing_submissions_of_one_seat_leave_one_event(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with conducting(tmp_path) as (conductor, live, _):
+            same = await asyncio.gather(*(join(conductor, live, 1) for _ in range(10)))
+            assert len(set(same)) == 1
+            assert live.snapshot.position.sequence == 2
+            with pytest.raises(RefusedError) as caught:
+                await join(conductor, live, 1, digest=b"\x01" * 32)
+            assert caught.value.reason == reasons.CONFLICT
+            assert live.snapshot.position.sequence == 2
+
+    asyncio.run(play())
+
+
+def test_all_seats_at_once_all_get_their_receipts(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with conducting(tmp_path) as (conductor, live, _):
+            receipts = await asyncio.gather(*(join(conductor, live, seat) for seat in range(5)))
+            assert sorted(receipt.event for receipt in receipts) == [2, 3, 4, 5, 6]
+            async for status in live.watch():
+                if status.phase is Phase.ADVERTISING_KEYS:
+                    break
+
+    asyncio.run(play())
+
+
+def test_a_deadline_that_was_overtaken_changes_nothing(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with conducting(tmp_path) as (conductor, live, _):
+            for seat in range(4):
+                await join(conductor, live, seat)
+            first, second = conductor.expire(live), conductor.expire(live)
+            await asyncio.gather(first, second)
+            async for status in live.watch():
+                if status.phase is not Phase.ACCEPTING:
+                    assert status.phase is Phase.ADVERTISING_KEYS
+                    break
+
+    asyncio.run(play())
+
+
+def test_progress_is_shown_cleaned_while_computing_only(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with conducting(tmp_path) as (conductor, live, _):
+            live.report(0, "generating\x1b[31m" + "x" * 500, 1, 2)
+            assert live.status().sites[0].stage == "has not joined"
+            await asyncio.gather(*(join(conductor, live, seat) for seat in range(5)))
+            async for status in live.watch():
+                if status.phase is Phase.ADVERTISING_KEYS:
+                    break
+            stage = live.status().sites[0].stage
+            assert stage.startswith("generating[31mx")
+            assert stage.endswith(" 1/2")
+            assert len(stage) < 70
+
+    asyncio.run(play())

@@ -1,0 +1,229 @@
+"""Invitations and members, with a clock that the test turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from sqlalchemy import select
+
+from testkit.coordinator import CONSORTIUM, Applicant
+from vdb_coordinator.ca import CertificateAuthority, spiffe_id
+from vdb_coordinator.config import Home
+from vdb_coordinator.enrolment import Consortium, EnrolmentRequest, Enrolments, EnrolmentStage
+from vdb_coordinator.founding import found, new_config
+from vdb_coordinator.keys import read_signing_key, read_tls_key
+from vdb_coordinator.refusals import RefusedError
+from vdb_coordinator.rosters import RosterAuthority
+from vdb_coordinator.store import schema
+from vdb_coordinator.store.database import Database
+from vdb_shared import labels
+from vdb_shared.errors import IdentityError, SignatureError
+from vdb_shared.identity import StatementKey
+from vdb_shared.wire.enrolment import InvitationFile, grouped, possession_body
+
+LEAD = f"spiffe://{CONSORTIUM}/admin/lead"
+
+
+@dataclass
+class TurnedClock:
+    """A clock that a test turns; implements Clock."""
+
+    moment: datetime = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def monotonic(self) -> float:
+        return self.moment.timestamp()
+
+
+@dataclass
+class Office:
+    """A consortium without a server."""
+
+    enrolments: Enrolments
+    clock: TurnedClock
+    database: Database
+    root: str
+
+    def invite(self, institution: str) -> Applicant:
+        return Applicant.of(asyncio.run(self.enrolments.invite(institution, "localhost:7443", LEAD)))
+
+    def enrol(self, applicant: Applicant, **changes: object) -> None:
+        request = request_of(applicant)
+        asyncio.run(self.enrolments.enrol(replace(request, **changes), caller(request.institution)))  # type: ignore[arg-type]
+
+    def approve(self, applicant: Applicant) -> tuple[int, int]:
+        key = applicant.statement_key.public_key.key_id
+        return asyncio.run(self.enrolments.approve(applicant.invitation.institution, grouped(key).upper(), LEAD))
+
+    def stages(self) -> list[tuple[str, EnrolmentStage, int | None]]:
+        return [(item.institution, item.stage, item.seat) for item in asyncio.run(self.enrolments.statuses())]
+
+    def audit(self) -> list[tuple[str, str, str]]:
+        rows = self.database.run_now(lambda connection: connection.execute(select(schema.attempts)).all())
+        return [(row.who, row.action, row.outcome) for row in rows]
+
+
+def caller(institution: str) -> str:
+    return spiffe_id(CONSORTIUM, "enrolment", institution)
+
+
+def request_of(applicant: Applicant) -> EnrolmentRequest:
+    message = applicant.enrol_request()
+    return EnrolmentRequest(
+        message.institution, message.token, message.certificate_request, message.statement_key, message.possession
+    )
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    """Return a founded consortium."""
+    home, clock = Home(tmp_path / "home"), TurnedClock()
+    root = found(home, new_config(CONSORTIUM, "localhost:7443", "localhost:7443"), None, clock.now())
+    database = Database(home.database)
+    authority = CertificateAuthority(
+        x509.load_pem_x509_certificate(home.ca_certificate.read_bytes()), read_tls_key(home.key("ca"), None)
+    )
+    rosters = RosterAuthority(home.root.read_bytes(), read_signing_key(home.key("roster"), None))
+    yield Office(Enrolments(Consortium(CONSORTIUM, authority, rosters), database, clock), clock, database, root)
+    database.close()
+
+
+def test_from_invitation_to_seat(office: Office) -> None:
+    applicant = office.invite("hospital-a")
+    assert office.stages() == [("hospital-a", EnrolmentStage.INVITED, None)]
+    token = applicant.invitation.token_bytes
+    office.enrol(applicant)
+    assert office.stages() == [("hospital-a", EnrolmentStage.WAITING, None)]
+    assert asyncio.run(office.enrolments.enrolment("hospital-a", token, caller("hospital-a"))) is None
+    assert office.approve(applicant) == (0, 2)
+    assert office.stages() == [("hospital-a", EnrolmentStage.APPROVED, 0)]
+    found = asyncio.run(office.enrolments.enrolment("hospital-a", token, caller("hospital-a")))
+    assert found is not None
+    roster = found.roster.verify(office.root, office.clock.now())
+    assert roster.member("hospital-a").public_key == applicant.statement_key.public_key
+    assert office.enrolments.members == roster
+
+
+def test_seats_are_given_in_order_of_approval_and_kept(office: Office) -> None:
+    first, second = office.invite("z"), office.invite("a")
+    office.enrol(second)
+    office.enrol(first)
+    assert office.approve(first)[0] == 0
+    assert office.approve(second)[0] == 1
+    again = office.invite("z")
+    office.enrol(again)
+    assert office.approve(again) == (0, 4)
+    assert office.enrolments.members.member("z").public_key == again.statement_key.public_key
+
+
+def test_the_same_request_again_changes_nothing(office: Office) -> None:
+    applicant = office.invite("a")
+    office.enrol(applicant)
+    office.enrol(applicant)
+    office.approve(applicant)
+    office.enrol(applicant)
+    assert office.stages() == [("a", EnrolmentStage.APPROVED, 0)]
+
+
+def test_a_used_invitation_is_refused_to_another_key_and_that_is_recorded(office: Office) -> None:
+    applicant = office.invite("a")
+    office.enrol(applicant)
+    thief = Applicant.of(applicant.invitation)
+    with pytest.raises(RefusedError, match="used already; ask the lead for a new one"):
+        office.enrol(thief)
+    assert [entry for entry in office.audit() if entry[1] == "enrol"] == [
+        (caller("a"), "enrol", "refused: invitation was used already; ask the lead for a new one")
+    ]
+    with pytest.raises(IdentityError, match="do not approve"):
+        office.approve(thief)
+
+
+def test_an_expired_invitation_is_refused_but_an_enrolment_made_in_time_stands(office: Office) -> None:
+    late, punctual = office.invite("late"), office.invite("punctual")
+    office.enrol(punctual)
+    office.clock.moment += timedelta(hours=72, seconds=1)
+    with pytest.raises(RefusedError, match="expired on 2026-02-03T12:00:00Z"):
+        office.enrol(late)
+    office.enrol(punctual)
+    assert office.stages() == [("late", EnrolmentStage.EXPIRED, None), ("punctual", EnrolmentStage.WAITING, None)]
+
+
+def test_a_new_invitation_voids_the_old_one(office: Office) -> None:
+    old = office.invite("a")
+    office.enrol(old)
+    new = office.invite("a")
+    with pytest.raises(RefusedError, match="replaced by a newer one"):
+        office.enrol(old)
+    with pytest.raises(IdentityError, match="does not wait"):
+        office.approve(old)
+    office.enrol(new)
+    office.approve(new)
+
+
+def test_tokens_are_not_stored_and_not_guessed(office: Office) -> None:
+    applicant = office.invite("a")
+    stored = office.database.run_now(lambda connection: connection.execute(select(schema.invitations)).all())
+    assert applicant.invitation.token_bytes not in [value for row in stored for value in row]
+    guess = Applicant.of(InvitationFile.model_validate(applicant.invitation.model_dump() | {"token": "00" * 32}))
+    with pytest.raises(RefusedError, match="not known"):
+        office.enrol(guess)
+
+
+def test_an_invitation_serves_its_institution_only(office: Office) -> None:
+    applicant = office.invite("a")
+    other = InvitationFile.model_validate(applicant.invitation.model_dump() | {"institution": "b"})
+    with pytest.raises(RefusedError, match="not known"):
+        office.enrol(replace(applicant, invitation=other))
+
+
+def test_possession_of_both_keys_must_be_proved(office: Office) -> None:
+    applicant = office.invite("a")
+    with pytest.raises(SignatureError):
+        office.enrol(applicant, statement_key=StatementKey.generate().public_key.raw)
+    with pytest.raises(SignatureError):
+        office.enrol(applicant, certificate_request=Applicant.of(applicant.invitation).request)
+    for request in (b"nonsense", applicant.request[:-1] + bytes([applicant.request[-1] ^ 1])):
+        body = possession_body(applicant.invitation.token_bytes, "a", request)
+        signed = applicant.statement_key.sign(labels.TYPE_POSSESSION, body)
+        with pytest.raises(IdentityError, match="certificate request"):
+            office.enrol(applicant, certificate_request=request, possession=signed)
+
+
+def test_two_institutions_cannot_share_a_key(office: Office) -> None:
+    first = office.invite("a")
+    office.enrol(first)
+    office.approve(first)
+    copy = replace(office.invite("b"), statement_key=first.statement_key)
+    office.enrol(copy)
+    with pytest.raises(IdentityError, match="uses the key of a"):
+        office.approve(copy)
+
+
+def test_the_coordinators_name_cannot_be_invited(office: Office) -> None:
+    with pytest.raises(IdentityError, match="coordinator's own name"):
+        office.invite("coordinator")
+
+
+def test_the_rosters_signature_is_renewed_before_it_expires(office: Office) -> None:
+    assert asyncio.run(office.enrolments.roster()).version == 1
+    office.clock.moment += timedelta(days=300)
+    renewed = asyncio.run(office.enrolments.roster())
+    assert renewed.version == 2
+    office.clock.moment += timedelta(days=360)
+    renewed.signed.verify(office.root, office.clock.moment - timedelta(days=1))
+    assert asyncio.run(office.enrolments.roster()).version == 3
+
+
+def test_what_leads_do_is_recorded(office: Office) -> None:
+    applicant = office.invite("a")
+    office.enrol(applicant)
+    office.approve(applicant)
+    assert office.audit() == [(LEAD, "invite", "a"), (LEAD, "approve", "a in seat 0")]

@@ -1,0 +1,242 @@
+"""Durable storage: the log's chain, receipts, blobs, migrations."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, delete, func, insert, select, text, update
+
+from testkit.session_story import EVERYBODY, STEPS, Story, story
+from vdb_coordinator.events import KeysReceived
+from vdb_coordinator.history import SessionHistory, Submission
+from vdb_coordinator.live import Snapshot
+from vdb_coordinator.sessions import apply
+from vdb_coordinator.store import attempts, blobs, eventlog, schema
+from vdb_coordinator.store.blobs import BlobStore, UploadStore, upload_prefix
+from vdb_coordinator.store.database import Database
+from vdb_coordinator.store.eventlog import Position
+from vdb_shared.canonical import sha256_digest
+from vdb_shared.errors import StoreError
+
+SESSION = "sha256:" + "1" * 64
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """Return an open database."""
+    database = Database(tmp_path / "db.sqlite")
+    asyncio.run(database.open())
+    yield database
+    database.close()
+
+
+def test_migrations_make_the_schema_that_the_code_uses(database: Database) -> None:
+    def differences(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), schema.metadata))
+
+    assert database.run_now(differences) == []
+
+
+def test_migrations_can_be_undone(database: Database) -> None:
+    def down(connection: Connection) -> list[str]:
+        config = Config()
+        config.set_main_option("script_location", str(Path(eventlog.__file__).parent / "migrations"))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        return list(connection.scalars(text("select name from sqlite_master where type = 'table'")))
+
+    assert database.run_now(down) == ["alembic_version"]
+
+
+def test_commits_are_durable_and_serialised(database: Database) -> None:
+    def pragma(connection: Connection, name: str) -> object:
+        return connection.scalar(text(f"PRAGMA {name}"))
+
+    names = ("journal_mode", "synchronous", "foreign_keys")
+    settings = {name: database.run_now(partial(pragma, name=name)) for name in names}
+    assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_a_failing_transaction_leaves_nothing(database: Database) -> None:
+    def fail(connection: Connection) -> None:
+        eventlog.append(connection, SESSION, Position(), b"1")
+        raise StoreError("no")
+
+    with pytest.raises(StoreError):
+        database.run_now(fail)
+    assert database.run_now(lambda connection: eventlog.load(connection, SESSION)) == ([], Position())
+
+
+def test_a_cancelled_caller_does_not_stop_a_transaction(database: Database) -> None:
+    began, go = threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> None:
+        began.set()
+        go.wait(10)
+        eventlog.append(connection, SESSION, Position(), b"1")
+
+    async def cancel() -> None:
+        task = asyncio.ensure_future(database.run(slow))
+        await asyncio.to_thread(began.wait, 10)
+        task.cancel()
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel())
+    assert database.run_now(lambda connection: eventlog.load(connection, SESSION))[0] == [b"1"]
+
+
+def append_all(database: Database, *bodies: bytes) -> Position:
+    position = Position()
+    for body in bodies:
+        position = database.run_now(partial(eventlog.append, session=SESSION, last=position, body=body))
+    return position
+
+
+def test_events_read_back_in_order_with_the_end_of_the_chain(database: Database) -> None:
+    end = append_all(database, b"1", b"2", b"3")
+    assert database.run_now(lambda connection: eventlog.load(connection, SESSION)) == ([b"1", b"2", b"3"], end)
+
+
+def test_two_events_cannot_follow_the_same_one(database: Database) -> None:
+    append_all(database, b"1")
+    with pytest.raises(StoreError, match="somebody else"):
+        append_all(database, b"other")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        update(schema.events).where(schema.events.c.sequence == 2).values(body=b"x"),
+        update(schema.events).where(schema.events.c.sequence == 3).values(digest=bytes(32)),
+        delete(schema.events).where(schema.events.c.sequence == 2),
+        delete(schema.events).where(schema.events.c.sequence == 1),
+    ],
+    ids=["body", "digest", "middle", "first"],
+)
+def test_a_log_that_was_changed_is_noticed(database: Database, change: object) -> None:
+    append_all(database, b"1", b"2", b"3")
+    database.run_now(lambda connection: connection.execute(change))  # type: ignore[call-overload]
+    with pytest.raises(StoreError, match="not the one that was written"):
+        database.run_now(lambda connection: eventlog.load(connection, SESSION))
+
+
+def test_a_second_receipt_of_a_kind_cannot_be_stored(database: Database) -> None:
+    append_all(database, b"1", b"2")
+    row = {"session": SESSION, "seat": 1, "kind": "Join", "digest": bytes(32), "sequence": 1}
+    database.run_now(lambda connection: connection.execute(insert(schema.receipts), row))
+    with pytest.raises(StoreError):
+        database.run_now(lambda connection: connection.execute(insert(schema.receipts), {**row, "sequence": 2}))
+
+
+def test_a_damaged_database_is_an_error_of_the_store(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    path.write_bytes(b"this is no database" * 100)
+    with pytest.raises(StoreError, match=r"db\.sqlite"):
+        Database(path).run_now(lambda connection: connection.execute(text("select 1")))
+
+
+def test_refusals_of_one_caller_are_bounded(database: Database) -> None:
+    at = Story().now()
+
+    def flood(connection: Connection) -> int:
+        for number in range(attempts.KEPT + 50):
+            attempts.record_refusal(connection, at, "spiffe://a", "enrol", f"why {number}")
+        attempts.record_refusal(connection, at, "spiffe://b", "enrol", "x" * 5000)
+        attempts.record(connection, at, "spiffe://lead", "invite", "a")
+        return connection.execute(select(func.count()).select_from(schema.attempts)).scalar_one()
+
+    assert database.run_now(flood) == attempts.KEPT + 2
+
+
+def test_a_blob_is_there_under_its_digest_or_not_at_all(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path / "blobs")
+    digest = store.put(b"content")
+    assert digest == sha256_digest(b"content")
+    assert store.put(b"content") == digest
+    assert store.get(digest) == b"content"
+    assert [path.name for path in (tmp_path / "blobs").iterdir()] == [digest.removeprefix("sha256:")]
+    (tmp_path / "blobs" / digest.removeprefix("sha256:")).write_bytes(b"contenT")
+    with pytest.raises(StoreError, match="damaged"):
+        store.get(digest)
+    with pytest.raises(StoreError, match="cannot be read"):
+        store.get(sha256_digest(b"other"))
+
+
+def test_blobs_without_rows_are_swept(tmp_path: Path, database: Database) -> None:
+    store = BlobStore(tmp_path / "blobs")
+    kept, stray = store.put(b"kept"), store.put(b"stray")
+    (tmp_path / "blobs" / ".half.tmp").write_bytes(b"half")
+    database.run_now(lambda connection: blobs.record(connection, kept, 4))
+    assert store.sweep(database.run_now(blobs.recorded)) == 2
+    assert store.get(kept) == b"kept"
+    with pytest.raises(StoreError):
+        store.get(stray)
+
+
+def test_uploads_grow_at_their_end_only(tmp_path: Path) -> None:
+    store = UploadStore(tmp_path / "uploads")
+    prefix = upload_prefix(SESSION, 3)
+    assert store.stored(prefix + "a") == 0
+    assert store.extend(prefix + "a", 0, b"12") == 2
+    with pytest.raises(ValueError, match="ends at 2"):
+        store.extend(prefix + "a", 0, b"12")
+    store.extend(prefix + "a", 2, b"34")
+    assert store.content(prefix + "a") == b"1234"
+    store.extend(prefix + "b", 0, b"x")
+    store.extend(upload_prefix(SESSION, 31) + "c", 0, b"x")
+    store.keep_only(prefix, prefix + "b")
+    assert [store.stored(name) for name in (prefix + "a", prefix + "b", upload_prefix(SESSION, 31) + "c")] == [0, 1, 1]
+    store.retain([SESSION])
+    assert store.stored(prefix + "b") == 1
+    store.retain([])
+    assert store.stored(prefix + "b") == 0
+    with pytest.raises(ValueError, match="no name"):
+        store.stored("../escape")
+
+
+def stored(history: SessionHistory, told: Story) -> Snapshot:
+    """Store a told session and return the end of its log."""
+
+    async def play() -> Snapshot:
+        snapshot = await history.create(told.events[0])  # type: ignore[arg-type]
+        for event in told.events[1:]:
+            state = apply(snapshot.state, event)
+            submission = Submission(event.seat, "AdvertiseKeys", bytes(32)) if isinstance(event, KeysReceived) else None
+            snapshot = await history.append(snapshot, event, state, submission)
+        return snapshot
+
+    return asyncio.run(play())
+
+
+@pytest.mark.parametrize("step", [*STEPS, None], ids=lambda step: step.__name__ if step else "end")
+def test_a_session_reads_back_as_it_was_after_any_step(tmp_path: Path, database: Database, step: object) -> None:
+    told = story(step)  # type: ignore[arg-type]
+    history = SessionHistory(database, BlobStore(tmp_path / "blobs"))
+    snapshot = stored(history, told)
+    again = asyncio.run(history.load(told.state.opening.session))
+    assert again.state == told.state
+    assert again.position == snapshot.position
+    assert again.receipts == snapshot.receipts
+    assert len(again.receipts) == (len(EVERYBODY) if step not in STEPS[:2] else 0)
+    (summary,) = asyncio.run(history.summaries())
+    assert (summary.session, summary.title) == (told.state.opening.session, told.spec.title)
+
+
+def test_a_session_whose_vector_is_gone_is_an_error(tmp_path: Path, database: Database) -> None:
+    told = story(Story.agree)
+    history = SessionHistory(database, BlobStore(tmp_path / "blobs"))
+    stored(history, told)
+    next(iter((tmp_path / "blobs").iterdir())).unlink()
+    with pytest.raises(StoreError, match="blob"):
+        asyncio.run(history.load(told.state.opening.session))

@@ -1,0 +1,216 @@
+"""The command line: one line for each mistake, no traceback, no heavy import where none is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from testkit.specs import TOML
+
+PROGRAM = "import sys; from vdb_participant.cli import main; main()"
+
+
+def run(*words: str | Path, program: str = PROGRAM, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program, *map(str, words)],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=os.environ | {"COLUMNS": "120", "TERM": "dumb"} | environment,
+        check=False,
+    )
+
+
+def error_of(*words: str | Path, expect: int, **environment: str) -> str:
+    """Return the one line that a command says when it fails."""
+    done = run(*words, **environment)
+    assert done.returncode == expect, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line.removeprefix("error: ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (),
+        ("enroll",),
+        ("join",),
+        ("run",),
+        ("doctor",),
+        ("budget",),
+        ("budget", "verify"),
+        ("data", "check"),
+        ("models", "verify"),
+    ],
+    ids=" ".join,
+)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    done = run(*command.split(), "--help")
+    assert done.returncode == 0
+    assert not command or f"Example: vdb-participant {command}" in done.stdout
+
+
+def test_light_commands_load_no_framework(tmp_path: Path) -> None:
+    heavy = ("torch", "diffusers", "transformers", "av")
+    program = (
+        "import atexit, sys\n"
+        f"atexit.register(lambda: print([name for name in {heavy!r} if name in sys.modules]))\n"
+        "from vdb_participant.cli import main; main()"
+    )
+    missing = tmp_path / "none.invitation"
+    for words in (["--help"], ["budget"], ["budget", "verify"], ["enroll", str(missing)]):
+        done = run("--dir", tmp_path / "state", *words, program=program)
+        assert done.stdout.splitlines()[-1] == "[]", words
+
+
+BLOCKER = """
+import sys
+class Blocker:
+    def __init__(self, name):
+        self.name = name
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == self.name:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        (("join", "5f", "--data", "."), "grpc"),
+        (("run", "SPEC", "--data", "."), "diffusers"),
+        (("data", "check", "."), "av"),
+        (("enroll", "x.invitation"), "grpc"),
+    ],
+)
+def test_a_missing_extra_is_named(tmp_path: Path, words: tuple[str, ...], missing: str) -> None:
+    (tmp_path / "spec.toml").write_text(TOML)
+    program = f"{BLOCKER}\nsys.meta_path.insert(0, Blocker({missing!r}))\nfrom vdb_participant.cli import main; main()"
+    done = run(*(str(tmp_path / "spec.toml") if word == "SPEC" else word for word in words), program=program)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stderr == (
+        f"error: this command needs {missing}; install it with: pip install 'video-diffusion-bench[participant]'\n"
+    )
+
+
+def test_not_enrolled(tmp_path: Path) -> None:
+    assert error_of("--dir", tmp_path / "s", "join", "5f", "--data", tmp_path, expect=1) == (
+        f"{tmp_path}/s: no institution is enrolled here; run `vdb-participant enroll INVITE` or choose --dir"
+    )
+
+
+def test_a_file_that_is_no_invitation(tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").write_bytes(b"\xff\xd8\xff")
+    line = error_of("--dir", tmp_path / "s", "enroll", tmp_path / "holiday.jpg", expect=1)
+    assert line.startswith(f"{tmp_path}/holiday.jpg: expected an invitation file, found something else")
+    assert error_of("--dir", tmp_path / "s", "enroll", tmp_path / "none", expect=2) == (
+        f"{tmp_path}/none: expected an invitation file, cannot read it (No such file or directory)"
+    )
+
+
+def test_a_spec_with_a_typo_names_file_line_and_field(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.toml"
+    spec.write_text(TOML.replace("guidance = 2.0", "guidence = 2.0"))
+    line = TOML.splitlines().index("guidance = 2.0") + 1
+    assert error_of("run", spec, "--data", tmp_path, expect=2).startswith(f"{spec}:{line}: generation.guidence: ")
+
+
+def test_a_spec_with_an_unknown_metric_names_the_field(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.toml"
+    spec.write_text(TOML.replace("clip-score@1", "klip-score@1"))
+    line = error_of("run", spec, "--data", tmp_path, expect=2)
+    place = spec.read_text().splitlines().index('id = "klip-score@1"') + 1
+    assert line.startswith(f"{spec}:{place}: metrics.1.id: ")
+
+
+def test_a_spec_that_is_not_there(tmp_path: Path) -> None:
+    assert error_of("run", tmp_path / "none.toml", "--data", tmp_path, expect=2) == (
+        f"{tmp_path}/none.toml: cannot be read (No such file or directory); check the path"
+    )
+
+
+def test_models_that_are_not_there(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.toml"
+    spec.write_text(TOML)
+    line = error_of("run", spec, "--data", tmp_path, "--models", tmp_path / "models", expect=1)
+    assert line.startswith(f"{tmp_path}/models/tiny-wan-a: expected ")
+
+
+def test_a_wrong_data_folder(tmp_path: Path) -> None:
+    assert error_of("data", "check", tmp_path / "none", expect=2) == (
+        f"{tmp_path}/none: expected a data folder, found none; check --data"
+    )
+    (tmp_path / "empty").mkdir()
+    assert "expected clips/ with videos or prompts.jsonl, found neither" in error_of(
+        "data", "check", tmp_path / "empty", expect=2
+    )
+
+
+def test_data_check_lists_what_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "broken.mp4").write_bytes(b"not a video")
+    (tmp_path / "prompts.jsonl").write_text('{"id": "a", "prompt": "one"}\n')
+    done = run("data", "check", tmp_path, "--json")
+    found = json.loads(done.stdout)
+    assert (found["clips"], found["prompts"]) == (0, 1)
+    assert [item["file"] for item in found["problems"]] == ["clips/broken.mp4"]
+    assert "not used: clips/broken.mp4: " in run("data", "check", tmp_path).stdout
+
+
+def test_models_verify_shows_the_digests_that_specs_name(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "x.safetensors").write_bytes(b"w")
+    found = json.loads(run("models", "verify", tmp_path, "--json").stdout)
+    assert found["m"]["manifest"].startswith("sha256:")
+    assert list(found["m"]["files"]) == ["x.safetensors"]
+    assert found["m"]["manifest"] in run("models", "verify", tmp_path).stdout
+    (tmp_path / "m" / "x.pt").write_bytes(b"w")
+    assert "x.pt" in error_of("models", "verify", tmp_path, expect=1)
+
+
+def test_budget_of_a_new_folder(tmp_path: Path) -> None:
+    done = run("--dir", tmp_path / "s", "budget")
+    assert done.returncode == 0
+    assert "epsilon 20 at delta" in done.stdout
+    assert "no data set has been debited" in done.stdout
+    assert json.loads(run("--dir", tmp_path / "s", "budget", "--json").stdout)["datasets"] == []
+    assert "PASS" in run("--dir", tmp_path / "s", "budget", "verify").stdout
+
+
+def test_a_damaged_ledger(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_bytes(b"x" * 4096)
+    assert "the privacy ledger cannot be used" in error_of("--dir", tmp_path, "budget", expect=1)
+
+
+def test_a_misspelt_failpoint(tmp_path: Path) -> None:
+    line = error_of("--dir", tmp_path, "join", "5f", "--data", tmp_path, expect=2, VDB_FAILPOINTS="after-lunch=kill")
+    assert "'after-lunch' is not a failpoint" in line
+
+
+def test_usage_errors_exit_with_2() -> None:
+    assert run("join").returncode == 2
+    assert run("no-such-command").returncode == 2
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = run("--debug", "data", "check", tmp_path / "none")
+    assert "Traceback" in done.stderr
+
+
+def test_doctor_says_what_is_missing_and_fails(tmp_path: Path) -> None:
+    done = run("--dir", tmp_path / "s", "doctor", "--json", "--data", tmp_path / "none", "--models", tmp_path / "none")
+    found = {item["subject"]: item for item in json.loads(done.stdout)}
+    assert done.returncode == 1
+    assert found["enrolment"]["status"] == "FAIL"
+    assert "vdb-participant enroll" in found["enrolment"]["words"]
+    assert found["torch"]["status"] == "PASS"
+    assert found["data"]["status"] == found["models"]["status"] == "FAIL"
+    assert found["torchvision"]["status"] == "PASS"
+    assert not (tmp_path / "s").exists()

@@ -1,0 +1,103 @@
+"""The plan says everything that leaves, costs and is done; what is signed is exactly what was shown."""
+
+from __future__ import annotations
+
+import dataclasses
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from testkit.specs import small_spec
+from vdb_participant.consent import Budget, Holdings, Plan, make_plan
+from vdb_participant.terms import Opening
+from vdb_shared.canonical import sha256_digest
+from vdb_shared.privacy.accountant import account
+from vdb_shared.roster import Member, Roster
+from vdb_shared.seal import seal_terms
+from vdb_shared.spec import Spec
+
+NAMES = ("archive-oslo", "clinic-lyon", "lab-kyoto", "museum-lima")
+HOLDINGS = Holdings(Path("/data"), "sha256:" + "d" * 64, prompts=3, clips=12, unusable=1)
+BUDGET = Budget(Decimal("0.0344"), Decimal("0.1"), Decimal("0.5"))
+
+
+def opening(spec: Spec) -> Opening:
+    members = [
+        Member(
+            institution=name,
+            role="participant",
+            seat=seat,
+            statement_key=f"{seat + 1:064x}",
+            spiffe_id=f"spiffe://t/participant/{name}",
+        )
+        for seat, name in enumerate(NAMES)
+    ]
+    head = Member(
+        institution="vdb", role="coordinator", seat=None, statement_key="0" * 64, spiffe_id="spiffe://t/coordinator/vdb"
+    )
+    roster = Roster(version="vdb-roster/1", consortium="t", members=(*members, head))
+    return Opening("sha256:" + "5" * 64, spec, roster, members[1])
+
+
+def plan(spec: Spec | None = None, budget: Budget = BUDGET, number: bytes = bytes(16)) -> Plan:
+    found = opening(spec or small_spec())
+    terms = seal_terms(found.spec, range(4))
+    return make_plan(found, terms.layout, account(terms.calibration), budget, HOLDINGS, number)
+
+
+def test_names_every_block_with_its_size_and_kind() -> None:
+    text = plan().text
+    terms = seal_terms(small_spec(), range(4))
+    for block in terms.layout.blocks:
+        (line,) = (line for line in text.splitlines() if line.split()[:1] == [block.name])
+        assert f"{block.dims:,} lanes" in line
+        assert ("private, masked and noised" if block.private else "public, masked") in line
+    assert f"{terms.layout.lanes:,} numbers ({8 * terms.layout.lanes:,} bytes)" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "epsilon 8 at delta 0.00001 for each record",
+        "against the coordinator and up to 1 other institutions",
+        "debits rho 0.0344",
+        "spent 0.1 of 0.5; 0.3656 would remain",
+        "/data: 3 prompts and 12 clips would be used",
+        "and 1 items cannot be used",
+        "Generate 6 private clips and our share of 4 public ones",
+        "9 frames of 32x32, 2 steps",
+        "Model tiny-wan-a (WanPipeline) sha256:aaaa",
+        "Extractor clip-tiny (CLIPModel) sha256:cccc",
+        "Metric clip-score@1 on private inputs",
+        "a red circle moving left; a blue square bouncing",
+        "archive-oslo, clinic-lyon, lab-kyoto, museum-lima; at least 4 must",
+        "60 s to join, 600 s to generate and measure, 10 s for each round, 30 s to countersign",
+        "Session   sha256:5555",
+        "Title     Three tiny models",
+    ],
+)
+def test_says_what_the_site_has_a_say_in(words: str) -> None:
+    assert words in plan().text
+
+
+def test_digest_is_of_the_text_shown_and_hides_it() -> None:
+    first, second = plan(), plan(number=bytes(15) + b"\1")
+    assert first.digest == sha256_digest(first.text.encode())
+    assert first.digest != second.digest
+
+
+def test_a_spec_without_noise_is_called_that() -> None:
+    spec = small_spec()
+    unnoised = spec.model_copy(update={"privacy": spec.privacy.model_copy(update={"mechanism": "none"})})
+    assert "PRIVACY: NONE" in plan(unnoised).text
+
+
+def test_a_title_cannot_rewrite_the_screen() -> None:
+    text = plan(small_spec(title="nice\x1b[2J\r\nPRIVACY: epsilon 0")).text
+    assert "\x1b" not in text
+    assert "Title     nice [2J  PRIVACY: epsilon 0" in text
+
+
+def test_what_would_remain_can_be_negative() -> None:
+    assert dataclasses.replace(BUDGET, spent=Decimal("0.49")).left == Decimal("-0.0244")

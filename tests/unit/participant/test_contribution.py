@@ -1,0 +1,101 @@
+"""Noise goes on private lanes, all of them, and on no others; the manifest betrays no private count."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from testkit.specs import small_spec
+from vdb_participant.contribution import noised_lanes, private_lanes, run_manifest
+from vdb_participant.samples import SALT_BYTES, sample_lines, sample_root
+from vdb_shared.errors import StatisticError
+from vdb_shared.privacy.mechanism import encode, uniform_bytes_needed
+from vdb_shared.seal import seal_terms
+from vdb_shared.spec import Spec
+
+SAMPLE = {"side": "public", "model": "m", "prompt": "p", "number": 0, "clip": "", "shares": "", "failure": ""}
+MEASURED = {
+    "versions": {"python": "3.11.9", "ftfy": ""},
+    "platform": "x86_64",
+    "device": "CPU x86_64",
+    "cuda": "",
+    "arithmetic": "float32",
+    "started": "2026-01-31T12:00Z",
+    "finished": "2026-01-31T12:07Z",
+}
+
+
+def with_mechanism(mechanism: str) -> Spec:
+    spec = small_spec()
+    return spec.model_copy(update={"privacy": spec.privacy.model_copy(update={"mechanism": mechanism})})
+
+
+def test_noise_is_on_every_private_lane_and_on_no_other() -> None:
+    terms = seal_terms(small_spec(), range(4))
+    statistics = {block.name: np.ones(block.dims) for block in terms.layout.blocks}
+    uniforms = os.urandom(uniform_bytes_needed(terms.layout, terms.calibration))
+    plain = encode(terms.layout, terms.calibration, statistics, uniforms)
+    noised = noised_lanes(terms, statistics, lambda _: uniforms, lambda count: np.arange(1, count + 1, dtype=np.int64))
+    private = private_lanes(terms.layout)
+    assert private.sum() == terms.layout.private_lanes > 0
+    assert np.array_equal((noised - plain)[private], np.arange(1, private.sum() + 1))
+    assert np.array_equal(noised[~private], plain[~private])
+
+
+def test_without_a_mechanism_there_is_no_noise() -> None:
+    terms = seal_terms(with_mechanism("none"), range(4))
+    statistics = {block.name: np.ones(block.dims) for block in terms.layout.blocks}
+
+    def never(count: int) -> np.ndarray:
+        raise AssertionError("no noise is wanted")
+
+    lanes = noised_lanes(terms, statistics, os.urandom, never)
+    assert np.array_equal(lanes, np.full(terms.layout.lanes, 2**terms.calibration.public_exponent))
+
+
+def test_a_lane_that_overflows_with_its_noise_is_refused() -> None:
+    terms = seal_terms(small_spec(), range(4))
+    statistics = {block.name: np.zeros(block.dims) for block in terms.layout.blocks}
+    with pytest.raises(StatisticError, match="overflows"):
+        noised_lanes(terms, statistics, os.urandom, lambda count: np.full(count, 2**47, dtype=np.int64))
+
+
+def test_manifest_counts_public_clips_only() -> None:
+    samples = [
+        SAMPLE,
+        SAMPLE | {"failure": "out of memory"},
+        *({**SAMPLE, "side": "private"} for _ in range(7)),
+        SAMPLE | {"side": "reference", "model": "clips"},
+    ]
+    manifest = run_manifest(small_spec(), MEASURED, samples, "sha256:" + "0" * 64)
+    assert (manifest.public_clips_made, manifest.public_clips_failed) == (1, 1)
+    assert manifest.environment == {
+        "python": "3.11.9",
+        "platform": "x86_64",
+        "device": "CPU x86_64",
+        "arithmetic": "float32",
+    }
+    assert [item.id for item in manifest.models] == ["tiny-wan-a", "tiny-wan-b"]
+    assert (manifest.started, manifest.finished) == ("2026-01-31T12:00:00Z", "2026-01-31T12:07:00Z")
+
+
+def test_sample_root_depends_on_every_leaf_and_its_salt() -> None:
+    leaves = [SAMPLE | {"number": number} for number in range(5)]
+    salts = os.urandom(SALT_BYTES * 5)
+    lines = sample_lines(leaves, salts)
+    assert sample_root(lines) == sample_root(sample_lines(leaves, salts))
+    roots = {sample_root(lines)}
+    for place in range(5):
+        roots.add(sample_root([*lines[:place], *lines[place + 1 :]]))
+        other = bytearray(salts)
+        other[SALT_BYTES * place] ^= 1
+        roots.add(sample_root(sample_lines(leaves, bytes(other))))
+    assert len(roots) == 11
+    with pytest.raises(ValueError, match="salt"):
+        sample_lines(leaves, salts[1:])
+
+
+def test_sample_root_of_nothing_is_defined() -> None:
+    assert sample_root([]).startswith("sha256:")

@@ -1,0 +1,127 @@
+"""Nothing is countersigned that fails the audit or lacks our own part."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from testkit.bundles import DROPOUT, INSTITUTIONS, MADE, small_session, small_spec
+from vdb_participant.countersigning import OwnPart, audit_bundle, countersignature, result_payload
+from vdb_participant.terms import Offered, Pins, SealedTerms, verify_opening, verify_seal
+from vdb_shared import labels
+from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.record import AGGREGATE, COUNTERSIGN, METRICS, RESULT
+from vdb_shared.errors import FormatError, VerificationError
+from vdb_shared.wire.status import SealedSession
+
+SESSION = small_session()
+SEAT = 1
+NAME = INSTITUTIONS[SEAT]
+DRAFT = SESSION.edited({COUNTERSIGN: None})
+
+
+def sealed_terms(session: Any = SESSION) -> SealedTerms:
+    record = session.record
+    pins = Pins(session.root, "testbed", NAME, session.key(SEAT).public_key)
+    opening = verify_opening(
+        Offered(record.spec, record.open.to_json(), record.roster), record.open.payload_digest, pins, MADE
+    )
+    found = SealedSession(record.seal.to_json(), tuple(item.to_json() for item in record.joins.values()))
+    return verify_seal(opening, found, record.joins[NAME].to_json())
+
+
+def own_part(session: Any = SESSION) -> OwnPart:
+    record = session.record
+    return OwnPart(
+        institution=NAME,
+        seat=SEAT,
+        session=record.open.payload_digest,
+        seal=record.seal.payload_digest,
+        spec=record.spec,
+        join=record.joins[NAME].to_json(),
+        contribution=record.contributions[NAME].to_json(),
+        header=record.masked[SEAT],
+        survivors=record.survivors.payload,
+    )
+
+
+def audit(data: bytes = DRAFT, *, draft: bool = True, **changes: Any) -> None:
+    audit_bundle(data, dataclasses.replace(own_part(), **changes), sealed_terms(), SESSION.root, draft=draft)
+
+
+def test_an_honest_draft_and_its_publication_pass() -> None:
+    audit()
+    audit(SESSION.bundle(), draft=False)
+    audit(survivors=None)
+
+
+def test_the_countersignature_is_ours_over_the_result() -> None:
+    envelope = Envelope.from_json(countersignature(DRAFT, SESSION.key(SEAT)))
+    assert envelope.verify(labels.TYPE_STATEMENT, [SESSION.key(SEAT).public_key]) == result_payload(DRAFT)
+    assert len(envelope.signatures) == 1
+
+
+def test_a_published_result_needs_its_countersignatures() -> None:
+    with pytest.raises(VerificationError):
+        audit(DRAFT, draft=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"spec": b"{}"}, "spec"),
+        ({"session": "sha256:" + "0" * 64}, "session"),
+        ({"seal": "sha256:" + "0" * 64}, "seal"),
+        ({"join": SESSION.record.joins[INSTITUTIONS[0]].to_json()}, "join of ours"),
+        ({"header": SESSION.record.masked[0]}, "masked input of ours"),
+        ({"contribution": SESSION.record.contributions[INSTITUTIONS[0]].to_json()}, "contribution of ours"),
+        ({"survivors": b"another view"}, "survivor set"),
+    ],
+)
+def test_each_own_part_must_be_in_it(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(VerificationError, match=f"has not the {named} that we know"):
+        audit(**changes)
+
+
+def test_a_result_without_us_is_refused() -> None:
+    dropped = INSTITUTIONS[DROPOUT]
+    with pytest.raises(VerificationError, match="has not the"):
+        audit(institution=dropped, seat=DROPOUT)
+
+
+def test_a_changed_total_is_refused_also_when_signed_again() -> None:
+    aggregate = bytearray(SESSION.members[AGGREGATE])
+    aggregate[5] ^= 1  # below the published digits a change is not seen: V33 is NOT PROVEN in this version
+    with pytest.raises(VerificationError, match=r"V41|V40"):
+        audit(SESSION.forged({AGGREGATE: bytes(aggregate), COUNTERSIGN: None}))
+
+
+def test_misreported_figures_are_refused() -> None:
+    metrics = SESSION.members[METRICS].replace(b"tiny-wan-b", b"tiny-wan-x")
+    with pytest.raises(VerificationError):
+        audit(SESSION.forged({METRICS: metrics, COUNTERSIGN: None}))
+
+
+def test_garbage_is_refused_without_a_traceback() -> None:
+    with pytest.raises((VerificationError, FormatError)):
+        audit(b"PK garbage")
+    with pytest.raises((VerificationError, FormatError)):
+        audit(SESSION.edited({RESULT: None, COUNTERSIGN: None}))
+
+
+def test_a_test_without_noise_may_be_countersigned_by_whoever_allowed_it() -> None:
+    unnoised = small_session(
+        spec=small_spec(privacy='{ mechanism = "none", epsilon = 8, delta = 1e-6, maximum_records = 2000 }')
+    )
+    draft = unnoised.edited({COUNTERSIGN: None})
+    audit_bundle(draft, own_part(unnoised), sealed_terms(unnoised), unnoised.root, draft=True)
+    with pytest.raises(VerificationError):
+        audit_bundle(
+            unnoised.forged({METRICS: b"{}", COUNTERSIGN: None}),
+            own_part(unnoised),
+            sealed_terms(unnoised),
+            unnoised.root,
+            draft=True,
+        )

@@ -1,0 +1,186 @@
+"""The data directory: what is used, what is listed, and that nothing is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vdb_participant.dataset import Dataset
+from vdb_participant.synthetic.clips import Scene, render
+from vdb_participant.video import encode_mp4
+from vdb_shared.errors import DatasetError
+
+
+@pytest.fixture
+def data(tmp_path: Path, site_data: Path) -> Path:
+    return Path(shutil.copytree(site_data, tmp_path / "data"))
+
+
+def _reasons(dataset: Dataset) -> dict[str, str]:
+    return {problem.file: problem.reason for problem in dataset.problems}
+
+
+def _lines(data: Path, *lines: object) -> None:
+    text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    (data / "prompts.jsonl").write_text(text + "\n", encoding="utf-8")
+
+
+def test_a_line_that_names_a_clip_is_a_pair(data: Path) -> None:
+    dataset = Dataset.open(data, frames=9)
+    assert len(dataset.records) == 12
+    assert dataset.problems == ()
+    assert all(record.prompt is not None and record.clip is not None for record in dataset.records)
+    first = dataset.records[0]
+    assert first.clip == data.resolve() / "clips" / "site0-0000.mp4"
+
+
+def test_clips_and_prompts_that_stand_alone_are_records_too(data: Path) -> None:
+    _lines(data, {"id": "a", "prompt": "one"}, {"id": "b", "prompt": "two", "clip": "clips/site0-0003.mp4"}, "")
+    dataset = Dataset.open(data)
+    assert [(record.prompt is not None, record.clip is not None) for record in dataset.records[:2]] == [
+        (True, False),
+        (True, True),
+    ]
+    assert len(dataset.records) == 2 + 11
+    assert len(dataset.prompts) == 2
+    assert len(dataset.clips) == 12
+    (data / "prompts.jsonl").unlink()
+    assert len(Dataset.open(data).records) == 12
+
+
+def test_what_cannot_be_used_is_listed_by_file_with_its_reason(data: Path) -> None:
+    clips = data / "clips"
+    (clips / "empty.mp4").touch()
+    (clips / "broken.mkv").write_bytes(b"\x1aE\xdf\xa3" + bytes(2000))
+    (clips / "notes.txt").write_text("what is this?")
+    (clips / "folder.mp4").mkdir()
+    (clips / ".hidden").touch()
+    shutil.copy(clips / "site0-0000.mp4", clips / "twin.mp4")
+    encode_mp4(clips / "short.mp4", render(Scene("circle", "red", "rotating", "a plain"), 0)[:5], fps=8)
+    reasons = _reasons(Dataset.open(data, frames=9))
+    assert reasons.pop("clips/broken.mkv").startswith("cannot be decoded")
+    assert reasons == {
+        "clips/empty.mp4": "is empty",
+        "clips/notes.txt": "is not one of .mp4, .mkv, .webm, .avi, .gif",
+        "clips/folder.mp4": "is not a file",
+        "clips/twin.mp4": "is a duplicate of site0-0000.mp4",
+        "clips/short.mp4": "is too short: 5 of 9 frames",
+    }
+
+
+def test_a_prompt_whose_clip_is_unusable_still_counts(data: Path) -> None:
+    (data / "clips" / "site0-0001.mp4").write_bytes(b"")
+    dataset = Dataset.open(data)
+    assert len(dataset.prompts) == 12
+    assert len(dataset.clips) == 11
+    assert dataset.records[1].clip is None
+
+
+def test_nothing_becomes_two_records(data: Path) -> None:
+    clip = "clips/site0-0000.mp4"
+    _lines(
+        data,
+        {"id": "a", "prompt": "one", "clip": clip},
+        {"id": "b", "prompt": "one"},
+        {"id": "c", "prompt": "two", "clip": clip},
+    )
+    dataset = Dataset.open(data)
+    assert _reasons(dataset) == {
+        "prompts.jsonl:2": "has the same prompt as prompts.jsonl:1",
+        "prompts.jsonl:3": "names the same clip as prompts.jsonl:1",
+    }
+    assert len(dataset.prompts) == 1
+    assert len(dataset.clips) == 12
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"id": "b", "prompt": "x"', "is not a JSON object"),
+        ('["b", "x"]', "valid dictionary"),
+        ('{"id": "b"}', "prompt: Field required"),
+        ('{"id": "b", "prompt": ""}', "prompt: String should have at least 1 character"),
+        ('{"id": "b", "prompt": 3}', "prompt: Input should be a valid string"),
+        ('{"id": "B b", "prompt": "x"}', "id: String should match"),
+        ('{"id": "b", "prompt": "x", "image": "y"}', "image: Extra inputs"),
+        ('{"id": "b", "prompt": "x", "prompt": "y"}', "a key stands twice"),
+        ('{"id": "a", "prompt": "x"}', "id 'a' stands already in prompts.jsonl:1"),
+        ('{"id": "b", "prompt": "x", "clip": "../clips/site0-0000.mp4"}', "is not a file of"),
+        ('{"id": "b", "prompt": "x", "clip": "/etc/passwd"}', "is not a file of"),
+        ('{"id": "b", "prompt": "x", "clip": "site0-0000.mp4"}', 'write it as "clips/name.mp4"'),
+        ('{"id": "b", "prompt": "' + "x" * 70000 + '"}', "a line has at most"),
+        ("[" * 50000, "is not a JSON object"),
+    ],
+)
+def test_a_wrong_line_is_named_with_file_and_number(data: Path, line: str, problem: str) -> None:
+    _lines(data, {"id": "a", "prompt": "first"}, "", line)
+    with pytest.raises(DatasetError) as refusal:
+        Dataset.open(data)
+    assert f"{data.resolve()}/prompts.jsonl:3: " in str(refusal.value)
+    assert problem in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_text_that_is_not_utf8_is_named(data: Path) -> None:
+    (data / "prompts.jsonl").write_bytes(b'{"id": "a", "prompt": "\xff"}\n')
+    with pytest.raises(DatasetError, match=r"prompts\.jsonl:1: is not UTF-8"):
+        Dataset.open(data)
+
+
+def test_missing_folders_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="check --data"):
+        Dataset.open(tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match="put videos into"):
+        Dataset.open(tmp_path)
+
+
+def test_links_must_stay_inside(data: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "secret.mp4"
+    shutil.copy(data / "clips" / "site0-0000.mp4", outside)
+    (data / "clips" / "out.mp4").symlink_to(outside)
+    (data / "clips" / "in.mp4").symlink_to(data / "clips" / "site0-0000.mp4")
+    assert _reasons(Dataset.open(data)) == {
+        "clips/out.mp4": "is a link that leads out of the data folder",
+        "clips/site0-0000.mp4": "is a duplicate of in.mp4",
+    }
+    shutil.move(data / "prompts.jsonl", tmp_path / "prompts.jsonl")
+    (data / "prompts.jsonl").symlink_to(tmp_path / "prompts.jsonl")
+    with pytest.raises(DatasetError, match="leads out of the data folder"):
+        Dataset.open(data)
+
+
+def test_the_digest_is_of_content_not_of_names_or_order(data: Path) -> None:
+    before = Dataset.open(data).digest
+    lines = [json.loads(line) for line in (data / "prompts.jsonl").read_text().splitlines()]
+    for number, line in enumerate(lines):
+        os.rename(data / line["clip"], data / "clips" / f"renamed-{number}.mp4")
+        line |= {"id": f"other{number}", "clip": f"clips/renamed-{number}.mp4"}
+    _lines(data, *reversed(lines))
+    assert Dataset.open(data).digest == before
+    lines[0]["prompt"] += "!"
+    _lines(data, *lines)
+    changed = Dataset.open(data).digest
+    assert changed != before
+    (data / "clips" / "renamed-5.mp4").unlink()
+    del lines[5]["clip"]
+    _lines(data, *lines)
+    assert Dataset.open(data).digest not in (before, changed)
+
+
+def test_nothing_is_written(data: Path) -> None:
+    def state() -> list[tuple[str, int, int]]:
+        return sorted((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in [data, *data.rglob("*")])
+
+    before = state()
+    for path in [data, *data.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        Dataset.open(data, frames=9)
+    finally:
+        for path in [data, *data.rglob("*")]:
+            path.chmod(0o755)
+    assert state() == before

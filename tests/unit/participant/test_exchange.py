@@ -1,0 +1,149 @@
+"""The rounds made durable: whatever crashes, no message is ever sent in two versions, and nothing leaves unpaid."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from testkit.consortium import Participants, inputs_for, parameters, signer
+from testkit.crashes import Crash, Disk, Loss, MemoryLink
+from vdb_participant.correspondence import Correspondence
+from vdb_participant.exchange import AGREE_SENT, LEAVING, MASK_SENT, Exchange, left, run_rounds
+from vdb_participant.journal import Journal
+from vdb_shared.bundle.envelope import sign_envelope
+from vdb_shared.errors import SessionAborted, StoreError
+
+SEAT = 1
+SEALED = parameters(4, lanes=6)
+SESSION = bytes(32)
+
+
+@dataclass
+class World:
+    """What outlives a crash: the disk, the ledger, and the coordinator with the others."""
+
+    disk: Disk = field(default_factory=Disk)
+    link: MemoryLink = field(default_factory=lambda: MemoryLink(Participants(SEALED, inputs_for(SEALED)), SEAT))
+    debits: int = 0
+
+    def live(self) -> None:
+        """One life of the agent: fresh entropy, whatever the disk says."""
+        journal = Journal(self.disk, SESSION)
+        post = Correspondence(journal, self.link, "session")
+        lanes = np.frombuffer(journal.once("measurement", lambda: os.urandom(48), secret=True), dtype="<i8") >> 20
+        exchange = Exchange(post, SEALED, SEAT, signer(0, SEAT))
+
+        def contribution(masked: bytes) -> bytes:
+            assert LEAVING not in journal
+            self.debits = 1  # the real ledger is idempotent by session
+            return sign_envelope("test", masked + os.urandom(8), signer(0, SEAT)).to_json()
+
+        run_rounds(exchange, lanes, contribution)
+
+
+def writes_of_a_whole_life() -> int:
+    world = World()
+    world.live()
+    assert world.link.finish().survivors == SEALED.seats
+    return world.disk.writes
+
+
+WRITES = writes_of_a_whole_life()
+
+
+def test_a_life_has_as_many_records_as_the_documentation_says() -> None:
+    assert WRITES == 20
+
+
+@pytest.mark.parametrize("loss", list(Loss))
+@pytest.mark.parametrize("crash_at", range(WRITES))
+def test_kill_at_any_record_never_sends_a_second_version(crash_at: int, loss: Loss) -> None:
+    world = World(Disk(crash_at=crash_at, loss=loss))
+    with pytest.raises(Crash):
+        world.live()
+    assert "input" not in world.link.sent or world.debits
+    world.disk.crash_at = None
+    world.live()
+    world.live()
+    assert {kind: len(versions) for kind, versions in world.link.sent.items()} == {
+        "keys": 1,
+        "shares": 1,
+        "input": 1,
+        "consistency": 1,
+        "unmasking": 1,
+    }
+    assert world.link.finish().survivors == SEALED.seats
+
+
+class Hasty(MemoryLink):
+    """Loses the acknowledgement of every first submission."""
+
+    def _ours(self, kind: str, content: bytes, message: object) -> None:
+        first = kind not in self.sent
+        super()._ours(kind, content, message)  # type: ignore[arg-type]
+        if first:
+            raise Crash
+
+
+def test_a_lost_acknowledgement_is_answered_with_the_same_bytes() -> None:
+    world = World(link=Hasty(Participants(SEALED, inputs_for(SEALED)), SEAT))
+    lives = 0
+    while lives < 6:
+        try:
+            world.live()
+            break
+        except Crash:
+            lives += 1
+    assert lives == 5
+    assert all(len(versions) == 1 for versions in world.link.sent.values())
+    assert world.link.finish().survivors == SEALED.seats
+
+
+def test_a_second_survivor_set_is_never_looked_at() -> None:
+    world = World()
+    world.live()
+    signed = Journal(world.disk, SESSION).recall(AGREE_SENT)
+    world.link.phase = MemoryLink(Participants(SEALED, inputs_for(SEALED)), SEAT).phase  # the coordinator starts over
+    world.live()
+    assert Journal(world.disk, SESSION).recall(AGREE_SENT) == signed
+    assert len(world.link.sent["consistency"]) == 1
+
+
+def test_an_agent_that_computes_other_bytes_stops_instead_of_sending_them() -> None:
+    world = World(Disk(crash_at=14))
+    with pytest.raises(Crash):
+        world.live()
+    journal = Journal(Disk(world.disk.data), SESSION)
+    with pytest.raises(StoreError, match="finish it with the version that began it"):
+        Correspondence(journal, world.link, "s").keep(MASK_SENT, b"other bytes", secret=True)
+
+
+def test_without_the_leaving_record_the_input_never_left() -> None:
+    for crash_at in range(WRITES):
+        world = World(Disk(crash_at=crash_at, loss=Loss.NOTHING))
+        with pytest.raises(Crash):
+            world.live()
+        if not left(Journal(Disk(world.disk.data), SESSION)):
+            assert "input" not in world.link.sent
+
+
+class Late(MemoryLink):
+    """Closes the consistency round before we sign."""
+
+    def sign_consistency(self, *_: object) -> None:
+        self.late = True
+        raise SessionAborted("the round is over")
+
+    def _status(self):  # type: ignore[no-untyped-def]
+        found = super()._status()
+        return type(found)(found.phase.FINALISING, 1, "", ()) if getattr(self, "late", False) else found
+
+
+def test_a_session_that_finishes_without_our_signature_is_not_given_up() -> None:
+    world = World(link=Late(Participants(SEALED, inputs_for(SEALED)), SEAT))
+    world.live()
+    assert "unmasking" not in world.link.sent
+    assert left(Journal(Disk(world.disk.data), SESSION))

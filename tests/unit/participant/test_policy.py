@@ -1,0 +1,55 @@
+"""The site's own rules bind every spec."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from testkit.specs import small_spec
+from vdb_participant.policy import DEFAULT_POLICY, check_policy, parse_policy
+from vdb_shared.errors import BudgetError, UsageError
+from vdb_shared.privacy.conversion import epsilon_of_rho
+
+
+def test_default_policy_allows_the_small_spec() -> None:
+    check_policy(parse_policy(DEFAULT_POLICY), small_spec())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        (
+            "epsilon_per_session = 8",
+            "epsilon_per_session = 7.99",
+            "epsilon_per_session allows 7.99, the spec asks for 8",
+        ),
+        ("minimum_cohort = 3", "minimum_cohort = 5", "minimum_cohort demands 5 institutions in the sum"),
+        ('allowed_metrics = ["*"]', 'allowed_metrics = ["clip-score@1"]', "does not hold temporal-flickering@1"),
+        ('allowed_models = ["*"]', 'allowed_models = ["tiny-wan-a"]', "allowed_models does not hold tiny-wan-b"),
+    ],
+)
+def test_each_rule_refuses(old: str, new: str, named: str) -> None:
+    assert old in DEFAULT_POLICY
+    with pytest.raises(BudgetError, match=named):
+        check_policy(parse_policy(DEFAULT_POLICY.replace(old, new)), small_spec())
+
+
+def test_cap_is_the_largest_rho_within_the_total() -> None:
+    cap = parse_policy(DEFAULT_POLICY).rho_cap
+    assert epsilon_of_rho(cap, Decimal("1e-6")) <= 20
+    assert epsilon_of_rho(cap + Decimal("0.00001"), Decimal("1e-6")) > 20
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("epsilon_per_session = [", "policy.toml: not TOML"),
+        (DEFAULT_POLICY.replace("epsilon_total = 20", "epsilon_total = -1"), "policy.toml: epsilon_total"),
+        (DEFAULT_POLICY.replace("epsilon_total = 20", "epsilon_totl = 20"), "policy.toml: epsilon_tot"),
+        (DEFAULT_POLICY.replace("minimum_cohort = 3", "minimum_cohort = 2"), "policy.toml: minimum_cohort"),
+    ],
+)
+def test_mistakes_are_named(text: str, named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        parse_policy(text)

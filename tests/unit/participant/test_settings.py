@@ -1,0 +1,43 @@
+"""What a spec fixes about its clips, refused before any work when no pipeline can make it."""
+
+from __future__ import annotations
+
+import pytest
+
+from testkit.specs import small_spec
+from vdb_participant.generation.settings import GenerationSettings
+from vdb_shared.errors import SpecError
+from vdb_shared.spec import Video
+
+
+def test_settings_are_those_of_the_spec() -> None:
+    settings = GenerationSettings.of(small_spec())
+    assert settings.shape == (9, 32, 32, 3)
+    assert settings.to_json() == {
+        "frames": 9,
+        "height": 32,
+        "width": 32,
+        "steps": 2,
+        "guidance": "2",
+        "negative_prompt": "",
+        "profile": "exact",
+    }
+
+
+@pytest.mark.parametrize(
+    ("frames", "height", "width", "field", "advice"),
+    [
+        (8, 32, 32, "video.frames", "take 5 or 9"),
+        (16, 32, 32, "video.frames", "take 13 or 17"),
+        (2, 32, 32, "video.frames", "take 5 or 9"),
+        (9, 40, 32, "video.height", "take 32 or 48"),
+        (9, 32, 250, "video.width", "take 240 or 256"),
+    ],
+)
+def test_impossible_clips_are_refused_with_the_field(
+    frames: int, height: int, width: int, field: str, advice: str
+) -> None:
+    spec = small_spec(video=Video(frames=frames, height=height, width=width, fps=8))
+    with pytest.raises(SpecError, match=advice) as refusal:
+        GenerationSettings.of(spec)
+    assert refusal.value.field == field
