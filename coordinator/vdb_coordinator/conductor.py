@@ -292,9 +292,13 @@ class Conductor:
 
 
 async def _happens(news: asyncio.Event, seconds: float | None) -> bool:
-    """Wait for news, and return whether it came in time."""
+    """Wait for news, and return whether it came in time.
+
+    Not by `asyncio.wait_for`, which swallows a cancellation that comes together with the news.
+    """
     try:
-        await asyncio.wait_for(news.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await news.wait()
     except TimeoutError:
         return False
     return True

@@ -20,8 +20,7 @@ from vdb_shared.bundle.statement import Contribution, NamedDigest, RunManifest, 
 from vdb_shared.canonical import digest_string
 from vdb_shared.errors import StatisticError
 from vdb_shared.identity import Signer
-from vdb_shared.metrics.statistic import Layout, Statistics
-from vdb_shared.privacy.calibration import LANE_LIMIT
+from vdb_shared.metrics.statistic import LANE_LIMIT, Layout, Statistics
 from vdb_shared.privacy.mechanism import encode, uniform_bytes_needed
 from vdb_shared.seal import SealTerms
 from vdb_shared.spec import Spec

@@ -223,7 +223,9 @@ class Spec(Section):
                 f"at least {self.cohort.collusion + 2} institutions are needed"
             )
         if any(metric.inputs == "private" for metric in self.metrics) and self.generation.private_share == 0:
-            raise ValueError("generation.private_share: is 0, but a metric has private inputs; say which share of the prompts is used")
+            raise ValueError(
+                "generation.private_share: is 0, but a metric has private inputs; say which share of the prompts is used"
+            )
         return self
 
     def canonical(self) -> bytes:

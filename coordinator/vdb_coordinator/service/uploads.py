@@ -148,7 +148,8 @@ def _announced(live: LiveSession, seat: Seat, signed: Signed, start: pb.UploadSt
 async def _next(parts: AsyncIterator[pb.UploadMaskedInputRequest]) -> pb.UploadMaskedInputRequest | None:
     """Return the next message of a stream, or None at its end."""
     try:
-        return await asyncio.wait_for(anext(parts, None), READ_SECONDS)
+        async with asyncio.timeout(READ_SECONDS):
+            return await anext(parts, None)
     except TimeoutError as error:
         raise RefusedError(reasons.WRONG_OFFSET, f"no chunk came for {READ_SECONDS:.0f} s; query and resume") from error
 

@@ -28,7 +28,9 @@ Statistics = Mapping[str, NDArray[np.float64]]
 MAX_CONTRIBUTIONS: Final = 2**24
 """Most contributions to one block of one institution for which `Tally` stays exact on a grid of at least 2^-28."""
 
-_MANTISSA: Final = 52
+LANE_LIMIT: Final = 2**47
+"""A lane's absolute value stays below this (§4.5)."""
+
 _UP: Final = Context(prec=60, rounding=ROUND_CEILING)
 _SLACK: Final = 1e-9
 """Relative excess over a bound that float64 rounding in an extractor's last step may cause; it is scaled away."""
@@ -155,10 +157,24 @@ class Layout:
                 )
 
 
+def grid_exponent(capacity: int) -> int:
+    """Return the largest k with capacity 2^k <= 2^47 - 2: sums of so many shares on the grid 2^-k are lanes of scale 2^k.
+
+    Sums are cut to the very grid on which public lanes are encoded, so that encoding them rounds nothing.
+
+    Raises:
+        StatisticError: there is none; the capacity overflows a lane.
+    """
+    room = (LANE_LIMIT - 2) // capacity
+    if room < 1:
+        raise StatisticError(f"{capacity} contributions overflow a lane, which stays below 2^47")
+    return room.bit_length() - 1
+
+
 class Tally:
     """Exact sums of contributions, block by block.
 
-    Every contribution is cut toward zero to a multiple of 2^-g, g = 52 - ceil(log2 capacity), so that float64 adds
+    Every contribution is cut toward zero to a multiple of 2^-k, k = grid_exponent(capacity), so that float64 adds
     without rounding: sums do not depend on order or grouping, and neighbouring data sets differ by exactly one
     record's share. Cutting toward zero never lengthens a vector, so bounds hold after it.
     """
@@ -177,7 +193,7 @@ class Tally:
             raise StatisticError(f"expected 1 to {MAX_CONTRIBUTIONS} contributions to a block, found {capacity}")
         self._layout = layout
         self._capacity = capacity
-        self._unit = 2.0 ** ((capacity - 1).bit_length() - _MANTISSA)
+        self._unit = 2.0 ** -grid_exponent(capacity)
         self._blocks = {block.name: block for block in layout.blocks}
         self._sums = {block.name: np.zeros(block.dims) for block in layout.blocks}
         self._counts = dict.fromkeys(self._sums, 0)

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vdb_shared.canonical import decimal_string
-from vdb_shared.errors import PrivacyError
-from vdb_shared.metrics.statistic import Layout
+from vdb_shared.errors import PrivacyError, StatisticError
+from vdb_shared.metrics.statistic import LANE_LIMIT, Layout, grid_exponent
 from vdb_shared.privacy.conversion import epsilon_of_rho, rho_of_multiplier
 
 Mechanism = Literal["distributed-discrete-gaussian", "none"]
@@ -35,9 +35,6 @@ SCALE_STEP: Final = Decimal("0.000001")
 
 LANE_SCALE_BITS: Final = 12
 """Fractional bits of s w for one block, so that lanes are computed in integers without rounding."""
-
-LANE_LIMIT: Final = 2**47
-"""A lane's absolute value stays below this (§4.5)."""
 
 NOISE_TAIL: Final = 12
 """Deviations of noise that the capacity proof reserves; more has a probability below 2^-106 for each lane."""
@@ -227,11 +224,10 @@ def _scale(promise: Promise, layout: Layout, z: Decimal) -> Decimal:
 
 
 def _public_exponent(capacity: int) -> int:
-    """Return the largest k with capacity 2^k <= 2^47 - 2: half a unit of rounding still fits."""
-    room = (LANE_LIMIT - 2) // capacity
-    if room < 1:
-        raise PrivacyError(f"privacy.maximum_records: {capacity} clips overflow a lane; lower it")
-    return room.bit_length() - 1
+    try:
+        return grid_exponent(capacity)
+    except StatisticError as error:
+        raise PrivacyError(f"privacy.maximum_records: {error}; lower it") from error
 
 
 def _check_capacity(calibration: Calibration, layout: Layout) -> None:

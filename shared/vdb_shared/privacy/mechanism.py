@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vdb_shared.errors import StatisticError
-from vdb_shared.metrics.statistic import Layout, Statistics
-from vdb_shared.privacy.calibration import LANE_LIMIT, LANE_SCALE_BITS, LOCAL_SIGMA, Calibration
+from vdb_shared.metrics.statistic import LANE_LIMIT, Layout, Statistics
+from vdb_shared.privacy.calibration import LANE_SCALE_BITS, LOCAL_SIGMA, Calibration
 
 STATISTIC_BITS = 64 - LANE_SCALE_BITS
 """Fractional bits of a private statistic, so that statistic times scale has 64: those of one uniform number."""

@@ -110,6 +110,15 @@ def test_all_seats_at_once_all_get_their_receipts(tmp_path: Path) -> None:
     asyncio.run(play())
 
 
+def test_it_stops_also_when_news_comes_at_that_moment(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with conducting(tmp_path) as (_, live, _):
+            await asyncio.sleep(0)
+            live.report(0, "generating", 1, 2)
+
+    asyncio.run(asyncio.wait_for(play(), 20))
+
+
 def test_a_deadline_that_was_overtaken_changes_nothing(tmp_path: Path) -> None:
     async def play() -> None:
         async with conducting(tmp_path) as (conductor, live, _):

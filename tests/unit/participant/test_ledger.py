@@ -200,3 +200,13 @@ def test_two_agents_debiting_at_once_keep_the_cap(tmp_path: Path) -> None:
         account = ledger.account(DATASET)
     assert done == len(account.chain) == 10
     assert account.spent == Decimal("0.30")
+
+
+def test_the_cap_is_looked_at_under_the_write_lock(tmp_path: Path) -> None:
+    seen: list[str] = []
+    with Ledger(tmp_path / "ledger.sqlite", observe=seen.append) as ledger:
+        seen.clear()
+        debit(ledger, 1)
+    assert seen[0] == "BEGIN IMMEDIATE"
+    assert seen[-1] == "COMMIT"
+    assert sum(statement.startswith("SELECT body") for statement in seen) == 1

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vdb_shared.errors import PrivacyError
-from vdb_shared.metrics.statistic import Block, Layout
+from vdb_shared.metrics.statistic import LANE_LIMIT, Block, Layout
 from vdb_shared.privacy.accountant import account
-from vdb_shared.privacy.calibration import LANE_LIMIT, Promise, calibrate, noise_multiplier
+from vdb_shared.privacy.calibration import Promise, calibrate, noise_multiplier
 
 LAYOUT = Layout(
     (

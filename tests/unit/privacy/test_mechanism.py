@@ -183,3 +183,18 @@ def test_a_full_site_fits_its_lanes() -> None:
     full = {block.name: np.full(block.dims, 1000.0) for block in LAYOUT.blocks}
     lanes = encode(LAYOUT, CALIBRATION, full, entropy(1))
     assert int(np.max(np.abs(lanes))) + 12 * LOCAL_SIGMA < 2**47
+
+
+@given(st.integers(1, 5000))
+def test_encoding_public_sums_rounds_nothing(capacity: int) -> None:
+    """Sums lie on the very grid of the public lanes, so the federated value is the pooled one to the last bit."""
+    layout = Layout((Block("public/alpha/x/moments", 2, 2, private=False),))
+    tally = Tally(layout, capacity=capacity)
+    for number in range(min(capacity, 50)):
+        tally.add("public/alpha/x/moments", np.array([1 / (number + 3), -math.sqrt(number + 1) / 9]))
+    promise = replace(PROMISE, capacity=capacity)
+    calibration = calibrate(promise, layout)
+    lanes = encode(layout, calibration, tally.sums(), b"")
+    np.testing.assert_array_equal(
+        decode(layout, calibration, lanes)["public/alpha/x/moments"], tally.sums()["public/alpha/x/moments"]
+    )
