@@ -8,6 +8,8 @@ Source: Canonne, Kamath & Steinke 2020, algorithm 3 (as OpenDP implements it); p
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import opendp.prelude as opendp
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from vdb_shared.errors import PrivacyError
 from vdb_shared.privacy.calibration import LOCAL_SIGMA
 
-BLOCK: int = 2**16
+BLOCK: Final = 2**16
 """Lanes sampled at a time; OpenDP takes Python lists, which are eight times the size of the lanes."""
 
 

@@ -7,6 +7,8 @@ import io
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 from sqlalchemy import Connection
 
 from testkit.bundles import coordinator_key, make_join, make_roster, small_spec
-from vdb_coordinator.clock import SystemClock
+from vdb_coordinator.clock import Clock, SystemClock
 from vdb_coordinator.conductor import Conductor, Services
 from vdb_coordinator.duties import Coordinator
 from vdb_coordinator.events import Joined
@@ -31,19 +33,33 @@ from vdb_shared.wire.status import Phase, Receipt
 SPEC = small_spec(deadlines="{ joining = 3600, computing = 3600, round = 3600, countersigning = 3600 }")
 
 
+@dataclass
+class TurnedClock:
+    """A clock that a test turns; implements Clock."""
+
+    moment: datetime = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def monotonic(self) -> float:
+        return self.moment.timestamp()
+
+
 @asynccontextmanager
-async def conducting(path: Path) -> AsyncIterator[tuple[Conductor, LiveSession, Database]]:
-    """Yield a conductor with one new session."""
+async def conducting(path: Path, clock: Clock | None = None) -> AsyncIterator[tuple[Conductor, LiveSession, Database]]:
+    """Yield a conductor with one session: the one that is there, or a new one."""
     database = Database(path / "db.sqlite")
     await database.open()
     history = SessionHistory(database, BlobStore(path / "blobs"))
     log = make_log(as_json=True, stream=io.StringIO())
     coordinator = Coordinator(coordinator_key(0), history.blob)
     uploads = UploadStore(path / "uploads")
-    conductor = Conductor(Services(coordinator, history, database, uploads, SystemClock(), log))
+    conductor = Conductor(Services(coordinator, history, database, uploads, clock or SystemClock(), log))
     await conductor.start()
     try:
-        session = await conductor.create(SPEC, make_roster(), "spiffe://testbed/admin/lead")
+        known = [summary.session for summary in await conductor.summaries()]
+        session = known[0] if known else await conductor.create(SPEC, make_roster(), "spiffe://testbed/admin/lead")
         yield conductor, await conductor.find(session), database
     finally:
         await conductor.stop()
@@ -132,6 +148,26 @@ def test_a_deadline_that_was_overtaken_changes_nothing(tmp_path: Path) -> None:
                     break
 
     asyncio.run(play())
+
+
+def test_after_a_restart_a_phase_lasts_at_least_one_round_longer(tmp_path: Path) -> None:
+    clock = TurnedClock()
+
+    async def play(seconds: int) -> Phase:
+        async with conducting(tmp_path, clock) as (_, live, _):
+            clock.moment += timedelta(seconds=seconds)
+            news = live.news()
+            live.report(0, "", 0, 0)
+            for _ in range(20):
+                await asyncio.sleep(0.01)
+            assert news.is_set()
+            return live.status().phase
+
+    assert asyncio.run(play(0)) is Phase.ACCEPTING
+    clock.moment += timedelta(hours=20)
+    assert asyncio.run(play(0)) is Phase.ACCEPTING
+    assert asyncio.run(play(3599)) is Phase.ACCEPTING
+    assert asyncio.run(play(3601)) is Phase.ABORTED
 
 
 def test_progress_is_shown_cleaned_while_computing_only(tmp_path: Path) -> None:

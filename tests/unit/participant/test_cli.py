@@ -38,18 +38,7 @@ def error_of(*words: str | Path, expect: int, **environment: str) -> str:
 
 @pytest.mark.parametrize(
     "command",
-    [
-        (),
-        ("enroll",),
-        ("join",),
-        ("run",),
-        ("doctor",),
-        ("budget",),
-        ("budget", "verify"),
-        ("data", "check"),
-        ("models", "verify"),
-    ],
-    ids=" ".join,
+    ["", "enroll", "join", "run", "doctor", "budget", "budget verify", "data check", "models verify"],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     done = run(*command.split(), "--help")

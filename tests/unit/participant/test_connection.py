@@ -1,0 +1,146 @@
+"""Calls: what is retried, what ends at once, and in whose words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from vdb_participant.answers import reason_of
+from vdb_participant.connection import FIRST_PAUSE, LONGEST_PAUSE, Connection
+from vdb_participant.keys import TlsIdentity
+from vdb_shared.errors import (
+    FormatError,
+    IdentityError,
+    ProtocolError,
+    SessionAborted,
+    UnreachableError,
+    UsageError,
+    VdbError,
+)
+from vdb_shared.wire import reasons
+
+NOBODY = TlsIdentity(b"", b"", b"")
+
+
+class Refusal(grpc.RpcError):
+    """An answer as gRPC gives it."""
+
+    def __init__(
+        self, code: grpc.StatusCode, details: str = "", reason: str = "", domain: str = reasons.DOMAIN
+    ) -> None:
+        super().__init__()
+        self._code, self._details = code, details
+        self.metadata: tuple[tuple[str, bytes], ...] = ()
+        if reason:
+            packed = AnyMessage()
+            packed.Pack(ErrorInfo(reason=reason, domain=domain))
+            status = Status(code=code.value[0], message=details, details=[packed])
+            self.metadata = (("grpc-status-details-bin", status.SerializeToString()),)
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return self._details
+
+    def trailing_metadata(self) -> Any:
+        return self.metadata
+
+
+@dataclass
+class Script:
+    """A call that fails as often as the script says, then answers."""
+
+    errors: list[Exception]
+    pauses: list[float] = field(default_factory=list)
+    calls: int = 0
+
+    def __call__(self) -> str:
+        self.calls += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return "answer"
+
+    def connection(self, *, answered: bool = True, patience: float = 300.0) -> Connection:
+        connection = Connection("127.0.0.1:1", NOBODY, patience=patience, pause=self.pauses.append)
+        if answered:
+            connection.attempt(lambda: None)
+        return connection
+
+
+def test_a_busy_coordinator_is_asked_again_with_growing_pauses() -> None:
+    script = Script([Refusal(grpc.StatusCode.UNAVAILABLE) for _ in range(8)])
+    assert script.connection().attempt(script) == "answer"
+    assert script.calls == 9
+    assert script.pauses[:3] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
+    assert max(script.pauses) == LONGEST_PAUSE
+
+
+def test_storage_trouble_is_worth_retrying_even_at_first() -> None:
+    script = Script([Refusal(grpc.StatusCode.UNAVAILABLE, "disk full", reasons.STORAGE)])
+    assert script.connection(answered=False).attempt(script) == "answer"
+
+
+def test_storage_trouble_that_stays_is_told_in_the_coordinators_words() -> None:
+    script = Script([Refusal(grpc.StatusCode.UNAVAILABLE, "disk full", reasons.STORAGE)])
+    with pytest.raises(UnreachableError, match=r"^disk full$"):
+        script.connection(patience=-1).attempt(script)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "kind"),
+    [
+        (grpc.StatusCode.PERMISSION_DENIED, reasons.NOT_A_MEMBER, IdentityError),
+        (grpc.StatusCode.PERMISSION_DENIED, reasons.INVITATION, IdentityError),
+        (grpc.StatusCode.PERMISSION_DENIED, "", IdentityError),
+        (grpc.StatusCode.NOT_FOUND, reasons.NO_SUCH_SESSION, UsageError),
+        (grpc.StatusCode.FAILED_PRECONDITION, reasons.TOO_LATE, SessionAborted),
+        (grpc.StatusCode.FAILED_PRECONDITION, reasons.ABORTED, SessionAborted),
+        (grpc.StatusCode.FAILED_PRECONDITION, reasons.NOT_YET, UnreachableError),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, reasons.TOO_MUCH, UnreachableError),
+        (grpc.StatusCode.ALREADY_EXISTS, reasons.CONFLICT, ProtocolError),
+        (grpc.StatusCode.INVALID_ARGUMENT, reasons.PROTOCOL, ProtocolError),
+        (grpc.StatusCode.INTERNAL, "", ProtocolError),
+    ],
+)
+def test_a_refusal_is_final_and_keeps_its_words(code: grpc.StatusCode, reason: str, kind: type[VdbError]) -> None:
+    script = Script([Refusal(code, "the lead said no", reason)])
+    with pytest.raises(kind, match="the lead said no"):
+        script.connection().attempt(script)
+    assert script.calls == 1
+
+
+def test_a_call_that_runs_out_of_time_can_be_run_again() -> None:
+    script = Script([Refusal(grpc.StatusCode.DEADLINE_EXCEEDED)])
+    with pytest.raises(UnreachableError, match="did not answer in time; run again"):
+        script.connection().attempt(script)
+
+
+def test_a_malformed_answer_is_the_coordinators_fault() -> None:
+    script = Script([FormatError("receipt is for other bytes")])
+    with pytest.raises(ProtocolError, match="coordinator: its answer is malformed: receipt is for other bytes"):
+        script.connection().attempt(script)
+
+
+def test_reasons_of_others_are_not_ours() -> None:
+    def found(make: Callable[[], Refusal]) -> str:
+        return reason_of(make())
+
+    assert found(lambda: Refusal(grpc.StatusCode.INTERNAL, "x", reasons.ABORTED, domain="elsewhere")) == ""
+    assert found(lambda: Refusal(grpc.StatusCode.INTERNAL)) == ""
+    broken = Refusal(grpc.StatusCode.INTERNAL)
+    broken.metadata = (("grpc-status-details-bin", b"\xff\xff\xff"),)
+    assert reason_of(broken) == ""
+
+
+def test_the_first_call_is_short_and_later_ones_may_take_longer() -> None:
+    script = Script([])
+    assert script.connection(answered=False).call_seconds < 10
+    assert script.connection().call_seconds > 30
