@@ -19,7 +19,7 @@ import grpc
 from vdb_coordinator.config import Home, split_address
 from vdb_coordinator.files import read_file
 from vdb_coordinator.keys import key_pem, read_tls_key
-from vdb_shared.errors import SessionAborted, UnreachableError, UsageError
+from vdb_shared.errors import SessionAbortedError, UnreachableError, UsageError
 from vdb_shared.spec import Spec
 from vdb_shared.wire import convert
 from vdb_shared.wire import federation_pb2 as pb
@@ -149,13 +149,13 @@ class Administration:
         """Return the published bundle.
 
         Raises:
-            SessionAborted: there will be none.
+            SessionAbortedError: there will be none.
             UsageError: there is none yet.
         """
         details = self.details(session)
         if details.status.phase is not Phase.PUBLISHED:
             if details.status.phase is Phase.ABORTED:
-                raise SessionAborted(f"the session was aborted, so there is no result: {details.status.reason}")
+                raise SessionAbortedError(f"the session was aborted, so there is no result: {details.status.reason}")
             raise UsageError(
                 f"the session is {details.status.phase.words}; its result can be exported once it is published"
             )

@@ -32,7 +32,7 @@ from vdb_coordinator.phases import (
     Summed,
     Unfailed,
 )
-from vdb_shared.errors import FormatError, ProtocolError, SessionAborted, StatisticError
+from vdb_shared.errors import FormatError, ProtocolError, SessionAbortedError, StatisticError
 from vdb_shared.secagg.encoding import decode_totals, ring_from_bytes
 from vdb_shared.secagg.masking import masked_digest
 from vdb_shared.secagg.messages import MaskedInputHeader, SharedKeysHeader, Signed
@@ -89,10 +89,10 @@ def receive(phase: Phase, message: Message) -> Phase:
     Raises:
         ProtocolError: peer "seat n": the message breaks a rule of §4.4, differs from what this seat sent before, or came
             in another round than its own. The phase stands.
-        SessionAborted: the session has failed.
+        SessionAbortedError: the session has failed.
     """
     if isinstance(phase, Failed):
-        raise SessionAborted(f"the session failed in round {phase.stage}: {phase.reason}")
+        raise SessionAbortedError(f"the session failed in round {phase.stage}: {phase.reason}")
     recorded = _recorded(phase)
     stage = _stage_of(message)
     if stage >= len(recorded):

@@ -7,7 +7,7 @@ from typing import Any
 
 from vdb_coordinator.consortium_commands import administration
 from vdb_coordinator.terminal import Common, console, load, print_json
-from vdb_shared.errors import SessionAborted
+from vdb_shared.errors import SessionAbortedError
 from vdb_shared.spec import Spec
 from vdb_shared.wire.status import Phase, SessionStatus
 
@@ -53,7 +53,7 @@ def watch(common: Common, session: str, *, as_json: bool) -> None:
     """Print every change until a session has ended.
 
     Raises:
-        SessionAborted: it ended without a result.
+        SessionAbortedError: it ended without a result.
     """
     screen = console()
     seen: SessionStatus | None = None
@@ -66,7 +66,7 @@ def watch(common: Common, session: str, *, as_json: bool) -> None:
                     screen.print(line)
             seen = news
     if seen is not None and seen.phase is Phase.ABORTED:
-        raise SessionAborted(f"the session was aborted: {seen.reason}")
+        raise SessionAbortedError(f"the session was aborted: {seen.reason}")
 
 
 def abort(common: Common, session: str, reason: str) -> None:

@@ -300,7 +300,7 @@ def finish(demo: Demo, session: str) -> None:
     rejected = demo.call("vdb-audit", "verify", tampered, "--root", root, expect=1)
     print(indent("\n".join(line for line in rejected.splitlines() if "FAIL" in line)))
     page = demo.out / "leaderboard.html"
-    print(demo.call("vdb-audit", "leaderboard", bundle, "--html", page))
+    print(demo.call("vdb-audit", "leaderboard", bundle, "--root", root, "--html", page))
     demo.say(f"done: {bundle} verifies; open {page} in a browser")
 
 

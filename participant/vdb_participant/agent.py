@@ -39,7 +39,7 @@ from vdb_shared.canonical import digest_bytes
 from vdb_shared.errors import (
     PrivacyError,
     ProtocolError,
-    SessionAborted,
+    SessionAbortedError,
     SignatureError,
     StatisticError,
     UnreachableError,
@@ -119,7 +119,7 @@ def take_part(site: Site, link: Link, request: Request) -> Outcome:
     """Take part in a session, from wherever its journal says we are.
 
     Raises:
-        SessionAborted: the session ended without a result, or without us.
+        SessionAbortedError: the session ended without a result, or without us.
         UnreachableError: the coordinator; run again to go on.
         VdbError: what must be mended before running again, or why the session was left.
     """
@@ -164,7 +164,7 @@ class Participation:
         if records.OUTCOME not in journal:
             try:
                 self._go_on()
-            except SessionAborted as error:
+            except SessionAbortedError as error:
                 self._end(str(error).encode())
             except BREACHES as error:
                 self._object(str(error))
@@ -230,7 +230,7 @@ class Participation:
         statement = journal.once(records.ABORT_SENT, lambda: Statement((), abort).sign(self.site.signer).to_json())
         try:
             self.post.deliver(records.ABORT_SENT, lambda: self.post.link.abort(self.post.session, statement))
-        except (UnreachableError, SessionAborted, ProtocolError):
+        except (UnreachableError, SessionAbortedError, ProtocolError):
             return  # the deadline will tell it
 
     def _end(self, outcome: bytes) -> None:
@@ -247,7 +247,7 @@ class Participation:
                 ledger.refund(self.consented.dataset, seal)
         journal.erase_secrets()
         if outcome != records.PUBLISHED:
-            raise SessionAborted(outcome.decode())
+            raise SessionAbortedError(outcome.decode())
         return Outcome(self.opening.session, self.site.folder.session(self.opening.session) / RESULT_FILE)
 
 
@@ -264,7 +264,7 @@ def _look(site: Site, link: Link, session: str) -> tuple[Opening, Offered]:
     opening = verify_opening(offered, session, site.pins, datetime.now(UTC))
     if details.status.phase is not Phase.ACCEPTING:
         reason = f": {details.status.reason}" if details.status.reason else ""
-        raise SessionAborted(
+        raise SessionAbortedError(
             f"session {opening.session[:19]} takes no more institutions; it is {details.status.phase.words}{reason}"
         )
     return opening, offered

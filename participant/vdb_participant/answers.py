@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from vdb_shared.errors import IdentityError, ProtocolError, SessionAborted, UnreachableError, UsageError, VdbError
+from vdb_shared.errors import IdentityError, ProtocolError, SessionAbortedError, UnreachableError, UsageError, VdbError
 from vdb_shared.wire import reasons
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -25,8 +25,8 @@ _KINDS: Final[Mapping[str, type[VdbError]]] = {
     reasons.INVITATION: IdentityError,
     reasons.NO_SUCH_SESSION: UsageError,
     reasons.NOT_YET: UnreachableError,
-    reasons.TOO_LATE: SessionAborted,
-    reasons.ABORTED: SessionAborted,
+    reasons.TOO_LATE: SessionAbortedError,
+    reasons.ABORTED: SessionAbortedError,
     reasons.TOO_MUCH: UnreachableError,
     reasons.WRONG_OFFSET: UnreachableError,
     reasons.STORAGE: UnreachableError,

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from vdb_participant.journal import Journal
 from vdb_participant.link import Link
-from vdb_shared.errors import SessionAborted, StoreError
+from vdb_shared.errors import SessionAbortedError, StoreError
 from vdb_shared.wire.status import Phase, SessionStatus
 
 SENT: Final = "/sent"
@@ -42,11 +42,11 @@ class Correspondence:
         """Return once the session has reached a phase or gone beyond it.
 
         Raises:
-            SessionAborted: it was aborted.
+            SessionAbortedError: it was aborted.
         """
         status = self.link.wait(self.session, phase)
         if status.phase is Phase.ABORTED:
-            raise SessionAborted(f"the session was aborted: {status.reason or 'the coordinator gave no reason'}")
+            raise SessionAbortedError(f"the session was aborted: {status.reason or 'the coordinator gave no reason'}")
         return status
 
     def keep(self, name: str, message: bytes, *, secret: bool = False) -> None:
@@ -74,11 +74,11 @@ class Correspondence:
         """Return what a step returns, or None when the others have finished without it.
 
         Raises:
-            SessionAborted: the step came too late, and the session has not finished.
+            SessionAbortedError: the step came too late, and the session has not finished.
         """
         try:
             return step()
-        except SessionAborted:
+        except SessionAbortedError:
             if self.wait(Phase.ACCEPTING).phase >= Phase.FINALISING:
                 return None
             raise

@@ -37,7 +37,7 @@ from vdb_participant.link import Upload
 from vdb_participant.phases import Advertised, Agreed, Masked, SharedKeys
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.canonical import digest_bytes
-from vdb_shared.errors import ProtocolError, SessionAborted
+from vdb_shared.errors import ProtocolError, SessionAbortedError
 from vdb_shared.identity import Signer
 from vdb_shared.secagg.masking import masked_digest
 from vdb_shared.secagg.parameters import DIGEST_BYTES, Parameters, Seat
@@ -94,7 +94,7 @@ def run_rounds(x: Exchange, lanes: Lanes, contribution_of: ContributionOf) -> No
 
     Raises:
         ProtocolError: the coordinator or a peer broke the protocol; nothing more may be sent.
-        SessionAborted: the session ended, or no longer waits for us.
+        SessionAbortedError: the session ended, or no longer waits for us.
     """
     advertised = _advertise(x)
     shared = _share(x, advertised)
@@ -164,7 +164,7 @@ def _check_still_wanted(x: Exchange) -> None:
     """Check that masked inputs are still taken, so that one which comes too late can be refunded."""
     found = x.post.wait(Phase.MASKING_INPUT).phase
     if found is not Phase.MASKING_INPUT:
-        raise SessionAborted(f"the session went on without us: it is {found.words}; our input never left")
+        raise SessionAbortedError(f"the session went on without us: it is {found.words}; our input never left")
 
 
 def _agree(x: Exchange, phase: Masked) -> Agreed:

@@ -51,7 +51,7 @@ def finish(end: Ending) -> None:
 
     Raises:
         VerificationError: draft or result fail the audit, or are not what we took part in.
-        SessionAborted: the session was aborted all the same.
+        SessionAbortedError: the session was aborted all the same.
     """
     post = end.post
     own = _own_part(end)

@@ -33,9 +33,9 @@ class Upload:
 class Link(Protocol):
     """A coordinator.
 
-    Every method raises UnreachableError when it cannot be reached for as long as the implementation is patient, SessionAborted
-    when the session has ended or no longer waits for this site, and ProtocolError when the answer makes no sense.
-    Submissions may be repeated with the same bytes.
+    Every method raises UnreachableError when it cannot be reached for as long as the implementation is patient,
+    SessionAbortedError when the session has ended or no longer waits for this site, and ProtocolError when the answer
+    makes no sense. Submissions may be repeated with the same bytes.
     """
 
     def sessions(self) -> tuple[SessionSummary, ...]:

@@ -49,7 +49,7 @@ class Reporter:
         """Show a step and tell the lead, if there is news.
 
         Raises:
-            SessionAborted: the session has ended meanwhile, so that the work would be for nothing.
+            SessionAbortedError: the session has ended meanwhile, so that the work would be for nothing.
         """
         self.show(stage, done, total)
         words = coarse(stage, done, total)

@@ -2,7 +2,7 @@
 
 Promises that the root betrays nothing about a clip without its salt. Leaves and salts stay at the site.
 
-Source: protos/README.md §9.3.
+Source: protos/README.md §12.5.
 """
 
 from __future__ import annotations

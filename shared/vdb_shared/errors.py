@@ -12,7 +12,7 @@
     ├── PrivacyError            a privacy parameter or claim that does not hold
     │   └── BudgetError         the site's ledger refuses
     ├── ProtocolError           the peer's fault in the aggregation protocol; carries the peer
-    ├── SessionAborted          the session ended without a result
+    ├── SessionAbortedError          the session ended without a result
     ├── StoreError              durable storage refuses or is damaged
     ├── UnreachableError        the coordinator cannot be reached; says what to check
     └── VerificationError       a bundle check that failed; carries its id
@@ -95,7 +95,7 @@ class ProtocolError(VdbError):
         self.peer: Final = peer
 
 
-class SessionAborted(VdbError):
+class SessionAbortedError(VdbError):
     """The session ended without a result."""
 
 

@@ -13,7 +13,7 @@ from testkit.coordinator import RunningCoordinator, running_coordinator
 from testkit.sessions import SITES, Runs, consortium, journal_of, kinds, run_with_failpoint
 from vdb_participant.exchange import LEAVING
 from vdb_participant.failpoints import Place
-from vdb_shared.errors import SessionAborted
+from vdb_shared.errors import SessionAbortedError
 
 SHORT_ROUND = 4
 """Seconds that the others wait for the dead one."""
@@ -56,7 +56,7 @@ def test_left_behind_before_its_input_left_it_pays_nothing(
     assert not runs.errors
     assert len(runs.outcomes) == SITES - 1
     for _ in range(2):
-        with pytest.raises(SessionAborted, match=r"dropped out|went on without us|over"):
+        with pytest.raises(SessionAbortedError, match=r"dropped out|went on without us|over"):
             victim.take_part()
     assert kinds(victim) == ledger
     assert LEAVING not in journal_of(victim)

@@ -17,7 +17,7 @@ from vdb_participant.connection import Connection
 from vdb_participant.consent import Plan
 from vdb_participant.institution import open_site
 from vdb_participant.storage import write_durably
-from vdb_shared.errors import BudgetError, DatasetError, ModelError, PrivacyError, SessionAborted, UsageError
+from vdb_shared.errors import BudgetError, DatasetError, ModelError, PrivacyError, SessionAbortedError, UsageError
 from vdb_shared.wire.status import Phase
 
 
@@ -112,5 +112,5 @@ def test_coming_too_late(coordinator: RunningCoordinator, tmp_path: Path) -> Non
     runs.start(*institutions)
     runs.join()
     other = write_site(tmp_path / "again", coordinator.identities[0], coordinator.address)
-    with pytest.raises(SessionAborted, match="takes no more institutions; it is published"):
+    with pytest.raises(SessionAbortedError, match="takes no more institutions; it is published"):
         Institution(other, institutions[0].resources, institutions[0].session).take_part()

@@ -18,7 +18,7 @@ from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.record import METRICS
 from vdb_shared.bundle.statement import Join, parse_statement
 from vdb_shared.canonical import parse_canonical_json, sha256_digest
-from vdb_shared.errors import SessionAborted
+from vdb_shared.errors import SessionAbortedError
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_an_aborted_session_is_told_to_those_who_wait(coordinator: RunningCoordi
     runs.join()
     (error,) = runs.errors.values()
     assert "the lead thought better of it" in str(error)
-    with pytest.raises(SessionAborted, match="the lead thought better of it"):
+    with pytest.raises(SessionAbortedError, match="the lead thought better of it"):
         first.take_part()
     assert kinds(first) == []
     assert "secret" not in journal_of(first).values()

@@ -19,7 +19,7 @@ from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.record import RELEASED, SessionRecord
 from vdb_shared.bundle.statement import Abort, parse_statement
-from vdb_shared.errors import SessionAborted, UsageError
+from vdb_shared.errors import SessionAbortedError, UsageError
 from vdb_shared.secagg.encoding import decode_totals
 from vdb_shared.secagg.masking import masked_digest
 from vdb_shared.wire import convert, reasons
@@ -238,7 +238,7 @@ def test_the_leads_abort_reaches_everybody_with_its_reason(coordinator: RunningC
         status = members[0].wait(Phase.ABORTED)
         assert status.reason == "aborted by the lead: wrong prompts"
         assert refused(members[0].share) == reasons.ABORTED
-        with pytest.raises(SessionAborted, match="wrong prompts"):
+        with pytest.raises(SessionAbortedError, match="wrong prompts"):
             coordinator.admin.bundle(members[0].session)
         with pytest.raises(UsageError):
             coordinator.admin.abort_session(members[0].session, "again")

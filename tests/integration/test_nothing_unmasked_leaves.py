@@ -15,8 +15,15 @@ import pytest
 from numpy.typing import NDArray
 
 from testkit.coordinator import RunningCoordinator, running_coordinator
-from testkit.institutions import Institution, chosen_manifest, chosen_statistics, write_prompts, write_site
-from testkit.sessions import SITES, Runs, session_spec
+from testkit.institutions import (
+    Institution,
+    chosen_manifest,
+    chosen_statistics,
+    session_spec,
+    write_prompts,
+    write_site,
+)
+from testkit.sessions import SITES, Runs
 from testkit.wiretap import Wiretap
 from vdb_participant.contribution import noised_lanes
 from vdb_participant.institution import Site

@@ -8,6 +8,7 @@ import venv
 from pathlib import Path
 
 import pytest
+
 from testkit.bundles import sample_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +19,16 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the bin folder of a fresh environment with the distribution and no extras."""
     folder = tmp_path_factory.mktemp("auditor") / "venv"
     venv.create(folder, with_pip=True)
-    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", ROOT / "constraints.txt", ROOT]
+    install = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-c",
+        f"{ROOT}/constraints.txt",
+        str(ROOT),
+    ]
     done = subprocess.run([folder / "bin" / "python", *install], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder / "bin"

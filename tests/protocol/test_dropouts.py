@@ -14,7 +14,7 @@ from vdb_coordinator.rounds import (
     expire,
     receive,
 )
-from vdb_shared.errors import ProtocolError, SessionAborted
+from vdb_shared.errors import ProtocolError, SessionAbortedError
 from vdb_shared.secagg.parameters import share_threshold
 from vdb_shared.secagg.transcript import Stage
 
@@ -106,7 +106,7 @@ def test_a_failed_session_stays_failed() -> None:
     assert expire(failed) is failed
     other = consortium(5)
     other.advertise()
-    with pytest.raises(SessionAborted, match="advertise-keys"):
+    with pytest.raises(SessionAbortedError, match="advertise-keys"):
         receive(failed, other.sent[0])
 
 

@@ -85,7 +85,9 @@ def test_decimal_strings_keep_every_float(value: float) -> None:
     assert float(parse_decimal(decimal_string(value))) == value
 
 
-@pytest.mark.parametrize("text", ["4.0", "+1", "01", "1e6", ".5", "NaN", "1e-06", " 1", "-0", "0.0000001", "1e+301", "1e+999999999", ""])
+@pytest.mark.parametrize(
+    "text", ["4.0", "+1", "01", "1e6", ".5", "NaN", "1e-06", " 1", "-0", "0.0000001", "1e+301", "1e+999999999", ""]
+)
 def test_decimal_strings_have_one_spelling(text: str) -> None:
     with pytest.raises(FormatError):
         parse_decimal(text)

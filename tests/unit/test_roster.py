@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import pytest
 from securesystemslib.signer import CryptoSigner
@@ -16,7 +17,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def member(name: str, seat: int | None) -> Member:
-    role = "coordinator" if seat is None else "participant"
+    role: Literal["coordinator", "participant"] = "coordinator" if seat is None else "participant"
     return Member(
         institution=name,
         role=role,

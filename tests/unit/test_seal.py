@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from testkit.specs import small_spec
 
+from testkit.specs import small_spec
 from vdb_shared.errors import PrivacyError
 from vdb_shared.seal import NOT_NOISED, seal_terms
 from vdb_shared.secagg.parameters import share_threshold

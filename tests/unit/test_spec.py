@@ -60,7 +60,8 @@ def test_reals_are_exact() -> None:
         (
             "private_share = 0.25",
             "private_share = 0",
-            "spec.toml:30: generation.private_share: is 0, but a metric has private inputs; say which share of the prompts is used",
+            "spec.toml:30: generation.private_share: is 0, but a metric has private inputs; "
+            "say which share of the prompts is used",
         ),
         (
             "[video]",

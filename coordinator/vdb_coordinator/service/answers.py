@@ -21,7 +21,7 @@ from vdb_shared.errors import (
     IdentityError,
     PrivacyError,
     ProtocolError,
-    SessionAborted,
+    SessionAbortedError,
     SignatureError,
     StoreError,
     UsageError,
@@ -53,7 +53,7 @@ _CODES: Final[Mapping[str, StatusCode]] = {
 _REASONS: Final[tuple[tuple[type[VdbError], str], ...]] = (
     (ProtocolError, reasons.PROTOCOL),
     (SignatureError, reasons.PROTOCOL),
-    (SessionAborted, reasons.ABORTED),
+    (SessionAbortedError, reasons.ABORTED),
     (StoreError, reasons.STORAGE),
     (FormatError, reasons.INVALID),
     (UsageError, reasons.INVALID),

@@ -68,7 +68,7 @@ def test_members_may_ask_for_health() -> None:
         (errors.FormatError("x"), StatusCode.INVALID_ARGUMENT, reasons.INVALID),
         (errors.SpecError("x"), StatusCode.INVALID_ARGUMENT, reasons.INVALID),
         (errors.StoreError("disk full"), StatusCode.UNAVAILABLE, reasons.STORAGE),
-        (errors.SessionAborted("x"), StatusCode.FAILED_PRECONDITION, reasons.ABORTED),
+        (errors.SessionAbortedError("x"), StatusCode.FAILED_PRECONDITION, reasons.ABORTED),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -19,7 +19,7 @@ SAMPLE = {"side": "public", "model": "m", "prompt": "p", "number": 0, "clip": ""
 MEASURED = {
     "versions": {"python": "3.11.9", "ftfy": ""},
     "platform": "x86_64",
-    "device": "CPU x86_64",
+    "public_clips": {"CPU x86_64": 1},
     "cuda": "",
     "arithmetic": "float32",
     "started": "2026-01-31T12:00Z",
@@ -74,7 +74,7 @@ def test_manifest_counts_public_clips_only() -> None:
     assert manifest.environment == {
         "python": "3.11.9",
         "platform": "x86_64",
-        "device": "CPU x86_64",
+        "clips made on CPU x86_64": "1",
         "arithmetic": "float32",
     }
     assert [item.id for item in manifest.models] == ["tiny-wan-a", "tiny-wan-b"]

@@ -14,7 +14,7 @@ from vdb_participant.correspondence import Correspondence
 from vdb_participant.exchange import AGREE_SENT, LEAVING, MASK_SENT, Exchange, left, run_rounds
 from vdb_participant.journal import Journal
 from vdb_shared.bundle.envelope import sign_envelope
-from vdb_shared.errors import SessionAborted, StoreError
+from vdb_shared.errors import SessionAbortedError, StoreError
 
 SEAT = 1
 SEALED = parameters(4, lanes=6)
@@ -135,7 +135,7 @@ class Late(MemoryLink):
 
     def sign_consistency(self, *_: object) -> None:
         self.late = True
-        raise SessionAborted("the round is over")
+        raise SessionAbortedError("the round is over")
 
     def _status(self):  # type: ignore[no-untyped-def]
         found = super()._status()

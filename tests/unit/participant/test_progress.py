@@ -8,7 +8,7 @@ import pytest
 
 from testkit.crashes import MemoryLink
 from vdb_participant.progress import REPORT_SECONDS, Reporter, coarse
-from vdb_shared.errors import SessionAborted, UnreachableError
+from vdb_shared.errors import SessionAbortedError, UnreachableError
 
 
 @dataclass
@@ -74,8 +74,8 @@ def test_work_goes_on_when_the_coordinator_is_away() -> None:
 
 
 def test_work_stops_when_the_session_is_over() -> None:
-    with pytest.raises(SessionAborted):
-        run(Listener(SessionAborted("the lead ended it")), 5)
+    with pytest.raises(SessionAbortedError):
+        run(Listener(SessionAbortedError("the lead ended it")), 5)
 
 
 @pytest.mark.parametrize(
