@@ -5,15 +5,14 @@ Commands import what they need when they run: help and specs need no gRPC.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vdb_coordinator import spec_commands
-from vdb_coordinator.terminal import Common, load
-from vdb_shared.errors import UsageError, VdbError
+from vdb_coordinator.commands import spec as spec_commands
+from vdb_coordinator.commands.terminal import Common, load
+from vdb_shared.commandline import run_script
 
 app = typer.Typer(
     help="Run a consortium that benchmarks video diffusion models on data that never leaves its institutions.",
@@ -63,7 +62,7 @@ def init(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     as_json: Json = False,
 ) -> None:
     """Found a consortium: trust root, certificate authority, keys, database."""
-    commands = load("server_commands")
+    commands = load("commands.server")
     founded = commands.Founding(directory, consortium, address, listen)
     commands.init(founded, None if plaintext_keys else _common_of(context).new_passphrase(), as_json=as_json)
 
@@ -75,7 +74,7 @@ def serve(
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON.")] = False,
 ) -> None:
     """Serve institutions and leads until interrupted."""
-    load("server_commands").serve(_common_of(context), listen, as_json=json_logs)
+    load("commands.server").serve(_common_of(context), listen, as_json=json_logs)
 
 
 @app.command(epilog="Example: vdb-coordinator --dir consortium invite hospital-a -o hospital-a.invitation")
@@ -85,7 +84,7 @@ def invite(
     output: Annotated[Path, typer.Option("-o", "--output", help="New file; send it privately.", show_default=False)],
 ) -> None:
     """Make a single-use invitation, good for 72 hours."""
-    load("consortium_commands").invite(_common_of(context), institution, output)
+    load("commands.consortium").invite(_common_of(context), institution, output)
 
 
 @app.command(epilog="Example: vdb-coordinator --dir consortium approve hospital-a")
@@ -98,19 +97,19 @@ def approve(
     yes: Annotated[bool, typer.Option("--yes", help="Approve without comparing (tests only).")] = False,
 ) -> None:
     """Make an institution a member, after comparing its key's fingerprint by telephone."""
-    load("consortium_commands").approve(_common_of(context), institution, fingerprint, yes=yes)
+    load("commands.consortium").approve(_common_of(context), institution, fingerprint, yes=yes)
 
 
 @app.command(epilog="Example: vdb-coordinator --dir consortium enrolments")
 def enrolments(context: typer.Context, as_json: Json = False) -> None:
     """List invitations and members."""
-    load("consortium_commands").enrolments(_common_of(context), as_json=as_json)
+    load("commands.consortium").enrolments(_common_of(context), as_json=as_json)
 
 
 @app.command(epilog="Example: vdb-coordinator --dir consortium fingerprint")
 def fingerprint(context: typer.Context, as_json: Json = False) -> None:
     """Print the trust root's fingerprint, which auditors give to `vdb-audit verify --root`."""
-    load("consortium_commands").fingerprint(_common_of(context), as_json=as_json)
+    load("commands.consortium").fingerprint(_common_of(context), as_json=as_json)
 
 
 @app.command(epilog="Example: vdb-coordinator --dir consortium export 4f2a -o result.vdbb")
@@ -120,7 +119,7 @@ def export(
     output: Annotated[Path, typer.Option("-o", "--output", help="New file.", show_default=False)],
 ) -> None:
     """Write the result bundle of a published session."""
-    load("consortium_commands").export(_common_of(context), session, output)
+    load("commands.consortium").export(_common_of(context), session, output)
 
 
 @session_app.command(epilog="Example: vdb-coordinator --dir consortium session create spec.toml")
@@ -130,25 +129,25 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Open a session for all members; prints its id."""
-    load("session_commands").create(_common_of(context), spec, as_json=as_json)
+    load("commands.session").create(_common_of(context), spec, as_json=as_json)
 
 
 @session_app.command(name="list", epilog="Example: vdb-coordinator --dir consortium session list")
 def list_sessions(context: typer.Context, as_json: Json = False) -> None:
     """List all sessions, oldest first."""
-    load("session_commands").list_sessions(_common_of(context), as_json=as_json)
+    load("commands.session").list_sessions(_common_of(context), as_json=as_json)
 
 
 @session_app.command(epilog="Example: vdb-coordinator --dir consortium session status 4f2a")
 def status(context: typer.Context, session: Session, as_json: Json = False) -> None:
     """Show how far a session and each institution is."""
-    load("session_commands").status(_common_of(context), session, as_json=as_json)
+    load("commands.session").status(_common_of(context), session, as_json=as_json)
 
 
 @session_app.command(epilog="Example: vdb-coordinator --dir consortium session watch 4f2a")
 def watch(context: typer.Context, session: Session, as_json: Json = False) -> None:
     """Print every change until the session has ended; exit status 0 when it was published, 1 when aborted."""
-    load("session_commands").watch(_common_of(context), session, as_json=as_json)
+    load("commands.session").watch(_common_of(context), session, as_json=as_json)
 
 
 @session_app.command(epilog="Example: vdb-coordinator --dir consortium session abort 4f2a --reason 'wrong prompts'")
@@ -158,20 +157,12 @@ def abort(
     reason: Annotated[str, typer.Option(help="Why; every institution sees it.", show_default=False)],
 ) -> None:
     """End a session without a result."""
-    load("session_commands").abort(_common_of(context), session, reason)
+    load("commands.session").abort(_common_of(context), session, reason)
 
 
 def main() -> None:
-    """Run the command line; no traceback reaches the user unless --debug is given."""
-    try:
-        app()
-    except VdbError as error:
-        if "--debug" in sys.argv[1:]:
-            raise
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2 if isinstance(error, UsageError) else 1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """Run the command line."""
+    run_script(app, extra="coordinator")
 
 
 def _common_of(context: typer.Context) -> Common:

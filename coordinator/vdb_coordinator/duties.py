@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import vdb_shared
-from vdb_coordinator.clock import timestamp
 from vdb_coordinator.events import DraftMade, Event, SessionAborted, SessionOpened, SessionPublished, SessionSealed
 from vdb_coordinator.release import draft_archive, final_archive, record_of
 from vdb_coordinator.rounds import Summed
+from vdb_coordinator.serving.clock import timestamp
 from vdb_coordinator.states import Aggregating, Duty, Ending, Publishing, Sealing, SessionState
 from vdb_shared import labels
 from vdb_shared.bundle.statement import Abort, Seal, SealedJoin, SessionOpen, Statement

@@ -15,24 +15,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from vdb_participant import records
-from vdb_participant.client import Client
-from vdb_participant.connection import Connection
-from vdb_participant.consent import Plan
-from vdb_participant.correspondence import Correspondence
-from vdb_participant.exchange import Exchange, left, run_rounds
-from vdb_participant.failpoints import Failpoints
-from vdb_participant.finishing import RESULT_FILE, Ending, finish
-from vdb_participant.institution import Site
-from vdb_participant.journal import Journal
-from vdb_participant.ledger import Ledger
-from vdb_participant.link import Link
-from vdb_participant.preparation import Prepared, Resources, prepare
-from vdb_participant.progress import Progress, Reporter, silent
-from vdb_participant.records import Consented, Measured, decode_sealed, encode_sealed
-from vdb_participant.spending import contribution_maker
-from vdb_participant.storage import FileStorage
-from vdb_participant.terms import Offered, Opening, SealedTerms, verify_opening, verify_seal
+from vdb_participant.network.client import Client
+from vdb_participant.network.connection import Connection
+from vdb_participant.network.link import Link
+from vdb_participant.session import records
+from vdb_participant.session.consent import Plan
+from vdb_participant.session.correspondence import Correspondence
+from vdb_participant.session.exchange import Exchange, left, run_rounds
+from vdb_participant.session.finishing import RESULT_FILE, Ending, finish
+from vdb_participant.session.preparation import Prepared, Resources, prepare
+from vdb_participant.session.progress import Progress, Reporter, silent
+from vdb_participant.session.records import Consented, Measured, decode_sealed, encode_sealed
+from vdb_participant.session.terms import Offered, Opening, SealedTerms, verify_opening, verify_seal
+from vdb_participant.site.failpoints import Failpoints
+from vdb_participant.site.institution import Site
+from vdb_participant.site.journal import Journal
+from vdb_participant.site.ledger import Ledger
+from vdb_participant.site.spending import contribution_maker
+from vdb_participant.site.storage import FileStorage
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.statement import Abort, Join, Statement
 from vdb_shared.canonical import digest_bytes
@@ -253,7 +253,7 @@ class Participation:
 
 def _measured_here() -> Measure:
     # Only here is torch loaded, so that a wrong address or an empty budget is told within seconds.
-    from vdb_participant.measurement import measured_here  # noqa: PLC0415
+    from vdb_participant.session.measurement import measured_here  # noqa: PLC0415
 
     return measured_here
 

@@ -9,31 +9,14 @@ import importlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
-from vdb_participant.screen import console, shown_progress
+from vdb_participant.commands.screen import console, shown_progress
 from vdb_shared.canonical import canonical_json
-from vdb_shared.errors import UsageError, VdbError
-
-EXTRA: Final = "participant"
-EXTRA_MODULES: Final = frozenset(
-    {
-        "accelerate",
-        "av",
-        "diffusers",
-        "google",
-        "grpc",
-        "grpc_status",
-        "opendp",
-        "safetensors",
-        "structlog",
-        "tokenizers",
-    }
-    | {"torch", "transformers"}
-)
-"""Top-level modules that the extra brings."""
+from vdb_shared.commandline import run_script
+from vdb_shared.errors import UsageError
 
 app = typer.Typer(
     help="Take part in federated benchmarks of video models; videos, prompts and features stay here.",
@@ -97,7 +80,7 @@ def enroll(
     ] = False,
 ) -> None:
     """Make keys here, ask for membership, and print the fingerprint to read out to the lead."""
-    commands = _load("enrolling")
+    commands = _load("commands.enrolling")
     commands.enroll(_state(context), invitation, _new_passphrase(context, plaintext_keys), wait=wait)
 
 
@@ -120,9 +103,9 @@ def join(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 
     Run it again after a crash: it goes on where it stopped.
     """
-    commands = _load("joining")
+    commands = _load("commands.joining")
     if Path(session).is_file():
-        session = _load("enrolling").enrol_for_session(
+        session = _load("commands.enrolling").enrol_for_session(
             _state(context), Path(session), _new_passphrase(context, plaintext_keys), _passphrase(context)
         )
     wish = commands.Wish(session, _resources(context, data, models, device), yes=yes)
@@ -143,8 +126,8 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     as_json: Json = False,
 ) -> None:
     """Run the same evaluation locally: exact, no federation, nothing sent."""
-    read = _load("spec_file").read_spec(spec)
-    local = _load("local")
+    read = _load("commands.spec_file").read_spec(spec)
+    local = _load("commands.local")
     with shown_progress() as progress:
         evaluation = local.run_locally(read, _resources(context, data, models, device), _state(context).clips, progress)
     figures = canonical_json(evaluation.to_json())
@@ -164,7 +147,7 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Check disk, libraries, GPU, clock, certificate, coordinator and ledger; say PASS, WARN or FAIL and the fix."""
-    examiner = _load("doctor")
+    examiner = _load("commands.doctor")
     findings = []
     for finding in examiner.examine(examiner.Subject(_state(context), _passphrase(context), models, data)):
         findings.append(finding)
@@ -179,13 +162,13 @@ def doctor(
 def budget(context: typer.Context, as_json: Json = False) -> None:
     """Show what each data set has spent, session by session, and what remains."""
     if context.invoked_subcommand is None:
-        _load("budgeting").show(_state(context), as_json=as_json)
+        _load("commands.budgeting").show(_state(context), as_json=as_json)
 
 
 @budget_app.command("verify", epilog="Example: vdb-participant budget verify")
 def budget_verify(context: typer.Context) -> None:
     """Check the hash chain of every data set's ledger."""
-    _load("budgeting").verify(_state(context))
+    _load("commands.budgeting").verify(_state(context))
 
 
 @data_app.command("check", epilog="Example: vdb-participant data check DIR --frames 16")
@@ -195,7 +178,7 @@ def data_check(
     as_json: Json = False,
 ) -> None:
     """Show what the agent understands of a data directory, and why it leaves items out."""
-    found = _load("dataset").Dataset.open(folder, frames=frames)
+    found = _load("data.dataset").Dataset.open(folder, frames=frames)
     problems = [{"file": problem.file, "reason": problem.reason} for problem in found.problems]
     if as_json:
         _print_json(
@@ -229,24 +212,8 @@ def models_verify(
 
 
 def main() -> None:
-    """Run the command line; no traceback reaches the user unless --debug is given."""
-    try:
-        app()
-    except VdbError as error:
-        if "--debug" in sys.argv[1:]:
-            raise
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2 if isinstance(error, UsageError) else 1)
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").split(".")[0]
-        if missing not in EXTRA_MODULES or "--debug" in sys.argv[1:]:
-            raise
-        install = f"pip install 'video-diffusion-bench[{EXTRA}]'"
-        sys.stderr.write(f"error: this command needs {missing}; install it with: {install}\n")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; run the same command again to go on\n")
-        sys.exit(130)
+    """Run the command line."""
+    run_script(app, extra="participant")
 
 
 def _load(module: str) -> Any:
@@ -255,24 +222,24 @@ def _load(module: str) -> Any:
 
 
 def _state(context: typer.Context) -> Any:
-    return _load("config").state_folder(context.obj.folder)
+    return _load("site.config").state_folder(context.obj.folder)
 
 
 def _passphrase(context: typer.Context) -> Any:
-    keys = _load("keys")
+    keys = _load("site.keys")
     ask = (lambda: typer.prompt("Passphrase of the keys", hide_input=True)) if sys.stdin.isatty() else None
     return keys.passphrase_from(context.obj.passphrase_file, ask)
 
 
 def _new_passphrase(context: typer.Context, plaintext: bool) -> Any:
-    keys = _load("keys")
+    keys = _load("site.keys")
     question = "New passphrase for the keys"
     ask = (lambda: typer.prompt(question, hide_input=True, confirmation_prompt=True)) if sys.stdin.isatty() else None
     return None if plaintext else keys.passphrase_from(context.obj.passphrase_file, ask)
 
 
 def _resources(context: typer.Context, data: Path, models: Path | None, device: str) -> Any:
-    return _load("preparation").Resources(data, models or _state(context).models, device)
+    return _load("session.preparation").Resources(data, models or _state(context).models, device)
 
 
 def _print_json(value: object) -> None:

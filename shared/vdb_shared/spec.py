@@ -259,6 +259,10 @@ def parse_spec_toml(text: str, *, file: str = "spec") -> Spec:
         raise SpecError(error.problem, file=file, line=line_of(text, error.field), field=error.field) from error
     except FormatError as error:
         raise SpecError(str(error), file=file) from error
+    if spec.privacy.mechanism == "none":
+        field = "privacy.mechanism"
+        problem = "none exists for tests only: no spec that is written may turn the noise off"
+        raise SpecError(problem, file=file, line=line_of(text, field), field=field)
     return spec
 
 

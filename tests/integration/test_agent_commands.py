@@ -15,9 +15,9 @@ import pytest
 from testkit.coordinator import RunningCoordinator, running_coordinator
 from testkit.institutions import session_spec, write_prompts, write_site
 from testkit.sessions import SITES, consortium
-from vdb_participant.client import Client
-from vdb_participant.connection import FIRST_CALL_SECONDS, FIRST_PAUSE, Connection
-from vdb_participant.network import PROBE_SECONDS
+from vdb_participant.network.client import Client
+from vdb_participant.network.connection import FIRST_CALL_SECONDS, FIRST_PAUSE, Connection
+from vdb_participant.network.diagnosis import PROBE_SECONDS
 from vdb_shared.errors import UnreachableError
 from vdb_shared.identity import StatementKey
 

@@ -11,8 +11,8 @@ import pytest
 
 from testkit.coordinator import RunningCoordinator, running_coordinator
 from testkit.sessions import SITES, Runs, consortium, journal_of, kinds, run_with_failpoint
-from vdb_participant.exchange import LEAVING
-from vdb_participant.failpoints import Place
+from vdb_participant.session.exchange import LEAVING
+from vdb_participant.site.failpoints import Place
 from vdb_shared.errors import SessionAbortedError
 
 SHORT_ROUND = 4

@@ -12,11 +12,11 @@ from testkit.coordinator import RunningCoordinator, running_coordinator
 from testkit.institutions import Institution, no_passphrase, write_site
 from testkit.sessions import SITES, Runs, consortium, kinds
 from vdb_participant.agent import participate, take_part
-from vdb_participant.client import Client
-from vdb_participant.connection import Connection
-from vdb_participant.consent import Plan
-from vdb_participant.institution import open_site
-from vdb_participant.storage import write_durably
+from vdb_participant.network.client import Client
+from vdb_participant.network.connection import Connection
+from vdb_participant.session.consent import Plan
+from vdb_participant.site.institution import open_site
+from vdb_participant.site.storage import write_durably
 from vdb_shared.errors import BudgetError, DatasetError, ModelError, PrivacyError, SessionAbortedError, UsageError
 from vdb_shared.wire.status import Phase
 

@@ -10,8 +10,8 @@ import pytest
 
 from testkit.coordinator import RunningCoordinator, running_coordinator
 from testkit.sessions import SITES, Runs, consortium, journal_of, kinds, recorded, wait_for_journal
-from vdb_participant import records
-from vdb_participant.ledger import Ledger
+from vdb_participant.session import records
+from vdb_participant.site.ledger import Ledger
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.envelope import Envelope

@@ -15,10 +15,10 @@ from skimage.transform import resize as skimage_resize
 from torchmetrics.functional.regression import mean_absolute_error
 
 from testkit.footage import clip
-from vdb_participant.dataset import Dataset
+from vdb_participant.data.dataset import Dataset
+from vdb_participant.data.resize import fit, resize
+from vdb_participant.data.video import Frames, count_frames, decode
 from vdb_participant.measure.frames import temporal_flickering
-from vdb_participant.resize import fit, resize
-from vdb_participant.video import Frames, count_frames, decode
 from vdb_shared.errors import DatasetError
 
 FOOTAGE = {

@@ -14,8 +14,8 @@ import pytest
 
 from testkit.coordinator import CALL, Applicant, RunningCoordinator, running_coordinator
 from testkit.members import STEPS, TestMember, play
+from vdb_coordinator.commands.presets import read_preset
 from vdb_coordinator.config import Home
-from vdb_coordinator.presets import read_preset
 from vdb_shared.audit.verify import verify
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.wire.enrolment import grouped, parse_invitation

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from testkit.coordinator import CALL, RunningCoordinator, running_coordinator, secure_channel
 from testkit.refusals import reason_of
-from vdb_coordinator.administration import Administration
+from vdb_coordinator.commands.administration import Administration
 from vdb_coordinator.config import Home
 from vdb_shared.errors import UnreachableError, UsageError
 from vdb_shared.wire import federation_pb2 as pb

@@ -17,22 +17,23 @@ import pytest
 
 from testkit.coordinator import running_coordinator
 from testkit.institutions import write_site
+from testkit.specs import without_noise
 from testkit.tiny import tiny_spec
 from vdb_participant.agent import Request, take_part
-from vdb_participant.client import Client
-from vdb_participant.connection import Connection
-from vdb_participant.dataset import Dataset
+from vdb_participant.commands.local import run_locally
+from vdb_participant.data.dataset import Dataset
 from vdb_participant.generation.store import ClipStore
-from vdb_participant.institution import Site
-from vdb_participant.local import run_locally
 from vdb_participant.measure.site import Equipment, measure_site
-from vdb_participant.measurement import measured_here
-from vdb_participant.preparation import Resources
-from vdb_participant.progress import Progress, silent
-from vdb_participant.records import Consented, Measured
+from vdb_participant.network.client import Client
+from vdb_participant.network.connection import Connection
+from vdb_participant.session.measurement import measured_here
+from vdb_participant.session.preparation import Resources
+from vdb_participant.session.progress import Progress, silent
+from vdb_participant.session.records import Consented, Measured
+from vdb_participant.session.terms import SealedTerms
+from vdb_participant.site.institution import Site
 from vdb_participant.synthetic.clips import write_site as write_clips
 from vdb_participant.synthetic.models import build_all
-from vdb_participant.terms import SealedTerms
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.policy import DEFAULT_POLICY
 from vdb_shared.audit.verify import verify
@@ -64,7 +65,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     path = tmp_path_factory.mktemp("federated")
     build_all(path / "models")
     spec = tiny_spec(path / "models", prompts=("a red circle moving left", "a blue square bouncing", "a ring"))
-    spec = spec.model_copy(update={"privacy": spec.privacy.model_copy(update={"mechanism": "none"})})
+    spec = without_noise(spec)
     with running_coordinator(path / "lead", institutions=SITES) as coordinator:
         session = coordinator.admin.create_session(spec)
         bundles: dict[int, bytes] = {}

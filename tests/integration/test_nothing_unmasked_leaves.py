@@ -25,13 +25,13 @@ from testkit.institutions import (
 )
 from testkit.sessions import SITES, Runs
 from testkit.wiretap import Wiretap
-from vdb_participant.contribution import noised_lanes
-from vdb_participant.institution import Site
-from vdb_participant.noise import discrete_gaussian
-from vdb_participant.preparation import Resources
-from vdb_participant.progress import Progress
-from vdb_participant.records import Consented, Measured
-from vdb_participant.terms import SealedTerms
+from vdb_participant.session.contribution import noised_lanes
+from vdb_participant.session.noise import discrete_gaussian
+from vdb_participant.session.preparation import Resources
+from vdb_participant.session.progress import Progress
+from vdb_participant.session.records import Consented, Measured
+from vdb_participant.session.terms import SealedTerms
+from vdb_participant.site.institution import Site
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.policy import DEFAULT_POLICY
 from vdb_shared.canonical import encode_base64

@@ -22,8 +22,8 @@ from tuf.api._payload import Root
 from tuf.api.metadata import Metadata
 
 from testkit.consortium import Consortium, Participants, entropy, expect, signer
+from vdb_coordinator.identity.trust import make_root, sign_roster
 from vdb_coordinator.phases import Summed
-from vdb_coordinator.trust import make_root, sign_roster
 from vdb_participant.phases import MaskedInputMessage, SharedKeys
 from vdb_participant.rounds import mask_input
 from vdb_shared import labels

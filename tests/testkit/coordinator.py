@@ -28,13 +28,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from vdb_coordinator.administration import Administration
-from vdb_coordinator.clock import Clock, SystemClock
+from vdb_coordinator.commands.administration import Administration
 from vdb_coordinator.config import Home
-from vdb_coordinator.founding import found, new_config
-from vdb_coordinator.keys import key_pem
-from vdb_coordinator.log import make_log
-from vdb_coordinator.server import Server, read_keys
+from vdb_coordinator.identity.founding import found, new_config
+from vdb_coordinator.identity.keys import key_pem
+from vdb_coordinator.serving.clock import Clock, SystemClock
+from vdb_coordinator.serving.log import make_log
+from vdb_coordinator.serving.server import Server, read_keys
 from vdb_coordinator.states import duty_of
 from vdb_shared import labels
 from vdb_shared.canonical import sha256_digest

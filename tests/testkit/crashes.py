@@ -29,7 +29,7 @@ from vdb_coordinator.rounds import (
     receive,
 )
 from vdb_coordinator.rounds import Phase as RoundPhase
-from vdb_participant.link import Upload
+from vdb_participant.network.link import Upload
 from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.wire.status import Phase, SealedSession, SessionDetails, SessionStatus, SessionSummary, Shares

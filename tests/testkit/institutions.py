@@ -18,22 +18,22 @@ from numpy.typing import NDArray
 from testkit.coordinator import Identity
 from testkit.specs import small_spec
 from vdb_participant.agent import Outcome, Request, take_part
-from vdb_participant.client import Client
-from vdb_participant.config import ConfigFile, StateFolder
-from vdb_participant.connection import Connection
-from vdb_participant.contribution import noised_lanes
-from vdb_participant.failpoints import Failpoints, failpoints_from_environment
-from vdb_participant.institution import Site, open_site
-from vdb_participant.link import Link
 from vdb_participant.models import manifest_digest
-from vdb_participant.noise import discrete_gaussian
-from vdb_participant.policy import DEFAULT_POLICY
-from vdb_participant.preparation import Resources
-from vdb_participant.progress import Progress
-from vdb_participant.records import Consented, Measured
-from vdb_participant.samples import sample_root
-from vdb_participant.storage import write_durably
-from vdb_participant.terms import SealedTerms
+from vdb_participant.network.client import Client
+from vdb_participant.network.connection import Connection
+from vdb_participant.network.link import Link
+from vdb_participant.session.contribution import noised_lanes
+from vdb_participant.session.noise import discrete_gaussian
+from vdb_participant.session.preparation import Resources
+from vdb_participant.session.progress import Progress
+from vdb_participant.session.records import Consented, Measured
+from vdb_participant.session.samples import sample_root
+from vdb_participant.session.terms import SealedTerms
+from vdb_participant.site.config import ConfigFile, StateFolder
+from vdb_participant.site.failpoints import Failpoints, failpoints_from_environment
+from vdb_participant.site.institution import Site, open_site
+from vdb_participant.site.policy import DEFAULT_POLICY
+from vdb_participant.site.storage import write_durably
 from vdb_shared.bundle.statement import NamedDigest, RunManifest
 from vdb_shared.metrics.statistic import Statistics
 from vdb_shared.spec import Cohort, Deadlines, Spec

@@ -11,9 +11,9 @@ from pathlib import Path
 from testkit.coordinator import RunningCoordinator
 from testkit.institutions import Institution, program_of, session_spec, write_prompts, write_site
 from vdb_participant.agent import Outcome
-from vdb_participant.journal_format import read_journal
-from vdb_participant.ledger import Ledger
-from vdb_participant.preparation import Resources
+from vdb_participant.session.preparation import Resources
+from vdb_participant.site.journal_format import read_journal
+from vdb_participant.site.ledger import Ledger
 from vdb_shared.canonical import digest_bytes
 from vdb_shared.errors import VdbError
 from vdb_shared.spec import Deadlines

@@ -84,6 +84,11 @@ extractor = "videomae-tiny"
 """
 
 
+def without_noise(spec: Spec) -> Spec:
+    """Return the spec with the noise off, which no written spec can be: the switch that only tests reach."""
+    return spec.model_copy(update={"privacy": spec.privacy.model_copy(update={"mechanism": "none"})})
+
+
 def small_spec(**changes: Any) -> Spec:
     """Return the spec of `TOML`, with whole sections replaced."""
     return parse_spec_toml(TOML).model_copy(update=changes)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vdb_participant.data.video import Frames
 from vdb_participant.generation.settings import GenerationError
 from vdb_participant.models import manifest_digest
-from vdb_participant.video import Frames
 from vdb_shared.spec import Spec, parse_spec_toml
 
 _HEAD = """\

@@ -17,9 +17,9 @@ from pathlib import Path
 from cryptography import x509
 
 from testkit.coordinator import Identity, RunningCoordinator
-from vdb_coordinator.ca import CertificateAuthority
 from vdb_coordinator.config import Home
-from vdb_coordinator.keys import key_pem, new_tls_key, read_tls_key
+from vdb_coordinator.identity.ca import CertificateAuthority
+from vdb_coordinator.identity.keys import key_pem, new_tls_key, read_tls_key
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEADER_BYTES = 9

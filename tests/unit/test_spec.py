@@ -64,6 +64,11 @@ def test_reals_are_exact() -> None:
             "say which share of the prompts is used",
         ),
         (
+            "epsilon = 8",
+            'mechanism = "none"\nepsilon = 8',
+            "spec.toml:11: privacy.mechanism: none exists for tests only: no spec that is written may turn the noise off",
+        ),
+        (
             "[video]",
             "[video",
             "spec.toml:21: not TOML: Expected ']' at the end of a table declaration (at line 21, column 7)",

@@ -10,10 +10,10 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from vdb_coordinator.conductor import Conductor
-from vdb_coordinator.enrolment import Enrolments, EnrolmentStage, EnrolmentStatus
+from vdb_coordinator.identity.enrolment import Enrolments, EnrolmentStage, EnrolmentStatus
 from vdb_coordinator.service.boundary import Context
 from vdb_coordinator.service.callers import current_caller
+from vdb_coordinator.serving.conductor import Conductor
 from vdb_shared.errors import UsageError
 from vdb_shared.spec import Name, parse_spec_json
 from vdb_shared.wire import federation_pb2 as pb

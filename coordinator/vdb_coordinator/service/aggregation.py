@@ -10,7 +10,6 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from vdb_coordinator.conductor import Conductor
 from vdb_coordinator.events import (
     ConsistencyReceived,
     Event,
@@ -18,8 +17,6 @@ from vdb_coordinator.events import (
     SharesReceived,
     UnmaskingReceived,
 )
-from vdb_coordinator.history import Submission
-from vdb_coordinator.live import LiveSession
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.rounds import (
     CollectingConsistency,
@@ -33,6 +30,9 @@ from vdb_coordinator.service.boundary import Context
 from vdb_coordinator.service.callers import check_seat, current_caller, seat_of
 from vdb_coordinator.service.sessions import not_there
 from vdb_coordinator.service.uploads import Uploads
+from vdb_coordinator.serving.conductor import Conductor
+from vdb_coordinator.serving.history import Submission
+from vdb_coordinator.serving.live import LiveSession
 from vdb_coordinator.states import Aggregating, Collecting, Finalising, Published, Publishing, phase_of
 from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.parameters import Seat

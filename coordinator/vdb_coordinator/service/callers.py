@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from vdb_coordinator.ca import spiffe_id
+from vdb_coordinator.identity.ca import spiffe_id
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.states import Opening
 from vdb_shared.roster import Roster

@@ -5,8 +5,8 @@ Source: protos/README.md §11.2.
 
 from __future__ import annotations
 
-from vdb_coordinator.ca import spiffe_id
-from vdb_coordinator.enrolment import EnrolmentRequest, Enrolments
+from vdb_coordinator.identity.ca import spiffe_id
+from vdb_coordinator.identity.enrolment import EnrolmentRequest, Enrolments
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.service.boundary import Context
 from vdb_coordinator.service.callers import current_caller

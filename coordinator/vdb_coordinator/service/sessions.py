@@ -9,13 +9,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 
-from vdb_coordinator.conductor import Conductor
 from vdb_coordinator.events import Countersigned, Joined, MemberAborted
-from vdb_coordinator.history import Submission
-from vdb_coordinator.live import LiveSession
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.service.boundary import Context
 from vdb_coordinator.service.callers import current_caller, seat_of
+from vdb_coordinator.serving.conductor import Conductor
+from vdb_coordinator.serving.history import Submission
+from vdb_coordinator.serving.live import LiveSession
 from vdb_coordinator.states import (
     Aborted,
     Aggregating,

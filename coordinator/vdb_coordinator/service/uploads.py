@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from vdb_coordinator.conductor import Conductor
 from vdb_coordinator.events import InputReceived
-from vdb_coordinator.history import Submission
-from vdb_coordinator.live import LiveSession
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.rounds import CollectingMaskedInputs
 from vdb_coordinator.service.callers import Caller, check_seat
+from vdb_coordinator.serving.conductor import Conductor
+from vdb_coordinator.serving.history import Submission
+from vdb_coordinator.serving.live import LiveSession
 from vdb_coordinator.states import Aggregating, phase_of
 from vdb_coordinator.store.blobs import UploadStore, upload_prefix
 from vdb_shared.bundle.envelope import Envelope

@@ -15,10 +15,10 @@ import torch
 from diffusers import WanPipeline
 from diffusers.utils import logging
 
+from vdb_participant.data.video import Frames
 from vdb_participant.device import exact_arithmetic, resolve_device
 from vdb_participant.generation.settings import GenerationError, GenerationSettings
 from vdb_participant.models import Weights
-from vdb_participant.video import Frames
 from vdb_shared.errors import ModelError
 from vdb_shared.spec import Model
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from vdb_participant.video import Frames
+from vdb_participant.data.video import Frames
 from vdb_shared.canonical import decimal_string
 from vdb_shared.errors import SpecError
 from vdb_shared.spec import Spec

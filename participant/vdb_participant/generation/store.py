@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from vdb_participant.video import Frames
+from vdb_participant.data.video import Frames
 from vdb_shared import labels
 from vdb_shared.canonical import (
     canonical_json,

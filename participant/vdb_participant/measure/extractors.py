@@ -22,10 +22,10 @@ from safetensors.numpy import load_file
 from transformers import AutoTokenizer, CLIPModel, VideoMAEModel
 from transformers.utils import logging
 
+from vdb_participant.data.video import Frames
 from vdb_participant.device import exact_arithmetic, resolve_device
 from vdb_participant.measure.preprocessing import Preprocessing
 from vdb_participant.models import Weights
-from vdb_participant.video import Frames
 from vdb_shared.errors import ModelError
 from vdb_shared.spec import Extractor
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from vdb_participant.video import Frames
+from vdb_participant.data.video import Frames
 from vdb_shared.errors import StatisticError
 
 

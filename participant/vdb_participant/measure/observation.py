@@ -12,12 +12,12 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vdb_participant.data.video import Frames
 from vdb_participant.measure.alignment import clip_score, clip_temporal_consistency
 from vdb_participant.measure.distribution import frechet_share, kernel_share
 from vdb_participant.measure.efficiency import frames_per_second, latency
 from vdb_participant.measure.extractors import ImageTextExtractor, LoadedExtractor, VideoExtractor
 from vdb_participant.measure.frames import temporal_flickering
-from vdb_participant.video import Frames
 from vdb_shared.errors import StatisticError
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.metrics.features import rescale, score_histogram, score_moments

@@ -14,8 +14,8 @@ from typing import Final
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from vdb_participant.resize import Filter, resize
-from vdb_participant.video import Frames
+from vdb_participant.data.resize import Filter, resize
+from vdb_participant.data.video import Frames
 from vdb_shared.errors import ModelError
 
 CONFIG_NAME: Final = "preprocessor_config.json"

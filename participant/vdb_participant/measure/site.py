@@ -18,18 +18,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vdb_participant.dataset import Dataset, Problem
+from vdb_participant.data.dataset import Dataset, Problem
+from vdb_participant.data.inputs import inputs_of
+from vdb_participant.data.resize import fit
+from vdb_participant.data.video import decode
 from vdb_participant.device import release_memory, resolve_device
 from vdb_participant.generation.engine import Engine, Outcome
 from vdb_participant.generation.pipelines import WanGenerator
 from vdb_participant.generation.store import ClipStore, clip_digest
-from vdb_participant.inputs import inputs_of
 from vdb_participant.measure.extractors import LoadedExtractor, VideoExtractor, load_extractor
 from vdb_participant.measure.manifest import run_manifest
 from vdb_participant.measure.observation import Observation, shares
 from vdb_participant.models import Weights, verify_weights
-from vdb_participant.resize import fit
-from vdb_participant.video import decode
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import DatasetError, SpecError, StatisticError, StoreError
 from vdb_shared.layout import contributions_at_most, count_block, generated_block, layout_of, reference_block

@@ -21,8 +21,8 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vdb_participant.dataset import CLIPS_FOLDER, PROMPTS_FILE
-from vdb_participant.video import Frames, encode_mp4
+from vdb_participant.data.dataset import CLIPS_FOLDER, PROMPTS_FILE
+from vdb_participant.data.video import Frames, encode_mp4
 
 Choice = TypeVar("Choice")
 Mask = NDArray[np.float64]

@@ -21,7 +21,8 @@ from vdb_shared.audit.verify import verify as audit
 from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES, read_archive
 from vdb_shared.bundle.record import METRICS
 from vdb_shared.canonical import canonical_json, check_digest, sha256_digest
-from vdb_shared.errors import FormatError, UsageError, VdbError
+from vdb_shared.commandline import run_script
+from vdb_shared.errors import FormatError, UsageError
 
 MAX_ROOT_BYTES = 2**20
 
@@ -99,14 +100,8 @@ def leaderboard(
 
 
 def main() -> None:
-    """Run the command line; no traceback reaches the user unless --debug is given."""
-    try:
-        app()
-    except VdbError as error:
-        if "--debug" in sys.argv[1:]:
-            raise
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+    """Run the command line."""
+    run_script(app)
 
 
 def _console() -> Console:

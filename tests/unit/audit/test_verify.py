@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from testkit.bundles import SmallSession, small_session, small_spec
+from testkit.specs import without_noise
 from vdb_shared.audit.policy import Policy
 from vdb_shared.audit.report import Report, Status, Verdict
 from vdb_shared.audit.verify import verify
@@ -96,8 +97,7 @@ def weak(promise: str, records: int = 2000) -> Spec:
 
 
 def test_a_session_without_noise_is_not_private() -> None:
-    privacy = '{ mechanism = "none", epsilon = 8, delta = 1e-6, maximum_records = 2000 }'
-    report = verify(small_session(spec=small_spec(privacy=privacy)).bundle())
+    report = verify(small_session(spec=without_noise(small_spec())).bundle())
     assert ids(report, Status.FAIL) == ["V42"]
     assert report.first_failure is not None
     assert "not private" in report.first_failure.detail

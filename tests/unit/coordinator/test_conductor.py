@@ -16,14 +16,14 @@ import pytest
 from sqlalchemy import Connection
 
 from testkit.bundles import coordinator_key, make_join, make_roster, small_spec
-from vdb_coordinator.clock import Clock, SystemClock
-from vdb_coordinator.conductor import Conductor, Services
 from vdb_coordinator.duties import Coordinator
 from vdb_coordinator.events import Joined
-from vdb_coordinator.history import SessionHistory, Submission
-from vdb_coordinator.live import LiveSession
-from vdb_coordinator.log import make_log
 from vdb_coordinator.refusals import RefusedError
+from vdb_coordinator.serving.clock import Clock, SystemClock
+from vdb_coordinator.serving.conductor import Conductor, Services
+from vdb_coordinator.serving.history import SessionHistory, Submission
+from vdb_coordinator.serving.live import LiveSession
+from vdb_coordinator.serving.log import make_log
 from vdb_coordinator.states import Accepting
 from vdb_coordinator.store.blobs import BlobStore, UploadStore
 from vdb_coordinator.store.database import Database

@@ -13,13 +13,13 @@ from cryptography import x509
 from sqlalchemy import select
 
 from testkit.coordinator import CONSORTIUM, Applicant
-from vdb_coordinator.ca import CertificateAuthority, spiffe_id
 from vdb_coordinator.config import Home
-from vdb_coordinator.enrolment import Consortium, EnrolmentRequest, Enrolments, EnrolmentStage
-from vdb_coordinator.founding import found, new_config
-from vdb_coordinator.keys import read_signing_key, read_tls_key
+from vdb_coordinator.identity.ca import CertificateAuthority, spiffe_id
+from vdb_coordinator.identity.enrolment import Consortium, EnrolmentRequest, Enrolments, EnrolmentStage
+from vdb_coordinator.identity.founding import found, new_config
+from vdb_coordinator.identity.keys import read_signing_key, read_tls_key
+from vdb_coordinator.identity.rosters import RosterAuthority
 from vdb_coordinator.refusals import RefusedError
-from vdb_coordinator.rosters import RosterAuthority
 from vdb_coordinator.store import schema
 from vdb_coordinator.store.database import Database
 from vdb_shared import labels

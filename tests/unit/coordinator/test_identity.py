@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from vdb_coordinator.ca import LEAF_LIFETIME, CertificateAuthority, needs_renewal, parse_request, spiffe_id
-from vdb_coordinator.clock import parse_timestamp, timestamp
 from vdb_coordinator.config import Home
-from vdb_coordinator.founding import found, new_config, renew_admin_certificate
-from vdb_coordinator.keys import is_encrypted, new_tls_key, read_signing_key, read_tls_key, write_key
-from vdb_coordinator.server import read_keys
-from vdb_coordinator.trust import ROSTER_LIFETIME, make_root, roster_needs_renewal, sign_roster
+from vdb_coordinator.identity.ca import LEAF_LIFETIME, CertificateAuthority, needs_renewal, parse_request, spiffe_id
+from vdb_coordinator.identity.founding import found, new_config, renew_admin_certificate
+from vdb_coordinator.identity.keys import is_encrypted, new_tls_key, read_signing_key, read_tls_key, write_key
+from vdb_coordinator.identity.trust import ROSTER_LIFETIME, make_root, roster_needs_renewal, sign_roster
+from vdb_coordinator.serving.clock import parse_timestamp, timestamp
+from vdb_coordinator.serving.server import read_keys
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import IdentityError, UsageError
 from vdb_shared.roster import Member, Roster, SignedRoster

@@ -17,8 +17,8 @@ from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from testkit.session_story import EVERYBODY, STEPS, Story, story
 from vdb_coordinator.events import KeysReceived
-from vdb_coordinator.history import SessionHistory, Submission
-from vdb_coordinator.live import Snapshot
+from vdb_coordinator.serving.history import SessionHistory, Submission
+from vdb_coordinator.serving.live import Snapshot
 from vdb_coordinator.sessions import apply
 from vdb_coordinator.store import attempts, blobs, eventlog, schema
 from vdb_coordinator.store.blobs import BlobStore, UploadStore, upload_prefix

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from vdb_coordinator.commands.presets import pin_weights, preset_names, read_preset
+from vdb_coordinator.commands.spec_checks import checked
 from vdb_coordinator.config import Home, join_address, split_address
-from vdb_coordinator.founding import new_config
-from vdb_coordinator.log import make_log
-from vdb_coordinator.presets import pin_weights, preset_names, read_preset
-from vdb_coordinator.spec_checks import checked
+from vdb_coordinator.identity.founding import new_config
+from vdb_coordinator.serving.log import make_log
 from vdb_shared.errors import ModelError, SpecError, UsageError
 from vdb_shared.spec import parse_spec_toml
 from vdb_shared.weights import UNPINNED, manifest_of

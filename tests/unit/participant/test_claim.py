@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from testkit.specs import small_spec
-from vdb_participant.claim import check_claim, delta_of_rho, epsilon_of_rho
+from vdb_participant.session.claim import check_claim, delta_of_rho, epsilon_of_rho
 from vdb_shared.errors import PrivacyError
 from vdb_shared.privacy.accountant import account
 from vdb_shared.privacy.conversion import epsilon_of_rho as claimed_epsilon

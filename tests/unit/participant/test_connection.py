@@ -12,9 +12,9 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from vdb_participant.answers import reason_of
-from vdb_participant.connection import FIRST_PAUSE, LONGEST_PAUSE, Connection
-from vdb_participant.keys import TlsIdentity
+from vdb_participant.network.answers import reason_of
+from vdb_participant.network.connection import FIRST_PAUSE, LONGEST_PAUSE, Connection
+from vdb_participant.site.keys import TlsIdentity
 from vdb_shared.errors import (
     FormatError,
     IdentityError,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from testkit.specs import small_spec
-from vdb_participant.consent import Budget, Holdings, Plan, make_plan
-from vdb_participant.terms import Opening
+from vdb_participant.session.consent import Budget, Holdings, Plan, make_plan
+from vdb_participant.session.terms import Opening
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.privacy.accountant import account
 from vdb_shared.roster import Member, Roster

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from testkit.specs import small_spec
-from vdb_participant.contribution import noised_lanes, private_lanes, run_manifest
-from vdb_participant.samples import SALT_BYTES, sample_lines, sample_root
+from vdb_participant.session.contribution import noised_lanes, private_lanes, run_manifest
+from vdb_participant.session.samples import SALT_BYTES, sample_lines, sample_root
 from vdb_shared.errors import StatisticError
 from vdb_shared.privacy.mechanism import encode, uniform_bytes_needed
 from vdb_shared.seal import seal_terms

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from testkit.bundles import DROPOUT, INSTITUTIONS, MADE, small_session, small_spec
-from vdb_participant.countersigning import OwnPart, audit_bundle, countersignature, result_payload
-from vdb_participant.terms import Offered, Pins, SealedTerms, verify_opening, verify_seal
+from testkit.specs import without_noise
+from vdb_participant.session.countersigning import OwnPart, audit_bundle, countersignature, result_payload
+from vdb_participant.session.terms import Offered, Pins, SealedTerms, verify_opening, verify_seal
 from vdb_shared import labels
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.record import AGGREGATE, COUNTERSIGN, METRICS, RESULT
@@ -112,9 +113,7 @@ def test_garbage_is_refused_without_a_traceback() -> None:
 
 
 def test_a_test_without_noise_may_be_countersigned_by_whoever_allowed_it() -> None:
-    unnoised = small_session(
-        spec=small_spec(privacy='{ mechanism = "none", epsilon = 8, delta = 1e-6, maximum_records = 2000 }')
-    )
+    unnoised = small_session(spec=without_noise(small_spec()))
     draft = unnoised.edited({COUNTERSIGN: None})
     audit_bundle(draft, own_part(unnoised), sealed_terms(unnoised), unnoised.root, draft=True)
     with pytest.raises(VerificationError):

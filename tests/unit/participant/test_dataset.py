@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from vdb_participant.dataset import Dataset
+from vdb_participant.data.dataset import Dataset
+from vdb_participant.data.video import encode_mp4
 from vdb_participant.synthetic.clips import Scene, render
-from vdb_participant.video import encode_mp4
 from vdb_shared.errors import DatasetError
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from testkit.consortium import Participants, inputs_for, parameters, signer
 from testkit.crashes import Crash, Disk, Loss, MemoryLink
-from vdb_participant.correspondence import Correspondence
-from vdb_participant.exchange import AGREE_SENT, LEAVING, MASK_SENT, Exchange, left, run_rounds
-from vdb_participant.journal import Journal
+from vdb_participant.session.correspondence import Correspondence
+from vdb_participant.session.exchange import AGREE_SENT, LEAVING, MASK_SENT, Exchange, left, run_rounds
+from vdb_participant.site.journal import Journal
 from vdb_shared.bundle.envelope import sign_envelope
 from vdb_shared.errors import SessionAbortedError, StoreError
 

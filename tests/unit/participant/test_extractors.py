@@ -16,12 +16,12 @@ from transformers import AutoTokenizer, CLIPModel, VideoMAEModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.videomae.image_processing_pil_videomae import VideoMAEImageProcessorPil
 
+from vdb_participant.data.video import Frames
 from vdb_participant.measure.alignment import clip_score
 from vdb_participant.measure.extractors import ImageTextExtractor, VideoExtractor, load_extractor, pooled_features
 from vdb_participant.measure.preprocessing import Preprocessing
 from vdb_participant.models import inspect_weights
 from vdb_participant.synthetic.clips import Scene, render, scenes
-from vdb_participant.video import Frames
 from vdb_shared.errors import ModelError
 from vdb_shared.spec import Extractor
 

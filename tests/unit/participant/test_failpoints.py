@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-from vdb_participant.failpoints import Failpoints, parse_failpoints
+from vdb_participant.site.failpoints import Failpoints, parse_failpoints
 from vdb_shared.errors import UsageError
 
 PROGRAM = """
-from vdb_participant.failpoints import failpoints_from_environment
+from vdb_participant.site.failpoints import failpoints_from_environment
 points = failpoints_from_environment()
 points.reach("after-join")
 print("went on", flush=True)

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from testkit.crashes import Crash, Disk, Loss
-from vdb_participant.journal import Journal
-from vdb_participant.journal_format import PREAMBLE_BYTES, Record, encode_journal, read_journal
-from vdb_participant.storage import FileStorage
+from vdb_participant.site.journal import Journal
+from vdb_participant.site.journal_format import PREAMBLE_BYTES, Record, encode_journal, read_journal
+from vdb_participant.site.storage import FileStorage
 from vdb_shared.errors import StoreError
 
 SESSION = bytes(range(32))
@@ -196,8 +196,8 @@ def test_replacing_overwrites_the_old_bytes(tmp_path: Path) -> None:
 PROGRAM = """
 import os, signal, sys
 from pathlib import Path
-from vdb_participant.journal import Journal
-from vdb_participant.storage import FileStorage
+from vdb_participant.site.journal import Journal
+from vdb_participant.site.storage import FileStorage
 with Journal(FileStorage(Path(sys.argv[1])), bytes(32)) as journal:
     for number in range(1000):
         value = journal.once(f"r{number}", lambda: os.urandom(300), secret=True)

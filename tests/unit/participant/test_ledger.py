@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from vdb_participant.ledger import Ledger
+from vdb_participant.site.ledger import Ledger
 from vdb_shared.errors import BudgetError, StoreError
 from vdb_shared.privacy.ledger import Charge
 
@@ -174,7 +174,7 @@ RACE = """
 import sys
 from decimal import Decimal
 from pathlib import Path
-from vdb_participant.ledger import Ledger
+from vdb_participant.site.ledger import Ledger
 from vdb_shared.errors import BudgetError
 from vdb_shared.privacy.ledger import Charge
 done = 0

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from vdb_participant.network import check_own_certificate, diagnose, split_address
+from vdb_participant.network.diagnosis import check_own_certificate, diagnose, split_address
 from vdb_shared.errors import IdentityError, UsageError
 
 NOW = datetime.now(UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from vdb_participant.noise import BLOCK, discrete_gaussian
+from vdb_participant.session.noise import BLOCK, discrete_gaussian
 from vdb_shared.privacy.calibration import LOCAL_SIGMA
 
 SAMPLES = 40_000

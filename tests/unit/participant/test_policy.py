@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from testkit.specs import small_spec
-from vdb_participant.policy import DEFAULT_POLICY, check_policy, parse_policy
+from vdb_participant.site.policy import DEFAULT_POLICY, check_policy, parse_policy
 from vdb_shared.errors import BudgetError, UsageError
 from vdb_shared.privacy.conversion import epsilon_of_rho
 

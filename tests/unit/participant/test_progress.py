@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from testkit.crashes import MemoryLink
-from vdb_participant.progress import REPORT_SECONDS, Reporter, coarse
+from vdb_participant.session.progress import REPORT_SECONDS, Reporter, coarse
 from vdb_shared.errors import SessionAbortedError, UnreachableError
 
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vdb_participant.resize import Filter, fit, resize
-from vdb_participant.video import Clip, Frames
+from vdb_participant.data.resize import Filter, fit, resize
+from vdb_participant.data.video import Clip, Frames
 from vdb_shared.errors import DatasetError
 
 PILLOW: dict[Filter, Image.Resampling] = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}

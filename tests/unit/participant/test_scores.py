@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.metrics import mean_squared_error
 
+from vdb_participant.data.video import Frames
 from vdb_participant.measure.alignment import clip_score, clip_temporal_consistency
 from vdb_participant.measure.efficiency import frames_per_second, latency
 from vdb_participant.measure.frames import temporal_flickering
-from vdb_participant.video import Frames
 from vdb_shared.errors import StatisticError
 
 

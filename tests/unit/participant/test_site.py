@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from testkit.tiny import tiny_spec
-from vdb_participant.dataset import Dataset
+from vdb_participant.data.dataset import Dataset
+from vdb_participant.data.resize import fit
+from vdb_participant.data.video import decode
 from vdb_participant.device import device_name
 from vdb_participant.generation.engine import Engine
 from vdb_participant.generation.store import ClipStore
 from vdb_participant.measure.frames import temporal_flickering
 from vdb_participant.measure.site import Equipment, SiteMeasurement, measure_site
-from vdb_participant.resize import fit
-from vdb_participant.video import decode
 from vdb_shared.canonical import canonical_json
 from vdb_shared.errors import DatasetError, ModelError, SpecError
 from vdb_shared.layout import layout_of

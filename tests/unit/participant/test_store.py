@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from vdb_participant.data.video import Frames
 from vdb_participant.generation.store import ClipKey, ClipStore, clip_digest
-from vdb_participant.video import Frames
 from vdb_shared.errors import StoreError
 
 KEY = ClipKey("sha256:" + "0" * 64, "a red circle", 7, (("steps", 4),))

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from vdb_participant.dataset import Dataset
+from vdb_participant.data.dataset import Dataset
+from vdb_participant.data.video import decode
 from vdb_participant.models import manifest_digest
 from vdb_participant.synthetic.clips import FRAMES, MOTIONS, SHAPES, SIZE, Scene, main, render, scenes, write_site
 from vdb_participant.synthetic.models import build_all, projection_of
-from vdb_participant.video import decode
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from vdb_participant.data.video import Frames, Limits, _decoded, count_frames, decode, encode_mp4
 from vdb_participant.synthetic.clips import Scene, render
-from vdb_participant.video import Frames, Limits, _decoded, count_frames, decode, encode_mp4
 from vdb_shared.errors import DatasetError
 
 SCENE = Scene("circle", "red", "moving left", "a plain")

@@ -1,0 +1,1 @@
+"""What the commands of vdb-coordinator do, one module for each group."""

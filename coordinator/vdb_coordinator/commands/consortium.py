@@ -1,0 +1,110 @@
+"""What the commands about members and results do."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import typer
+
+from vdb_coordinator.commands.administration import Administration, EnrolmentLine
+from vdb_coordinator.commands.terminal import Common, console, print_json, write_new
+from vdb_coordinator.config import Home
+from vdb_coordinator.files import read_file
+from vdb_coordinator.identity.keys import is_encrypted
+from vdb_shared.canonical import sha256_digest
+from vdb_shared.errors import IdentityError, UsageError
+from vdb_shared.wire.enrolment import grouped
+
+
+def administration(common: Common) -> Administration:
+    """Return the lead's connection to the coordinator that serves a directory."""
+    home = Home(common.directory)
+    home.read_config()
+    return Administration(home, common.passphrase_for(encrypted=is_encrypted(home.key("admin"))))
+
+
+def invite(common: Common, institution: str, output: Path) -> None:
+    """Write an invitation."""
+    if output.exists():
+        raise UsageError(f"{output}: exists already; name another file or remove it")
+    with administration(common) as admin:
+        write_new(output, admin.invite(institution) + b"\n", secret=True)
+    screen = console()
+    screen.print(f"wrote {output}: single use, good for 72 hours; send it to {institution} privately")
+    screen.print("the institution runs: vdb-participant enroll FILE, and reads its fingerprint out to you")
+
+
+def approve(common: Common, institution: str, fingerprint: str | None, *, yes: bool) -> None:
+    """Make an institution a member."""
+    screen = console()
+    with administration(common) as admin:
+        if fingerprint is None:
+            waiting = _waiting(admin.enrolments(), institution)
+            screen.print(f"{institution} waits with the key {grouped(waiting.fingerprint)}")
+            if not yes and not _compared(institution):
+                raise IdentityError(f"{institution} was not approved")
+            fingerprint = waiting.fingerprint
+        seat, version = admin.approve(institution, fingerprint)
+    screen.print(f"{institution} is a member in seat {seat}; the roster has version {version}")
+
+
+def _waiting(lines: list[EnrolmentLine], institution: str) -> EnrolmentLine:
+    for line in lines:
+        if line.institution == institution and line.state == "waiting":
+            return line
+    raise IdentityError(
+        f"{institution} does not wait for approval; it must run `vdb-participant enroll` with its invitation first"
+    )
+
+
+def _compared(institution: str) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError("compare the fingerprint and give it with --fingerprint (or --yes, for tests only)")
+    return typer.confirm(f"Does {institution} read out exactly this?", default=False)
+
+
+def enrolments(common: Common, *, as_json: bool) -> None:
+    """List invitations and members."""
+    with administration(common) as admin:
+        lines = admin.enrolments()
+    if as_json:
+        print_json(
+            [
+                {
+                    "institution": line.institution,
+                    "state": line.state,
+                    "seat": line.seat,
+                    "fingerprint": line.fingerprint,
+                    "expires": line.expires,
+                }
+                for line in lines
+            ]
+        )
+        return
+    screen = console()
+    if not lines:
+        screen.print("nobody was invited yet; use: vdb-coordinator invite NAME -o FILE")
+    for line in lines:
+        seat = "" if line.seat is None else f"  seat {line.seat}"
+        until = f"  until {line.expires}" if line.state == "invited" else ""
+        screen.print(f"{line.institution:<24} {line.state}{seat}{until}  {grouped(line.fingerprint)}".rstrip())
+
+
+def fingerprint(common: Common, *, as_json: bool) -> None:
+    """Print the trust root's fingerprint."""
+    home = Home(common.directory)
+    home.read_config()
+    digest = sha256_digest(read_file(home.root))
+    if as_json:
+        print_json({"root": digest})
+    else:
+        console().print(digest)
+
+
+def export(common: Common, session: str, output: Path) -> None:
+    """Write the bundle of a published session."""
+    with administration(common) as admin:
+        content = admin.bundle(session)
+    write_new(output, content)
+    console().print(f"wrote {output} ({len(content):,} bytes); verify it with: vdb-audit verify {output}")

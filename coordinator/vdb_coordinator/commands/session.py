@@ -1,0 +1,98 @@
+"""What the commands about sessions do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vdb_coordinator.commands.consortium import administration
+from vdb_coordinator.commands.terminal import Common, console, load, print_json
+from vdb_shared.errors import SessionAbortedError
+from vdb_shared.spec import Spec
+from vdb_shared.wire.status import Phase, SessionStatus
+
+
+def create(common: Common, spec: Path, *, as_json: bool) -> None:
+    """Open a session."""
+    parsed: Spec = load("commands.spec_checks").checked(spec)[0]
+    with administration(common) as admin:
+        session = admin.create_session(parsed)
+    if as_json:
+        print_json({"session": session, "spec": parsed.digest})
+        return
+    screen = console()
+    screen.print(f"session {session}")
+    screen.print(f"institutions join with: vdb-participant join {session[7:19]} --data DIR --models DIR")
+
+
+def list_sessions(common: Common, *, as_json: bool) -> None:
+    """List all sessions."""
+    with administration(common) as admin:
+        sessions = admin.sessions()
+    if as_json:
+        print_json([{"session": item.session, "title": item.title, "phase": item.phase.words} for item in sessions])
+        return
+    for item in sessions:
+        console().print(f"{item.session[7:19]}  {item.phase.words:<16} {item.title}")
+
+
+def status(common: Common, session: str, *, as_json: bool) -> None:
+    """Show how far a session is."""
+    with administration(common) as admin:
+        details = admin.details(session)
+    if as_json:
+        print_json({"session": details.session, **_as_json(details.status)})
+        return
+    screen = console()
+    screen.print(f"session {details.session}: {_headline(details.status)}")
+    for site in details.status.sites:
+        screen.print(f"  {site.institution:<24} {site.stage}")
+
+
+def watch(common: Common, session: str, *, as_json: bool) -> None:
+    """Print every change until a session has ended.
+
+    Raises:
+        SessionAbortedError: it ended without a result.
+    """
+    screen = console()
+    seen: SessionStatus | None = None
+    with administration(common) as admin:
+        for news in admin.watch(session):
+            if as_json:
+                print_json(_as_json(news))
+            else:
+                for line in _changes(seen, news):
+                    screen.print(line)
+            seen = news
+    if seen is not None and seen.phase is Phase.ABORTED:
+        raise SessionAbortedError(f"the session was aborted: {seen.reason}")
+
+
+def abort(common: Common, session: str, reason: str) -> None:
+    """End a session without a result."""
+    with administration(common) as admin:
+        admin.abort_session(session, reason)
+    console().print("the session is aborted; every institution will be told why")
+
+
+def _headline(status: SessionStatus) -> str:
+    return f"{status.phase.words}: {status.reason}" if status.reason else status.phase.words
+
+
+def _changes(before: SessionStatus | None, now: SessionStatus) -> list[str]:
+    """Return one line for each site that moved, and then one for the phase."""
+    known = {site.institution: site.stage for site in before.sites} if before else {}
+    lines = [f"{site.institution}: {site.stage}" for site in now.sites if known.get(site.institution) != site.stage]
+    if before is None or before.phase != now.phase:
+        lines.append(f"— {_headline(now)}")
+    return lines
+
+
+def _as_json(status: SessionStatus) -> dict[str, Any]:
+    return {
+        "phase": status.phase.words,
+        "event": status.event,
+        "reason": status.reason,
+        "sites": [{"institution": site.institution, "seat": site.seat, "stage": site.stage} for site in status.sites],
+    }

@@ -1,0 +1,1 @@
+"""Who is who: certificates, invitations, the trust root, the roster."""

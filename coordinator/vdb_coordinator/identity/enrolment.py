@@ -1,0 +1,315 @@
+"""Enrolment: from an invitation to a seat in the roster.
+
+Promises that an invitation is used once, by whoever proves to hold the key; that a member enters the roster only when the
+lead confirmed the key's fingerprint; and that every refusal is in the audit log. Leaves transport identity to the service.
+
+Source: protos/README.md §11.2.
+"""
+
+from __future__ import annotations
+
+import enum
+import hmac
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from vdb_coordinator.identity.ca import CertificateAuthority, parse_request, spiffe_id
+from vdb_coordinator.identity.keys import key_pem, new_tls_key
+from vdb_coordinator.identity.rosters import RosterAuthority, StoredRoster, seat_for, with_member
+from vdb_coordinator.refusals import RefusedError
+from vdb_coordinator.serving.clock import Clock, parse_timestamp, timestamp
+from vdb_coordinator.store import attempts, schema
+from vdb_coordinator.store.database import Database
+from vdb_shared import labels
+from vdb_shared.errors import IdentityError
+from vdb_shared.identity import StatementPublicKey
+from vdb_shared.roster import Member, Roster
+from vdb_shared.wire import reasons
+from vdb_shared.wire.enrolment import (
+    TOKEN_BYTES,
+    InvitationFile,
+    grouped,
+    possession_body,
+    token_hash,
+    ungrouped,
+)
+from vdb_shared.wire.status import Enrolment
+
+INVITATION_LIFETIME: Final = timedelta(hours=72)
+
+T = TypeVar("T")
+
+_USED: Final = "invitation was used already; ask the lead for a new one"
+_UNKNOWN: Final = "invitation is not known here, or was replaced by a newer one; ask the lead for a new one"
+
+
+class EnrolmentStage(enum.Enum):
+    """How far an invitation came."""
+
+    INVITED = "invited"
+    WAITING = "waiting for approval"
+    APPROVED = "approved"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentStatus:
+    """One invitation and what became of it; `fingerprint` is "" and `seat` None until they are known."""
+
+    institution: str
+    stage: EnrolmentStage
+    fingerprint: str
+    seat: int | None
+    expires: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentRequest:
+    """What an institution sends: see EnrolRequest."""
+
+    institution: str
+    token: bytes = field(repr=False)
+    certificate_request: bytes
+    statement_key: bytes
+    possession: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Consortium:
+    """What invitations say about the consortium besides the address."""
+
+    name: str
+    authority: CertificateAuthority
+    rosters: RosterAuthority
+
+
+class Enrolments:
+    """Invitations and members, kept in the database."""
+
+    def __init__(self, consortium: Consortium, database: Database, clock: Clock) -> None:
+        self._consortium = consortium
+        self._database = database
+        self._clock = clock
+        self._current: StoredRoster | None = None
+
+    @property
+    def members(self) -> Roster:
+        """The newest roster, as far as this process knows: it alone writes rosters."""
+        if self._current is None:
+            raise RuntimeError("no roster was read yet")
+        return self._current.roster
+
+    async def roster(self) -> StoredRoster:
+        """Return the newest roster; its signature is renewed when it nears expiry."""
+        now = self._clock.now()
+        self._current = await self._database.run(lambda connection: self._consortium.rosters.renewed(connection, now))
+        return self._current
+
+    async def invite(self, institution: str, address: str, by: str) -> InvitationFile:
+        """Return a new invitation; older ones of the institution that were not approved become void."""
+        now, current = self._clock.now(), await self.roster()
+        if institution == current.roster.coordinator.institution:
+            raise IdentityError(f"{institution} is the coordinator's own name; invite an institution")
+        token, expires = secrets.token_bytes(TOKEN_BYTES), now + INVITATION_LIFETIME
+        key = new_tls_key()
+        name = spiffe_id(self._consortium.name, "enrolment", institution)
+        authority = self._consortium.authority
+        certificate = authority.issue_client(key.public_key(), name, now, INVITATION_LIFETIME)
+        invitation = InvitationFile(
+            consortium=self._consortium.name,
+            address=address,
+            institution=institution,
+            ca_certificate=authority.pem.decode(),
+            root_fingerprint=current.signed.root_fingerprint,
+            token=token.hex(),
+            bootstrap_certificate=certificate.decode(),
+            bootstrap_key=key_pem(key, None).decode(),
+            expires=timestamp(expires),
+        )
+
+        def store(connection: Connection) -> None:
+            _void(connection, institution)
+            row = {"token_hash": token_hash(token), "institution": institution, "expires": invitation.expires}
+            connection.execute(insert(schema.invitations), row)
+            attempts.record(connection, now, by, "invite", institution)
+
+        await self._database.run(store)
+        return invitation
+
+    async def enrol(self, request: EnrolmentRequest, caller: str) -> None:
+        """Bind an invitation to a statement key and a certificate request.
+
+        Raises:
+            RefusedError: the invitation is unknown, used, expired or another institution's.
+            IdentityError, SignatureError: the request does not prove that its maker holds the keys.
+        """
+        now = self._clock.now()
+        key = StatementPublicKey(request.statement_key)
+        body = possession_body(request.token, request.institution, request.certificate_request)
+        key.verify(labels.TYPE_POSSESSION, body, request.possession)
+        parse_request(request.certificate_request)
+        await self._attempt(caller, "enrol", lambda connection: _bind(connection, request, now))
+
+    async def enrolment(self, institution: str, token: bytes, caller: str) -> Enrolment | None:
+        """Return certificate and roster of an approved enrolment, or None while the lead has not approved.
+
+        Raises:
+            RefusedError: no enrolment with this token.
+        """
+
+        def read(connection: Connection) -> Enrolment | None:
+            row = _invitation(connection, token, institution)
+            if row.statement_key is None:
+                raise RefusedError(reasons.INVITATION, "invitation was not used yet; enrol with it first")
+            if row.certificate is None:
+                return None
+            chain = row.certificate + self._consortium.authority.pem
+            return Enrolment(chain, self._consortium.rosters.newest(connection).signed)
+
+        return await self._attempt(caller, "get enrolment", read)
+
+    async def approve(self, institution: str, fingerprint: str, by: str) -> tuple[int, int]:
+        """Give an institution its seat and certificate, sign the new roster; return seat and roster version.
+
+        Raises:
+            IdentityError: nobody waits, or the fingerprint is another key's.
+        """
+        now = self._clock.now()
+
+        def store(connection: Connection) -> tuple[int, StoredRoster]:
+            waiting = _waiting(connection, institution)
+            key = StatementPublicKey(waiting.statement_key)
+            _check_fingerprint(institution, key.key_id, fingerprint)
+            current = self._consortium.rosters.newest(connection)
+            _check_unused(current.roster, institution, key)
+            seat = seat_for(current.roster, institution)
+            name = spiffe_id(self._consortium.name, "participant", institution)
+            member = Member(
+                institution=institution,
+                role="participant",
+                seat=seat,
+                statement_key=waiting.statement_key.hex(),
+                spiffe_id=name,
+            )
+            roster = with_member(current.roster, member)
+            signed = self._consortium.rosters.store(connection, roster, current.version + 1, now)
+            certificate = self._consortium.authority.issue_client(parse_request(waiting.request), name, now)
+            connection.execute(
+                update(schema.enrolments)
+                .where(schema.enrolments.c.token_hash == waiting.token_hash)
+                .values(certificate=certificate)
+            )
+            attempts.record(connection, now, by, "approve", f"{institution} in seat {seat}")
+            return seat, signed
+
+        seat, stored = await self._database.run(store)
+        self._current = stored
+        return seat, stored.version
+
+    async def statuses(self) -> list[EnrolmentStatus]:
+        """Return all invitations, by institution."""
+        now = self._clock.now()
+
+        def read(connection: Connection) -> list[EnrolmentStatus]:
+            roster = self._consortium.rosters.newest(connection).roster
+            seats = {member.institution: member.seat for member in roster.members}
+            rows = connection.execute(_ALL.order_by(schema.invitations.c.institution))
+            return [_status(row, seats.get(row.institution), now) for row in rows]
+
+        return await self._database.run(read)
+
+    async def _attempt(self, caller: str, action: str, work: Callable[[Connection], T]) -> T:
+        try:
+            return await self._database.run(work)
+        except RefusedError as error:
+            now, why = self._clock.now(), str(error)
+            await self._database.run(lambda connection: attempts.record_refusal(connection, now, caller, action, why))
+            raise
+
+
+_ALL: Final = select(
+    schema.invitations,
+    schema.enrolments.c.request,
+    schema.enrolments.c.statement_key,
+    schema.enrolments.c.certificate,
+).join(schema.enrolments, isouter=True)
+
+
+def _invitation(connection: Connection, token: bytes, institution: str) -> Row[tuple[object, ...]]:
+    row = connection.execute(_ALL.where(schema.invitations.c.token_hash == token_hash(token))).one_or_none()
+    if row is None or row.institution != institution:
+        raise RefusedError(reasons.INVITATION, _UNKNOWN)
+    return row
+
+
+def _bind(connection: Connection, request: EnrolmentRequest, now: datetime) -> None:
+    row = _invitation(connection, request.token, request.institution)
+    given = (request.certificate_request, request.statement_key)
+    if row.statement_key is not None:
+        if (row.request, row.statement_key) != given:
+            raise RefusedError(reasons.INVITATION, _USED)
+        return
+    if now > parse_timestamp(row.expires):
+        raise RefusedError(reasons.INVITATION, f"invitation expired on {row.expires}; ask the lead for a new one")
+    values = {"token_hash": row.token_hash, "request": given[0], "statement_key": given[1]}
+    connection.execute(insert(schema.enrolments), values)
+
+
+def _waiting(connection: Connection, institution: str) -> Row[tuple[object, ...]]:
+    query = _ALL.where(
+        schema.invitations.c.institution == institution,
+        schema.enrolments.c.statement_key.is_not(None),
+        schema.enrolments.c.certificate.is_(None),
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise IdentityError(
+            f"{institution} does not wait for approval; it must run `vdb-participant enroll` with its invitation first"
+        )
+    return row
+
+
+def _check_fingerprint(institution: str, expected: str, found: str) -> None:
+    if not hmac.compare_digest(expected.encode(), ungrouped(found).encode()):
+        raise IdentityError(
+            f"fingerprint of {institution}'s key is {grouped(expected)}, not the one given; if the institution reads "
+            "out another one, somebody else used its invitation: do not approve"
+        )
+
+
+def _check_unused(roster: Roster, institution: str, key: StatementPublicKey) -> None:
+    for member in roster.members:
+        if member.public_key == key and member.institution != institution:
+            raise IdentityError(f"{institution} uses the key of {member.institution}; every institution needs its own")
+
+
+def _void(connection: Connection, institution: str) -> None:
+    """Forget all invitations of an institution that were not approved."""
+    approved = select(schema.enrolments.c.token_hash).where(schema.enrolments.c.certificate.is_not(None))
+    mine = select(schema.invitations.c.token_hash).where(schema.invitations.c.institution == institution)
+    connection.execute(
+        delete(schema.enrolments).where(
+            schema.enrolments.c.token_hash.in_(mine), schema.enrolments.c.certificate.is_(None)
+        )
+    )
+    connection.execute(
+        delete(schema.invitations).where(
+            schema.invitations.c.institution == institution, schema.invitations.c.token_hash.not_in(approved)
+        )
+    )
+
+
+def _status(row: Row[tuple[object, ...]], seat: int | None, now: datetime) -> EnrolmentStatus:
+    if row.statement_key is None:
+        expired = now > parse_timestamp(row.expires)
+        stage = EnrolmentStage.EXPIRED if expired else EnrolmentStage.INVITED
+        return EnrolmentStatus(row.institution, stage, "", None, row.expires)
+    fingerprint = StatementPublicKey(row.statement_key).key_id
+    if row.certificate is None:
+        return EnrolmentStatus(row.institution, EnrolmentStage.WAITING, fingerprint, None, row.expires)
+    return EnrolmentStatus(row.institution, EnrolmentStage.APPROVED, fingerprint, seat, row.expires)

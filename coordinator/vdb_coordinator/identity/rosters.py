@@ -1,0 +1,71 @@
+"""The consortium's roster over time: each version is stored beside the metadata that vouches for it.
+
+Promises that versions only grow and that the newest one verifies under the root. Leaves who becomes a member to
+`enrolment.py`.
+
+Source: protos/README.md §3.3, §11.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Connection, insert, select
+
+from vdb_coordinator.identity.trust import roster_needs_renewal, sign_roster
+from vdb_coordinator.store import schema
+from vdb_shared.roster import Member, Roster, SignedRoster, parse_roster
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRoster:
+    """One version of the roster."""
+
+    version: int
+    signed: SignedRoster
+    roster: Roster
+
+
+@dataclass(frozen=True, slots=True)
+class RosterAuthority:
+    """Signs new versions: the root's bytes, and the key that the root names for the roster."""
+
+    root: bytes
+    _key: Ed25519PrivateKey = field(repr=False)
+
+    def newest(self, connection: Connection) -> StoredRoster:
+        """Return the newest version."""
+        query = select(schema.rosters).order_by(schema.rosters.c.version.desc()).limit(1)
+        row = connection.execute(query).one()
+        return StoredRoster(row.version, SignedRoster((self.root,), row.targets, row.roster), parse_roster(row.roster))
+
+    def store(self, connection: Connection, roster: Roster, version: int, now: datetime) -> StoredRoster:
+        """Sign and store a version, and return it."""
+        content = roster.canonical()
+        targets = sign_roster(self._key, content, version, now)
+        connection.execute(insert(schema.rosters), {"version": version, "targets": targets, "roster": content})
+        return StoredRoster(version, SignedRoster((self.root,), targets, content), roster)
+
+    def renewed(self, connection: Connection, now: datetime) -> StoredRoster:
+        """Return the newest version, signed anew when its signature is close to expiry."""
+        current = self.newest(connection)
+        if not roster_needs_renewal(current.signed.targets, now):
+            return current
+        return self.store(connection, current.roster, current.version + 1, now)
+
+
+def with_member(roster: Roster, member: Member) -> Roster:
+    """Return a roster with one more member; one of the same name is replaced."""
+    others = [other for other in roster.members if other.institution != member.institution]
+    members = tuple(sorted([*others, member], key=lambda item: item.institution))
+    return Roster(version=roster.version, consortium=roster.consortium, members=members)
+
+
+def seat_for(roster: Roster, institution: str) -> int:
+    """Return the seat of an institution: the one it has, or the next that nobody ever had."""
+    for member in roster.participants:
+        if member.institution == institution and member.seat is not None:
+            return member.seat
+    return max((member.seat for member in roster.participants if member.seat is not None), default=-1) + 1

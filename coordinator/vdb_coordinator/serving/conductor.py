@@ -1,0 +1,320 @@
+"""All sessions of a running server: takes submissions, keeps time, and does the coordinator's own duties.
+
+Promises that nothing is acknowledged before it is durable, that a byte-identical resend gets the same receipt and other bytes
+are refused and recorded, that a request which is cancelled half-way is finished all the same, and that a restart goes on
+where the log ends. Leaves transport and identity to `service/`.
+
+Source: protos/README.md §11.3, §11.4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from structlog.typing import FilteringBoundLogger
+
+from vdb_coordinator.duties import LONGEST_REASON, Coordinator
+from vdb_coordinator.events import DeadlinePassed, Event, SessionFailed
+from vdb_coordinator.refusals import RefusedError
+from vdb_coordinator.serving.clock import Clock
+from vdb_coordinator.serving.history import SessionHistory, Submission
+from vdb_coordinator.serving.live import LiveSession
+from vdb_coordinator.sessions import apply
+from vdb_coordinator.states import Duty, duty_of, phase_of, seconds_allowed
+from vdb_coordinator.store import attempts
+from vdb_coordinator.store.blobs import UploadStore
+from vdb_coordinator.store.database import Database
+from vdb_shared.errors import StoreError, UsageError, VdbError
+from vdb_shared.roster import SignedRoster, parse_roster
+from vdb_shared.seal import seal_terms
+from vdb_shared.spec import Spec
+from vdb_shared.wire import reasons
+from vdb_shared.wire.status import Receipt, SessionSummary
+
+T = TypeVar("T")
+
+STORE_RETRY_SECONDS: Final = 2.0
+"""Pause after the storage refused one of the coordinator's own events."""
+
+MAX_OPEN_SESSIONS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a conductor works with."""
+
+    coordinator: Coordinator
+    history: SessionHistory
+    database: Database
+    uploads: UploadStore
+    clock: Clock
+    log: FilteringBoundLogger
+
+
+class Conductor:
+    """Runs every session that has not ended; others are read when somebody asks."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._sessions: dict[str, LiveSession] = {}
+        self._drivers: dict[str, asyncio.Task[None]] = {}
+        self._unfinished: set[asyncio.Task[Any]] = set()
+        self._started = services.clock.monotonic()
+
+    async def start(self) -> None:
+        """Go on with all sessions that have not ended.
+
+        Raises:
+            StoreError: a log is damaged.
+        """
+        await self._services.history.sweep()
+        open_sessions = [item.session for item in await self.summaries() if not item.phase.ended]
+        self._services.uploads.retain(open_sessions)
+        for session in open_sessions:
+            self._run(await self._load(session))
+
+    async def stop(self) -> None:
+        """Stop keeping time, and finish what was begun."""
+        for driver in self._drivers.values():
+            driver.cancel()
+        await asyncio.gather(*self._drivers.values(), *self._unfinished, return_exceptions=True)
+
+    async def create(self, spec: Spec, roster: SignedRoster, by: str) -> str:
+        """Open a session and return its id.
+
+        Raises:
+            RefusedError: too many sessions are open.
+            UsageError: too few institutions are in the roster.
+            SpecError, PrivacyError: the spec cannot be kept.
+        """
+        services, now = self._services, self._services.clock.now()
+        if len(self._drivers) >= MAX_OPEN_SESSIONS:
+            raise RefusedError(reasons.TOO_MUCH, f"{MAX_OPEN_SESSIONS} sessions are open; wait until one has ended")
+        event = services.coordinator.open_session(spec, roster, secrets.token_bytes(32), now)
+        await asyncio.to_thread(_check_keepable, spec, roster)
+        snapshot = await self._finish(services.history.create(event))
+        live = LiveSession(snapshot, services.clock.monotonic())
+        self._sessions[live.id] = live
+        self._run(live)
+        await services.database.run(lambda connection: attempts.record(connection, now, by, "create session", live.id))
+        services.log.info("session opened", session=live.id)
+        return live.id
+
+    async def summaries(self) -> list[SessionSummary]:
+        """Return all sessions, oldest first."""
+        return await self._services.history.summaries()
+
+    async def find(self, session: str) -> LiveSession:
+        """Return the session with this id, or whose id alone begins so.
+
+        Raises:
+            RefusedError: none, or several.
+        """
+        if session in self._sessions:
+            return self._sessions[session]
+        prefix = session if session.startswith("sha256:") else f"sha256:{session}"
+        found = [item.session for item in await self.summaries() if item.session.startswith(prefix)]
+        if len(found) != 1 or not session:
+            problem = f"{len(found)} sessions have ids that begin so" if found else "no session has that id"
+            raise RefusedError(reasons.NO_SUCH_SESSION, f"{session!r}: {problem}; see the list of sessions")
+        return self._sessions.get(found[0]) or await self._load(found[0])
+
+    async def submit(
+        self, live: LiveSession, submission: Submission, make: Callable[[datetime], Event], who: str
+    ) -> Receipt:
+        """Store what a participant submitted, unless it is stored already, and return its receipt.
+
+        Args:
+            live: the session.
+            submission: who and what.
+            make: gives the event at a time.
+            who: the caller's SPIFFE id, for the audit log.
+
+        Raises:
+            RefusedError: other bytes were accepted before, or the event does not belong into the session's state.
+            FormatError, SignatureError, ProtocolError: it breaks a rule.
+            StoreError: it could not be stored; sending it again is safe.
+        """
+        return await self._finish(self._submit(live, submission, make, who))
+
+    async def abort(self, live: LiveSession, reason: str, by: str) -> None:
+        """End a session without a result, because its lead says so."""
+        now = self._services.clock.now()
+        event = SessionFailed(now, f"aborted by the lead: {reason}"[:LONGEST_REASON])
+        await self._finish(self._append(live, event))
+        await self._services.database.run(
+            lambda connection: attempts.record(connection, now, by, "abort session", live.id)
+        )
+
+    async def expire(self, live: LiveSession) -> None:
+        """Wait no longer for anybody in the session's present phase.
+
+        Raises:
+            StoreError: that could not be stored.
+        """
+        event = DeadlinePassed(self._services.clock.now(), phase_of(live.state))
+        try:
+            await self._finish(self._append(live, event))
+        except RefusedError as error:
+            self._services.log.info("deadline was overtaken", session=live.id, reason=str(error))
+
+    def bundle(self, digest: str) -> bytes:
+        """Return a stored bundle."""
+        return self._services.history.blob(digest)
+
+    async def _submit(
+        self, live: LiveSession, submission: Submission, make: Callable[[datetime], Event], who: str
+    ) -> Receipt:
+        key = (submission.seat, submission.kind)
+        async with live.lock:
+            known = live.snapshot.receipts.get(key)
+            if known is None:
+                await self._append_locked(live, make(self._services.clock.now()), submission)
+                return live.snapshot.receipts[key]
+        if known.digest != submission.digest:
+            await self._refuse_other_bytes(live, submission, who)
+        return known
+
+    async def _refuse_other_bytes(self, live: LiveSession, submission: Submission, who: str) -> None:
+        now, message = (
+            self._services.clock.now(),
+            f"seat {submission.seat} sent other bytes before; only the first count",
+        )
+        await self._services.database.run(
+            lambda connection: attempts.record_refusal(connection, now, who, submission.kind, f"{live.id}: {message}")
+        )
+        raise RefusedError(reasons.CONFLICT, message)
+
+    async def _append(self, live: LiveSession, event: Event) -> None:
+        async with live.lock:
+            await self._append_locked(live, event, None)
+
+    async def _append_locked(self, live: LiveSession, event: Event, submission: Submission | None) -> None:
+        services = self._services
+        state = await asyncio.to_thread(apply, live.state, event)
+        try:
+            snapshot = await services.history.append(live.snapshot, event, state, submission)
+        except StoreError as error:
+            services.log.error("event not stored", session=live.id, error=str(error))
+            await self._resync(live)
+            raise
+        live.advance(snapshot, services.clock.monotonic())
+        services.log.info(
+            "event",
+            session=live.id,
+            kind=type(event).__name__,
+            sequence=snapshot.position.sequence,
+            phase=phase_of(state).words,
+            **({"seat": submission.seat} if submission else {}),
+        )
+
+    async def _resync(self, live: LiveSession) -> None:
+        """Look at the log again after an error that may have come after the commit."""
+        try:
+            snapshot = await self._services.history.load(live.id)
+        except StoreError:
+            return
+        if snapshot.position != live.snapshot.position:
+            live.advance(snapshot, self._services.clock.monotonic())
+
+    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what `work` returns; when the caller is cancelled, the work goes on."""
+        task = asyncio.ensure_future(work)
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
+        return await asyncio.shield(task)
+
+    async def _load(self, session: str) -> LiveSession:
+        snapshot = await self._services.history.load(session)
+        return self._sessions.setdefault(session, LiveSession(snapshot, self._started))
+
+    # Keeping time and doing duties.
+
+    def _run(self, live: LiveSession) -> None:
+        driver = asyncio.ensure_future(self._drive(live))
+        self._drivers[live.id] = driver
+        driver.add_done_callback(lambda task: self._driven(live, task))
+
+    def _driven(self, live: LiveSession, task: asyncio.Task[None]) -> None:
+        self._drivers.pop(live.id, None)
+        if task.cancelled():
+            return
+        if task.exception() is not None:
+            self._services.log.critical("session stands still", session=live.id, error=repr(task.exception()))
+        self._services.uploads.retain(self._drivers)
+
+    async def _drive(self, live: LiveSession) -> None:
+        """Wait for changes and deadlines of one session until it has ended."""
+        while not phase_of(live.state).ended or duty_of(live.state) is not None:
+            news, duty = live.news(), duty_of(live.state)
+            try:
+                if duty is not None:
+                    await self._perform(live, duty)
+                elif not await _happens(news, self._remaining(live)):
+                    await self.expire(live)
+            except StoreError as error:
+                self._services.log.error("storage refuses", session=live.id, error=str(error))
+                await asyncio.sleep(STORE_RETRY_SECONDS)
+
+    async def _perform(self, live: LiveSession, duty: Duty) -> None:
+        coordinator, now = self._services.coordinator, self._services.clock.now()
+        try:
+            event = await asyncio.to_thread(coordinator.perform, duty, live.state, now)
+        except StoreError:
+            raise
+        except VdbError as error:
+            event = SessionFailed(now, f"{duty.value}: {error}"[:LONGEST_REASON])
+        try:
+            await self._append(live, event)
+        except RefusedError as error:
+            self._services.log.info("duty was overtaken", session=live.id, reason=str(error))
+
+    def _remaining(self, live: LiveSession) -> float | None:
+        """Return the seconds until the deadline, or None when nothing is waited for.
+
+        A state that was entered before this process started keeps its deadline, but lasts at least as long as one round
+        after the start: participants need time to come back too.
+        """
+        allowed = seconds_allowed(live.state)
+        if allowed is None:
+            return None
+        clock = self._services.clock
+        if live.entered > self._started:
+            return max(0.0, live.entered + allowed - clock.monotonic())
+        spent = (clock.now() - live.state.since).total_seconds()
+        grace = min(allowed, live.state.opening.spec.deadlines.round) - (clock.monotonic() - self._started)
+        return max(0.0, min(allowed - spent, float(allowed)), grace)
+
+
+async def _happens(news: asyncio.Event, seconds: float | None) -> bool:
+    """Wait for news, and return whether it came in time.
+
+    Not by `asyncio.wait_for`, which swallows a cancellation that comes together with the news.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await news.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _check_keepable(spec: Spec, roster: SignedRoster) -> None:
+    """Check that the spec's promises can be kept whoever joins of the roster.
+
+    Raises:
+        UsageError, SpecError, PrivacyError: they cannot.
+    """
+    seats = sorted(member.seat for member in parse_roster(roster.roster).participants if member.seat is not None)
+    minimum = spec.cohort.minimum
+    if len(seats) < minimum:
+        raise UsageError(
+            f"cohort.minimum: {minimum} institutions must join, but only {len(seats)} are members; invite and approve more"
+        )
+    for joined in {minimum, len(seats)}:
+        seal_terms(spec, seats[:joined])

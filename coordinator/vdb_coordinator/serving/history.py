@@ -1,0 +1,143 @@
+"""Sessions on disk: events, projections and receipts in one transaction, and folding them back into a state.
+
+Promises that a session read back is the one that was acknowledged. Leaves what an event means to `sessions.py`.
+
+Source: protos/README.md §11.4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from vdb_coordinator.events import Event, SessionOpened, blob_of, decode_event, encode_event
+from vdb_coordinator.serving.live import Snapshot
+from vdb_coordinator.sessions import apply, opened
+from vdb_coordinator.states import SessionState, phase_of
+from vdb_coordinator.store import blobs, eventlog, schema
+from vdb_coordinator.store.blobs import BlobStore
+from vdb_coordinator.store.database import Database
+from vdb_coordinator.store.eventlog import Position
+from vdb_shared.errors import StoreError
+from vdb_shared.secagg.parameters import Seat
+from vdb_shared.wire.status import Phase, Receipt, SessionSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Who submitted an event: seat, kind of submission, and the digest that the receipt names."""
+
+    seat: Seat
+    kind: str
+    digest: bytes
+
+
+class SessionHistory:
+    """The database's sessions."""
+
+    def __init__(self, database: Database, blob_store: BlobStore) -> None:
+        self._database = database
+        self._blobs = blob_store
+
+    async def create(self, event: SessionOpened) -> Snapshot:
+        """Store a new session."""
+        state = opened(event)
+        return await self._store(state.opening.session, Position(), event, state, None)
+
+    async def append(
+        self, snapshot: Snapshot, event: Event, state: SessionState, submission: Submission | None
+    ) -> Snapshot:
+        """Store an event that leads to `state`, with its receipt if somebody submitted it; return the new end.
+
+        Raises:
+            StoreError: nothing was stored.
+        """
+        stored = await self._store(state.opening.session, snapshot.position, event, state, submission)
+        return replace(stored, receipts={**snapshot.receipts, **stored.receipts})
+
+    async def load(self, session: str) -> Snapshot:
+        """Return a session as its events make it.
+
+        Raises:
+            StoreError: the log or a blob is damaged.
+        """
+        return await self._database.run(lambda connection: self._fold(connection, session))
+
+    async def summaries(self) -> list[SessionSummary]:
+        """Return all sessions, oldest first."""
+
+        def read(connection: Connection) -> list[SessionSummary]:
+            rows = connection.execute(
+                select(schema.sessions).order_by(schema.sessions.c.opened, schema.sessions.c.session)
+            )
+            return [SessionSummary(row.session, row.title, Phase(row.phase)) for row in rows]
+
+        return await self._database.run(read)
+
+    def blob(self, digest: str) -> bytes:
+        """Return a stored bundle or vector."""
+        return self._blobs.get(digest)
+
+    async def sweep(self) -> int:
+        """Delete blobs that were written but never acknowledged; return how many."""
+        return await self._database.run(lambda connection: self._blobs.sweep(blobs.recorded(connection)))
+
+    async def _store(
+        self, session: str, last: Position, event: Event, state: SessionState, submission: Submission | None
+    ) -> Snapshot:
+        def write(connection: Connection) -> Snapshot:
+            content = blob_of(event)
+            if content is not None:
+                blobs.record(connection, self._blobs.put(content), len(content))
+            position = eventlog.append(connection, session, last, encode_event(event))
+            _project(connection, session, state, position)
+            receipts = _receipt(connection, session, position, submission)
+            return Snapshot(state, position, receipts)
+
+        return await self._database.run(write)
+
+    def _fold(self, connection: Connection, session: str) -> Snapshot:
+        bodies, position = eventlog.load(connection, session)
+        state: SessionState | None = None
+        for body in bodies:
+            event = decode_event(body, self._blobs.get)
+            if state is None:
+                if not isinstance(event, SessionOpened):
+                    raise StoreError(f"the log of session {session} does not begin with its opening")
+                state = opened(event)
+            else:
+                state = apply(state, event)
+        if state is None:
+            raise StoreError(f"session {session} has no events")
+        query = select(schema.receipts).where(schema.receipts.c.session == session)
+        rows = connection.execute(query)
+        return Snapshot(state, position, {(row.seat, row.kind): Receipt(row.digest, row.sequence) for row in rows})
+
+
+def _project(connection: Connection, session: str, state: SessionState, position: Position) -> None:
+    changing = {"phase": int(phase_of(state)), "last_event": position.sequence}
+    fixed = {
+        "session": session,
+        "title": state.opening.spec.title,
+        "opened": state.since.isoformat(timespec="microseconds"),
+    }
+    statement = upsert(schema.sessions).values(**fixed, **changing)
+    connection.execute(statement.on_conflict_do_update(index_elements=["session"], set_=changing))
+
+
+def _receipt(
+    connection: Connection, session: str, position: Position, submission: Submission | None
+) -> dict[tuple[Seat, str], Receipt]:
+    if submission is None:
+        return {}
+    row = {
+        "session": session,
+        "seat": submission.seat,
+        "kind": submission.kind,
+        "digest": submission.digest,
+        "sequence": position.sequence,
+    }
+    connection.execute(insert(schema.receipts), row)
+    return {(submission.seat, submission.kind): Receipt(submission.digest, position.sequence)}

@@ -1,0 +1,209 @@
+"""The coordinator's process: one port, mutual TLS, all services, and what must be renewed while it runs.
+
+Promises that only one process serves a directory, that certificates and the roster's signature never lapse while it runs, and
+that stopping loses nothing that was acknowledged.
+
+Source: protos/README.md §11.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Final
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+from structlog.typing import FilteringBoundLogger
+
+from vdb_coordinator.config import ConfigFile, Home, join_address, split_address
+from vdb_coordinator.duties import Coordinator
+from vdb_coordinator.files import DirectoryLock, read_file, write_durably
+from vdb_coordinator.identity.ca import CertificateAuthority, spiffe_id
+from vdb_coordinator.identity.enrolment import Consortium, Enrolments
+from vdb_coordinator.identity.founding import renew_admin_certificate
+from vdb_coordinator.identity.keys import read_signing_key, read_tls_key
+from vdb_coordinator.identity.rosters import RosterAuthority
+from vdb_coordinator.identity.tls import TlsIdentity
+from vdb_coordinator.service.admin import AdminServicer
+from vdb_coordinator.service.aggregation import AggregationServicer
+from vdb_coordinator.service.boundary import Boundary
+from vdb_coordinator.service.enrolment import EnrolmentServicer
+from vdb_coordinator.service.sessions import SessionServicer
+from vdb_coordinator.service.uploads import Uploads
+from vdb_coordinator.serving.clock import Clock, SystemClock
+from vdb_coordinator.serving.conductor import Conductor, Services
+from vdb_coordinator.serving.history import SessionHistory
+from vdb_coordinator.store.blobs import BlobStore, UploadStore
+from vdb_coordinator.store.database import Database
+from vdb_shared.errors import StoreError, UsageError
+from vdb_shared.identity import StatementKey
+from vdb_shared.wire import convert, federation_pb2_grpc
+
+UPKEEP_SECONDS: Final = 15.0
+"""Pause between looks at the database and at what must be renewed."""
+
+_OPTIONS: Final = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", convert.MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", convert.MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", 16 * 2**10),
+    ("grpc.max_concurrent_streams", 100),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.max_connection_age_ms", 15 * 60_000),
+    ("grpc.max_connection_age_grace_ms", 5 * 60_000),
+    ("grpc.server_handshake_timeout_ms", 5_000),
+)
+"""Without so_reuseport=0 a second server would share the port in silence. Connections age so that roles are looked at anew."""
+
+_MAX_CALLS: Final = 4_000
+SERVICES: Final = (
+    "",
+    "vdb.v1.EnrolmentService",
+    "vdb.v1.SessionService",
+    "vdb.v1.AggregationService",
+    "vdb.v1.AdminService",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The private keys that a serving process holds."""
+
+    ca: EllipticCurvePrivateKey = field(repr=False)
+    roster: Ed25519PrivateKey = field(repr=False)
+    statement: StatementKey = field(repr=False)
+
+
+def read_keys(home: Home, passphrase: bytes | None) -> Keys:
+    """Return the keys in a directory.
+
+    Raises:
+        IdentityError, UsageError: one is missing, or the passphrase is wrong.
+    """
+    return Keys(
+        read_tls_key(home.key("ca"), passphrase),
+        read_signing_key(home.key("roster"), passphrase),
+        StatementKey.from_pem(read_file(home.key("statement")), passphrase),
+    )
+
+
+class Server:
+    """A coordinator that serves; `start`, then `wait`, then `stop`."""
+
+    def __init__(self, home: Home, keys: Keys, log: FilteringBoundLogger, clock: Clock | None = None) -> None:
+        self._home = home
+        self._config: ConfigFile = home.read_config()
+        self._clock = clock or SystemClock()
+        self._log = log
+        self._lock = DirectoryLock(home.lock)
+        self._port = 0
+        self._database = Database(home.database)
+        certificate = x509.load_pem_x509_certificate(read_file(home.ca_certificate))
+        self._authority = CertificateAuthority(certificate, keys.ca)
+        rosters = RosterAuthority(read_file(home.root), keys.roster)
+        consortium = Consortium(self._config.consortium, self._authority, rosters)
+        self._enrolments = Enrolments(consortium, self._database, self._clock)
+        self._uploads = UploadStore(home.uploads)
+        history = SessionHistory(self._database, BlobStore(home.blobs))
+        coordinator = Coordinator(keys.statement, history.blob)
+        self.conductor = Conductor(Services(coordinator, history, self._database, self._uploads, self._clock, log))
+        self._health = health.HealthServicer()
+        self._grpc: grpc.aio.Server | None = None
+        self._upkeep: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> str:
+        """What institutions connect to; port 0 in the configuration stands for the one that was bound."""
+        host, port = split_address(self._config.address)
+        return join_address(host, port or self._port)
+
+    async def start(self, listen: str | None = None) -> None:
+        """Bring the database up to date, go on with open sessions, and listen.
+
+        Raises:
+            UsageError: the port is taken.
+            StoreError: the database or a session's log is damaged.
+        """
+        await self._database.open()
+        await self._enrolments.roster()
+        renew_admin_certificate(self._home, self._authority, self._config.admins[0], self._clock.now())
+        await self.conductor.start()
+        host, port = split_address(listen or self._config.listen)
+        self._grpc = self._build()
+        try:
+            self._port = self._grpc.add_secure_port(join_address(host, port), self._tls(host).credentials())
+        except RuntimeError as error:
+            raise UsageError(f"cannot listen on {join_address(host, port)}: is another program there?") from error
+        await self._grpc.start()
+        write_durably(self._home.bound, join_address(_reachable(host), self._port).encode())
+        self._upkeep = asyncio.ensure_future(self._keep_up())
+        self._log.info("serving", address=self.address)
+
+    async def wait(self) -> None:
+        """Return when the server was stopped."""
+        if self._grpc is not None:
+            await self._grpc.wait_for_termination()
+
+    async def stop(self, grace: float = 2.0) -> None:
+        """Stop taking calls, finish what was begun, close the database."""
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+        await self._show_health(serving=False)
+        if self._grpc is not None:
+            await self._grpc.stop(grace)
+        await self.conductor.stop()
+        self._home.bound.unlink(missing_ok=True)
+        await asyncio.to_thread(self._database.close)
+        self._lock.release()
+        self._log.info("stopped", address=self.address)
+
+    def _build(self) -> grpc.aio.Server:
+        boundary = Boundary(lambda: self._enrolments.members, self._config.admins)
+        server = grpc.aio.server(interceptors=[boundary], options=_OPTIONS, maximum_concurrent_rpcs=_MAX_CALLS)
+        federation_pb2_grpc.add_EnrolmentServiceServicer_to_server(
+            EnrolmentServicer(self._enrolments, self._config.consortium), server
+        )
+        federation_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(self.conductor), server)
+        aggregation = AggregationServicer(self.conductor, Uploads(self.conductor, self._uploads))
+        federation_pb2_grpc.add_AggregationServiceServicer_to_server(aggregation, server)
+        admin = AdminServicer(self.conductor, self._enrolments, lambda: self.address)
+        federation_pb2_grpc.add_AdminServiceServicer_to_server(admin, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        return server
+
+    def _tls(self, listen_host: str) -> TlsIdentity:
+        public_host, _ = split_address(self._config.address)
+        hosts = (public_host, _reachable(listen_host), "localhost", "127.0.0.1", "::1")
+        name = spiffe_id(self._config.consortium, "coordinator", self._config.name)
+        return TlsIdentity(self._authority, name, hosts, self._clock)
+
+    async def _keep_up(self) -> None:
+        """Renew what nears expiry, and show whether the database can be written."""
+        while True:
+            try:
+                await self._database.beat(self._clock.now())
+                await self._enrolments.roster()
+                renew_admin_certificate(self._home, self._authority, self._config.admins[0], self._clock.now())
+                await self._show_health(serving=True)
+            except StoreError as error:
+                await self._show_health(serving=False)
+                self._log.error("storage refuses", error=str(error))
+            await asyncio.sleep(UPKEEP_SECONDS)
+
+    async def _show_health(self, *, serving: bool) -> None:
+        statuses = health_pb2.HealthCheckResponse
+        for service in SERVICES:
+            await self._health.set(service, statuses.SERVING if serving else statuses.NOT_SERVING)
+
+
+def _reachable(host: str) -> str:
+    """Return where a local program reaches a server that listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound

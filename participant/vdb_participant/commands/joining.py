@@ -1,0 +1,58 @@
+"""`join` as the operator sees it: the plan, the question, the work, the end."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import typer
+
+from vdb_participant.agent import Request, look, take_part
+from vdb_participant.commands.screen import console, shown_progress
+from vdb_participant.network.client import Client
+from vdb_participant.network.connection import Connection
+from vdb_participant.session.consent import Plan
+from vdb_participant.session.preparation import Resources
+from vdb_participant.site.config import StateFolder
+from vdb_participant.site.failpoints import failpoints_from_environment
+from vdb_participant.site.institution import open_site
+from vdb_participant.site.keys import Passphrase
+from vdb_shared.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the operator typed."""
+
+    session: str
+    resources: Resources
+    yes: bool
+
+
+def dry_run(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
+    """Show the plan of a session and do nothing."""
+    site = open_site(folder, passphrase)
+    with Client(Connection(site.config.address, site.tls)) as link:
+        console().print(look(site, link, wish.session, wish.resources).plan.text)
+
+
+def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
+    """Take part in a session from wherever its journal says we are."""
+    failpoints = failpoints_from_environment()
+    site = open_site(folder, passphrase)
+    out = console()
+
+    def consent(plan: Plan) -> None:
+        out.print(plan.text)
+        if wish.yes:
+            return
+        if not sys.stdin.isatty():
+            raise UsageError("not joined, nothing was sent: consent needs a terminal, or --yes")
+        if not typer.confirm("Take part on these terms?"):
+            out.print("not joined; nothing was sent")
+            raise typer.Exit(1)
+
+    with Client(Connection(site.config.address, site.tls)) as link, shown_progress() as progress:
+        outcome = take_part(site, link, Request(wish.session, wish.resources, consent, progress, failpoints))
+    out.print(f"published: {outcome.bundle}")
+    out.print(f"verify it with: vdb-audit verify {outcome.bundle} --root {site.config.root_fingerprint}")

@@ -1,0 +1,76 @@
+"""The same evaluation without any federation: all clips made here, exact sums, no noise, nothing sent.
+
+Promises the very clips and figures that a session of the same spec would give over these data alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from vdb_participant.data.dataset import Dataset
+from vdb_participant.generation.store import ClipStore
+from vdb_participant.measure.site import Equipment, measure_site
+from vdb_participant.session.preparation import Resources, verify_all_weights
+from vdb_participant.session.progress import Progress
+from vdb_shared.evaluation import Evaluation, Result, evaluate, rounded
+from vdb_shared.metrics.catalogue import definition_of
+from vdb_shared.spec import Spec
+from vdb_shared.tasks import public_tasks
+
+
+def run_locally(spec: Spec, resources: Resources, clips: Path, progress: Progress) -> Evaluation:
+    """Return the evaluation of a spec over one data directory.
+
+    Args:
+        spec: the spec; its cohort, privacy and deadlines play no part.
+        resources: data, weights, device.
+        clips: where generated clips are kept.
+        progress: told of the work.
+
+    Raises:
+        DatasetError, ModelError, SpecError: what cannot be used.
+    """
+    verify_all_weights(spec, resources.models)
+    data = Dataset.open(resources.data, frames=spec.video.frames)
+    equipment = Equipment(resources.models, resources.models, resources.device)
+    found = measure_site(spec, public_tasks(spec), data, equipment, ClipStore(clips), progress)
+    return evaluate(spec, found.statistics, None)
+
+
+def print_evaluation(console: Console, evaluation: Evaluation) -> None:
+    """Print one table for each metric, best model first."""
+    for metric, inputs in evaluation.not_apart:
+        definition = definition_of(metric)
+        better = "higher" if definition.direction == "higher" else "lower"
+        unit = f" in {definition.unit}" if definition.unit else ""
+        console.print(f"{definition.title}{unit} ({metric}): {inputs} prompts, {better} is better", style="bold")
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        for heading in ("Rank", "Model", "Value", "95 % interval", "Clips"):
+            table.add_column(heading, justify="left" if heading == "Model" else "right", no_wrap=True)
+        results = [item for item in evaluation.results if (item.metric, item.inputs) == (metric, inputs)]
+        for result in sorted(results, key=lambda item: _order(item, definition.direction)):
+            table.add_row(*_cells(result))
+        console.print(table)
+        for result in results:
+            if result.reason:
+                console.print(f"  {result.model}: {result.reason}", style="dim")
+
+
+def _order(result: Result, direction: str) -> tuple[bool, float, str]:
+    value = result.value
+    if value is None:
+        return True, 0.0, result.model
+    return False, -value if direction == "higher" else value, result.model
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    best, worst = result.ranks or (0, 0)
+    rank = "–" if result.ranks is None else str(best) if best == worst else f"{best}–{worst}"
+    if result.value is None or result.low is None or result.high is None:
+        return rank, result.model, "unavailable", "–", f"{result.count:,.0f}"
+    interval = f"{rounded(result.low)} … {rounded(result.high)}"
+    return rank, result.model, rounded(result.value), interval, f"{result.count:,.0f}"

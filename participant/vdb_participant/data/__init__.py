@@ -1,0 +1,1 @@
+"""An institution's data directory: records, video files, sizes. Reads only."""

@@ -1,0 +1,276 @@
+"""An institution's data directory: what is in it, and what of it cannot be used.
+
+Promises that nothing in the directory is ever written, that no link leads out of it, that every item that cannot be used
+is listed with its reason, and that one clip or prompt is never two records. Leaves frames to `video.py`.
+
+    DIR/clips/*.{mp4,mkv,webm,avi,gif}
+    DIR/prompts.jsonl    one JSON object a line: {"id": …, "prompt": …, "clip": "clips/….mp4"}; "clip" may be left out
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vdb_participant.data.video import count_frames
+from vdb_shared import labels
+from vdb_shared.canonical import canonical_json, digest_string, labelled_hash
+from vdb_shared.errors import DatasetError
+from vdb_shared.spec import Name, Prompt, Text
+
+CLIPS_FOLDER: Final = "clips"
+PROMPTS_FILE: Final = "prompts.jsonl"
+CLIP_SUFFIXES: Final = (".mp4", ".mkv", ".webm", ".avi", ".gif")
+
+MAX_LINE_BYTES: Final = 64 * 1024
+"""A prompt has at most 2000 characters; a longer line is not a prompt."""
+
+MAX_PROMPTS_BYTES: Final = 256 * 2**20
+
+
+class PromptLineFile(BaseModel):
+    """One line of prompts.jsonl."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    id: Name
+    prompt: Text
+    clip: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An item that is not used: its place (relative path, with ":line" in prompts.jsonl) and the reason."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The unit that privacy protects: a private clip, a private prompt, or a pair of both.
+
+    Attributes:
+        prompt: the prompt, or None for a clip without words.
+        clip: path of the reference clip, or None for a prompt without one.
+    """
+
+    prompt: Prompt | None
+    clip: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A data directory as it was understood.
+
+    Attributes:
+        directory: resolved path.
+        records: pairs and prompts in the order of prompts.jsonl, then the other clips by name.
+        problems: what is not used, and why.
+        digest: digest of the records' content, whatever their names and order; the ledger knows the data by it. It never
+            leaves the site.
+    """
+
+    directory: Path
+    records: tuple[Record, ...]
+    problems: tuple[Problem, ...]
+    digest: str
+
+    @classmethod
+    def open(cls, directory: Path, *, frames: int = 1) -> Dataset:
+        """Return the data directory's records and problems.
+
+        Args:
+            directory: DIR above.
+            frames: clips with fewer frames are too short.
+
+        Raises:
+            DatasetError: no such folder, nothing in it that could be used, or prompts.jsonl is wrong (names file:line).
+        """
+        if not directory.is_dir():
+            raise DatasetError(f"{directory}: expected a data folder, found none; check --data")
+        root = directory.resolve()
+        clips_folder, prompts_file = root / CLIPS_FOLDER, root / PROMPTS_FILE
+        if not clips_folder.is_dir() and not prompts_file.is_file():
+            raise DatasetError(
+                f"{directory}: expected {CLIPS_FOLDER}/ with videos or {PROMPTS_FILE}, found neither; "
+                f"put videos into {clips_folder}"
+            )
+        for place in (clips_folder, prompts_file):
+            if not place.resolve().is_relative_to(root):
+                raise DatasetError(f"{place}: leads out of the data folder; put the files themselves there")
+        found = _find_clips(root, clips_folder, frames)
+        records, problems = _join(root, _read_prompts(prompts_file), found)
+        return cls(root, records, (*found.problems, *problems), _content_digest(records, found.digests))
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """All prompts."""
+        return tuple(record.prompt for record in self.records if record.prompt is not None)
+
+    @property
+    def clips(self) -> tuple[Path, ...]:
+        """All reference clips."""
+        return tuple(record.clip for record in self.records if record.clip is not None)
+
+
+class _Line(NamedTuple):
+    place: str
+    prompt: Prompt
+    clip: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _FoundClips:
+    """Usable clips with the SHA-256 of their bytes, all names seen, and what is wrong with the rest."""
+
+    digests: dict[Path, bytes]
+    unusable: dict[Path, str]
+    problems: tuple[Problem, ...]
+
+
+def _find_clips(root: Path, folder: Path, frames: int) -> _FoundClips:
+    digests: dict[Path, bytes] = {}
+    unusable: dict[Path, str] = {}
+    first_with: dict[bytes, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.startswith("."):
+            continue
+        digest = b""
+        reason = _refusal(root, path) or _unreadable(path, frames)
+        if not reason:
+            with path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").digest()
+            if digest in first_with:
+                reason = f"is a duplicate of {first_with[digest].name}"
+        if reason:
+            unusable[path] = reason
+        else:
+            digests[path] = digest
+            first_with[digest] = path
+    problems = tuple(Problem(path.relative_to(root).as_posix(), reason) for path, reason in unusable.items())
+    return _FoundClips(digests, unusable, problems)
+
+
+def _refusal(root: Path, path: Path) -> str:
+    """Return why a directory entry is not even opened, or ""."""
+    if path.suffix.lower() not in CLIP_SUFFIXES:
+        return f"is not one of {', '.join(CLIP_SUFFIXES)}"
+    if not path.resolve().is_relative_to(root):
+        return "is a link that leads out of the data folder"
+    if not path.is_file():
+        return "is not a file"
+    return ""
+
+
+def _unreadable(path: Path, frames: int) -> str:
+    """Return why a clip cannot be used, or ""."""
+    try:
+        count = count_frames(path, at_most=frames)
+    except DatasetError as error:
+        return str(error).removeprefix(f"{path}: ")
+    if count == 0:
+        return "has no frames"
+    return f"is too short: {count} of {frames} frames" if count < frames else ""
+
+
+def _read_prompts(path: Path) -> list[_Line]:
+    """Return the lines of prompts.jsonl, parsed strictly."""
+    if not path.is_file():
+        return []
+    if path.stat().st_size > MAX_PROMPTS_BYTES:
+        raise DatasetError(f"{path}: has more than {MAX_PROMPTS_BYTES} bytes; split the data set")
+    lines: list[_Line] = []
+    place_of: dict[str, str] = {}
+    for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not raw.strip():
+            continue
+        place = f"{PROMPTS_FILE}:{number}"
+        line = _parse_line(f"{path}:{number}", raw)
+        if line.id in place_of:
+            raise DatasetError(
+                f"{path}:{number}: id {line.id!r} stands already in {place_of[line.id]}; ids must differ"
+            )
+        place_of[line.id] = place
+        lines.append(_Line(place, Prompt(id=line.id, text=line.prompt), line.clip))
+    return lines
+
+
+def _parse_line(place: str, raw: bytes) -> PromptLineFile:
+    if len(raw) > MAX_LINE_BYTES:
+        raise DatasetError(f"{place}: has {len(raw)} bytes; a line has at most {MAX_LINE_BYTES}")
+    try:
+        return PromptLineFile.model_validate(json.loads(raw.decode("utf-8"), object_pairs_hook=_unique))
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{place}: is not UTF-8 text: {error.reason}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "line"
+        raise DatasetError(f'{place}: {field}: {first["msg"]}; expected {{"id": …, "prompt": …, "clip": …}}') from error
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{place}: is not a JSON object: {error}") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _join(root: Path, lines: Sequence[_Line], found: _FoundClips) -> tuple[tuple[Record, ...], list[Problem]]:
+    """Return the records, and the lines that are not used.
+
+    A prompt whose clip is unusable is still a record; a prompt or clip that another line already has is not one again.
+    """
+    records: list[Record] = []
+    problems: list[Problem] = []
+    place_of_text: dict[str, str] = {}
+    place_of_clip: dict[Path, str] = {}
+    for line in lines:
+        clip = _named_clip(root, line, found)
+        if line.prompt.text in place_of_text:
+            problems.append(Problem(line.place, f"has the same prompt as {place_of_text[line.prompt.text]}"))
+        elif clip in place_of_clip:
+            problems.append(Problem(line.place, f"names the same clip as {place_of_clip[clip]}"))
+        else:
+            place_of_text[line.prompt.text] = line.place
+            if clip is not None:
+                place_of_clip[clip] = line.place
+            records.append(Record(line.prompt, clip))
+    spare = (clip for clip in found.digests if clip not in place_of_clip)
+    return (*records, *(Record(None, clip) for clip in spare)), problems
+
+
+def _named_clip(root: Path, line: _Line, found: _FoundClips) -> Path | None:
+    """Return the usable clip that a line names, or None."""
+    if line.clip is None:
+        return None
+    path = root / line.clip
+    if path in found.unusable:
+        return None
+    if path not in found.digests:
+        raise DatasetError(
+            f"{root / line.place}: clip {line.clip!r} is not a file of {root / CLIPS_FOLDER}; "
+            f'write it as "{CLIPS_FOLDER}/name.mp4"'
+        )
+    return path
+
+
+def _content_digest(records: Sequence[Record], digests: dict[Path, bytes]) -> str:
+    """Return the digest over the records' words and bytes, in an order of their own."""
+    parts = sorted(
+        labelled_hash(
+            labels.HASH_DATASET,
+            canonical_json(record.prompt.text if record.prompt else None),
+            digests[record.clip] if record.clip else b"",
+        )
+        for record in records
+    )
+    return digest_string(labelled_hash(labels.HASH_DATASET, *parts))

@@ -1,0 +1,243 @@
+"""The coordinator over gRPC with mutual TLS; implements `Link`.
+
+Promises a deadline on every call, that only UNAVAILABLE is retried, with the same bytes, and that what comes back is well
+formed or an error. Leaves the truth of answers to the caller, and naming the cause of silence to `network.py`.
+
+Source: protos/README.md §11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import grpc
+
+from vdb_participant.network.connection import Connection
+from vdb_participant.network.link import Upload
+from vdb_shared.errors import FormatError
+from vdb_shared.secagg.masking import masked_digest
+from vdb_shared.secagg.messages import Signed
+from vdb_shared.secagg.parameters import Seat
+from vdb_shared.wire import convert
+from vdb_shared.wire import federation_pb2 as pb
+from vdb_shared.wire.federation_pb2_grpc import AggregationServiceStub, SessionServiceStub
+from vdb_shared.wire.status import Phase, SealedSession, SessionDetails, SessionStatus, SessionSummary, Shares
+
+TRANSFER_SECONDS: Final = 600.0
+"""Deadline of one upload or download; an upload goes on where it stopped."""
+
+WATCH_SECONDS: Final = 60.0
+"""How long one stream of statuses is kept open before a fresh one, so that a stalled connection is noticed."""
+
+MAX_BUNDLE_BYTES: Final = 256 * 2**20
+
+T = TypeVar("T")
+
+
+class Client:
+    """A coordinator reached over gRPC; implements Link."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Use a connection; nothing is sent yet."""
+        self._connection = connection
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def sessions(self) -> tuple[SessionSummary, ...]:
+        """Return all sessions that members may see."""
+        return self._call(
+            lambda: self._sessions.ListSessions(pb.ListSessionsRequest(), timeout=self._seconds),
+            lambda answer: tuple(convert.summary_from_wire(item) for item in answer.sessions),
+        )
+
+    def details(self, session: str) -> SessionDetails:
+        """Return what there is to know about a session, named by its id or a unique prefix."""
+        request = pb.GetSessionRequest(session=session)
+        return self._call(lambda: self._sessions.GetSession(request, timeout=self._seconds), convert.details_from_wire)
+
+    def wait(self, session: str, phase: Phase) -> SessionStatus:
+        """Return once the session has reached a phase or gone beyond it."""
+        while True:
+            status = self._connection.attempt(lambda: self._watch(session, phase))
+            if status is not None:
+                return status
+
+    def _watch(self, session: str, phase: Phase) -> SessionStatus | None:
+        """Follow one stream of statuses; return None when it ended before the phase was reached."""
+        stream = self._sessions.WatchSession(pb.WatchSessionRequest(session=session), timeout=WATCH_SECONDS)
+        try:
+            for answer in stream:
+                status = convert.status_from_wire(answer.status)
+                if status.phase >= phase:
+                    return status
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise
+        finally:
+            stream.cancel()
+        return None
+
+    def join(self, session: str, statement: bytes) -> None:
+        """Submit the envelope of our join statement."""
+        request = pb.JoinRequest(session=session, join=statement)
+        self._submit(lambda: self._sessions.Join(request, timeout=self._seconds), convert.join_digest(statement))
+
+    def seal(self, session: str) -> SealedSession:
+        """Return the envelopes of the seal and of the joins that it names."""
+        request = pb.GetSealRequest(session=session)
+        return self._call(lambda: self._sessions.GetSeal(request, timeout=self._seconds), convert.seal_from_wire)
+
+    def report(self, session: str, stage: str, done: int, total: int) -> None:
+        """Tell the lead how far we are; nothing depends on its arriving."""
+        request = pb.ReportProgressRequest(session=session, stage=stage, done=done, total=total)
+        self._call(lambda: self._sessions.ReportProgress(request, timeout=self._seconds), lambda _: None)
+
+    def advertise_keys(self, session: str, seat: Seat, keys: Signed) -> None:
+        """Submit our round-0 message."""
+        request = pb.AdvertiseKeysRequest(session=session, keys=convert.signed_to_wire(seat, keys))
+        self._submit(
+            lambda: self._rounds.AdvertiseKeys(request, timeout=self._seconds),
+            convert.keys_digest(keys),
+        )
+
+    def advertised_keys(self, session: str) -> Mapping[Seat, Signed]:
+        """Return the round-0 messages of U1."""
+        request = pb.GetAdvertisedKeysRequest(session=session)
+        return self._call(
+            lambda: self._rounds.GetAdvertisedKeys(request, timeout=self._seconds),
+            lambda answer: convert.signed_set_from_wire(answer.keys),
+        )
+
+    def share_keys(self, session: str, seat: Seat, header: Signed, sealed: Mapping[Seat, bytes]) -> None:
+        """Submit our round-1 header and the shares sealed for each recipient."""
+        request = pb.ShareKeysRequest(
+            session=session, header=convert.signed_to_wire(seat, header), sealed=convert.sealed_to_wire(seat, sealed)
+        )
+        self._submit(
+            lambda: self._rounds.ShareKeys(request, timeout=self._seconds),
+            convert.shares_digest(header, sealed),
+        )
+
+    def shared_keys(self, session: str, seat: Seat) -> Shares:
+        """Return the round-1 headers of U2 and the shares sealed for our seat, by dealer."""
+        request = pb.GetSharedKeysRequest(session=session)
+        return self._call(
+            lambda: self._rounds.GetSharedKeys(request, timeout=self._seconds),
+            lambda answer: convert.shares_from_wire(answer, seat),
+        )
+
+    def upload(self, session: str, seat: Seat, upload: Upload) -> None:
+        """Submit our masked input, going on where an earlier upload stopped."""
+        query = pb.QueryUploadRequest(session=session, digest=masked_digest(upload.masked))
+
+        def transfer() -> Any:
+            stored = self._rounds.QueryUpload(query, timeout=self._seconds).stored
+            parts = _upload_parts(session, seat, upload, min(stored, len(upload.masked)))
+            return self._rounds.UploadMaskedInput(parts, timeout=TRANSFER_SECONDS)
+
+        expected = convert.masked_digest(upload.header, upload.contribution)
+        self._call(transfer, lambda answer: convert.receipt_from_wire(answer.receipt, expected))
+
+    def masked_inputs(self, session: str) -> Mapping[Seat, Signed]:
+        """Return the round-2 headers of U3."""
+        request = pb.GetMaskedInputsRequest(session=session)
+        return self._call(
+            lambda: self._rounds.GetMaskedInputs(request, timeout=self._seconds),
+            lambda answer: convert.signed_set_from_wire(answer.headers),
+        )
+
+    def sign_consistency(self, session: str, seat: Seat, statement: Signed) -> None:
+        """Submit our signature of T3."""
+        request = pb.SignConsistencyRequest(session=session, consistency=convert.signed_to_wire(seat, statement))
+        self._submit(
+            lambda: self._rounds.SignConsistency(request, timeout=self._seconds),
+            convert.consistency_digest(statement),
+        )
+
+    def consistency(self, session: str) -> Mapping[Seat, Signed]:
+        """Return the round-3 messages."""
+        request = pb.GetConsistencyRequest(session=session)
+        return self._call(
+            lambda: self._rounds.GetConsistency(request, timeout=self._seconds),
+            lambda answer: convert.signed_set_from_wire(answer.signatures),
+        )
+
+    def reveal_shares(self, session: str, seat: Seat, shares: Signed) -> None:
+        """Submit the shares we reveal."""
+        request = pb.RevealSharesRequest(session=session, shares=convert.signed_to_wire(seat, shares))
+        self._submit(
+            lambda: self._rounds.RevealShares(request, timeout=self._seconds),
+            convert.unmasking_digest(shares),
+        )
+
+    def bundle(self, session: str) -> bytes:
+        """Return the result bundle: the draft while FINALISING, the published one afterwards."""
+        request = pb.GetBundleRequest(session=session)
+
+        def transfer() -> bytes:
+            data = bytearray()
+            for answer in self._sessions.GetBundle(request, timeout=TRANSFER_SECONDS):
+                data += answer.chunk
+                if len(data) > MAX_BUNDLE_BYTES:
+                    raise FormatError(f"the bundle is larger than {MAX_BUNDLE_BYTES} bytes")
+            return bytes(data)
+
+        return self._connection.attempt(transfer)
+
+    def countersign(self, session: str, countersignature: bytes) -> None:
+        """Submit the envelope with our countersignature of the result."""
+        request = pb.CountersignRequest(session=session, countersignature=countersignature)
+        self._submit(
+            lambda: self._sessions.Countersign(request, timeout=self._seconds),
+            convert.countersign_digest(countersignature),
+        )
+
+    def abort(self, session: str, statement: bytes) -> None:
+        """Submit the envelope of our abort statement."""
+        request = pb.AbortRequest(session=session, abort=statement)
+        self._submit(
+            lambda: self._sessions.Abort(request, timeout=self._seconds),
+            convert.abort_digest(statement),
+        )
+
+    @property
+    def _seconds(self) -> float:
+        return self._connection.call_seconds
+
+    @property
+    def _sessions(self) -> SessionServiceStub:
+        return SessionServiceStub(self._connection.channel)
+
+    @property
+    def _rounds(self) -> AggregationServiceStub:
+        return AggregationServiceStub(self._connection.channel)
+
+    def _call(self, call: Callable[[], Any], read: Callable[[Any], T]) -> T:
+        return self._connection.attempt(lambda: read(call()))
+
+    def _submit(self, call: Callable[[], Any], expected: bytes) -> None:
+        """Send a submission and check that the receipt is for its bytes."""
+        self._call(call, lambda answer: convert.receipt_from_wire(answer.receipt, expected))
+
+
+def _upload_parts(session: str, seat: Seat, upload: Upload, offset: int) -> Iterator[pb.UploadMaskedInputRequest]:
+    """Yield the messages of one upload from an offset on."""
+    yield pb.UploadMaskedInputRequest(
+        start=pb.UploadStart(
+            session=session,
+            header=convert.signed_to_wire(seat, upload.header),
+            contribution=upload.contribution,
+            size=len(upload.masked),
+            offset=offset,
+        )
+    )
+    for start in range(offset, len(upload.masked), convert.CHUNK_BYTES):
+        yield pb.UploadMaskedInputRequest(chunk=upload.masked[start : start + convert.CHUNK_BYTES])

@@ -1,0 +1,175 @@
+"""The plan that an institution consents to: what will leave, what it costs, what will be done here.
+
+Promises that the text holds everything the site has a say in, and that what is signed is the digest of exactly the text that
+was shown. A random number in it keeps the published digest from betraying the private counts. Pure. Leaves asking to the
+command line.
+
+Source: protos/README.md §9.2 (join), §12.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from vdb_participant.session.terms import Opening
+from vdb_shared.canonical import decimal_string, sha256_digest
+from vdb_shared.metrics.statistic import Layout
+from vdb_shared.privacy.accountant import Accounting
+from vdb_shared.spec import Spec
+from vdb_shared.tasks import public_tasks
+
+LANE_BYTES = 8
+_WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What the session costs the data set, in rho, and what remains.
+
+    Attributes:
+        cost: largest rho of the session, whoever joins.
+        spent: by earlier sessions.
+        cap: of the site's policy.
+    """
+
+    cost: Decimal
+    spent: Decimal
+    cap: Decimal
+
+    @property
+    def left(self) -> Decimal:
+        """What would remain afterwards."""
+        return self.cap - self.spent - self.cost
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What of the institution's data the session would use.
+
+    Attributes:
+        folder: where the data are.
+        dataset: content id.
+        prompts, clips: private prompts and reference clips that would be used.
+        unusable: items that cannot be used.
+    """
+
+    folder: Path
+    dataset: str
+    prompts: int
+    clips: int
+    unusable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan to consent to."""
+
+    text: str
+
+    @property
+    def digest(self) -> str:
+        """What the join statement names."""
+        return sha256_digest(self.text.encode())
+
+
+def make_plan(
+    opening: Opening, layout: Layout, accounting: Accounting, budget: Budget, holdings: Holdings, number: bytes
+) -> Plan:
+    """Return the plan of a session.
+
+    Args:
+        opening: the session, verified.
+        layout: its lanes.
+        accounting: its cost, with as many institutions as may join.
+        budget: what remains.
+        holdings: our data.
+        number: 16 random bytes.
+    """
+    parts = (
+        _head(opening),
+        _leaves(layout),
+        _costs(opening.spec, accounting, budget),
+        _work(opening.spec, holdings),
+        _people(opening),
+        _times(opening.spec),
+    )
+    lines = [line for part in parts for line in (*part, "")]
+    return Plan("\n".join((*lines, f"Plan number {number.hex()}", "")))
+
+
+def _head(opening: Opening) -> Iterator[str]:
+    spec = opening.spec
+    yield f"Session   {opening.session}"
+    yield f"Title     {_one_line(spec.title)}"
+    yield f"Purpose   {_one_line(spec.purpose)}"
+    yield f"Spec      {spec.digest}"
+
+
+def _leaves(layout: Layout) -> Iterator[str]:
+    size = layout.lanes * LANE_BYTES
+    yield f"WHAT LEAVES: one masked vector of {layout.lanes:,} numbers ({size:,} bytes) and our signed statements."
+    yield "No video, prompt, file name, feature or score of a single clip. The numbers are these sums over our clips:"
+    for block in layout.blocks:
+        kind = "private, masked and noised" if block.private else "public, masked"
+        yield f"  {block.name:<52} {block.dims:>9,} lanes  {kind}"
+
+
+def _costs(spec: Spec, accounting: Accounting, budget: Budget) -> Iterator[str]:
+    if accounting.rho is None:
+        yield "PRIVACY: NONE. This spec adds no noise; it is a test and must not be run on real data."
+        return
+    yield (
+        f"PRIVACY: epsilon {decimal_string(spec.privacy.epsilon)} at delta {decimal_string(spec.privacy.delta)} "
+        f"for each record, against the coordinator and up to {spec.cohort.collusion} other institutions."
+    )
+    pld = (
+        ""
+        if accounting.epsilon_pld is None
+        else f" (tighter estimate: epsilon {decimal_string(accounting.epsilon_pld)})"
+    )
+    yield f"  This session debits rho {decimal_string(budget.cost)}{pld}."
+    yield (
+        f"  Ledger of this data set: spent {decimal_string(budget.spent)} of {decimal_string(budget.cap)}; "
+        f"{decimal_string(budget.left)} would remain."
+    )
+
+
+def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
+    video, made = spec.video, len(public_tasks(spec))
+    private = holdings.prompts * len(spec.models) * spec.generation.samples
+    yield "WORK HERE:"
+    yield f"  Data {holdings.folder}: {holdings.prompts} prompts and {holdings.clips} clips would be used"
+    if holdings.unusable:
+        yield f"  and {holdings.unusable} items cannot be used; `vdb-participant data check` lists them"
+    yield f"  Generate {private} private clips and our share of {made} public ones"
+    yield f"  ({video.frames} frames of {video.width}x{video.height}, {spec.generation.steps} steps)."
+    for model in spec.models:
+        yield f"  Model {model.id} ({model.pipeline}) {model.manifest}"
+    for extractor in spec.extractors:
+        yield f"  Extractor {extractor.id} ({extractor.architecture}) {extractor.manifest}"
+    for metric in spec.metrics:
+        yield f"  Metric {metric.id} on {metric.inputs} inputs"
+    words = "; ".join(_one_line(prompt.text) for prompt in spec.prompts)
+    yield f"  {len(spec.prompts)} public prompts: {words if len(words) <= 2 * _WIDTH else words[: 2 * _WIDTH] + '…'}"
+
+
+def _people(opening: Opening) -> Iterator[str]:
+    names = ", ".join(member.institution for member in opening.roster.participants)
+    yield f"WHO MAY TAKE PART: {names}; at least {opening.spec.cohort.minimum} must."
+    yield "  Who takes part is published, and so is the result."
+
+
+def _times(spec: Spec) -> Iterator[str]:
+    times = spec.deadlines
+    yield (
+        f"DEADLINES: {times.joining} s to join, {times.computing} s to generate and measure, {times.round} s for each round, "
+        f"{times.countersigning} s to countersign."
+    )
+
+
+def _one_line(text: str) -> str:
+    """Return untrusted text without control characters, which could rewrite what a terminal shows."""
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,0 +1,111 @@
+"""The participant's own audit of a draft result, and its countersignature.
+
+Promises that nothing is countersigned that fails any check of `vdb-audit`, or that does not hold what this participant itself
+sent and signed: its join, its seal, its header, its contribution, its view of the survivors. Pure.
+
+Source: protos/README.md §9.5, §10.2, §12.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from vdb_participant.session.terms import SealedTerms
+from vdb_shared.audit.policy import Policy
+from vdb_shared.audit.report import Report, Status
+from vdb_shared.audit.verify import verify
+from vdb_shared.bundle.archive import read_archive
+from vdb_shared.bundle.envelope import sign_envelope
+from vdb_shared.bundle.record import RELEASED, RESULT, SessionRecord, read_envelope
+from vdb_shared.errors import VerificationError
+from vdb_shared.identity import Signer
+from vdb_shared.secagg.messages import Signed
+from vdb_shared.secagg.parameters import Seat
+
+_NOISE_CHECK: Final = "V42"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnPart:
+    """What of a session we know at first hand.
+
+    Attributes:
+        institution, seat: ours.
+        session, seal: digests of the opening and the seal.
+        spec: canonical bytes.
+        join, contribution: envelopes that we signed.
+        header: our round-2 header.
+        survivors: body of the consistency statement that we signed, or None if the others finished without our signature.
+    """
+
+    institution: str
+    seat: Seat
+    session: str
+    seal: str
+    spec: bytes = field(repr=False)
+    join: bytes = field(repr=False)
+    contribution: bytes = field(repr=False)
+    header: Signed = field(repr=False)
+    survivors: bytes | None = field(repr=False)
+
+
+def audit_bundle(data: bytes, own: OwnPart, sealed: SealedTerms, root: str, *, draft: bool) -> None:
+    """Check a result bundle.
+
+    Args:
+        data: the bundle.
+        own: what we know at first hand.
+        sealed: the terms we agreed to; they are what the audit demands.
+        root: the pinned trust root.
+        draft: whether countersignatures are still to come.
+
+    Raises:
+        VerificationError: the first check that failed, or which own part is missing.
+    """
+    spec = sealed.opening.spec
+    policy = Policy(
+        maximum_epsilon=spec.privacy.epsilon,
+        maximum_delta=spec.privacy.delta,
+        minimum_cohort=sealed.terms.smallest_cohort,
+        root=root,
+    )
+    _require(verify(data, root=root, policy=policy, draft=draft), unnoised=spec.privacy.mechanism == "none")
+    members = read_archive(data)
+    found = SessionRecord.from_members({name: item for name, item in members.items() if name not in RELEASED})
+    contribution = found.contributions.get(own.institution)
+    join = found.joins.get(own.institution)
+    for what, same in (
+        ("spec", found.spec == own.spec),
+        ("session", found.open.payload_digest == own.session),
+        ("seal", found.seal.payload_digest == own.seal),
+        ("join of ours", join is not None and join.to_json() == own.join),
+        ("masked input of ours", found.masked.get(own.seat) == own.header),
+        ("contribution of ours", contribution is not None and contribution.to_json() == own.contribution),
+        ("survivor set", own.survivors in (None, found.survivors.payload)),
+    ):
+        if not same:
+            raise VerificationError(
+                f"the result has not the {what} that we know; we do not stand for it", check="own part"
+            )
+
+
+def countersignature(data: bytes, signer: Signer) -> bytes:
+    """Return the envelope with our signature alone over the result statement of an audited draft."""
+    result = read_envelope(read_archive(data), RESULT)
+    return sign_envelope(result.payload_type, result.payload, signer).to_json()
+
+
+def result_payload(data: bytes) -> bytes:
+    """Return the result statement of a bundle."""
+    return read_envelope(read_archive(data), RESULT).payload
+
+
+def _require(report: Report, *, unnoised: bool) -> None:
+    """Check that every line passed, but for the one that a test without noise cannot pass."""
+    if not unnoised:
+        report.require()
+        return
+    for line in report.lines:
+        if line.status is Status.FAIL and line.id != _NOISE_CHECK:
+            raise VerificationError(f"{line.sentence} {line.detail}".strip(), check=line.id)

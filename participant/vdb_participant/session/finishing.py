@@ -1,0 +1,89 @@
+"""After the rounds: audit the draft, countersign it, keep the published result.
+
+Promises that what is kept passed the audit with our own part in it, and that a second, different result of the session is
+refused: the result that we countersigned is recorded before the countersignature is sent.
+
+Source: protos/README.md §9.5, §11.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from vdb_participant.session import records
+from vdb_participant.session.codec import decode_signed, decode_upload
+from vdb_participant.session.correspondence import ACKNOWLEDGED, Correspondence
+from vdb_participant.session.countersigning import OwnPart, audit_bundle, countersignature, result_payload
+from vdb_participant.session.exchange import AGREE_SENT, MASK_SENT
+from vdb_participant.session.terms import SealedTerms
+from vdb_participant.site.storage import write_durably
+from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.errors import VerificationError
+from vdb_shared.identity import Signer
+from vdb_shared.wire.status import Phase
+
+RESULT_FILE: Final = "result.vdbb"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the end of a session works with.
+
+    Attributes:
+        post: the session's journal and link.
+        sealed: its terms.
+        signer: our statement key.
+        root: the pinned trust root.
+        folder: where the result is kept.
+    """
+
+    post: Correspondence
+    sealed: SealedTerms
+    signer: Signer = field(repr=False)
+    root: str
+    folder: Path
+
+
+def finish(end: Ending) -> None:
+    """Countersign the draft and keep the published result.
+
+    Raises:
+        VerificationError: draft or result fail the audit, or are not what we took part in.
+        SessionAbortedError: the session was aborted all the same.
+    """
+    post = end.post
+    own = _own_part(end)
+
+    def sign() -> bytes:
+        post.wait(Phase.FINALISING)
+        draft = post.link.bundle(post.session)
+        audit_bundle(draft, own, end.sealed, end.root, draft=True)
+        return countersignature(draft, end.signer)
+
+    signed = post.journal.once(records.COUNTERSIGN_SENT, sign)
+    post.in_time(lambda: post.deliver(records.COUNTERSIGN_SENT, lambda: post.link.countersign(post.session, signed)))
+    post.wait(Phase.PUBLISHED)
+    published = post.link.bundle(post.session)
+    audit_bundle(published, own, end.sealed, end.root, draft=False)
+    if result_payload(published) != Envelope.from_json(signed).payload:
+        raise VerificationError("the published result is not the one that we countersigned", check="publication")
+    write_durably(end.folder / RESULT_FILE, published)
+
+
+def _own_part(end: Ending) -> OwnPart:
+    journal, opening = end.post.journal, end.sealed.opening
+    upload = decode_upload(journal.recall(MASK_SENT))
+    agreed = AGREE_SENT + ACKNOWLEDGED in journal
+    return OwnPart(
+        institution=opening.member.institution,
+        seat=opening.seat,
+        session=opening.session,
+        seal=end.sealed.seal,
+        spec=opening.spec.canonical(),
+        join=journal.recall(records.JOIN_SENT),
+        contribution=upload.contribution,
+        header=upload.header,
+        survivors=decode_signed(journal.recall(AGREE_SENT)).body if agreed else None,
+    )

@@ -1,0 +1,57 @@
+"""The step between the seal and the rounds: generate, measure, encode, add noise.
+
+Promises that the data are those that were consented to, and that the salted leaves of what was measured are kept at the site.
+Leaves recording them to `agent.py`: the noise cannot be drawn again.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from vdb_participant.data.dataset import Dataset
+from vdb_participant.generation.store import ClipStore
+from vdb_participant.measure.site import Equipment, measure_site
+from vdb_participant.session.contribution import noised_lanes, run_manifest
+from vdb_participant.session.noise import discrete_gaussian
+from vdb_participant.session.preparation import Resources
+from vdb_participant.session.progress import Progress
+from vdb_participant.session.records import Consented, Measured
+from vdb_participant.session.samples import SALT_BYTES, sample_lines, sample_root
+from vdb_participant.session.terms import SealedTerms
+from vdb_participant.site.institution import Site
+from vdb_participant.site.storage import write_durably
+from vdb_shared.errors import DatasetError
+
+SAMPLES_FILE: Final = "samples.jsonl"
+
+
+def measured_here(
+    site: Site, sealed: SealedTerms, consented: Consented, resources: Resources, progress: Progress
+) -> Measured:
+    """Return the lanes and the manifest of this site.
+
+    Raises:
+        DatasetError: the data are not those that were consented to.
+        ModelError, SpecError, StoreError: see `measure_site`.
+    """
+    spec = sealed.opening.spec
+    data = Dataset.open(resources.data, frames=spec.video.frames)
+    if data.digest != consented.dataset:
+        raise DatasetError(
+            f"{resources.data}: the data are not those that were consented to ({consented.folder} as it was then); "
+            "restore them and run again"
+        )
+    equipment = Equipment(resources.models, resources.models, resources.device)
+    store = ClipStore(site.folder.clips)
+    found = measure_site(spec, sealed.shard, data, equipment, store, progress)
+    leaves = [sample.to_json() for sample in found.samples]
+    lines = sample_lines(leaves, os.urandom(SALT_BYTES * len(leaves)))
+    _keep(site.folder.session(sealed.opening.session) / SAMPLES_FILE, lines)
+    manifest = run_manifest(spec, found.manifest, leaves, sample_root(lines))
+    return Measured(noised_lanes(sealed.terms, found.statistics, os.urandom, discrete_gaussian), manifest)
+
+
+def _keep(path: Path, lines: tuple[bytes, ...]) -> None:
+    write_durably(path, b"".join(line + b"\n" for line in lines))

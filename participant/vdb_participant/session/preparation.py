@@ -1,0 +1,139 @@
+"""Everything that can be refused, refused before anything is promised: policy, privacy claim, weights, data, budget.
+
+Promises that after `prepare` returned, a join would not fail for a reason that could have been known. Writes nothing but an
+empty ledger. Leaves asking for consent to the command line and joining to `agent.py`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from vdb_participant.data.inputs import inputs_of
+from vdb_participant.models import verify_weights
+from vdb_participant.session.claim import check_claim
+from vdb_participant.session.consent import Budget, Holdings, Plan, make_plan
+from vdb_participant.session.terms import Opening
+from vdb_participant.site.institution import Site
+from vdb_participant.site.ledger import Ledger
+from vdb_participant.site.policy import check_policy
+from vdb_shared.canonical import decimal_string
+from vdb_shared.errors import BudgetError
+from vdb_shared.privacy.accountant import Accounting, account
+from vdb_shared.privacy.conversion import rho_of_multiplier
+from vdb_shared.seal import SealTerms, seal_terms
+from vdb_shared.spec import Spec
+
+if TYPE_CHECKING:
+    from vdb_participant.data.dataset import Dataset
+
+PLAN_NUMBER_BYTES: Final = 16
+LIBRARIES: Final = ("torch", "diffusers", "transformers", "safetensors", "av", "opendp")
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a site brings to a session.
+
+    Attributes:
+        data: data directory.
+        models: folder of <id>/ folders of weights, of models and extractors.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        allow_unnoised: for tests only: take part although the spec adds no noise.
+    """
+
+    data: Path
+    models: Path
+    device: str = "auto"
+    allow_unnoised: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A session that could be joined.
+
+    Attributes:
+        plan: what to consent to.
+        dataset: content id of the data.
+        cost: the most that it debits, in rho.
+    """
+
+    plan: Plan
+    dataset: str
+    cost: Decimal
+
+
+def prepare(site: Site, opening: Opening, resources: Resources) -> Prepared:
+    """Check all that can be checked before joining, and return what to consent to.
+
+    Raises:
+        BudgetError: the site's policy or ledger refuses.
+        PrivacyError: the spec does not keep its promise.
+        ModelError: weights are missing or changed.
+        DatasetError: the data lack what the spec needs.
+    """
+    spec = opening.spec
+    check_libraries()
+    check_policy(site.policy, spec)
+    terms = _expected_terms(opening)
+    accounting = account(terms.calibration)
+    if not (resources.allow_unnoised and accounting.rho is None):
+        check_claim(accounting)
+    verify_all_weights(spec, resources.models)
+    from vdb_participant.data.dataset import Dataset  # noqa: PLC0415 - loads torch; all that is quick comes first
+
+    data = Dataset.open(resources.data, frames=spec.video.frames)
+    holdings = _holdings(spec, data)
+    budget = _budget(site, terms, accounting, data.digest)
+    plan = make_plan(opening, terms.layout, accounting, budget, holdings, os.urandom(PLAN_NUMBER_BYTES))
+    return Prepared(plan, data.digest, budget.cost)
+
+
+def check_libraries() -> None:
+    """Check that what measuring will import is installed; importing it takes long and comes later.
+
+    Raises:
+        ModuleNotFoundError: names the first that is missing.
+    """
+    for name in LIBRARIES:
+        if importlib.util.find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def verify_all_weights(spec: Spec, folder: Path) -> None:
+    """Check that the weights of every model and extractor of a spec are the agreed ones.
+
+    Raises:
+        ModelError: names the directory and both digests.
+    """
+    agreed = {item.id: item.manifest for item in spec.models} | {item.id: item.manifest for item in spec.extractors}
+    for name, manifest in agreed.items():
+        verify_weights(folder / name, manifest)
+
+
+def _expected_terms(opening: Opening) -> SealTerms:
+    """Return the terms if all that may join do; which of them join changes the scale, but hardly the cost."""
+    return seal_terms(opening.spec, [member.seat for member in opening.roster.participants if member.seat is not None])
+
+
+def _holdings(spec: Spec, data: Dataset) -> Holdings:
+    inputs = inputs_of(spec, data)
+    return Holdings(data.directory, data.digest, len(inputs.prompts), len(inputs.clips), len(data.problems))
+
+
+def _budget(site: Site, terms: SealTerms, accounting: Accounting, dataset: str) -> Budget:
+    multiplier = terms.calibration.noise_multiplier
+    cost = Decimal(0) if multiplier is None else max(rho_of_multiplier(multiplier), accounting.rho or Decimal(0))
+    with Ledger(site.folder.ledger) as ledger:
+        spent = ledger.account(dataset).spent
+    budget = Budget(cost, spent, site.policy.rho_cap)
+    if budget.left < 0:
+        raise BudgetError(
+            f"the session would cost rho {decimal_string(cost)}, but of {decimal_string(budget.cap)} for this data set "
+            f"{decimal_string(spent)} is spent; see `vdb-participant budget`, decline, or change policy.toml"
+        )
+    return budget

@@ -1,0 +1,107 @@
+"""What the journal holds outside the rounds: names of records, and the bytes of those with several parts.
+
+Source: protos/README.md §12.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Self
+
+import numpy as np
+
+from vdb_participant.session.contribution import Lanes
+from vdb_participant.session.terms import Offered
+from vdb_shared.bundle.statement import RunManifest
+from vdb_shared.canonical import canonical_json, decode_fields, encode_fields
+from vdb_shared.roster import SignedRoster
+from vdb_shared.wire.status import SealedSession
+
+CONSENTED: Final = "consent"
+JOIN_SENT: Final = "join/sent"
+SEAL_RECEIVED: Final = "seal/received"
+MEASURED: Final = "measurement"
+DEBIT_BEGUN: Final = "ledger/begun"
+"""Recorded before the ledger is debited, so that a debit without it shows that a journal was lost."""
+COUNTERSIGN_SENT: Final = "countersign/sent"
+ABORT_SENT: Final = "abort/sent"
+OUTCOME: Final = "outcome"
+"""The last record: nothing is sent after it."""
+
+PUBLISHED: Final = b"published"
+
+
+@dataclass(frozen=True, slots=True)
+class Consented:
+    """What was consented to, and on what grounds.
+
+    Attributes:
+        offered: what the coordinator said, as received.
+        moment: when, UTC; expiry is judged by it for the rest of the session.
+        plan: the text that was shown.
+        dataset: content id of the data.
+        folder: where they were.
+    """
+
+    offered: Offered
+    moment: datetime
+    plan: str = field(repr=False)
+    dataset: str
+    folder: str
+
+    def encode(self) -> bytes:
+        """Return the record's bytes."""
+        roster = self.offered.roster
+        return encode_fields(
+            self.offered.spec,
+            self.offered.open,
+            encode_fields(*roster.roots),
+            roster.targets,
+            roster.roster,
+            self.moment.isoformat().encode(),
+            self.plan.encode(),
+            self.dataset.encode(),
+            self.folder.encode(),
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Return the value of a record."""
+        spec, opening, roots, targets, roster, moment, plan, dataset, folder = decode_fields(data, 9)
+        offered = Offered(spec, opening, SignedRoster(decode_fields(roots), targets, roster))
+        return cls(offered, datetime.fromisoformat(moment.decode()), plan.decode(), dataset.decode(), folder.decode())
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What goes into the rounds.
+
+    Attributes:
+        lanes: encoded statistic with noise, (lanes,), int64.
+        manifest: what was run.
+    """
+
+    lanes: Lanes = field(repr=False)
+    manifest: RunManifest
+
+    def encode(self) -> bytes:
+        """Return the record's bytes."""
+        return encode_fields(self.lanes.astype("<i8").tobytes(), canonical_json(self.manifest.model_dump(mode="json")))
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Return the value of a record."""
+        lanes, manifest = decode_fields(data, 2)
+        return cls(np.frombuffer(lanes, dtype="<i8").astype(np.int64), RunManifest.model_validate_json(manifest))
+
+
+def encode_sealed(sealed: SealedSession) -> bytes:
+    """Return a seal and its joins as bytes."""
+    return encode_fields(sealed.seal, *sealed.joins)
+
+
+def decode_sealed(data: bytes) -> SealedSession:
+    """Return the seal and joins of these bytes."""
+    seal, *joins = decode_fields(data)
+    return SealedSession(seal, tuple(joins))

@@ -1,0 +1,161 @@
+"""The state folder of an institution's agent: where its keys, certificate, roster, ledger and sessions are.
+
+Promises that the folder and its files are readable by their owner alone and that the configuration is parsed strictly.
+Leaves the content of keys to `keys.py` and of the ledger to `ledger.py`.
+
+    DIR/config.json  policy.toml  statement-key.pem  tls-key.pem  certificate.pem  roster/  ledger.sqlite
+    DIR/sessions/<session>/journal  DIR/sessions/<session>/result.vdbb  DIR/clips/  DIR/models/
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vdb_participant.site.storage import write_durably
+from vdb_shared.canonical import canonical_json, check_digest, parse_canonical_json
+from vdb_shared.errors import FormatError, IdentityError, StoreError
+from vdb_shared.roster import SignedRoster
+from vdb_shared.spec import Digest, Name
+
+VARIABLE: Final = "VDB_PARTICIPANT"
+DEFAULT_FOLDER: Final = "~/.vdb-participant"
+
+
+class ConfigFile(BaseModel):
+    """config.json: who we are and whom we trust.
+
+    Attributes:
+        version: of this file.
+        consortium, institution: our names.
+        address: host:port of the coordinator.
+        root_fingerprint: digest of the first root file: the pinned root of trust.
+        ca_certificate: PEM of the consortium's certificate authority.
+        spiffe_id: the name in our TLS certificate.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    version: Literal["vdb-participant/1"] = "vdb-participant/1"
+    consortium: Name
+    institution: Name
+    address: str = Field(min_length=3, max_length=300)
+    root_fingerprint: Digest
+    ca_certificate: str
+    spiffe_id: str
+
+    def encode(self) -> bytes:
+        """Return the file's bytes."""
+        return canonical_json(self.model_dump(mode="json"))
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """The places in a state folder."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """Who we are; there once enrolment has finished."""
+        return self.path / "config.json"
+
+    @property
+    def enrolment(self) -> Path:
+        """The request that waits for the lead's approval."""
+        return self.path / "enrolment.json"
+
+    @property
+    def policy(self) -> Path:
+        """The site's own rules."""
+        return self.path / "policy.toml"
+
+    @property
+    def statement_key(self) -> Path:
+        """Ed25519, PKCS#8 PEM."""
+        return self.path / "statement-key.pem"
+
+    @property
+    def tls_key(self) -> Path:
+        """ECDSA P-256, PKCS#8 PEM."""
+        return self.path / "tls-key.pem"
+
+    @property
+    def certificate(self) -> Path:
+        """Our TLS certificate chain, PEM, leaf first."""
+        return self.path / "certificate.pem"
+
+    @property
+    def ledger(self) -> Path:
+        """The privacy ledger."""
+        return self.path / "ledger.sqlite"
+
+    @property
+    def clips(self) -> Path:
+        """Generated clips."""
+        return self.path / "clips"
+
+    @property
+    def models(self) -> Path:
+        """Weights of models and extractors, unless --models says otherwise."""
+        return self.path / "models"
+
+    def session(self, session: str) -> Path:
+        """Return the folder of a session, named by its id."""
+        return self.path / "sessions" / check_digest(session).removeprefix("sha256:")
+
+    def find_session(self, name: str) -> str | None:
+        """Return the id of the one session we know whose id begins with `name`, or None."""
+        prefix = name.removeprefix("sha256:")
+        folder = self.path / "sessions"
+        found = [item.name for item in folder.iterdir() if item.name.startswith(prefix)] if folder.is_dir() else []
+        return f"sha256:{found[0]}" if prefix and len(found) == 1 else None
+
+
+def state_folder(chosen: Path | None) -> StateFolder:
+    """Return the state folder: the chosen one, or VDB_PARTICIPANT's, or ~/.vdb-participant."""
+    return StateFolder(chosen or Path(os.environ.get(VARIABLE) or DEFAULT_FOLDER).expanduser())
+
+
+def read_config(folder: StateFolder) -> ConfigFile:
+    """Return the configuration.
+
+    Raises:
+        IdentityError: this folder is not enrolled.
+        StoreError: the file is damaged.
+    """
+    try:
+        data = folder.config.read_bytes()
+    except FileNotFoundError as error:
+        if folder.enrolment.exists():
+            raise IdentityError(
+                f"{folder.path}: enrolment waits for the lead's approval; then run `vdb-participant enroll INVITE` again"
+            ) from error
+        raise IdentityError(
+            f"{folder.path}: no institution is enrolled here; run `vdb-participant enroll INVITE` or choose --dir"
+        ) from error
+    except OSError as error:
+        raise StoreError(f"{folder.config}: cannot be read ({error.strerror})") from error
+    try:
+        parse_canonical_json(data)
+        return ConfigFile.model_validate_json(data)
+    except (FormatError, ValidationError) as error:
+        raise StoreError(f"{folder.config}: is damaged; restore it or enrol again in another --dir") from error
+
+
+def save_roster(folder: StateFolder, roster: SignedRoster) -> None:
+    """Keep a verified roster, so that it can be looked at without the coordinator."""
+    place = folder.path / "roster"
+    for number, root in enumerate(roster.roots, start=1):
+        write_durably(place / f"root.{number}.json", root)
+    write_durably(place / "targets.json", roster.targets)
+    write_durably(place / "roster.json", roster.roster)
+
+
+def grouped_fingerprint(key_id: str) -> str:
+    """Return a statement key's id in groups of four, to be read out."""
+    return " ".join(key_id[start : start + 4] for start in range(0, len(key_id), 4))

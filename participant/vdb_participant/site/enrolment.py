@@ -1,0 +1,216 @@
+"""Enrolment: from an invitation to membership.
+
+Promises that both private keys are made here and stay here, that the trust root is the one the invitation names, and that a
+certificate or roster which is not for our keys is refused. Leaves the comparison of fingerprints to two people.
+
+Source: protos/README.md §11.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vdb_participant.network.connection import Connection
+from vdb_participant.site.config import ConfigFile, StateFolder, save_roster
+from vdb_participant.site.keys import (
+    Passphrase,
+    TlsIdentity,
+    certificate_request,
+    certificate_uri,
+    decode_tls_key,
+    encode_tls_key,
+    generate_tls_key,
+    same_public_key,
+    unlock,
+)
+from vdb_participant.site.policy import DEFAULT_POLICY
+from vdb_participant.site.storage import erase, make_folder, write_durably
+from vdb_shared import labels
+from vdb_shared.canonical import canonical_json, decode_base64, encode_base64
+from vdb_shared.errors import FormatError, IdentityError, StoreError, UsageError
+from vdb_shared.identity import StatementKey
+from vdb_shared.wire import convert
+from vdb_shared.wire import federation_pb2 as pb
+from vdb_shared.wire.enrolment import InvitationFile, parse_invitation, possession_body
+from vdb_shared.wire.federation_pb2_grpc import EnrolmentServiceStub
+from vdb_shared.wire.status import Enrolment
+
+
+class PendingFile(BaseModel):
+    """enrolment.json: what was asked for, to be asked again with the same bytes."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    invitation: str
+    certificate_request: str
+    possession: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An enrolment that waits for approval.
+
+    Attributes:
+        invitation: who invited us.
+        statement_key: the key whose fingerprint is read out.
+        certificate_request: PKCS#10, DER.
+        possession: signature of the statement key over both.
+    """
+
+    invitation: InvitationFile
+    statement_key: StatementKey = field(repr=False)
+    certificate_request: bytes
+    possession: bytes
+
+    @property
+    def fingerprint(self) -> str:
+        """Key id of the statement key, 64 hex digits."""
+        return self.statement_key.public_key.key_id
+
+
+def read_invitation(path: Path) -> InvitationFile:
+    """Return the invitation in a file.
+
+    Raises:
+        IdentityError: it is not one.
+    """
+    try:
+        return parse_invitation(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path}: expected an invitation file, cannot read it ({error.strerror})") from error
+    except FormatError as error:
+        raise IdentityError(
+            f"{path}: expected an invitation file, found something else ({error}); ask the lead"
+        ) from error
+
+
+def begin(folder: StateFolder, invitation: InvitationFile, passphrase: Passphrase | None, now: datetime) -> Request:
+    """Return the request to enrol: the one that waits in the folder, or a new one with fresh keys.
+
+    Args:
+        folder: state folder.
+        invitation: from the lead.
+        passphrase: encrypts both keys, or None to store them in plain.
+        now: UTC.
+
+    Raises:
+        IdentityError: the folder belongs to somebody else, or the invitation has expired.
+    """
+    if folder.config.exists():
+        raise IdentityError(f"{folder.path}: an institution is enrolled here already; choose another --dir")
+    if folder.enrolment.exists():
+        return _resume(folder, invitation, passphrase)
+    if now >= datetime.strptime(invitation.expires, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC):
+        raise IdentityError(f"the invitation expired on {invitation.expires}; ask the lead for a new one")
+    make_folder(folder.path)
+    secret = passphrase() if passphrase is not None else None
+    statement_key, tls_key = StatementKey.generate(), generate_tls_key()
+    request = certificate_request(tls_key, invitation.institution)
+    body = possession_body(invitation.token_bytes, invitation.institution, request)
+    possession = statement_key.sign(labels.TYPE_POSSESSION, body)
+    pending = PendingFile(
+        invitation=encode_base64(invitation.encode()),
+        certificate_request=encode_base64(request),
+        possession=encode_base64(possession),
+    )
+    write_durably(folder.statement_key, statement_key.to_pem(secret))
+    write_durably(folder.tls_key, encode_tls_key(tls_key, secret))
+    if not folder.policy.exists():
+        write_durably(folder.policy, DEFAULT_POLICY.encode())
+    write_durably(folder.enrolment, canonical_json(pending.model_dump(mode="json")))
+    return Request(invitation, statement_key, request, possession)
+
+
+def submit(request: Request) -> None:
+    """Send the request; again with the same bytes is harmless.
+
+    Raises:
+        IdentityError: the invitation is used or expired, in the coordinator's words.
+        UnreachableError: names the cause.
+    """
+    message = pb.EnrolRequest(
+        institution=request.invitation.institution,
+        token=request.invitation.token_bytes,
+        certificate_request=request.certificate_request,
+        statement_key=request.statement_key.public_key.raw,
+        possession=request.possession,
+    )
+    connection = _bootstrap(request.invitation)
+    try:
+        stub = EnrolmentServiceStub(connection.channel)
+        connection.attempt(lambda: stub.Enrol(message, timeout=connection.call_seconds))
+    finally:
+        connection.close()
+
+
+def ask(request: Request) -> Enrolment | None:
+    """Return certificate and roster if the lead has approved, else None."""
+    message = pb.GetEnrolmentRequest(institution=request.invitation.institution, token=request.invitation.token_bytes)
+    connection = _bootstrap(request.invitation)
+    try:
+        stub = EnrolmentServiceStub(connection.channel)
+        return connection.attempt(
+            lambda: convert.enrolment_from_wire(stub.GetEnrolment(message, timeout=connection.call_seconds))
+        )
+    finally:
+        connection.close()
+
+
+def finish(
+    folder: StateFolder, request: Request, enrolment: Enrolment, passphrase: Passphrase, now: datetime
+) -> ConfigFile:
+    """Check certificate and roster, keep them, and forget the invitation.
+
+    Raises:
+        IdentityError: certificate or roster is not for us, or not vouched for by the pinned root.
+    """
+    invitation = request.invitation
+    member = enrolment.roster.verify(invitation.root_fingerprint, now).member(invitation.institution)
+    if member.public_key != request.statement_key.public_key or member.seat is None:
+        raise IdentityError("the roster names another key for us than the one made here; tell the lead by telephone")
+    data = folder.tls_key.read_bytes()
+    if not same_public_key(enrolment.certificate_chain, decode_tls_key(data, unlock(data, passphrase))):
+        raise IdentityError("the certificate is for another key than the one made here; tell the lead by telephone")
+    if certificate_uri(enrolment.certificate_chain) != member.spiffe_id:
+        raise IdentityError("certificate and roster name us differently; tell the lead by telephone")
+    config = ConfigFile(
+        consortium=invitation.consortium,
+        institution=invitation.institution,
+        address=invitation.address,
+        root_fingerprint=invitation.root_fingerprint,
+        ca_certificate=invitation.ca_certificate,
+        spiffe_id=member.spiffe_id,
+    )
+    save_roster(folder, enrolment.roster)
+    write_durably(folder.certificate, enrolment.certificate_chain)
+    write_durably(folder.config, config.encode())
+    erase(folder.enrolment)
+    return config
+
+
+def _bootstrap(invitation: InvitationFile) -> Connection:
+    """Return a connection that may only enrol."""
+    tls = TlsIdentity(
+        invitation.bootstrap_certificate.encode(), invitation.bootstrap_key.encode(), invitation.ca_certificate.encode()
+    )
+    return Connection(invitation.address, tls)
+
+
+def _resume(folder: StateFolder, invitation: InvitationFile, passphrase: Passphrase | None) -> Request:
+    try:
+        pending = PendingFile.model_validate_json(folder.enrolment.read_bytes())
+        stored = parse_invitation(decode_base64(pending.invitation))
+        request, possession = decode_base64(pending.certificate_request), decode_base64(pending.possession)
+    except (OSError, ValidationError, FormatError) as error:
+        raise StoreError(
+            f"{folder.enrolment}: is damaged; remove {folder.path} and ask for a new invitation"
+        ) from error
+    if stored != invitation:
+        raise IdentityError(f"{folder.path}: another invitation waits for approval here; choose another --dir")
+    data = folder.statement_key.read_bytes()
+    key = StatementKey.from_pem(data, unlock(data, passphrase) if passphrase is not None else None)
+    return Request(stored, key, request, possession)

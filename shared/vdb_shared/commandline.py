@@ -1,0 +1,59 @@
+"""The edge of every console script: errors become one line and an exit code.
+
+Promises that no traceback reaches a user unless --debug is given. Exit codes: 0 done, 1 failed, 2 unusable arguments, 130
+interrupted. Leaves parsing and output to the scripts.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from vdb_shared.errors import UsageError, VdbError
+
+FAILED: Final = 1
+UNUSABLE: Final = 2
+INTERRUPTED: Final = 130
+
+_OURS: Final = ("vdb_shared", "vdb_coordinator", "vdb_participant")
+
+
+def run_script(program: Callable[[], object], *, extra: str = "") -> None:
+    """Run a console script and exit; errors are told in one line on standard error.
+
+    Args:
+        program: the script; exits by itself with other codes where it has them.
+        extra: the extra of the distribution that the script needs, or "".
+    """
+    if "--debug" in sys.argv[1:]:
+        program()
+        return
+    try:
+        program()
+    except KeyboardInterrupt:
+        _exit("stopped; run the same command again to go on", INTERRUPTED)
+    except UsageError as error:
+        _exit(f"error: {error}", UNUSABLE)
+    except VdbError as error:
+        _exit(f"error: {error}", FAILED)
+    except ModuleNotFoundError as error:
+        _exit(f"error: {_missing(error, extra)}", FAILED)
+    except Exception as error:  # the outermost edge: a mistake of ours must not end in a traceback either
+        _exit(f"error: {_mistake(error)}", FAILED)
+
+
+def _missing(error: ModuleNotFoundError, extra: str) -> str:
+    if not extra or error.name is None or error.name.split(".")[0] in _OURS:
+        return _mistake(error)
+    return f"this command needs {error.name}; install it with: pip install 'video-diffusion-bench[{extra}]'"
+
+
+def _mistake(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"this is a mistake in the program ({type(error).__name__}: {text}); add --debug before the command to see where"
+
+
+def _exit(line: str, code: int) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.exit(code)
