@@ -1,0 +1,85 @@
+"""How long the main job takes: the whole demo, and the audit of its result.
+
+    python benchmarks/main_job.py [--json FILE] [--clips 200]
+
+Prints a table; with --json also writes a list of rows {name, value, unit, bound, holds}, bound null where none is asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+DEMO_BOUND: Final = 180.0
+"""Seconds the demo may take on two cores after installation."""
+
+AUDITS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure; bound is its upper limit, or None."""
+
+    name: str
+    value: float
+    unit: str
+    bound: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value keeps its bound."""
+        return self.bound is None or self.value <= self.bound
+
+
+def main() -> int:
+    """Measure, print, and return 1 when a bound is broken."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", type=Path, help="also write the rows here")
+    parser.add_argument("--clips", type=int, default=200, help="private clips of each site")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measure(Path(folder) / "out", chosen.clips)
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {chosen.clips} clips a site"
+    )
+    for row in rows:
+        bound = "" if row.bound is None else f"<= {row.bound:g} {'holds' if row.holds else 'BROKEN'}"
+        print(f"{row.name:<46} {row.value:>12.3f} {row.unit:<6} {bound}")
+    if chosen.json:
+        chosen.json.write_text(json.dumps([asdict(row) | {"holds": row.holds} for row in rows], indent=1) + "\n")
+    return 0 if all(row.holds for row in rows) else 1
+
+
+def measure(out: Path, clips: int) -> list[Row]:
+    """Run the demo once and audit its bundle several times."""
+    began = time.monotonic()
+    demo = [sys.executable, str(ROOT / "deploy" / "demo" / "run.py"), "--out", str(out), "--clips", str(clips)]
+    subprocess.run(demo, check=True, stdout=subprocess.DEVNULL)
+    demo_seconds = time.monotonic() - began
+    bundle = out / "result.vdbb"
+    audit = [str(Path(sys.executable).parent / "vdb-audit"), "verify", str(bundle)]
+    audits = []
+    for _ in range(AUDITS):
+        began = time.monotonic()
+        subprocess.run(audit, check=True, stdout=subprocess.DEVNULL)
+        audits.append(time.monotonic() - began)
+    return [
+        Row("demo, from nothing to a verified result", demo_seconds, "s", DEMO_BOUND),
+        Row("vdb-audit verify, whole process, median", statistics.median(audits), "s"),
+        Row("result bundle", bundle.stat().st_size / 1000, "kB"),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
