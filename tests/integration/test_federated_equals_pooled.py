@@ -10,6 +10,7 @@ import json
 import shutil
 import threading
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     path = tmp_path_factory.mktemp("federated")
     build_all(path / "models")
     spec = tiny_spec(path / "models", prompts=("a red circle moving left", "a blue square bouncing", "a ring"))
-    spec = without_noise(spec)
+    generation = spec.generation.model_copy(update={"private_share": Decimal("0.5")})
+    spec = without_noise(spec.model_copy(update={"generation": generation}))
     with running_coordinator(path / "lead", institutions=SITES) as coordinator:
         session = coordinator.admin.create_session(spec)
         bundles: dict[int, bytes] = {}

@@ -38,7 +38,7 @@ fps = 8
 steps = {steps}
 guidance = 2.0
 samples = {samples}
-private_share = 0.5
+private_share = 0.1
 """
 
 METRICS = {
