@@ -27,7 +27,10 @@ def _entry(folder: Path, suffix: str = "clip") -> Path:
 
 
 @settings(max_examples=20, deadline=None)
-@given(frames=arrays(np.uint8, st.tuples(*[st.integers(1, 6)] * 3, st.just(3))), seconds=st.just(0.0) | st.floats(1e-9, 1e6))
+@given(
+    frames=arrays(np.uint8, st.tuples(*[st.integers(1, 6)] * 3, st.just(3))),
+    seconds=st.just(0.0) | st.floats(1e-9, 1e6),
+)
 def test_a_clip_comes_back_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, frames: Frames, seconds: float
 ) -> None:
