@@ -253,7 +253,7 @@ class Participation:
 
 def _measured_here() -> Measure:
     # Only here is torch loaded, so that a wrong address or an empty budget is told within seconds.
-    from vdb_participant.session.measurement import measured_here  # noqa: PLC0415
+    from vdb_participant.session.measurement import measured_here  # noqa: PLC0415 (imported when it is needed: loading it takes long)
 
     return measured_here
 

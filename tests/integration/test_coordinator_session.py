@@ -201,7 +201,7 @@ def test_wrong_uploads_are_refused(coordinator: RunningCoordinator) -> None:
             ([], reasons.INVALID),
             ([start, chunk, chunk], reasons.PROTOCOL),
         ):
-            found = refused(lambda: member.rounds.UploadMaskedInput(iter(parts), timeout=CALL))  # noqa: B023
+            found = refused(lambda: member.rounds.UploadMaskedInput(iter(parts), timeout=CALL))  # noqa: B023 (called before the loop goes on)
             assert found == reason, (reason, len(parts))
         query = pb.QueryUploadRequest(session=member.session, digest=digest_of(member))
         stored = member.rounds.QueryUpload(query, timeout=CALL).stored

@@ -84,13 +84,13 @@ def before_the_liar(kind: type[Message]) -> tuple[Phase, Message]:
 
 def readvertised(message: Message, **changes: object) -> KeysAdvertised:
     sent = expect(KeysAdvertised, message)
-    body = replace(AdvertisedKeys.decode(sent.signed.body), **changes).encode()  # type: ignore[arg-type]
+    body = replace(AdvertisedKeys.decode(sent.signed.body), **changes).encode()  # type: ignore[arg-type]  # any field, also a wrong one, is meant
     return KeysAdvertised(LIAR, signed_by(LIAR, labels.TYPE_ADVERTISE_KEYS, body))
 
 
 def reshared(message: Message, **changes: object) -> KeysShared:
     sent = expect(KeysShared, message)
-    body = replace(SharedKeysHeader.decode(sent.header.body), **changes).encode()  # type: ignore[arg-type]
+    body = replace(SharedKeysHeader.decode(sent.header.body), **changes).encode()  # type: ignore[arg-type]  # any field, also a wrong one, is meant
     return replace(sent, header=signed_by(LIAR, labels.TYPE_SHARE_KEYS, body))
 
 
@@ -104,7 +104,7 @@ def remasked(message: Message, masked: bytes | None = None, **changes: object) -
     sent = expect(InputMasked, message)
     vector = sent.masked if masked is None else masked
     all_changes = {"masked_digest": masked_digest(vector), **changes}
-    body = replace(MaskedInputHeader.decode(sent.header.body), **all_changes).encode()  # type: ignore[arg-type]
+    body = replace(MaskedInputHeader.decode(sent.header.body), **all_changes).encode()  # type: ignore[arg-type]  # any field, also a wrong one, is meant
     return InputMasked(LIAR, signed_by(LIAR, labels.TYPE_MASKED_INPUT, body), vector)
 
 
@@ -194,7 +194,7 @@ def test_signature_of_another_view_is_refused() -> None:
 
 def test_keys_of_another_seat_are_refused() -> None:
     phase, honest = before_the_liar(KeysAdvertised)
-    taken = next(iter(phase.keys.values()))  # type: ignore[union-attr]
+    taken = next(iter(phase.keys.values()))  # type: ignore[union-attr]  # the phase is known here
     for key in (taken.channel_key, taken.mask_key):
         with pytest.raises(ProtocolError, match="seat 2 advertises a key that seat 0 advertises"):
             receive(phase, readvertised(honest, channel_key=key))

@@ -115,5 +115,5 @@ def test_receiving_leaves_the_phase_before_as_it_was() -> None:
 
 @pytest.mark.parametrize("kind", [Advertised, SharedKeys, Masked, Agreed])
 def test_phases_cannot_be_changed(kind: type[object]) -> None:
-    assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]  # dataclasses keep it there
     assert "__slots__" in vars(kind)

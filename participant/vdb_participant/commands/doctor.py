@@ -159,8 +159,8 @@ def _ledger(folder: StateFolder) -> Finding:
 
 def _coordinator(subject: Subject) -> Finding:
     from vdb_participant.network.client import Client  # noqa: PLC0415 - gRPC may be what is missing
-    from vdb_participant.network.connection import Connection  # noqa: PLC0415
-    from vdb_participant.site.institution import open_site  # noqa: PLC0415
+    from vdb_participant.network.connection import Connection  # noqa: PLC0415 (imported when it is needed: loading it takes long)
+    from vdb_participant.site.institution import open_site  # noqa: PLC0415 (imported when it is needed: loading it takes long)
 
     site = open_site(subject.folder, subject.passphrase)
     with Client(Connection(site.config.address, site.tls)) as client:
@@ -177,13 +177,13 @@ def _models(folder: Path) -> Iterator[Finding]:
 
 
 def _weights(place: Path) -> Finding:
-    from vdb_participant.models import inspect_weights  # noqa: PLC0415
+    from vdb_participant.models import inspect_weights  # noqa: PLC0415 (imported when it is needed: loading it takes long)
 
     return Finding(Status.PASS, f"weights {place.name}", inspect_weights(place).manifest)
 
 
 def _data(folder: Path | None) -> Finding:
-    from vdb_participant.data.dataset import Dataset  # noqa: PLC0415
+    from vdb_participant.data.dataset import Dataset  # noqa: PLC0415 (imported when it is needed: loading it takes long)
 
     if folder is None:
         raise ValueError("no data folder was named")

@@ -57,7 +57,7 @@ class Office:
 
     def enrol(self, applicant: Applicant, **changes: object) -> None:
         request = request_of(applicant)
-        asyncio.run(self.enrolments.enrol(replace(request, **changes), caller(request.institution)))  # type: ignore[arg-type]
+        asyncio.run(self.enrolments.enrol(replace(request, **changes), caller(request.institution)))  # type: ignore[arg-type]  # any field, also a wrong one, is meant
 
     def approve(self, applicant: Applicant) -> tuple[int, int]:
         key = applicant.statement_key.public_key.key_id

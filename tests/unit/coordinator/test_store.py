@@ -126,7 +126,7 @@ def test_two_events_cannot_follow_the_same_one(database: Database) -> None:
 )
 def test_a_log_that_was_changed_is_noticed(database: Database, change: object) -> None:
     append_all(database, b"1", b"2", b"3")
-    database.run_now(lambda connection: connection.execute(change))  # type: ignore[call-overload]
+    database.run_now(lambda connection: connection.execute(change))  # type: ignore[call-overload]  # statements of several kinds
     with pytest.raises(StoreError, match="not the one that was written"):
         database.run_now(lambda connection: eventlog.load(connection, SESSION))
 
@@ -209,7 +209,7 @@ def stored(history: SessionHistory, told: Story) -> Snapshot:
     """Store a told session and return the end of its log."""
 
     async def play() -> Snapshot:
-        snapshot = await history.create(told.events[0])  # type: ignore[arg-type]
+        snapshot = await history.create(told.events[0])  # type: ignore[arg-type]  # any field, also a wrong one, is meant
         for event in told.events[1:]:
             state = apply(snapshot.state, event)
             submission = Submission(event.seat, "AdvertiseKeys", bytes(32)) if isinstance(event, KeysReceived) else None
@@ -221,7 +221,7 @@ def stored(history: SessionHistory, told: Story) -> Snapshot:
 
 @pytest.mark.parametrize("step", [*STEPS, None], ids=lambda step: step.__name__ if step else "end")
 def test_a_session_reads_back_as_it_was_after_any_step(tmp_path: Path, database: Database, step: object) -> None:
-    told = story(step)  # type: ignore[arg-type]
+    told = story(step)  # type: ignore[arg-type]  # any field, also a wrong one, is meant
     history = SessionHistory(database, BlobStore(tmp_path / "blobs"))
     snapshot = stored(history, told)
     again = asyncio.run(history.load(told.state.opening.session))

@@ -40,7 +40,7 @@ def test_passes_what_calibration_made_and_refuses_more() -> None:
     terms = seal_terms(small_spec(), range(4))
     honest = account(terms.calibration)
     check_claim(honest)
-    louder = dataclasses.replace(terms.calibration, scale=terms.calibration.scale * Decimal("1.01"))  # type: ignore[operator]
+    louder = dataclasses.replace(terms.calibration, scale=terms.calibration.scale * Decimal("1.01"))  # type: ignore[operator]  # never None in these terms
     with pytest.raises(PrivacyError, match=r"our own accountant finds epsilon 8.09"):
         check_claim(dataclasses.replace(honest, calibration=louder))
     with pytest.raises(PrivacyError, match="decline, and tell the lead"):

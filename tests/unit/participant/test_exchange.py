@@ -83,7 +83,7 @@ class Hasty(MemoryLink):
 
     def _ours(self, kind: str, content: bytes, message: object) -> None:
         first = kind not in self.sent
-        super()._ours(kind, content, message)  # type: ignore[arg-type]
+        super()._ours(kind, content, message)  # type: ignore[arg-type]  # any field, also a wrong one, is meant
         if first:
             raise Crash
 
@@ -137,7 +137,7 @@ class Late(MemoryLink):
         self.late = True
         raise SessionAbortedError("the round is over")
 
-    def _status(self):  # type: ignore[no-untyped-def]
+    def _status(self):  # type: ignore[no-untyped-def]  # a fake; its shape is the Protocol's
         found = super()._status()
         return type(found)(found.phase.FINALISING, 1, "", ()) if getattr(self, "late", False) else found
 

@@ -79,7 +79,7 @@ def tls_server(folder: Path, certificate: bytes, key: bytes) -> Iterator[str]:
 
 
 @contextmanager
-def tcp_server(greet) -> Iterator[str]:  # type: ignore[no-untyped-def]
+def tcp_server(greet) -> Iterator[str]:  # type: ignore[no-untyped-def]  # a fake; its shape is the Protocol's
     """Yield the address of a server that does something with each connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 

@@ -127,7 +127,7 @@ def test_the_json_form_holds_every_digit() -> None:
 )
 def test_nonsense_is_refused_with_its_field(change: dict[str, object], field: str) -> None:
     with pytest.raises(PrivacyError, match=rf"^{field}: "):
-        calibrate(replace(PROMISE, **change), LAYOUT)  # type: ignore[arg-type]
+        calibrate(replace(PROMISE, **change), LAYOUT)  # type: ignore[arg-type]  # any field, also a wrong one, is meant
 
 
 def test_delta_at_its_limit_is_admitted() -> None:

@@ -91,7 +91,7 @@ def test_a_cost_that_is_no_cost_is_refused(rho: str) -> None:
 
 def changed(place: int, **changes: object) -> Callable[[list[LedgerEntry]], list[LedgerEntry]]:
     def apply(chain: list[LedgerEntry]) -> list[LedgerEntry]:
-        return [*chain[:place], replace(chain[place], **changes), *chain[place + 1 :]]  # type: ignore[arg-type]
+        return [*chain[:place], replace(chain[place], **changes), *chain[place + 1 :]]  # type: ignore[arg-type]  # any field, also a wrong one, is meant
 
     return apply
 

@@ -47,7 +47,7 @@ def _built(**changes: object) -> Parameters:
         "smallest_cohort": 4,
         "lanes": 5,
     }
-    return Parameters(**(values | changes))  # type: ignore[arg-type]
+    return Parameters(**(values | changes))  # type: ignore[arg-type]  # any field, also a wrong one, is meant
 
 
 @pytest.mark.parametrize(
