@@ -19,6 +19,7 @@ from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
 from vdb_participant.network.link import Link
 from vdb_participant.session import records
+from vdb_participant.session.claim import check_claim
 from vdb_participant.session.consent import Plan
 from vdb_participant.session.correspondence import Correspondence
 from vdb_participant.session.exchange import Exchange, left, run_rounds
@@ -27,6 +28,7 @@ from vdb_participant.session.preparation import Prepared, Resources, prepare
 from vdb_participant.session.progress import Progress, Reporter, silent
 from vdb_participant.session.records import Consented, Measured, decode_sealed, encode_sealed
 from vdb_participant.session.terms import Offered, Opening, SealedTerms, verify_opening, verify_seal
+from vdb_participant.site.config import check_not_superseded, save_roster
 from vdb_participant.site.failpoints import Failpoints
 from vdb_participant.site.institution import Site
 from vdb_participant.site.journal import Journal
@@ -43,8 +45,10 @@ from vdb_shared.errors import (
     SignatureError,
     StatisticError,
     UnreachableError,
+    VdbError,
     VerificationError,
 )
+from vdb_shared.privacy.accountant import account
 from vdb_shared.wire.status import Phase
 
 BREACHES: Final = (ProtocolError, PrivacyError, SignatureError, StatisticError, VerificationError)
@@ -167,7 +171,7 @@ class Participation:
             except SessionAbortedError as error:
                 self._end(str(error).encode())
             except BREACHES as error:
-                self._object(str(error))
+                self._object(_reason_told(error))
                 self._end(str(error).encode())
                 raise
         return self._conclude()
@@ -205,7 +209,10 @@ class Participation:
             post.wait(Phase.ADVERTISING_KEYS)
             return encode_sealed(post.link.seal(post.session))
 
-        return verify_seal(opening, decode_sealed(post.journal.once(records.SEAL_RECEIVED, fetch)), statement)
+        sealed = verify_seal(opening, decode_sealed(post.journal.once(records.SEAL_RECEIVED, fetch)), statement)
+        if sealed.terms.calibration.noised:
+            check_claim(account(sealed.terms.calibration))  # the second opinion holds for those who really joined
+        return sealed
 
     def _measure(self, sealed: SealedTerms) -> Measured:
         """Generate, measure, encode and noise, once in the session's life."""
@@ -244,11 +251,16 @@ class Participation:
         if not left(journal) and records.DEBIT_BEGUN in journal:
             seal = Envelope.from_json(decode_sealed(journal.recall(records.SEAL_RECEIVED)).seal).payload_digest
             with Ledger(self.site.folder.ledger) as ledger:
-                ledger.refund(self.consented.dataset, seal)
+                ledger.refund(self.site.policy.ledger_account, seal, journal.recall(records.DEBIT_BEGUN))
         journal.erase_secrets()
         if outcome != records.PUBLISHED:
             raise SessionAbortedError(outcome.decode())
         return Outcome(self.opening.session, self.site.folder.session(self.opening.session) / RESULT_FILE)
+
+
+def _reason_told(error: VdbError) -> str:
+    """Return what the coordinator is told: never words about our own sums, which the error may quote."""
+    return str(error) if isinstance(error, ProtocolError | VerificationError) else f"left ({type(error).__name__})"
 
 
 def _measured_here() -> Measure:
@@ -262,6 +274,8 @@ def _look(site: Site, link: Link, session: str) -> tuple[Opening, Offered]:
     details = link.details(session)
     offered = Offered(details.spec, details.open, details.roster)
     opening = verify_opening(offered, session, site.pins, datetime.now(UTC))
+    check_not_superseded(site.folder, offered.roster)
+    save_roster(site.folder, offered.roster)
     if details.status.phase is not Phase.ACCEPTING:
         reason = f": {details.status.reason}" if details.status.reason else ""
         raise SessionAbortedError(

@@ -165,6 +165,18 @@ class SignedRoster:
         """Digest of the first root file: what invitations and auditors pin."""
         return sha256_digest(self.roots[0])
 
+    @property
+    def version(self) -> int:
+        """Version of the targets metadata, which grows with every roster; to be read after `verify`.
+
+        Raises:
+            IdentityError: the metadata is malformed.
+        """
+        try:
+            return Metadata[Targets].from_bytes(self.targets).signed.version
+        except (RepositoryError, DeserializationError, ValueError, AttributeError) as error:
+            raise IdentityError(f"the roster's metadata is malformed: {error}") from error
+
     def verify(self, pinned: str | None, at: datetime | None) -> Roster:
         """Return the roster if the pinned root vouches for it.
 

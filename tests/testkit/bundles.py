@@ -418,8 +418,6 @@ def make_contribution(sealed: SealedSession, seat: Seat, masked: bytes) -> Envel
         public_clips_made=len(shard(public_tasks(spec), sealed.terms.position(seat), len(sealed.terms.seats))),
         public_clips_failed=int(seat == sealed.liar),
         sample_root=sha256_digest(b"samples"),
-        started="2026-01-31T12:11:00Z",
-        finished="2026-01-31T12:30:00Z",
     )
     contribution = Contribution(
         session=sealed.opening.payload_digest,

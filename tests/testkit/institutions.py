@@ -145,8 +145,6 @@ def chosen_manifest(spec: Spec) -> RunManifest:
         public_clips_made=1,
         public_clips_failed=0,
         sample_root=sample_root([]),
-        started="2026-01-31T12:00:00Z",
-        finished="2026-01-31T12:30:00Z",
     )
 
 

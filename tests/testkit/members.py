@@ -254,8 +254,6 @@ class TestMember:
             public_clips_made=0,
             public_clips_failed=0,
             sample_root=sha256_digest(b"samples"),
-            started="2026-01-31T12:00:00Z",
-            finished="2026-01-31T12:30:00Z",
         )
         fields: dict[str, Any] = {
             "session": self.session,

@@ -173,8 +173,6 @@ class Story:
             public_clips_made=0,
             public_clips_failed=0,
             sample_root=sha256_digest(b""),
-            started="2026-01-31T12:00:00Z",
-            finished="2026-01-31T12:00:00Z",
         )
         fields: dict[str, Any] = {
             "session": self.state.opening.session,

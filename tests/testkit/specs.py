@@ -18,7 +18,7 @@ dropout = 0.2
 
 [privacy]
 epsilon = 8
-delta = 1e-5
+delta = 1e-6
 maximum_records = 512
 
 [deadlines]

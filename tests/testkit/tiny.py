@@ -22,7 +22,7 @@ collusion = 1
 dropout = 0.2
 [privacy]
 epsilon = 8
-delta = 1e-5
+delta = 1e-6
 maximum_records = 64
 [deadlines]
 joining = 60

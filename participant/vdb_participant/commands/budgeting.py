@@ -28,7 +28,7 @@ def show(folder: StateFolder, *, as_json: bool) -> None:
         out.print("no data set has been debited")
     for account in accounts:
         left = max(cap - account.spent, Decimal(0))
-        out.print(f"\ndata set {account.dataset}  {account.folder}")
+        out.print(f"\naccount {account.dataset}  {account.folder}")
         out.print(f"  spent rho {decimal_string(account.spent)}, {decimal_string(left)} remains")
         for entry in account.chain:
             sign = "-" if entry.kind == "refund" else "+"
@@ -46,7 +46,7 @@ def verify(folder: StateFolder) -> None:
     with Ledger(folder.ledger) as ledger:
         accounts = ledger.accounts()
     for account in accounts:
-        console().print(f"data set {account.dataset}: {len(account.chain)} entries, head {account.chain[-1].digest}")
+        console().print(f"account {account.dataset}: {len(account.chain)} entries, head {account.chain[-1].digest}")
     console().print(f"PASS: the chains of {len(accounts)} data sets are unbroken")
 
 

@@ -1,10 +1,12 @@
 """An institution's data directory: what is in it, and what of it cannot be used.
 
 Promises that nothing in the directory is ever written, that no link leads out of it, that every item that cannot be used
-is listed with its reason, and that one clip or prompt is never two records. Leaves frames to `video.py`.
+is listed with its reason, that one clip or prompt is never in two records, and that a line more or less adds or takes away
+its own prompt and nothing else. Leaves frames to `video.py`.
 
     DIR/clips/*.{mp4,mkv,webm,avi,gif}
-    DIR/prompts.jsonl    one JSON object a line: {"id": …, "prompt": …, "clip": "clips/….mp4"}; "clip" may be left out
+    DIR/prompts.jsonl    one JSON object a line: {"id": …, "prompt": …, "clip": "clips/….mp4"}; "clip" may be left out.
+                         A clip that several lines name belongs to the first; the others are prompts without a clip
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ class Record:
 
     Attributes:
         prompt: the prompt, or None for a clip without words.
-        clip: path of the reference clip, or None for a prompt without one.
+        clip: path of the reference clip, or None for a prompt without one, or whose clip belongs to an earlier line.
     """
 
     prompt: Prompt | None
@@ -73,8 +75,8 @@ class Dataset:
         directory: resolved path.
         records: pairs and prompts in the order of prompts.jsonl, then the other clips by name.
         problems: what is not used, and why.
-        digest: digest of the records' content, whatever their names and order; the ledger knows the data by it. It never
-            leaves the site.
+        digest: digest of the content of prompts and clips, whatever their names, order and pairs; the ledger knows the
+            data by it. It never leaves the site.
     """
 
     directory: Path
@@ -227,24 +229,25 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _join(root: Path, lines: Sequence[_Line], found: _FoundClips) -> tuple[tuple[Record, ...], list[Problem]]:
     """Return the records, and the lines that are not used.
 
-    A prompt whose clip is unusable is still a record; a prompt or clip that another line already has is not one again.
+    No line loses its prompt over a clip, unusable or another line's: otherwise a line less would let another prompt in,
+    and sums would change by two records' shares (protos/README.md §8.1). Only a prompt's own words make it a repetition.
     """
     records: list[Record] = []
     problems: list[Problem] = []
     place_of_text: dict[str, str] = {}
-    place_of_clip: dict[Path, str] = {}
+    taken: set[Path] = set()
     for line in lines:
         clip = _named_clip(root, line, found)
         if line.prompt.text in place_of_text:
             problems.append(Problem(line.place, f"has the same prompt as {place_of_text[line.prompt.text]}"))
-        elif clip in place_of_clip:
-            problems.append(Problem(line.place, f"names the same clip as {place_of_clip[clip]}"))
+            continue
+        place_of_text[line.prompt.text] = line.place
+        if clip is None or clip in taken:
+            records.append(Record(line.prompt, None))
         else:
-            place_of_text[line.prompt.text] = line.place
-            if clip is not None:
-                place_of_clip[clip] = line.place
+            taken.add(clip)
             records.append(Record(line.prompt, clip))
-    spare = (clip for clip in found.digests if clip not in place_of_clip)
+    spare = (clip for clip in found.digests if clip not in taken)
     return (*records, *(Record(None, clip) for clip in spare)), problems
 
 
@@ -264,13 +267,10 @@ def _named_clip(root: Path, line: _Line, found: _FoundClips) -> Path | None:
 
 
 def _content_digest(records: Sequence[Record], digests: dict[Path, bytes]) -> str:
-    """Return the digest over the records' words and bytes, in an order of their own."""
-    parts = sorted(
-        labelled_hash(
-            labels.HASH_DATASET,
-            canonical_json(record.prompt.text if record.prompt else None),
-            digests[record.clip] if record.clip else b"",
-        )
-        for record in records
-    )
-    return digest_string(labelled_hash(labels.HASH_DATASET, *parts))
+    """Return the digest over the prompts' words and the clips' bytes, in an order of their own.
+
+    Which prompt a clip is paired with changes no sum, and must not make the ledger take the data for other data.
+    """
+    words = (labelled_hash(labels.HASH_DATASET, canonical_json(r.prompt.text), b"") for r in records if r.prompt)
+    clips = (labelled_hash(labels.HASH_DATASET, canonical_json(None), digests[r.clip]) for r in records if r.clip)
+    return digest_string(labelled_hash(labels.HASH_DATASET, *sorted((*words, *clips))))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any, Final
 
@@ -26,7 +25,6 @@ def run_manifest(
     models: Mapping[str, Weights],
     extractors: Mapping[str, Weights],
     public_devices: Mapping[str, int],
-    started: datetime,
 ) -> dict[str, Any]:
     """Return the run manifest of a measurement that ends now, as a JSON value without reals.
 
@@ -35,7 +33,6 @@ def run_manifest(
         models: weights of the models, by id.
         extractors: weights of the extractors that were used, by id.
         public_devices: number of public clips by the model of the device that made them; efficiency compares within one.
-        started: when the measurement began.
     """
     return {
         "versions": {"python": platform.python_version(), **_versions()},
@@ -46,14 +43,7 @@ def run_manifest(
         "models": {name: weights.manifest for name, weights in models.items()},
         "extractors": {name: weights.manifest for name, weights in extractors.items()},
         "public_clips": dict(sorted(public_devices.items())),
-        "started": _minute(started),
-        "finished": _minute(datetime.now(UTC)),
     }
-
-
-def _minute(moment: datetime) -> str:
-    """Return a time in whole minutes: finer ones would tell how many private records were worked on."""
-    return moment.strftime("%Y-%m-%dT%H:%MZ")
 
 
 def _versions() -> dict[str, str]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +140,6 @@ def measure_site(
         ModelError: weights are missing or changed.
         StoreError: a clip cannot be kept.
     """
-    started = datetime.now(UTC)
     engine = Engine(spec, store)
     work = _check(spec, dataset, equipment)
     device = resolve_device(equipment.device)
@@ -161,9 +159,7 @@ def measure_site(
         statistics=measuring.tally.sums(),
         private_records={"prompts": len(work.prompts), "clips": len(work.clips) - len(measuring.problems)},
         problems=tuple(measuring.problems),
-        manifest=run_manifest(
-            spec, models=work.models, extractors=work.extractors, public_devices=measuring.devices, started=started
-        ),
+        manifest=run_manifest(spec, models=work.models, extractors=work.extractors, public_devices=measuring.devices),
         samples=tuple(measuring.samples),
     )
 

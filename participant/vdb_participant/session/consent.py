@@ -19,15 +19,14 @@ from vdb_shared.canonical import decimal_string, sha256_digest
 from vdb_shared.metrics.statistic import Layout
 from vdb_shared.privacy.accountant import Accounting
 from vdb_shared.spec import Spec
-from vdb_shared.tasks import public_tasks
+from vdb_shared.wire.enrolment import grouped
 
 LANE_BYTES = 8
-_WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What the session costs the data set, in rho, and what remains.
+    """What the session costs the site's account, in rho, and what remains.
 
     Attributes:
         cost: largest rho of the session, whoever joins.
@@ -132,13 +131,13 @@ def _costs(spec: Spec, accounting: Accounting, budget: Budget) -> Iterator[str]:
     )
     yield f"  This session debits rho {decimal_string(budget.cost)}{pld}."
     yield (
-        f"  Ledger of this data set: spent {decimal_string(budget.spent)} of {decimal_string(budget.cap)}; "
+        f"  Ledger of this site: spent {decimal_string(budget.spent)} of {decimal_string(budget.cap)}; "
         f"{decimal_string(budget.left)} would remain."
     )
 
 
 def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
-    video, made = spec.video, len(public_tasks(spec))
+    video, made = spec.video, len(spec.models) * len(spec.prompts) * spec.generation.samples
     private = holdings.prompts * len(spec.models) * spec.generation.samples
     yield "WORK HERE:"
     yield f"  Data {holdings.folder}: {holdings.prompts} prompts and {holdings.clips} clips would be used"
@@ -151,14 +150,22 @@ def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
     for extractor in spec.extractors:
         yield f"  Extractor {extractor.id} ({extractor.architecture}) {extractor.manifest}"
     for metric in spec.metrics:
-        yield f"  Metric {metric.id} on {metric.inputs} inputs"
-    words = "; ".join(_one_line(prompt.text) for prompt in spec.prompts)
-    yield f"  {len(spec.prompts)} public prompts: {words if len(words) <= 2 * _WIDTH else words[: 2 * _WIDTH] + '…'}"
+        set_to = metric.model_dump(mode="json", include={"limit", "features", "bandwidth"}, exclude_none=True)
+        settings = "".join(f", {name} {value}" for name, value in set_to.items())
+        yield f"  Metric {metric.id} on {metric.inputs} inputs, weight {decimal_string(metric.weight)}{settings}"
+    yield f"  Of our prompts, share {decimal_string(spec.generation.private_share)} is used, each chosen by its own words."
+    if spec.generation.negative_prompt:
+        yield f"  Negative prompt: {_one_line(spec.generation.negative_prompt)}"
+    yield f"  {len(spec.prompts)} public prompts:"
+    for prompt in spec.prompts:
+        yield f"    {prompt.id}: {_one_line(prompt.text)}"
 
 
 def _people(opening: Opening) -> Iterator[str]:
-    names = ", ".join(member.institution for member in opening.roster.participants)
-    yield f"WHO MAY TAKE PART: {names}; at least {opening.spec.cohort.minimum} must."
+    yield f"WHO MAY TAKE PART (at least {opening.spec.cohort.minimum} must), with the beginning of each key's fingerprint:"
+    for member in opening.roster.participants:
+        yield f"  {member.institution}  {grouped(member.public_key.key_id)[:19]}"
+    yield "  Whoever holds the consortium's roster key decides who is a member: know your partners."
     yield "  Who takes part is published, and so is the result."
 
 

@@ -87,8 +87,6 @@ def run_manifest(
         public_clips_made=len(public) - failed,
         public_clips_failed=failed,
         sample_root=sample_root,
-        started=_to_the_second(measured["started"]),
-        finished=_to_the_second(measured["finished"]),
     )
 
 
@@ -115,8 +113,3 @@ def contribution_statement(
         manifest=manifest,
     )
     return Statement((), contribution).sign(signer).to_json()
-
-
-def _to_the_second(minute: str) -> str:
-    """Return a time as statements write it; measurements give whole minutes, which betray less."""
-    return minute if len(minute) > len("2026-01-31T12:00Z") else minute.replace("Z", ":00Z")

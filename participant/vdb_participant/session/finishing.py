@@ -14,7 +14,7 @@ from typing import Final
 
 from vdb_participant.session import records
 from vdb_participant.session.codec import decode_signed, decode_upload
-from vdb_participant.session.correspondence import ACKNOWLEDGED, Correspondence
+from vdb_participant.session.correspondence import Correspondence
 from vdb_participant.session.countersigning import OwnPart, audit_bundle, countersignature, result_payload
 from vdb_participant.session.exchange import AGREE_SENT, MASK_SENT
 from vdb_participant.session.terms import SealedTerms
@@ -75,7 +75,7 @@ def finish(end: Ending) -> None:
 def _own_part(end: Ending) -> OwnPart:
     journal, opening = end.post.journal, end.sealed.opening
     upload = decode_upload(journal.recall(MASK_SENT))
-    agreed = AGREE_SENT + ACKNOWLEDGED in journal
+    agreed = AGREE_SENT in journal  # signed and recorded counts, acknowledged or not
     return OwnPart(
         institution=opening.member.institution,
         seat=opening.seat,

@@ -20,7 +20,7 @@ from vdb_participant.session.consent import Budget, Holdings, Plan, make_plan
 from vdb_participant.session.terms import Opening
 from vdb_participant.site.institution import Site
 from vdb_participant.site.ledger import Ledger
-from vdb_participant.site.policy import check_policy
+from vdb_participant.site.policy import check_cost, check_policy
 from vdb_shared.canonical import decimal_string
 from vdb_shared.errors import BudgetError
 from vdb_shared.privacy.accountant import Accounting, account
@@ -88,7 +88,7 @@ def prepare(site: Site, opening: Opening, resources: Resources) -> Prepared:
 
     data = Dataset.open(resources.data, frames=spec.video.frames)
     holdings = _holdings(spec, data)
-    budget = _budget(site, terms, accounting, data.digest)
+    budget = _budget(site, terms, accounting)
     plan = make_plan(opening, terms.layout, accounting, budget, holdings, os.urandom(PLAN_NUMBER_BYTES))
     return Prepared(plan, data.digest, budget.cost)
 
@@ -125,15 +125,17 @@ def _holdings(spec: Spec, data: Dataset) -> Holdings:
     return Holdings(data.directory, data.digest, len(inputs.prompts), len(inputs.clips), len(data.problems))
 
 
-def _budget(site: Site, terms: SealTerms, accounting: Accounting, dataset: str) -> Budget:
+def _budget(site: Site, terms: SealTerms, accounting: Accounting) -> Budget:
     multiplier = terms.calibration.noise_multiplier
     cost = Decimal(0) if multiplier is None else max(rho_of_multiplier(multiplier), accounting.rho or Decimal(0))
+    check_cost(site.policy, cost)
     with Ledger(site.folder.ledger) as ledger:
-        spent = ledger.account(dataset).spent
+        spent = ledger.account(site.policy.ledger_account).spent
     budget = Budget(cost, spent, site.policy.rho_cap)
     if budget.left < 0:
         raise BudgetError(
-            f"the session would cost rho {decimal_string(cost)}, but of {decimal_string(budget.cap)} for this data set "
-            f"{decimal_string(spent)} is spent; see `vdb-participant budget`, decline, or change policy.toml"
+            f"the session would cost rho {decimal_string(cost)}, but of {decimal_string(budget.cap)} in account "
+            f"{site.policy.ledger_account} {decimal_string(spent)} is spent; see `vdb-participant budget`, decline, or "
+            "change policy.toml"
         )
     return budget

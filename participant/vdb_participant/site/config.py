@@ -147,6 +147,26 @@ def read_config(folder: StateFolder) -> ConfigFile:
         raise StoreError(f"{folder.config}: is damaged; restore it or enrol again in another --dir") from error
 
 
+def check_not_superseded(folder: StateFolder, roster: SignedRoster) -> None:
+    """Refuse a roster that is older than one seen before: keys that were replaced since must not come back.
+
+    Raises:
+        IdentityError: it is older.
+        StoreError: the kept roster cannot be read.
+    """
+    kept = folder.path / "roster" / "targets.json"
+    if not kept.exists():
+        return
+    try:
+        newest = SignedRoster((), kept.read_bytes(), b"").version
+    except OSError as error:
+        raise StoreError(f"{kept}: cannot be read ({error.strerror}); restore it from a backup") from error
+    if roster.version < newest:
+        raise IdentityError(
+            f"the coordinator shows version {roster.version} of the roster, version {newest} was seen before; ask the lead"
+        )
+
+
 def save_roster(folder: StateFolder, roster: SignedRoster) -> None:
     """Keep a verified roster, so that it can be looked at without the coordinator."""
     place = folder.path / "roster"

@@ -118,16 +118,15 @@ class Ledger:
             rows = self._database.execute("SELECT DISTINCT dataset FROM entries ORDER BY dataset").fetchall()
         return tuple(self.account(dataset) for (dataset,) in rows)
 
-    def debit(self, dataset: str, folder: str, charge: Charge, cap: Decimal, *, again: bool) -> LedgerEntry:
+    def debit(self, dataset: str, folder: str, charge: Charge, cap: Decimal) -> LedgerEntry:
         """Debit a session durably and return the entry.
 
         Args:
-            dataset: content id.
+            dataset: name of the account.
             folder: where the data are, for people.
-            charge: what the session costs.
+            charge: what the session costs. A debit of the session with the same nonce is an earlier try's, which counts;
+                one with another nonce means that the journal was lost, and the session must not run a second time.
             cap: largest sum of rho.
-            again: whether the session's journal knows of an earlier try, whose debit then counts; otherwise a debit that
-                is there already means that the journal was lost, and the session must not run a second time.
 
         Raises:
             BudgetError: the cap would be exceeded, the session was debited in another life, or its debit was refunded.
@@ -135,18 +134,23 @@ class Ledger:
         with self._transaction():
             chain = self.account(dataset).chain
             earlier = [entry for entry in chain if entry.session == charge.session]
-            if again and earlier:
+            if earlier:
                 return _same(earlier, charge)
             entry = rules.debit(chain, dataset, charge, cap)
             self._append(entry)
             self._database.execute("INSERT OR REPLACE INTO folders VALUES (?, ?)", (dataset, folder))
         return entry
 
-    def refund(self, dataset: str, session: str) -> LedgerEntry | None:
-        """Take back the debit of a session whose masked input provably never left, or return None if there is none."""
+    def refund(self, dataset: str, session: str, nonce: bytes) -> LedgerEntry | None:
+        """Take back the debit of a session whose masked input provably never left.
+
+        Returns:
+            The entry; None if there is no such debit, or it has another nonce: then it was made in another life, in which
+            the input may have left.
+        """
         with self._transaction():
             chain = self.account(dataset).chain
-            if [entry.kind for entry in chain if entry.session == session] != ["debit"]:
+            if [(entry.kind, entry.nonce) for entry in chain if entry.session == session] != [("debit", nonce.hex())]:
                 return None
             entry = rules.refund(chain, session)
             self._append(entry)
@@ -179,7 +183,12 @@ class Ledger:
 def _same(earlier: list[LedgerEntry], charge: Charge) -> LedgerEntry:
     """Return the standing debit of a session, if it is for this charge."""
     first = earlier[0]
-    found = Charge(first.session, first.spec, first.rho, first.sensitivity, first.smallest_cohort, first.collusion)
+    if first.nonce != charge.nonce:
+        raise BudgetError(
+            f"session {charge.session} was debited before, and what was sent then is not known here any more "
+            "(lost or restored journal); it cannot run twice"
+        )
+    found = rules.charge_in(first)
     if len(earlier) > 1:
         raise BudgetError(f"session {charge.session} was given up and its debit refunded; it cannot run again here")
     if found != charge:
@@ -204,11 +213,12 @@ def _decode(body: bytes, dataset: str) -> LedgerEntry:
                 "sensitivity": str(sensitivity),
                 "smallest_cohort": int(smallest),
                 "collusion": int(collusion),
+                "nonce": str(nonce),
                 **rest,
             } if not rest:
                 return LedgerEntry(
                     sequence, previous, name, session, spec, kind, parse_decimal(rho), parse_decimal(sensitivity),
-                    smallest, collusion,
+                    smallest, collusion, nonce,
                 )  # fmt: skip
     except FormatError as error:
         raise StoreError(f"the ledger of data set {dataset} holds an entry that is damaged: {error}") from error

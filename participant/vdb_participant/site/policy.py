@@ -15,15 +15,19 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from vdb_shared.errors import BudgetError, UsageError
 from vdb_shared.privacy.accountant import rho_within
 from vdb_shared.secagg.parameters import smallest_cohort
-from vdb_shared.spec import Spec
+from vdb_shared.spec import Name, Spec
 
 DEFAULT_POLICY: Final = """\
 # This institution's own rules. No benchmark spec can override them; a session that breaks one is refused before any work.
 
-# Largest epsilon of one session, and of all sessions together on the same data set (at `delta`, by zCDP composition).
+# Largest epsilon of one session, and of all sessions together (at `delta`, by zCDP composition).
 epsilon_per_session = 8
 epsilon_total = 20
 delta = 1e-6
+
+# The ledger's account that sessions are charged to. One account covers all data of this site: safe, whichever files a
+# session reads. Give data that share no record accounts of their own, in agents of their own, to budget them apart.
+ledger_account = "site"
 
 # Fewest institutions among which ours may be hidden.
 minimum_cohort = 3
@@ -48,8 +52,9 @@ class PolicyFile(BaseModel):
 
     Attributes:
         epsilon_per_session: largest epsilon of one session.
-        epsilon_total: largest epsilon of all sessions on one data set.
+        epsilon_total: largest epsilon of all sessions charged to one account.
         delta: at which both are judged.
+        ledger_account: name of the account, chosen by the site: neither a spec nor a changed file opens a new one.
         minimum_cohort: fewest institutions in a sum, when as few join as the spec allows.
         allowed_metrics, allowed_models: ids, or "*" for all.
     """
@@ -59,6 +64,7 @@ class PolicyFile(BaseModel):
     epsilon_per_session: Real = Field(gt=0)
     epsilon_total: Real = Field(gt=0)
     delta: Real = Field(gt=0, lt=Decimal("0.01"))
+    ledger_account: Name = "site"
     minimum_cohort: int = Field(ge=3)
     allowed_metrics: list[str]
     allowed_models: list[str]
@@ -67,6 +73,20 @@ class PolicyFile(BaseModel):
     def rho_cap(self) -> Decimal:
         """The largest sum of rho that `epsilon_total` allows."""
         return rho_within(self.epsilon_total, self.delta)
+
+
+def check_cost(policy: PolicyFile, rho: Decimal) -> None:
+    """Refuse a session that costs more than one session may, whatever delta its spec names.
+
+    Raises:
+        BudgetError: names the rule and both costs.
+    """
+    allowed = rho_within(policy.epsilon_per_session, policy.delta)
+    if rho > allowed:
+        raise BudgetError(
+            f"policy.toml: epsilon_per_session allows epsilon {policy.epsilon_per_session} at delta {policy.delta} (rho "
+            f"{allowed}), the session costs rho {rho}; decline, or change the policy"
+        )
 
 
 def parse_policy(text: str, *, file: str = "policy.toml") -> PolicyFile:

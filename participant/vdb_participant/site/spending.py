@@ -1,11 +1,15 @@
 """The moment of paying: the ledger is debited, then the contribution statement is signed, then the input may be masked.
 
-Promises one debit for one session, whatever crashes in between, and none for a session whose journal was lost.
+Promises one debit for one session, whatever crashes in between, and none for a session whose journal was lost: a nonce is
+drawn and recorded first, and stands in the ledger's entry; a debit with another nonce belongs to another life.
 
 Source: protos/README.md §8.4, §12.3.
 """
 
 from __future__ import annotations
+
+import os
+from typing import Final
 
 from vdb_participant.session import records
 from vdb_participant.session.contribution import contribution_statement
@@ -18,6 +22,8 @@ from vdb_participant.site.ledger import Ledger
 from vdb_shared.bundle.statement import RunManifest
 from vdb_shared.privacy.accountant import account
 from vdb_shared.privacy.ledger import GENESIS, charge_of
+
+NONCE_BYTES: Final = 32
 
 
 def contribution_maker(
@@ -37,8 +43,7 @@ def _debit(site: Site, journal: Journal, sealed: SealedTerms, consented: Consent
     accounting = account(sealed.terms.calibration)
     if accounting.rho is None:
         return GENESIS
-    charge = charge_of(accounting, session=sealed.seal, spec=sealed.opening.spec.digest)
-    again = records.DEBIT_BEGUN in journal
-    journal.record(records.DEBIT_BEGUN, b"")
+    nonce = journal.once(records.DEBIT_BEGUN, lambda: os.urandom(NONCE_BYTES))
+    charge = charge_of(accounting, session=sealed.seal, spec=sealed.opening.spec.digest, nonce=nonce)
     with Ledger(site.folder.ledger) as ledger:
-        return ledger.debit(consented.dataset, consented.folder, charge, site.policy.rho_cap, again=again).digest
+        return ledger.debit(site.policy.ledger_account, consented.folder, charge, site.policy.rho_cap).digest

@@ -39,7 +39,9 @@ def verify(data: bytes, *, root: str | None = None, policy: Policy = DEFAULT_POL
         lines.append(line)
         if line.status in (Status.FAIL, Status.NOT_REACHED):
             out_of_reach.add(check.id)
-    return Report(sha256_digest(data), len(data), tuple(lines), _facts_or_none(evidence), evidence.root is not None)
+    # Facts come from members that are small enough and belong here; others are not parsed at all.
+    facts = None if out_of_reach & {"V02", "V03"} else _facts_or_none(evidence)
+    return Report(sha256_digest(data), len(data), tuple(lines), facts, evidence.root is not None)
 
 
 def _line(check: Check, evidence: Evidence, out_of_reach: set[str]) -> Line:

@@ -123,8 +123,6 @@ class RunManifest(Predicate):
     public_clips_made: Annotated[int, Field(ge=0)]
     public_clips_failed: Annotated[int, Field(ge=0)]
     sample_root: Digest
-    started: Time
-    finished: Time
 
 
 class Contribution(Predicate):

@@ -11,7 +11,7 @@ Source: Whitehouse, Ramdas, Rogers & Wu 2023, theorem 1 (filters); protos/README
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, Literal
 
@@ -33,13 +33,15 @@ class LedgerEntry:
     Attributes:
         sequence: place in the chain, from 0.
         previous: digest of the entry before, or GENESIS.
-        dataset: id of the data set.
+        dataset: name of the account.
         session: digest of the session's seal.
         spec: digest of the spec.
         kind: "debit", or "refund" of this session's debit whose masked input provably never left.
         rho: cost of the session, equal in its debit and refund.
         sensitivity: Delta_2 in lane units, rounded up to 6 decimals.
         smallest_cohort, collusion: n_min and c that rho assumes.
+        nonce: 32 random bytes in hex, the same in a refund as in its debit. The digest of a debit is published; without
+            something secret in it, whoever can guess the rest could test guesses about the site.
     """
 
     sequence: int
@@ -52,6 +54,7 @@ class LedgerEntry:
     sensitivity: Decimal
     smallest_cohort: int
     collusion: int
+    nonce: str
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON form whose hash chains the ledger."""
@@ -66,6 +69,7 @@ class LedgerEntry:
             "sensitivity": decimal_string(self.sensitivity),
             "smallest_cohort": self.smallest_cohort,
             "collusion": self.collusion,
+            "nonce": self.nonce,
         }
 
     @property
@@ -76,7 +80,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """A session that wants to be debited."""
+    """A session that wants to be debited; the nonce tells the try it belongs to from any other life of the journal."""
 
     session: str
     spec: str
@@ -84,9 +88,10 @@ class Charge:
     sensitivity: Decimal
     smallest_cohort: int
     collusion: int
+    nonce: str = field(repr=False)
 
 
-def charge_of(accounting: Accounting, *, session: str, spec: str) -> Charge:
+def charge_of(accounting: Accounting, *, session: str, spec: str, nonce: bytes) -> Charge:
     """Return the charge of an accounting.
 
     Raises:
@@ -97,7 +102,13 @@ def charge_of(accounting: Accounting, *, session: str, spec: str) -> Charge:
     found = accounting.to_json()
     promise = accounting.calibration.promise
     return Charge(
-        session, spec, accounting.rho, Decimal(str(found["sensitivity"])), promise.smallest_cohort, promise.collusion
+        session=session,
+        spec=spec,
+        rho=accounting.rho,
+        sensitivity=Decimal(str(found["sensitivity"])),
+        smallest_cohort=promise.smallest_cohort,
+        collusion=promise.collusion,
+        nonce=nonce.hex(),
     )
 
 
@@ -114,13 +125,13 @@ def debit(chain: Sequence[LedgerEntry], dataset: str, charge: Charge, cap: Decim
         BudgetError: the sum would exceed the cap, or the session was debited before.
     """
     if any(entry.session == charge.session for entry in chain):
-        raise BudgetError(f"data set {dataset}: session {charge.session} was debited before; it cannot run twice")
+        raise BudgetError(f"account {dataset}: session {charge.session} was debited before; it cannot run twice")
     before = spent(chain)
     if not (charge.rho.is_finite() and charge.rho >= 0):
-        raise BudgetError(f"data set {dataset}: a session cannot cost rho = {charge.rho}")
+        raise BudgetError(f"account {dataset}: a session cannot cost rho = {charge.rho}")
     if before + charge.rho > cap:
         raise BudgetError(
-            f"data set {dataset}: the session costs rho = {decimal_string(charge.rho)}, but of the cap "
+            f"account {dataset}: the session costs rho = {decimal_string(charge.rho)}, but of the cap "
             f"{decimal_string(cap)} only {decimal_string(max(cap - before, Decimal(0)))} is left"
         )
     return _entry(chain, dataset, charge, "debit")
@@ -136,8 +147,20 @@ def refund(chain: Sequence[LedgerEntry], session: str) -> LedgerEntry:
     if [entry.kind for entry in entries] != ["debit"]:
         raise BudgetError(f"session {session} has no debit that could be refunded")
     found = entries[0]
-    charge = Charge(session, found.spec, found.rho, found.sensitivity, found.smallest_cohort, found.collusion)
-    return _entry(chain, found.dataset, charge, "refund")
+    return _entry(chain, found.dataset, charge_in(found), "refund")
+
+
+def charge_in(entry: LedgerEntry) -> Charge:
+    """Return the charge that an entry records."""
+    return Charge(
+        session=entry.session,
+        spec=entry.spec,
+        rho=entry.rho,
+        sensitivity=entry.sensitivity,
+        smallest_cohort=entry.smallest_cohort,
+        collusion=entry.collusion,
+        nonce=entry.nonce,
+    )
 
 
 def spent(chain: Sequence[LedgerEntry]) -> Decimal:
@@ -202,4 +225,5 @@ def _entry(chain: Sequence[LedgerEntry], dataset: str, charge: Charge, kind: Kin
         sensitivity=charge.sensitivity,
         smallest_cohort=charge.smallest_cohort,
         collusion=charge.collusion,
+        nonce=charge.nonce,
     )

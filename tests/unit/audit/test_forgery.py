@@ -426,11 +426,22 @@ def test_a_member_named_twice_is_found(session: SmallSession) -> None:
     assert first_failure(session, session.edited({RESULT: envelope.to_json()})) == "V03"
 
 
-def test_a_huge_document_is_refused_unread(session: SmallSession) -> None:
-    failure = outcome(session, session.edited({"metrics.json": b'"' + bytes(MAX_JSON_BYTES) + b'"'})).first_failure
+@pytest.mark.parametrize("name", [TRANSCRIPT, "metrics.json", "roster/root.1.json", join("film-studio")])
+def test_a_huge_document_is_refused_before_any_is_parsed(session: SmallSession, name: str) -> None:
+    """The broken document comes first by name; that only the huge one is reported shows that nothing was parsed."""
+    huge = b"[" + b"[]," * (MAX_JSON_BYTES // 3) + b"[]]"
+    failure = outcome(session, session.edited({"accounting.json": b"not JSON", name: huge})).first_failure
     assert failure is not None
     assert failure.id == "V02"
-    assert "more than any reader accepts" in failure.detail
+    assert failure.detail == f"{name} has {len(huge)} bytes, more than any reader accepts."
+
+
+def test_an_unknown_member_is_refused_before_any_is_parsed(session: SmallSession) -> None:
+    report = outcome(session, session.edited({"accounting.json": b"not JSON", "notes.json": b"[[],[]]"}))
+    assert report.first_failure is not None
+    assert report.first_failure.id == "V03"
+    assert report.first_failure.detail == "notes.json: a bundle has no such member"
+    assert {line.status for line in report.lines if line.id == "V02"} == {Status.SKIPPED}
 
 
 @pytest.mark.parametrize("edits", [{"metrics.json": b"{}"}, {"accounting.json": b"{}"}, {}])

@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vdb_participant.data.dataset import Dataset
 from vdb_participant.data.video import encode_mp4
@@ -80,21 +82,59 @@ def test_a_prompt_whose_clip_is_unusable_still_counts(data: Path) -> None:
     assert dataset.records[1].clip is None
 
 
-def test_nothing_becomes_two_records(data: Path) -> None:
+def test_a_prompt_is_never_two_records(data: Path) -> None:
     clip = "clips/site0-0000.mp4"
-    _lines(
-        data,
-        {"id": "a", "prompt": "one", "clip": clip},
-        {"id": "b", "prompt": "one"},
-        {"id": "c", "prompt": "two", "clip": clip},
-    )
+    _lines(data, {"id": "a", "prompt": "one"}, {"id": "b", "prompt": "one", "clip": clip})
     dataset = Dataset.open(data)
-    assert _reasons(dataset) == {
-        "prompts.jsonl:2": "has the same prompt as prompts.jsonl:1",
-        "prompts.jsonl:3": "names the same clip as prompts.jsonl:1",
-    }
+    assert _reasons(dataset) == {"prompts.jsonl:2": "has the same prompt as prompts.jsonl:1"}
     assert len(dataset.prompts) == 1
     assert len(dataset.clips) == 12
+
+
+def test_a_clip_that_several_lines_name_belongs_to_the_first(data: Path) -> None:
+    clip = "clips/site0-0000.mp4"
+    _lines(data, {"id": "a", "prompt": "one", "clip": clip}, {"id": "b", "prompt": "two", "clip": clip})
+    dataset = Dataset.open(data)
+    assert dataset.problems == ()
+    assert [record.clip for record in dataset.records[:2]] == [data.resolve() / clip, None]
+    assert [prompt.text for prompt in dataset.prompts] == ["one", "two"]
+    assert len(dataset.clips) == len(set(dataset.clips)) == 12
+
+
+@pytest.fixture(scope="module")
+def few_clips(tmp_path_factory: pytest.TempPathFactory, site_data: Path) -> Path:
+    folder = tmp_path_factory.mktemp("few")
+    (folder / "clips").mkdir()
+    for number in range(3):
+        shutil.copy(site_data / "clips" / f"site0-000{number}.mp4", folder / "clips" / f"{number}.mp4")
+    return folder
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lines=st.lists(st.tuples(st.integers(0, 5), st.sampled_from([None, 0, 1, 2])), min_size=1, max_size=8),
+    chosen=st.integers(min_value=0),
+)
+def test_a_line_less_takes_away_its_own_prompt_and_nothing_else(
+    few_clips: Path, lines: list[tuple[int, int | None]], chosen: int
+) -> None:
+    """Neighbouring data sets differ by one record's share, whatever clips the lines have in common."""
+    written = [
+        {"id": f"line{number}", "prompt": f"prompt {word}"} | ({} if clip is None else {"clip": f"clips/{clip}.mp4"})
+        for number, (word, clip) in enumerate(lines)
+    ]
+    removed = written[chosen % len(written)]
+    rest = [line for line in written if line is not removed]
+    _lines(few_clips, *written)
+    before = Dataset.open(few_clips)
+    _lines(few_clips, *rest)
+    after = Dataset.open(few_clips)
+    texts = [prompt.text for prompt in before.prompts]
+    gone = {removed["prompt"]} - {line["prompt"] for line in rest}
+    assert len(texts) == len(set(texts))
+    assert set(texts) - {prompt.text for prompt in after.prompts} == gone
+    assert {prompt.text for prompt in after.prompts} <= set(texts)
+    assert sorted(before.clips) == sorted(after.clips) == sorted((few_clips.resolve() / "clips").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -169,6 +209,15 @@ def test_the_digest_is_of_content_not_of_names_or_order(data: Path) -> None:
     del lines[5]["clip"]
     _lines(data, *lines)
     assert Dataset.open(data).digest not in (before, changed)
+
+
+def test_the_digest_does_not_depend_on_which_line_has_a_shared_clip(data: Path) -> None:
+    clip = "clips/site0-0000.mp4"
+    lines = [{"id": "a", "prompt": "one", "clip": clip}, {"id": "b", "prompt": "two", "clip": clip}]
+    _lines(data, *lines)
+    before = Dataset.open(data).digest
+    _lines(data, *reversed(lines))
+    assert Dataset.open(data).digest == before
 
 
 def test_nothing_is_written(data: Path) -> None:

@@ -14,25 +14,35 @@ import pytest
 
 from vdb_participant.site.ledger import Ledger
 from vdb_shared.errors import BudgetError, StoreError
-from vdb_shared.privacy.ledger import Charge
+from vdb_shared.privacy.ledger import Charge, LedgerEntry
 
 CAP = Decimal("0.1")
 DATASET = "sha256:" + "d" * 64
 
 
-def charge(number: int, rho: str = "0.03") -> Charge:
-    return Charge(f"sha256:{number:064x}", "sha256:" + "5" * 64, Decimal(rho), Decimal("1234.5"), 4, 1)
+NONCE = "a" * 64
+"""Of the first life of every journal."""
+
+OTHER_LIFE = "b" * 64
 
 
-def debit(ledger: Ledger, number: int, *, again: bool = False, rho: str = "0.03", dataset: str = DATASET) -> str:
-    return ledger.debit(dataset, "/data", charge(number, rho), CAP, again=again).digest
+def charge(number: int, rho: str = "0.03", nonce: str = NONCE) -> Charge:
+    return Charge(f"sha256:{number:064x}", "sha256:" + "5" * 64, Decimal(rho), Decimal("1234.5"), 4, 1, nonce)
+
+
+def debit(ledger: Ledger, number: int, *, rho: str = "0.03", dataset: str = DATASET, nonce: str = NONCE) -> str:
+    return ledger.debit(dataset, "/data", charge(number, rho, nonce), CAP).digest
+
+
+def refund(ledger: Ledger, number: int, nonce: str = NONCE) -> LedgerEntry | None:
+    return ledger.refund(DATASET, charge(number).session, bytes.fromhex(nonce))
 
 
 def test_remembers_debits_and_refunds(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         debit(ledger, 1)
         debit(ledger, 2)
-        assert ledger.refund(DATASET, charge(2).session) is not None
+        assert refund(ledger, 2) is not None
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         (account,) = ledger.accounts()
     assert account.spent == Decimal("0.03")
@@ -53,7 +63,7 @@ def test_cap_is_kept_for_each_data_set(tmp_path: Path) -> None:
 def test_the_same_session_is_debited_once(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         first = debit(ledger, 1)
-        assert debit(ledger, 1, again=True) == first
+        assert debit(ledger, 1) == first
         assert len(ledger.account(DATASET).chain) == 1
 
 
@@ -61,24 +71,34 @@ def test_a_session_whose_journal_was_lost_is_refused(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         debit(ledger, 1)
         with pytest.raises(BudgetError, match="cannot run twice"):
-            debit(ledger, 1, again=False)
+            debit(ledger, 1, nonce=OTHER_LIFE)
+        with pytest.raises(BudgetError, match="cannot run twice"):
+            debit(ledger, 1, nonce=OTHER_LIFE)  # not the second time either
+        assert refund(ledger, 1, OTHER_LIFE) is None, "the first life's input may have left"
+        assert ledger.account(DATASET).spent == Decimal("0.03")
+
+
+def test_published_digests_cannot_be_guessed(tmp_path: Path) -> None:
+    """Two sites with the same account and sessions publish different digests: a nonce is in them."""
+    with Ledger(tmp_path / "a.sqlite") as one, Ledger(tmp_path / "b.sqlite") as other:
+        assert debit(one, 1) != debit(other, 1, nonce=OTHER_LIFE)
 
 
 def test_a_refunded_session_cannot_come_back(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         debit(ledger, 1)
-        ledger.refund(DATASET, charge(1).session)
+        refund(ledger, 1)
         with pytest.raises(BudgetError, match="given up"):
-            debit(ledger, 1, again=True)
-        assert ledger.refund(DATASET, charge(1).session) is None
-        assert ledger.refund(DATASET, charge(9).session) is None
+            debit(ledger, 1)
+        assert refund(ledger, 1) is None
+        assert refund(ledger, 9) is None
 
 
 def test_another_charge_for_the_same_session_is_refused(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         debit(ledger, 1)
         with pytest.raises(BudgetError, match=r"not 0.02"):
-            debit(ledger, 1, again=True, rho="0.02")
+            debit(ledger, 1, rho="0.02")
 
 
 def test_entries_cannot_be_changed_or_removed(tmp_path: Path) -> None:
@@ -166,8 +186,8 @@ def test_kill_9_before_any_statement_leaves_one_debit_or_none(tmp_path: Path) ->
 
 
 def debit_again(ledger: Ledger) -> str:
-    one = Charge("sha256:" + "1" * 64, "sha256:" + "5" * 64, Decimal("0.03"), Decimal("1"), 4, 1)
-    return ledger.debit(DATASET, "/data", one, CAP, again=True).digest
+    one = Charge("sha256:" + "1" * 64, "sha256:" + "5" * 64, Decimal("0.03"), Decimal("1"), 4, 1, NONCE)
+    return ledger.debit(DATASET, "/data", one, CAP).digest
 
 
 RACE = """
@@ -180,9 +200,10 @@ from vdb_shared.privacy.ledger import Charge
 done = 0
 for number in range(20):
     with Ledger(Path(sys.argv[1])) as ledger:
-        charge = Charge(f"sha256:{sys.argv[2]}{number:063x}", "sha256:" + "5" * 64, Decimal("0.03"), Decimal("1"), 4, 1)
+        session, spec = f"sha256:{sys.argv[2]}{number:063x}", "sha256:" + "5" * 64
+        charge = Charge(session, spec, Decimal("0.03"), Decimal("1"), 4, 1, "a" * 64)
         try:
-            ledger.debit("sha256:" + "d" * 64, "/data", charge, Decimal("0.3"), again=False)
+            ledger.debit("sha256:" + "d" * 64, "/data", charge, Decimal("0.3"))
             done += 1
         except BudgetError:
             pass

@@ -7,8 +7,9 @@ from decimal import Decimal
 import pytest
 
 from testkit.specs import small_spec
-from vdb_participant.site.policy import DEFAULT_POLICY, check_policy, parse_policy
+from vdb_participant.site.policy import DEFAULT_POLICY, check_cost, check_policy, parse_policy
 from vdb_shared.errors import BudgetError, UsageError
+from vdb_shared.privacy.accountant import rho_within
 from vdb_shared.privacy.conversion import epsilon_of_rho
 
 
@@ -53,3 +54,14 @@ def test_cap_is_the_largest_rho_within_the_total() -> None:
 def test_mistakes_are_named(text: str, named: str) -> None:
     with pytest.raises(UsageError, match=named):
         parse_policy(text)
+
+
+def test_a_larger_delta_does_not_buy_a_cheaper_epsilon() -> None:
+    """The same rho looks like a smaller epsilon at a larger delta; the policy judges at its own."""
+    policy = parse_policy(DEFAULT_POLICY)
+    allowed = rho_within(policy.epsilon_per_session, policy.delta)
+    check_cost(policy, allowed)
+    at_larger_delta = rho_within(policy.epsilon_per_session, Decimal("0.0005"))
+    assert at_larger_delta > allowed
+    with pytest.raises(BudgetError, match=r"epsilon_per_session allows epsilon 8 at delta 0\.000001"):
+        check_cost(policy, at_larger_delta)

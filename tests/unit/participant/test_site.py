@@ -167,8 +167,6 @@ def test_the_manifest_tells_nothing_of_private_records(
     for path in sorted((data / "clips").iterdir())[4:]:
         path.unlink()
     fewer = dict(_measure(quick, tiny_models, data, tmp_path / "2").manifest)
-    for times in ("started", "finished"):
-        assert len(str(more.pop(times))) == len("2026-01-01T00:00Z") == len(str(fewer.pop(times)))
     assert more == fewer
     canonical_json(more)
     assert more["models"] == {"tiny-wan-a": quick.models[0].manifest}

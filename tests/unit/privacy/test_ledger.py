@@ -25,7 +25,7 @@ def session(number: int) -> str:
 
 
 def charge(number: int, rho: str = "0.024") -> Charge:
-    return Charge(session(number), session(10**6), Decimal(rho), Decimal("3000000.5"), 15, 5)
+    return Charge(session(number), session(10**6), Decimal(rho), Decimal("3000000.5"), 15, 5, "a" * 64)
 
 
 def chain_of(*numbers: int) -> list[LedgerEntry]:
@@ -161,9 +161,10 @@ def test_a_charge_is_what_the_accounting_says_and_no_noise_has_no_price() -> Non
     layout = Layout((Block("reference/clips/count", 1, 1, private=True),))
     promise = Promise("distributed-discrete-gaussian", Decimal(1), Decimal("1e-6"), 1000, 20, 15, 5, 1000)
     accounting = account(calibrate(promise, layout))
-    found = charge_of(accounting, session=session(1), spec=session(2))
+    found = charge_of(accounting, session=session(1), spec=session(2), nonce=bytes(32))
     assert found.rho == accounting.rho
     assert (found.smallest_cohort, found.collusion) == (15, 5)
     assert found.sensitivity >= accounting.calibration.sensitivity
+    unnoised = account(calibrate(replace(promise, mechanism="none"), layout))
     with pytest.raises(BudgetError, match="no noise"):
-        charge_of(account(calibrate(replace(promise, mechanism="none"), layout)), session=session(1), spec=session(2))
+        charge_of(unnoised, session=session(1), spec=session(2), nonce=bytes(32))

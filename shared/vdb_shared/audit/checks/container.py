@@ -9,12 +9,14 @@ from typing import Final
 
 from vdb_shared.audit.checks.base import Check, Finding, counted, demand, passed
 from vdb_shared.audit.evidence import Evidence
+from vdb_shared.audit.report import Status
 from vdb_shared.bundle.record import COUNTERSIGN, RELEASED, RESULT, check_names, subjects_of
 from vdb_shared.canonical import parse_canonical_json
 from vdb_shared.errors import FormatError
 
-MAX_JSON_BYTES: Final = 32 * 2**20
-"""Largest JSON member: a transcript of 10,000 institutions is smaller."""
+MAX_JSON_BYTES: Final = 4 * 2**20
+"""Largest JSON member: a spec may have as much, and a transcript of 4000 institutions, 926 bytes each, is smaller. Parsed
+JSON takes some 30 times its bytes, and nothing is signed yet when it is parsed."""
 
 _ROSTER_FOLDER: Final = "roster/"
 """TUF metadata; signed over their own canonical form, and read by the TUF library (V10)."""
@@ -29,12 +31,18 @@ def _container(evidence: Evidence) -> Finding:
 
 
 def _strict_json(evidence: Evidence) -> Finding:
-    names = [n for n in evidence.members if n.endswith(".json") and not n.startswith(_ROSTER_FOLDER)]
-    for name in names:
-        data = evidence.members[name]
+    """Check names and sizes of all members first: a hostile file is refused before any of it is parsed."""
+    documents = {name: data for name, data in evidence.members.items() if name.endswith(".json")}
+    for name, data in documents.items():
         demand("V02", len(data) <= MAX_JSON_BYTES, f"{name} has {len(data)} bytes, more than any reader accepts.")
+    try:
+        check_names(evidence.members.keys() - RELEASED)
+    except FormatError:
+        return Finding(Status.SKIPPED, "Nothing was read, since the members are not those of a bundle (V03).")
+    names = [name for name in documents if not name.startswith(_ROSTER_FOLDER)]
+    for name in names:
         try:
-            parse_canonical_json(data)
+            parse_canonical_json(documents[name])
         except FormatError as error:
             raise FormatError(f"{name}: {error}") from error
     return passed(f"{counted(len(names), 'document')} can be read in one way only.")
