@@ -146,7 +146,7 @@ def run(demo: Demo, processes: dict[str, subprocess.Popen[bytes]]) -> None:
             demo.call("vdb-participant", "--dir", demo.site(site), "join", session, *data_of(demo, site), "--dry-run")
         )
     )
-    demo.say("all five join; from here on they generate, measure and contribute by themselves")
+    demo.say("all five join (loading PyTorch takes a while); then they generate, measure and contribute by themselves")
     participate(demo, session, processes)
     finish(demo, session)
 
@@ -166,6 +166,7 @@ def prepare(demo: Demo) -> None:
         name, process = running.pop(0)
         if process.wait() != 0:
             raise DemoError(f"{name} could not be made:\n{demo.log(name).read_text()}")
+        demo.say(f"  {name} ready")
 
 
 def enrol(demo: Demo) -> None:
@@ -259,6 +260,7 @@ def follow(demo: Demo, lines: IO[bytes], processes: dict[str, subprocess.Popen[b
             demo.say(
                 f"SIGKILL to {VICTIM} (process {processes[VICTIM].pid}): it shared its keys and will never answer again"
             )
+            demo.say("  the others wait for it until the round's deadline, 10 s, and go on without it")
     if not killed:
         raise DemoError(f"{VICTIM} never shared its keys, so it was not killed: the demo shows nothing")
 

@@ -35,7 +35,6 @@ from vdb_participant.site.journal import Journal
 from vdb_participant.site.ledger import Ledger
 from vdb_participant.site.spending import contribution_maker
 from vdb_participant.site.storage import FileStorage
-from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.statement import Abort, Join, Statement
 from vdb_shared.canonical import digest_bytes
 from vdb_shared.errors import (
@@ -249,9 +248,9 @@ class Participation:
         journal = self.post.journal
         outcome = journal.recall(records.OUTCOME)
         if not left(journal) and records.DEBIT_BEGUN in journal:
-            seal = Envelope.from_json(decode_sealed(journal.recall(records.SEAL_RECEIVED)).seal).payload_digest
+            nonce = journal.recall(records.DEBIT_BEGUN)
             with Ledger(self.site.folder.ledger) as ledger:
-                ledger.refund(self.site.policy.ledger_account, seal, journal.recall(records.DEBIT_BEGUN))
+                ledger.refund(self.site.policy.ledger_account, self.opening.session, nonce)
         journal.erase_secrets()
         if outcome != records.PUBLISHED:
             raise SessionAbortedError(outcome.decode())

@@ -187,9 +187,11 @@ def data_check(
         return
     out = console()
     out.print(f"{folder}: {len(found.records)} records, {len(found.clips)} clips, {len(found.prompts)} prompts")
-    out.print(f"ledger id {found.digest}")
+    out.print(f"content {found.digest}")
     for problem in problems:
         out.print(f"not used: {problem['file']}: {problem['reason']}")
+    if problems or not found.records:
+        raise typer.Exit(1)
 
 
 @models_app.command("verify", epilog="Example: vdb-participant models verify DIR")

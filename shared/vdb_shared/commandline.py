@@ -30,7 +30,7 @@ def run_script(program: Callable[[], object], *, extra: str = "") -> None:
         program()
         return
     try:
-        program()
+        _run(program)
     except KeyboardInterrupt:
         _exit("stopped; run the same command again to go on", INTERRUPTED)
     except UsageError as error:
@@ -41,6 +41,15 @@ def run_script(program: Callable[[], object], *, extra: str = "") -> None:
         _exit(f"error: {_missing(error, extra)}", FAILED)
     except Exception as error:  # the outermost edge: a mistake of ours must not end in a traceback either
         _exit(f"error: {_mistake(error)}", FAILED)
+
+
+def _run(program: Callable[[], object]) -> None:
+    try:
+        program()
+    except SystemExit as exit_:
+        if exit_.code == INTERRUPTED:  # how the argument parser passes a keyboard interrupt on
+            raise KeyboardInterrupt from exit_
+        raise
 
 
 def _missing(error: ModuleNotFoundError, extra: str) -> str:

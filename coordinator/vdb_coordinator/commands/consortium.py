@@ -107,4 +107,6 @@ def export(common: Common, session: str, output: Path) -> None:
     with administration(common) as admin:
         content = admin.bundle(session)
     write_new(output, content)
-    console().print(f"wrote {output} ({len(content):,} bytes); verify it with: vdb-audit verify {output}")
+    console().print(
+        f"wrote {output} ({len(content):,} bytes); verify it with: vdb-audit verify {output} --root FINGERPRINT"
+    )

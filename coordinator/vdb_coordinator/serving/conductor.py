@@ -121,7 +121,10 @@ class Conductor:
         found = [item.session for item in await self.summaries() if item.session.startswith(prefix)]
         if len(found) != 1 or not session:
             problem = f"{len(found)} sessions have ids that begin so" if found else "no session has that id"
-            raise RefusedError(reasons.NO_SUCH_SESSION, f"{session!r}: {problem}; see the list of sessions")
+            raise RefusedError(
+                reasons.NO_SUCH_SESSION,
+                f"{session!r}: {problem}; ask the lead, who sees them all with `vdb-coordinator session list`",
+            )
         return self._sessions.get(found[0]) or await self._load(found[0])
 
     async def submit(

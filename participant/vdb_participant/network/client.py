@@ -36,6 +36,10 @@ MAX_BUNDLE_BYTES: Final = 256 * 2**20
 T = TypeVar("T")
 
 
+REPORT_SECONDS: Final = 2.0
+"""A report of progress waits no longer than this: work goes on without the lead."""
+
+
 class Client:
     """A coordinator reached over gRPC; implements Link."""
 
@@ -98,7 +102,8 @@ class Client:
     def report(self, session: str, stage: str, done: int, total: int) -> None:
         """Tell the lead how far we are; nothing depends on its arriving."""
         request = pb.ReportProgressRequest(session=session, stage=stage, done=done, total=total)
-        self._call(lambda: self._sessions.ReportProgress(request, timeout=self._seconds), lambda _: None)
+        report = self._sessions.ReportProgress
+        self._connection.attempt(lambda: report(request, timeout=REPORT_SECONDS), patient=False)
 
     def advertise_keys(self, session: str, seat: Seat, keys: Signed) -> None:
         """Submit our round-0 message."""

@@ -93,8 +93,12 @@ class Connection:
             self._channel.close()
             self._channel = None
 
-    def attempt(self, call: Callable[[], T]) -> T:
+    def attempt(self, call: Callable[[], T], *, patient: bool = True) -> T:
         """Return what a call returns, retrying it for as long as it is UNAVAILABLE and patience lasts.
+
+        Args:
+            call: the call.
+            patient: whether to retry at all; not for what work must not wait for.
 
         Raises:
             UnreachableError: names address, likely cause and fix.
@@ -107,7 +111,8 @@ class Connection:
                 answer = call()
             except grpc.RpcError as error:
                 failing_since = time.monotonic() if failing_since is None else failing_since
-                if not self._is_worth_retrying(error, time.monotonic() - failing_since + pause):
+                waited = time.monotonic() - failing_since + pause
+                if not patient or not self._is_worth_retrying(error, waited):
                     raise self._final(error) from error
             except FormatError as error:
                 raise ProtocolError(f"its answer is malformed: {error}", peer="coordinator") from error

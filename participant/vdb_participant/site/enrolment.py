@@ -102,8 +102,8 @@ def begin(folder: StateFolder, invitation: InvitationFile, passphrase: Passphras
     """
     if folder.config.exists():
         raise IdentityError(f"{folder.path}: an institution is enrolled here already; choose another --dir")
-    if folder.enrolment.exists():
-        return _resume(folder, invitation, passphrase)
+    if folder.enrolment.exists() and (waiting := _resume(folder, invitation, passphrase)) is not None:
+        return waiting
     if now >= datetime.strptime(invitation.expires, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC):
         raise IdentityError(f"the invitation expired on {invitation.expires}; ask the lead for a new one")
     make_folder(folder.path)
@@ -200,7 +200,8 @@ def _bootstrap(invitation: InvitationFile) -> Connection:
     return Connection(invitation.address, tls)
 
 
-def _resume(folder: StateFolder, invitation: InvitationFile, passphrase: Passphrase | None) -> Request:
+def _resume(folder: StateFolder, invitation: InvitationFile, passphrase: Passphrase | None) -> Request | None:
+    """Return the request that waits, or None when a newer invitation of the same institution takes its place."""
     try:
         pending = PendingFile.model_validate_json(folder.enrolment.read_bytes())
         stored = parse_invitation(decode_base64(pending.invitation))
@@ -209,8 +210,10 @@ def _resume(folder: StateFolder, invitation: InvitationFile, passphrase: Passphr
         raise StoreError(
             f"{folder.enrolment}: is damaged; remove {folder.path} and ask for a new invitation"
         ) from error
-    if stored != invitation:
+    if (stored.consortium, stored.institution) != (invitation.consortium, invitation.institution):
         raise IdentityError(f"{folder.path}: another invitation waits for approval here; choose another --dir")
+    if stored != invitation:
+        return None
     data = folder.statement_key.read_bytes()
     key = StatementKey.from_pem(data, unlock(data, passphrase) if passphrase is not None else None)
     return Request(stored, key, request, possession)

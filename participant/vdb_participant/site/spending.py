@@ -44,6 +44,6 @@ def _debit(site: Site, journal: Journal, sealed: SealedTerms, consented: Consent
     if accounting.rho is None:
         return GENESIS
     nonce = journal.once(records.DEBIT_BEGUN, lambda: os.urandom(NONCE_BYTES))
-    charge = charge_of(accounting, session=sealed.seal, spec=sealed.opening.spec.digest, nonce=nonce)
+    charge = charge_of(accounting, session=sealed.opening.session, spec=sealed.opening.spec.digest, nonce=nonce)
     with Ledger(site.folder.ledger) as ledger:
         return ledger.debit(site.policy.ledger_account, consented.folder, charge, site.policy.rho_cap).digest

@@ -12,7 +12,7 @@ from vdb_shared.audit.chart import Axis, error_bar, histogram, scale
 from vdb_shared.audit.leaderboard import Leaderboard, Row, Table
 from vdb_shared.audit.page import badge, fact, page
 from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
-from vdb_shared.audit.text import STAGES, count_of, reasons, verdict_sentence
+from vdb_shared.audit.text import RANKS_EXPLAINED, STAGES, count_of, reasons, verdict_sentence
 from vdb_shared.audit.text import badge as noise_badge
 
 _STATUS_KINDS: Final = {
@@ -45,7 +45,9 @@ def leaderboard_page(board: Leaderboard) -> str:
         f"<p>{_verdict_badge(board.report)} {badge('plain', f'{len(facts.survivors)} institutions')}</p>\n"
         '<p class="lead">One benchmark over the private data of all institutions together. Only masked and noised statistics '
         "left them; the figures below follow from their sum.</p>\n"
-        f"{_facts_card(facts, board.report)}\n{tables}\n{_verified_card(board.report)}\n{_footer(board.report)}",
+        f"{_facts_card(facts, board.report)}\n{tables}\n"
+        f'<p class="reason">{escape(RANKS_EXPLAINED)}</p>\n'
+        f"{_verified_card(board.report)}\n{_footer(board.report)}",
     )
 
 

@@ -13,6 +13,11 @@ from rich.text import Text
 from vdb_shared.audit.leaderboard import Leaderboard, Row, Table
 from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
 
+RANKS_EXPLAINED: Final = (
+    "Ranks come from comparing models pair by pair, 95 % sure for each metric as a whole. Errors that two models share (the "
+    "same reference clips) cancel there, so models can be told apart although their intervals overlap."
+)
+
 STYLES: Final = {
     Status.PASS: "bold green",
     Status.FAIL: "bold red",
@@ -57,7 +62,9 @@ def verdict_sentence(report: Report) -> str:
         skipped = ", ".join(line.id for line in report.lines if line.status in (Status.SKIPPED, Status.NOT_REACHED))
         return f"INCOMPLETE: nothing failed, but {skipped} could not be tried, so the bundle is not verified."
     passed = sum(line.status is Status.PASS for line in report.lines)
-    return f"PASS: all {passed} checks that this version can make hold. {unproven} more are NOT PROVEN, as the report says."
+    verdict = "PASS" if report.pinned else "PASS, BUT THE TRUST ROOT IS NOT CHECKED (give --root)"
+    held = f"all {passed} checks that this version can make hold"
+    return f"{verdict}: {held}. {unproven} more are NOT PROVEN, as the report says."
 
 
 def facts_lines(facts: Facts) -> list[tuple[str, str]]:
@@ -92,6 +99,7 @@ def print_leaderboard(console: Console, board: Leaderboard) -> None:
         console.print(_table(table, f"{float(board.confidence) * 100:.0f} %"))
         for models, reason in reasons(table):
             console.print(Text(f"  {', '.join(models)}: {reason}", style="dim"), soft_wrap=True)
+    console.print(Text(RANKS_EXPLAINED, style="dim"), soft_wrap=True)
     console.print()
     console.print(Text(verdict_sentence(board.report), style="bold"), soft_wrap=True)
 

@@ -34,7 +34,7 @@ class LedgerEntry:
         sequence: place in the chain, from 0.
         previous: digest of the entry before, or GENESIS.
         dataset: name of the account.
-        session: digest of the session's seal.
+        session: session id.
         spec: digest of the spec.
         kind: "debit", or "refund" of this session's debit whose masked input provably never left.
         rho: cost of the session, equal in its debit and refund.
