@@ -109,6 +109,16 @@ def test_another_invitation_in_the_same_folder(coordinator: RunningCoordinator, 
     assert complained == f"error: {state}: another invitation waits for approval here; choose another --dir\n"
 
 
+def test_a_new_invitation_replaces_one_that_waits(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    """The lead replaced an invitation, or the first one had a wrong address: the folder is not lost."""
+    state = tmp_path / "state"
+    first, _ = run("--dir", state, "enroll", invitation_of(coordinator, "clinic", tmp_path), "--plaintext-keys")
+    second, _ = run("--dir", state, "enroll", invitation_of(coordinator, "clinic", tmp_path), "--plaintext-keys")
+    assert fingerprint_in(first) != fingerprint_in(second)
+    coordinator.admin.approve("clinic", fingerprint_in(second))
+    run("--dir", state, "enroll", tmp_path / "clinic.invitation", "--plaintext-keys", "--wait")
+
+
 def test_keys_need_a_passphrase_or_a_flag(coordinator: RunningCoordinator, tmp_path: Path) -> None:
     invitation = invitation_of(coordinator, "clinic", tmp_path)
     _, complained = run("--dir", tmp_path / "state", "enroll", invitation, expect=2)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Literal
 
 import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 
+from vdb_participant.site.config import StateFolder, check_not_superseded, save_roster
 from vdb_shared.errors import FormatError, IdentityError
 from vdb_shared.identity import StatementKey
 from vdb_shared.roster import ROSTER_TARGET, Member, Roster, SignedRoster, parse_roster
@@ -47,8 +49,8 @@ def root_signed_by(
     return metadata.to_bytes()
 
 
-def targets_signed_by(signers: list[CryptoSigner], roster: bytes) -> bytes:
-    targets = Targets(version=1, expires=NOW + timedelta(days=30))
+def targets_signed_by(signers: list[CryptoSigner], roster: bytes, version: int = 1) -> bytes:
+    targets = Targets(version=version, expires=NOW + timedelta(days=30))
     targets.targets[ROSTER_TARGET] = TargetFile.from_data(ROSTER_TARGET, roster)
     metadata = Metadata(targets)
     for signer in signers:
@@ -130,3 +132,17 @@ def test_incoherent_rosters_are_refused(members: tuple[Member, ...]) -> None:
     forged = Roster.model_construct(version="vdb-roster/1", consortium="test", members=members)
     with pytest.raises(FormatError, match="roster"):
         parse_roster(forged.canonical())
+
+
+def test_a_superseded_roster_is_refused(tmp_path: Path) -> None:
+    """Genuinely signed, not expired, but older than one seen before: a replaced key must not come back."""
+    keys = [CryptoSigner.generate_ed25519()]
+    roster, root = ROSTER.canonical(), root_signed_by(keys)
+    older = SignedRoster((root,), targets_signed_by(keys, roster, version=1), roster)
+    newer = SignedRoster((root,), targets_signed_by(keys, roster, version=2), roster)
+    folder = StateFolder(tmp_path)
+    check_not_superseded(folder, older)
+    save_roster(folder, newer)
+    check_not_superseded(folder, newer)
+    with pytest.raises(IdentityError, match="version 2 was seen before"):
+        check_not_superseded(folder, older)

@@ -144,3 +144,11 @@ def test_the_first_call_is_short_and_later_ones_may_take_longer() -> None:
     script = Script([])
     assert script.connection(answered=False).call_seconds < 10
     assert script.connection().call_seconds > 30
+
+
+def test_what_work_must_not_wait_for_is_tried_once() -> None:
+    """Reports of progress: with patience, an outage of the coordinator would hold up generation for minutes."""
+    script = Script([Refusal(grpc.StatusCode.UNAVAILABLE, "disk full", reasons.STORAGE) for _ in range(3)])
+    with pytest.raises(VdbError):
+        script.connection().attempt(script, patient=False)
+    assert (script.calls, script.pauses) == (1, [])
