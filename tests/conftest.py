@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
+
+# No example is too slow: machines are shared. On CI the same examples are drawn each time; elsewhere new ones.
+settings.register_profile("vdb", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("vdb")
 
 # Tiny tensors on many threads take ten times as long as on one; set before torch is imported, also for subprocesses.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
