@@ -110,10 +110,10 @@ def _head(opening: Opening) -> Iterator[str]:
 def _leaves(layout: Layout) -> Iterator[str]:
     size = layout.lanes * LANE_BYTES
     yield f"WHAT LEAVES: one masked vector of {layout.lanes:,} numbers ({size:,} bytes) and our signed statements."
-    yield "No video, prompt, file name, feature or score of a single clip. Masked: only the sum over all institutions can be read;"
-    yield "noised: even that sum hides any single record, as far as PRIVACY below says."
-    yield "Our statements name this institution, the session, digests of weights, software versions, the device, and how many public"
-    yield "clips were made; meanwhile the lead is told which stage we are in. The numbers are these sums over our clips:"
+    yield "No video, prompt, file name, feature or score of a single clip. Masked: only the sum over all institutions can be"
+    yield "read; noised: even that sum hides any single record, as far as PRIVACY below says."
+    yield "Our statements name this institution, the session, digests of weights, software versions, the device, and how many"
+    yield "public clips were made; meanwhile the lead is told which stage we are in. The numbers are sums over our clips:"
     for block in layout.blocks:
         kind = "private, masked and noised" if block.private else "public, masked"
         yield f"  {block.name:<52} {block.dims:>9,} lanes  {kind}"
