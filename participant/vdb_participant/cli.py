@@ -27,7 +27,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at a data directory.", no_args_is_help=True, rich_markup_mode=None)
 models_app = typer.Typer(help="Look at weights.", no_args_is_help=True, rich_markup_mode=None)
-budget_app = typer.Typer(help="Show the privacy ledger of each data set.", rich_markup_mode=None)
+budget_app = typer.Typer(help="Show the site's privacy ledger.", rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
 app.add_typer(budget_app, name="budget")
@@ -160,14 +160,14 @@ def doctor(
 
 @budget_app.callback(invoke_without_command=True, epilog="Example: vdb-participant budget --json")
 def budget(context: typer.Context, as_json: Json = False) -> None:
-    """Show what each data set has spent, session by session, and what remains."""
+    """Show what each account has spent, session by session, and what remains."""
     if context.invoked_subcommand is None:
         _load("commands.budgeting").show(_state(context), as_json=as_json)
 
 
 @budget_app.command("verify", epilog="Example: vdb-participant budget verify")
 def budget_verify(context: typer.Context) -> None:
-    """Check the hash chain of every data set's ledger."""
+    """Check the hash chain of every account."""
     _load("commands.budgeting").verify(_state(context))
 
 

@@ -13,7 +13,7 @@ from vdb_shared.canonical import canonical_json, decimal_string
 
 
 def show(folder: StateFolder, *, as_json: bool) -> None:
-    """Print what each data set has spent and what remains."""
+    """Print what each account has spent and what remains."""
     policy = _policy(folder)
     with Ledger(folder.ledger) as ledger:
         accounts = ledger.accounts()
@@ -25,7 +25,7 @@ def show(folder: StateFolder, *, as_json: bool) -> None:
     cap = policy.rho_cap
     out.print(f"cap rho {decimal_string(cap)}: epsilon {policy.epsilon_total} at delta {policy.delta} (policy.toml)")
     if not accounts:
-        out.print("no data set has been debited")
+        out.print("nothing has been debited")
     for account in accounts:
         left = max(cap - account.spent, Decimal(0))
         out.print(f"\naccount {account.dataset}  {account.folder}")

@@ -18,6 +18,7 @@ from vdb_participant.session.correspondence import Correspondence
 from vdb_participant.session.countersigning import OwnPart, audit_bundle, countersignature, result_payload
 from vdb_participant.session.exchange import AGREE_SENT, MASK_SENT
 from vdb_participant.session.terms import SealedTerms
+from vdb_participant.site.journal import Journal
 from vdb_participant.site.storage import write_durably
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.errors import VerificationError
@@ -72,10 +73,17 @@ def finish(end: Ending) -> None:
     write_durably(end.folder / RESULT_FILE, published)
 
 
+def signed_view(journal: Journal) -> bytes | None:
+    """Return the body of the consistency statement that we signed, acknowledged or not; None if we signed none.
+
+    A coordinator that withholds the acknowledgement must not be able to publish another set of survivors.
+    """
+    return decode_signed(journal.recall(AGREE_SENT)).body if AGREE_SENT in journal else None
+
+
 def _own_part(end: Ending) -> OwnPart:
     journal, opening = end.post.journal, end.sealed.opening
     upload = decode_upload(journal.recall(MASK_SENT))
-    agreed = AGREE_SENT in journal  # signed and recorded counts, acknowledged or not
     return OwnPart(
         institution=opening.member.institution,
         seat=opening.seat,
@@ -85,5 +93,5 @@ def _own_part(end: Ending) -> OwnPart:
         join=journal.recall(records.JOIN_SENT),
         contribution=upload.contribution,
         header=upload.header,
-        survivors=decode_signed(journal.recall(AGREE_SENT)).body if agreed else None,
+        survivors=signed_view(journal),
     )

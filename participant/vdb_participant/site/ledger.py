@@ -1,4 +1,4 @@
-"""The site's privacy ledger on disk: one append-only SQLite file with a hash chain for each data set.
+"""The site's privacy ledger on disk: one append-only SQLite file with a hash chain for each account.
 
 Promises that a debit which was returned is durable, that the cap holds also when two agents debit at once, and that entries
 are only ever added. Leaves the chain and the filter to `vdb_shared.privacy.ledger`, and when to debit to `agent.py`.
@@ -42,7 +42,7 @@ _SCHEMA: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The ledger of one data set.
+    """The ledger of one account.
 
     Attributes:
         dataset: content id.
@@ -94,7 +94,7 @@ class Ledger:
         self._database.close()
 
     def account(self, dataset: str) -> Account:
-        """Return the ledger of a data set; empty when it was never debited.
+        """Return the ledger of an account; empty when it was never debited.
 
         Raises:
             StoreError: the chain is broken.
@@ -109,7 +109,7 @@ class Ledger:
         return Account(dataset, folder[0] if folder else "", chain)
 
     def accounts(self) -> tuple[Account, ...]:
-        """Return the ledgers of all data sets, by id.
+        """Return all accounts, by name.
 
         Raises:
             StoreError: a chain is broken.
@@ -221,5 +221,5 @@ def _decode(body: bytes, dataset: str) -> LedgerEntry:
                     smallest, collusion, nonce,
                 )  # fmt: skip
     except FormatError as error:
-        raise StoreError(f"the ledger of data set {dataset} holds an entry that is damaged: {error}") from error
-    raise StoreError(f"the ledger of data set {dataset} holds an entry that is not one")
+        raise StoreError(f"the ledger's account {dataset} holds an entry that is damaged: {error}") from error
+    raise StoreError(f"the ledger's account {dataset} holds an entry that is not one")

@@ -1,4 +1,4 @@
-"""The privacy ledger of one data set: an append-only chain of debits, and the filter that refuses the next one.
+"""The privacy ledger of one account: an append-only chain of debits, and the filter that refuses the next one.
 
 Promises that a changed, removed, reordered or inserted entry breaks the chain, and that no debit is admitted that would
 take the sum of rho above the site's cap; the sum is a valid bound however later sessions were chosen in the light of
@@ -116,8 +116,8 @@ def debit(chain: Sequence[LedgerEntry], dataset: str, charge: Charge, cap: Decim
     """Return the entry that debits a session, to be stored durably before anything is sent.
 
     Args:
-        chain: the data set's whole ledger, verified.
-        dataset: id of the data set.
+        chain: the account's whole ledger, verified.
+        dataset: name of the account.
         charge: the session's cost.
         cap: largest sum of rho that the site allows.
 
@@ -172,7 +172,7 @@ def verify_chain(chain: Sequence[LedgerEntry], *, head: str | None = None) -> No
     """Check a whole ledger.
 
     Args:
-        chain: all entries of one data set in order.
+        chain: all entries of one account in order.
         head: digest of the last entry as remembered elsewhere, or None when nothing is.
 
     Raises:
@@ -185,7 +185,7 @@ def verify_chain(chain: Sequence[LedgerEntry], *, head: str | None = None) -> No
             raise StoreError(f"ledger entry {place}: does not follow its predecessor; the ledger was changed")
         _check_kind(entry, debited)
         if entry.dataset != chain[0].dataset:
-            raise StoreError(f"ledger entry {place}: belongs to data set {entry.dataset}, not {chain[0].dataset}")
+            raise StoreError(f"ledger entry {place}: belongs to account {entry.dataset}, not {chain[0].dataset}")
         previous = _digest(entry)
     if head is not None and previous != head:
         raise StoreError(f"ledger ends in {previous}, but {head} is remembered; entries are missing or were changed")

@@ -14,6 +14,7 @@ from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.figures import accounting_json, metrics_json
 from vdb_shared.audit.policy import DEFAULT_POLICY
 from vdb_shared.audit.verify import verify
+from vdb_shared.bundle.record import METRICS
 from vdb_shared.errors import PrivacyError, StatisticError
 from vdb_shared.seal import seal_terms
 
@@ -79,3 +80,11 @@ def test_a_member_is_parsed_only_once() -> None:
     evidence = Evidence(small_session().bundle(), None, DEFAULT_POLICY, draft=False)
     assert evidence.record is evidence.record
     assert evidence.terms is evidence.terms
+
+
+def test_nothing_of_an_oversized_bundle_is_parsed_for_its_facts() -> None:
+    huge = small_session().edited({METRICS: b"[" + b"[]," * (2 * 2**20) + b"[]]"})
+    report = verify(huge)
+    assert report.first_failure is not None
+    assert report.first_failure.id == "V02"
+    assert report.facts is None

@@ -168,7 +168,7 @@ def test_budget_of_a_new_folder(tmp_path: Path) -> None:
     done = run("--dir", tmp_path / "s", "budget")
     assert done.returncode == 0
     assert "epsilon 20 at delta" in done.stdout
-    assert "no data set has been debited" in done.stdout
+    assert "nothing has been debited" in done.stdout
     assert json.loads(run("--dir", tmp_path / "s", "budget", "--json").stdout)["datasets"] == []
     assert "PASS" in run("--dir", tmp_path / "s", "budget", "verify").stdout
 
