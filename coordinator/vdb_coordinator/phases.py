@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from vdb_shared.secagg.encoding import Lanes, Ring
+from vdb_shared.secagg.encoding import Lanes
 from vdb_shared.secagg.messages import AdvertisedKeys, MaskedInputHeader, SharedKeysHeader, Signed, UnmaskingShares
 from vdb_shared.secagg.parameters import Parameters, Seat
 from vdb_shared.secagg.transcript import AdvertisedRound, SharedRound, Stage, Transcript
 from vdb_shared.secagg.unmasking import LeftOutShare
+from vdb_shared.secagg.vectors import Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +73,14 @@ class CollectingMaskedInputs:
         sealed: sealed pairs by sender, then recipient.
         messages: headers accepted so far.
         headers: what they say.
-        total: ring sum of the masked inputs accepted so far, (lanes,), uint64.
+        total: sum of the masked inputs accepted so far.
     """
 
     parameters: Parameters
     advertised: AdvertisedRound
     shared: SharedRound
     sealed: Mapping[Seat, Mapping[Seat, bytes]] = field(repr=False)
-    total: Ring = field(repr=False, compare=False)
+    total: Vector = field(repr=False, compare=False)
     messages: Mapping[Seat, Signed] = field(default_factory=dict, repr=False)
     headers: Mapping[Seat, MaskedInputHeader] = field(default_factory=dict, repr=False)
 
@@ -99,12 +100,12 @@ class CollectingConsistency:
 
     Attributes:
         transcript: rounds 0 to 2.
-        total: ring sum of all masked inputs of U3, (lanes,), uint64.
+        total: sum of all masked inputs of U3.
         signatures: accepted so far, over `transcript.masked.statement`.
     """
 
     transcript: Transcript
-    total: Ring = field(repr=False, compare=False)
+    total: Vector = field(repr=False, compare=False)
     signatures: Mapping[Seat, bytes] = field(default_factory=dict, repr=False)
 
     @property
@@ -119,14 +120,14 @@ class CollectingUnmasking:
 
     Attributes:
         transcript: rounds 0 to 2.
-        total: ring sum of all masked inputs of U3, (lanes,), uint64.
+        total: sum of all masked inputs of U3.
         signatures: at least q, over `transcript.masked.statement`.
         messages: accepted so far.
         shares: what they say.
     """
 
     transcript: Transcript
-    total: Ring = field(repr=False, compare=False)
+    total: Vector = field(repr=False, compare=False)
     signatures: Mapping[Seat, bytes] = field(repr=False)
     messages: Mapping[Seat, Signed] = field(default_factory=dict, repr=False)
     shares: Mapping[Seat, UnmaskingShares] = field(default_factory=dict, repr=False)
@@ -144,6 +145,7 @@ class Summed:
     Attributes:
         transcript: rounds 0 to 2, with every signed header.
         totals: sum of the survivors' lanes without offsets, (lanes,), int64.
+        blinders: sums of the survivors' blinders mod r, one for each block.
         signatures: at least q, over `transcript.masked.statement`.
         revealed: the round-4 messages used; for the full profile of a bundle only.
         left_out: shares that did not fit and were worked around.
@@ -151,6 +153,7 @@ class Summed:
 
     transcript: Transcript
     totals: Lanes = field(repr=False, compare=False)
+    blinders: tuple[int, ...] = field(repr=False)
     signatures: Mapping[Seat, bytes] = field(repr=False)
     revealed: Mapping[Seat, Signed] = field(repr=False)
     left_out: tuple[LeftOutShare, ...]
@@ -214,7 +217,7 @@ class KeysShared:
 
 @dataclass(frozen=True, slots=True)
 class InputMasked:
-    """Round 2 from one seat; `masked` is the whole vector, 8 little-endian bytes for each lane."""
+    """Round 2 from one seat; `masked` is the whole vector: 8 little-endian bytes for each lane, 32 for each blinder."""
 
     seat: Seat
     header: Signed
@@ -237,4 +240,14 @@ class SharesRevealed:
     signed: Signed = field(repr=False)
 
 
-Message: TypeAlias = KeysAdvertised | KeysShared | InputMasked | ConsistencySigned | SharesRevealed
+@dataclass(frozen=True, slots=True)
+class Complained:
+    """Instead of round 2 from one seat: a pair sealed for it does not open."""
+
+    seat: Seat
+    signed: Signed
+
+
+RoundMessage: TypeAlias = KeysAdvertised | KeysShared | InputMasked | ConsistencySigned | SharesRevealed
+
+Message: TypeAlias = RoundMessage | Complained

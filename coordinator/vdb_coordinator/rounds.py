@@ -1,10 +1,11 @@
 """The coordinator's rounds 0 to 4 as a pure state machine: `receive(phase, message)` and `expire(phase)`.
 
 Promises that a message enters a phase only with a valid signature under the sealed roster, for this transcript, with the
-payload its header names; that a byte-identical resend changes nothing and other bytes for the same seat are refused; and
-that a sum comes out only of seeds that were checked. Leaves durability, deadlines and transport to the service.
+payload its header names; that a byte-identical resend changes nothing and other bytes for the same seat are refused; that
+the rounds are restarted only without a dealer whose guilt is shown; and that a sum comes out only of seeds that were checked,
+and only if the survivors' commitments open to it. Leaves durability, deadlines and transport to the service.
 
-Source: Bonawitz et al. 2017, section 6; protos/README.md §4.3, §4.4.
+Source: Bonawitz et al. 2017, section 6; protos/README.md §4.3 to §4.6.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
-import numpy as np
-
 from vdb_coordinator.phases import (
     CollectingConsistency,
     CollectingKeys,
     CollectingMaskedInputs,
     CollectingShares,
     CollectingUnmasking,
+    Complained,
     ConsistencySigned,
     Failed,
     InputMasked,
@@ -28,15 +28,18 @@ from vdb_coordinator.phases import (
     KeysShared,
     Message,
     Phase,
+    RoundMessage,
     SharesRevealed,
     Summed,
     Unfailed,
 )
 from vdb_shared.errors import FormatError, ProtocolError, SessionAbortedError, StatisticError
-from vdb_shared.secagg.encoding import decode_totals, ring_from_bytes
+from vdb_shared.secagg.commitments import commitments_open, decode_commitments
+from vdb_shared.secagg.encoding import decode_totals
 from vdb_shared.secagg.masking import masked_digest
 from vdb_shared.secagg.messages import MaskedInputHeader, SharedKeysHeader, Signed
 from vdb_shared.secagg.parameters import Seat
+from vdb_shared.secagg.restarts import Restart, verify_restart
 from vdb_shared.secagg.sealing import SEALED_BYTES, sealed_digest
 from vdb_shared.secagg.transcript import (
     Stage,
@@ -46,6 +49,7 @@ from vdb_shared.secagg.transcript import (
     close_masked,
     close_shared,
     open_advertised,
+    open_complaint,
     open_masked,
     open_shared,
     open_unmasking,
@@ -53,6 +57,7 @@ from vdb_shared.secagg.transcript import (
     verify_consistency,
 )
 from vdb_shared.secagg.unmasking import Recovered, Unrecovered, recover, remove_masks
+from vdb_shared.secagg.vectors import Vector
 
 __all__ = [
     "CollectingConsistency",
@@ -60,6 +65,7 @@ __all__ = [
     "CollectingMaskedInputs",
     "CollectingShares",
     "CollectingUnmasking",
+    "Complained",
     "ConsistencySigned",
     "Failed",
     "InputMasked",
@@ -71,6 +77,7 @@ __all__ = [
     "Summed",
     "expire",
     "receive",
+    "restart_by",
 ]
 
 _STAGES = tuple(Stage)
@@ -84,15 +91,18 @@ def receive(phase: Phase, message: Message) -> Phase:
         message: from one seat, which the transport has authenticated.
 
     Returns:
-        The same object when the message was accepted before; the next phase when it was the last one awaited.
+        The same object when the message was accepted before; the next phase when it was the last one awaited; the first
+        phase of the next attempt after a complaint that holds.
 
     Raises:
-        ProtocolError: peer "seat n": the message breaks a rule of §4.4, differs from what this seat sent before, or came
+        ProtocolError: peer "seat n": the message breaks a rule of §4.5, differs from what this seat sent before, or came
             in another round than its own. The phase stands.
         SessionAbortedError: the session has failed.
     """
     if isinstance(phase, Failed):
         raise SessionAbortedError(f"the session failed in round {phase.stage}: {phase.reason}")
+    if isinstance(message, Complained):
+        return _accept_complaint(phase, message)
     recorded = _recorded(phase)
     stage = _stage_of(message)
     if stage >= len(recorded):
@@ -102,6 +112,27 @@ def receive(phase: Phase, message: Message) -> Phase:
         _check_resend(message, known)
         return phase
     return _accept(phase, message)
+
+
+def restart_by(phase: CollectingMaskedInputs, message: Complained) -> Restart:
+    """Return the evidence for a complaint, which may turn out to show nothing.
+
+    Raises:
+        ProtocolError: peer "seat n": not a complaint of this attempt about somebody who shared keys.
+    """
+    peer = seat_peer(message.seat)
+    _check_member(message.seat, phase.shared.seats, "those who shared keys")
+    complaint = open_complaint(phase.parameters, phase.advertised.t1, message.seat, message.signed, peer)
+    if complaint.dealer not in phase.shared.seats:
+        raise ProtocolError(f"complains about seat {complaint.dealer}, which shared no keys", peer=peer)
+    return Restart(
+        phase.advertised.messages,
+        complaint.dealer,
+        phase.shared.messages[complaint.dealer],
+        phase.sealed[complaint.dealer],
+        message.seat,
+        message.signed,
+    )
 
 
 def expire(phase: Phase) -> Phase:
@@ -126,7 +157,7 @@ def expire(phase: Phase) -> Phase:
             assert_never(phase)
 
 
-def _stage_of(message: Message) -> int:
+def _stage_of(message: RoundMessage) -> int:
     match message:
         case KeysAdvertised():
             return 0
@@ -165,7 +196,7 @@ def _closed(known: Transcript) -> tuple[Mapping[Seat, Signed], ...]:
     return (known.advertised.messages, known.shared.messages, known.masked.messages)
 
 
-def _check_resend(message: Message, known: Signed | bytes) -> None:
+def _check_resend(message: RoundMessage, known: Signed | bytes) -> None:
     match message:
         case KeysAdvertised() | SharesRevealed():
             same = message.signed == known
@@ -195,7 +226,7 @@ def _check_masked_digest(message: InputMasked, header: MaskedInputHeader) -> Non
         raise ProtocolError("its masked input is not the one its header names", peer=seat_peer(message.seat))
 
 
-def _accept(phase: Unfailed, message: Message) -> Phase:
+def _accept(phase: Unfailed, message: RoundMessage) -> Phase:
     match phase, message:
         case CollectingKeys(), KeysAdvertised():
             return _accept_keys(phase, message)
@@ -216,6 +247,18 @@ def _accept(phase: Unfailed, message: Message) -> Phase:
                 "it has dropped out of this session",
                 peer=seat_peer(message.seat),
             )
+
+
+def _accept_complaint(phase: Unfailed, message: Complained) -> Phase:
+    if not isinstance(phase, CollectingMaskedInputs):
+        raise ProtocolError("complains when no masked inputs are awaited", peer=seat_peer(message.seat))
+    if message.seat in phase.headers:
+        raise ProtocolError("complains after its masked input", peer=seat_peer(message.seat))
+    try:
+        parameters = verify_restart(phase.parameters, restart_by(phase, message), seat_peer(message.seat))
+    except SessionAbortedError as error:
+        return Failed(Stage.MASKED_INPUT, str(error), frozenset())
+    return CollectingKeys(parameters)
 
 
 def _check_member(seat: Seat, expected: frozenset[Seat], name: str) -> None:
@@ -263,7 +306,7 @@ def _close_shares(phase: CollectingShares) -> CollectingMaskedInputs:
         phase.advertised,
         close_shared(phase.advertised.t1, phase.messages, phase.headers),
         phase.sealed,
-        np.zeros(phase.parameters.lanes, dtype=np.uint64),
+        Vector.zeros(phase.parameters.lanes),
     )
 
 
@@ -273,12 +316,13 @@ def _accept_input(phase: CollectingMaskedInputs, message: InputMasked) -> Phase:
     header = open_masked(phase.parameters, phase.shared.t2, message.seat, message.header, peer)
     _check_masked_digest(message, header)
     try:
-        vector = ring_from_bytes(message.masked, phase.parameters.lanes)
+        vector = Vector.from_bytes(message.masked, phase.parameters.lanes)
+        decode_commitments(header.commitments, phase.parameters.blocks)
     except FormatError as error:
         raise ProtocolError(f"masked input: {error}", peer=peer) from error
     grown = replace(
         phase,
-        total=phase.total + vector,
+        total=phase.total.plus(vector),
         messages={**phase.messages, message.seat: message.header},
         headers={**phase.headers, message.seat: header},
     )
@@ -300,7 +344,7 @@ def _accept_signature(phase: CollectingConsistency, message: ConsistencySigned) 
 
 
 def _close_consistency(phase: CollectingConsistency) -> Phase:
-    quorum = phase.transcript.advertised.threshold
+    quorum = phase.transcript.parameters.quorum
     if len(phase.signatures) < quorum:
         reason = f"no quorum: {len(phase.signatures)} signed the same view, {quorum} are needed"
         return Failed(Stage.CONSISTENCY, reason, phase.missing)
@@ -339,13 +383,21 @@ def _finish(phase: CollectingUnmasking, *, last: bool) -> Phase:
 
 
 def _sum(phase: CollectingUnmasking, seeds: Recovered) -> Phase:
-    plain = remove_masks(phase.total, phase.transcript, seeds)
+    known = phase.transcript
+    plain = remove_masks(phase.total, known, seeds)
+    blinders = plain.reduced_blinders()
     try:
-        totals = decode_totals(plain, len(phase.transcript.survivors))
+        totals = decode_totals(plain.lanes, len(known.survivors))
     except StatisticError as error:
         reason = f"the masks do not cancel ({error}); some survivor's masked input is not what the protocol makes"
         return Failed(Stage.UNMASKING, reason, frozenset())
-    return Summed(phase.transcript, totals, phase.signatures, phase.messages, seeds.left_out)
+    commitments = [known.masked.headers[seat].commitments for seat in sorted(known.survivors)]
+    if not commitments_open(commitments, plain.lanes, blinders):
+        reason = (
+            "the survivors' commitments do not open to the sum; some survivor committed to other lanes than it masked"
+        )
+        return Failed(Stage.UNMASKING, reason, frozenset())
+    return Summed(known, totals, tuple(blinders), phase.signatures, phase.messages, seeds.left_out)
 
 
 def _too_few(phase: CollectingKeys | CollectingShares | CollectingMaskedInputs, stage: Stage, found: int) -> Failed:

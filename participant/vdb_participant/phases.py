@@ -38,35 +38,40 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True)
+class Secrets:
+    """Our seeds and keys of one attempt, in buffers of their own so that they can be overwritten.
+
+    Attributes:
+        mask_seed: k, 31 bytes.
+        channel_private: X25519 private key, 32 bytes.
+        self_seed: b, 31 bytes; empty before round 1.
+        channels: agreements of our channel key with the others', 32 bytes each, by seat; empty before round 1.
+    """
+
+    mask_seed: bytearray = field(repr=False)
+    channel_private: bytearray = field(repr=False)
+    self_seed: bytearray = field(repr=False)
+    channels: Mapping[Seat, bytearray] = field(repr=False)
+
+    def erase(self) -> None:
+        """Overwrite all of it. Copies that libraries made, and integers, are out of reach of a Python program."""
+        for secret in (self.mask_seed, self.channel_private, self.self_seed, *self.channels.values()):
+            secret[:] = bytes(len(secret))
+
+
+@dataclass(frozen=True, slots=True)
 class Advertised:
     """Round 0 done: keys advertised.
 
     Attributes:
         membership: who we are.
         own: our round-0 message.
-        mask_seed: k, 31 bytes.
-        channel_private: X25519 private key, 32 bytes.
+        secrets: k and the channel key.
     """
 
     membership: Membership
     own: Signed
-    mask_seed: bytes = field(repr=False)
-    channel_private: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Secrets:
-    """Our seeds and keys of the session.
-
-    Attributes:
-        mask_seed: k, 31 bytes.
-        self_seed: b, 31 bytes.
-        channel_private: X25519 private key, 32 bytes.
-    """
-
-    mask_seed: bytes = field(repr=False)
-    self_seed: bytes = field(repr=False)
-    channel_private: bytes = field(repr=False)
+    secrets: Secrets = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,26 @@ class SharedKeys:
     own: Signed
     secrets: Secrets = field(repr=False)
     own_pair: SharePair = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Round 2 computed, not yet signed: the contribution statement names the masked input, and the header names that.
+
+    Attributes:
+        membership: who we are.
+        advertised, shared: rounds 0 and 1 as we verified them.
+        masked: y as it travels: 8 little-endian bytes for each lane, then 32 for each blinder.
+        commitments: to the lanes, 48 bytes for each block.
+        held: the shares we hold, by dealer.
+    """
+
+    membership: Membership
+    advertised: AdvertisedRound
+    shared: SharedRound
+    masked: bytes = field(repr=False)
+    commitments: bytes = field(repr=False)
+    held: Mapping[Seat, SharePair] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +139,7 @@ class Agreed:
         membership: who we are.
         statement: what we signed.
         own: our round-3 message.
-        quorum: q, counted on |U1|.
+        quorum: q, counted on the sealed joins.
         held: the shares we hold, by dealer.
     """
 
@@ -155,7 +180,7 @@ class MaskedInputMessage:
 
     Attributes:
         header: signed.
-        masked: y, 8 little-endian bytes for each lane.
+        masked: y: 8 little-endian bytes for each lane, then 32 for each blinder.
     """
 
     header: Signed

@@ -1,14 +1,15 @@
-"""The participant's rounds 0 to 4 as pure transitions between typed phases.
+"""The participant's rounds 0 to 4, and its complaint, as pure transitions between typed phases.
 
 Promises that nothing leaves a phase before every check of the protocol on what the coordinator sent has passed, that a
 share of one kind only is revealed for each peer, and that equal arguments give equal bytes, so that the durable layer
 can replay. Leaves to that layer: recording entropy and messages before use, debiting the ledger before the message of
-`mask_input` leaves, signing one T3 and revealing once per session, also after a restart.
+`state_input` leaves, signing one T3 and revealing once per session, also after a restart, sending nothing more in an attempt
+after a complaint, and erasing secrets when a round has ended.
 
 What a correct coordinator would have refused is blamed on "coordinator"; a sealed share that does not open, on its
 dealer.
 
-Source: Bonawitz et al. 2017, section 6; protos/README.md §4.3, §4.4.
+Source: Bonawitz et al. 2017, section 6; protos/README.md §4.3 to §4.5.
 """
 
 from __future__ import annotations
@@ -22,26 +23,30 @@ from vdb_participant.phases import (
     Masked,
     MaskedInputMessage,
     Membership,
+    Prepared,
     Revealed,
     Secrets,
     SharedKeys,
     SharedKeysMessage,
 )
 from vdb_shared import labels
-from vdb_shared.errors import FormatError, ProtocolError
+from vdb_shared.errors import FormatError, ProtocolError, UnusableShareError
 from vdb_shared.identity import Signer
 from vdb_shared.secagg import agreement, shamir
-from vdb_shared.secagg.encoding import Lanes, Ring, encode_lanes, ring_to_bytes
-from vdb_shared.secagg.masking import add_mask, expand, masked_digest, pair_mask_key, pair_sign, self_mask_key
+from vdb_shared.secagg.commitments import commit
+from vdb_shared.secagg.encoding import Lanes, encode_lanes
+from vdb_shared.secagg.field import UNIFORM_BYTES, reduce_uniform
+from vdb_shared.secagg.masking import expand, masked_digest, pair_mask_key, pair_sign, self_mask_key
 from vdb_shared.secagg.messages import (
     NONCE_BYTES,
     AdvertisedKeys,
+    Complaint,
     MaskedInputHeader,
     SharedKeysHeader,
     Signed,
     UnmaskingShares,
 )
-from vdb_shared.secagg.parameters import DIGEST_BYTES, Parameters, Seat
+from vdb_shared.secagg.parameters import DIGEST_BYTES, Parameters, Seat, blocks_of
 from vdb_shared.secagg.sealing import Route, SharePair, open_sealed, seal, sealed_digest, self_seed_digest
 from vdb_shared.secagg.transcript import (
     COORDINATOR,
@@ -54,9 +59,9 @@ from vdb_shared.secagg.transcript import (
     open_advertised,
     open_masked,
     open_shared,
-    seat_peer,
     verify_consistency,
 )
+from vdb_shared.secagg.vectors import Vector
 
 __all__ = [
     "ADVERTISE_ENTROPY_BYTES",
@@ -66,15 +71,19 @@ __all__ = [
     "Masked",
     "MaskedInputMessage",
     "Membership",
+    "Prepared",
     "Revealed",
     "Secrets",
     "SharedKeys",
     "SharedKeysMessage",
     "advertise",
     "agree",
+    "complain",
+    "mask_entropy_bytes",
     "mask_input",
     "reveal",
     "share_keys",
+    "state_input",
 ]
 
 ADVERTISE_ENTROPY_BYTES: Final = agreement.SEED_BYTES + agreement.KEY_BYTES + NONCE_BYTES
@@ -82,6 +91,11 @@ ADVERTISE_ENTROPY_BYTES: Final = agreement.SEED_BYTES + agreement.KEY_BYTES + NO
 
 SHARE_KEYS_ENTROPY_BYTES: Final = agreement.SEED_BYTES + agreement.KEY_BYTES
 """Uniform bytes `share_keys` takes: self-mask seed b, seed of the Shamir coefficients."""
+
+
+def mask_entropy_bytes(lanes: int) -> int:
+    """Return how many uniform bytes `mask_input` takes: 64 for the blinder of each block."""
+    return UNIFORM_BYTES * blocks_of(lanes)
 
 
 def advertise(parameters: Parameters, seat: Seat, signer: Signer, entropy: bytes) -> tuple[Advertised, Signed]:
@@ -106,7 +120,8 @@ def advertise(parameters: Parameters, seat: Seat, signer: Signer, entropy: bytes
     )
     membership = Membership(parameters, seat, signer)
     own = membership.sign(labels.TYPE_ADVERTISE_KEYS, keys.encode())
-    return Advertised(membership, own, mask_seed, channel_private), own
+    secrets = Secrets(bytearray(mask_seed), bytearray(channel_private), bytearray(), {})
+    return Advertised(membership, own, secrets), own
 
 
 def share_keys(
@@ -120,21 +135,19 @@ def share_keys(
         entropy: SHARE_KEYS_ENTROPY_BYTES uniform bytes; never two different ones in a session.
 
     Raises:
-        ProtocolError: the messages break a rule of §4.4.
+        ProtocolError: the messages break a rule of §4.5.
     """
     me = phase.membership
     round0 = _verify_advertised(phase, advertised)
     self_seed, coefficient_seed = _draw(entropy, SHARE_KEYS_ENTROPY_BYTES, agreement.SEED_BYTES)
-    pairs = _deal(round0, phase.mask_seed, self_seed, coefficient_seed)
-    channel = agreement.load_private_key(phase.channel_private)
-    sealed = {
-        seat: seal(
-            pairs[seat],
-            Route(round0.t1, me.seat, seat),
-            agreement.agree(channel, round0.keys[seat].channel_key),
-        )
+    mask_seed, channel_private = phase.secrets.mask_seed, phase.secrets.channel_private
+    pairs = _deal(round0, mask_seed, self_seed, coefficient_seed)
+    channel = agreement.load_private_key(channel_private)
+    channels = {
+        seat: bytearray(agreement.agree(channel, round0.keys[seat].channel_key))
         for seat in sorted(round0.seats - {me.seat})
     }
+    sealed = {seat: seal(pairs[seat], Route(round0.t1, me.seat, seat), shared) for seat, shared in channels.items()}
     header = SharedKeysHeader(
         round0.t1,
         me.seat,
@@ -142,48 +155,70 @@ def share_keys(
         sealed_digest(round0.t1, me.seat, sealed),
     )
     own = me.sign(labels.TYPE_SHARE_KEYS, header.encode())
-    secrets = Secrets(phase.mask_seed, self_seed, phase.channel_private)
+    secrets = Secrets(bytearray(mask_seed), bytearray(channel_private), bytearray(self_seed), channels)
     return SharedKeys(me, round0, own, secrets, pairs[me.seat]), SharedKeysMessage(own, sealed)
 
 
 def mask_input(
-    phase: SharedKeys,
-    headers: Mapping[Seat, Signed],
-    sealed: Mapping[Seat, bytes],
-    lanes: Lanes,
-    contribution: bytes,
-) -> tuple[Masked, MaskedInputMessage]:
-    """Round 2: verify all headers, open the shares addressed to us, mask the vector.
+    phase: SharedKeys, headers: Mapping[Seat, Signed], sealed: Mapping[Seat, bytes], lanes: Lanes, entropy: bytes
+) -> Prepared:
+    """Round 2, first half: verify all headers, open the shares addressed to us, commit to the vector and mask it.
 
     Args:
         phase: after round 1.
         headers: the round-1 headers of U2.
         sealed: what each other member of U2 sealed for us, by sender.
         lanes: encoded statistic with noise, (lanes,), int64, in [-2^47, 2^47).
-        contribution: SHA-256 of our contribution statement's payload, 32 bytes.
+        entropy: `mask_entropy_bytes(lanes)` uniform bytes for the blinders; never two different ones in an attempt.
 
     Raises:
-        ProtocolError: the messages break a rule of §4.4; peer "seat n" when that seat's sealed shares do not open.
+        UnusableShareError: a seat's sealed pair does not open; see `complain`.
+        ProtocolError: the messages break a rule of §4.5.
         StatisticError: a lane does not fit.
     """
     me = phase.membership
-    if lanes.shape != (me.parameters.lanes,) or len(contribution) != DIGEST_BYTES:
-        raise ValueError(f"expected {me.parameters.lanes} lanes and {DIGEST_BYTES} bytes of digest")
+    if lanes.shape != (me.parameters.lanes,):
+        raise ValueError(f"expected {me.parameters.lanes} lanes, found shape {lanes.shape}")
+    blinder_entropy, _ = _draw(entropy, mask_entropy_bytes(lanes.size), len(entropy))
     round1 = _verify_shared(phase, headers)
     held = _open_shares(phase, round1, sealed)
-    vector = encode_lanes(lanes)
+    vector = Vector(encode_lanes(lanes), reduce_uniform(blinder_entropy))
+    commitments = commit(vector.lanes, vector.blinders)
     _add_masks(vector, phase, round1)
-    masked = ring_to_bytes(vector)
+    return Prepared(me, phase.advertised, round1, vector.to_bytes(), commitments, held)
+
+
+def state_input(phase: Prepared, contribution: bytes) -> tuple[Masked, MaskedInputMessage]:
+    """Round 2, second half: sign the header that binds masked input, commitments and contribution statement.
+
+    Args:
+        phase: the masked input.
+        contribution: SHA-256 of our contribution statement's payload, 32 bytes; the statement names the masked digest.
+    """
+    me = phase.membership
+    if len(contribution) != DIGEST_BYTES:
+        raise ValueError(f"expected {DIGEST_BYTES} bytes of digest, found {len(contribution)}")
     header = MaskedInputHeader(
-        t2=round1.t2,
+        t2=phase.shared.t2,
         seat=me.seat,
-        masked_digest=masked_digest(masked),
-        blinders_digest=b"",
-        commitments=b"",
+        masked_digest=masked_digest(phase.masked),
+        commitments=phase.commitments,
         contribution=contribution,
     )
     own = me.sign(labels.TYPE_MASKED_INPUT, header.encode())
-    return Masked(me, phase.advertised, round1, own, held), MaskedInputMessage(own, masked)
+    return Masked(me, phase.advertised, phase.shared, own, phase.held), MaskedInputMessage(own, phase.masked)
+
+
+def complain(phase: SharedKeys, dealer: Seat) -> Signed:
+    """Instead of round 2: show, by our channel key of this attempt, that a dealer's sealed pair does not open.
+
+    Args:
+        phase: after round 1; nothing more may be sent in this attempt.
+        dealer: as `mask_input` found it.
+    """
+    me = phase.membership
+    complaint = Complaint(phase.advertised.t1, me.seat, dealer, bytes(phase.secrets.channel_private))
+    return me.sign(labels.TYPE_COMPLAINT, complaint.encode())
 
 
 def agree(phase: Masked, headers: Mapping[Seat, Signed]) -> tuple[Agreed, Signed]:
@@ -197,7 +232,7 @@ def agree(phase: Masked, headers: Mapping[Seat, Signed]) -> tuple[Agreed, Signed
         The next phase, and the consistency statement with our signature. The caller records T3 before it sends.
 
     Raises:
-        ProtocolError: the messages break a rule of §4.4.
+        ProtocolError: the messages break a rule of §4.5.
     """
     me = phase.membership
     _check_set("U3", headers, phase.shared.seats, me)
@@ -207,7 +242,7 @@ def agree(phase: Masked, headers: Mapping[Seat, Signed]) -> tuple[Agreed, Signed
     }
     statement = close_masked(phase.advertised, phase.shared, headers, opened).statement
     own = me.sign(labels.TYPE_CONSISTENCY, statement.encode())
-    return Agreed(me, statement, own, phase.advertised.threshold, phase.held), own
+    return Agreed(me, statement, own, me.parameters.quorum, phase.held), own
 
 
 def reveal(phase: Agreed, signatures: Mapping[Seat, bytes]) -> tuple[Revealed, Signed]:
@@ -281,7 +316,7 @@ def _verify_shared(phase: SharedKeys, messages: Mapping[Seat, Signed]) -> Shared
     return close_shared(t1, messages, headers)
 
 
-def _deal(round0: AdvertisedRound, mask_seed: bytes, self_seed: bytes, seed: bytes) -> dict[Seat, SharePair]:
+def _deal(round0: AdvertisedRound, mask_seed: agreement.Secret, self_seed: bytes, seed: bytes) -> dict[Seat, SharePair]:
     size = shamir.split_entropy(round0.threshold)
     key = agreement.derive_key(seed, round0.t1, labels.KDF_SHARE_COEFFICIENTS)
     stream = expand(key, 2 * size)
@@ -295,30 +330,25 @@ def _open_shares(phase: SharedKeys, round1: SharedRound, sealed: Mapping[Seat, b
     me = phase.membership.seat
     if sealed.keys() != round1.seats - {me}:
         raise ProtocolError("sealed shares are not those of exactly the others in U2", peer=COORDINATOR)
-    channel = agreement.load_private_key(phase.secrets.channel_private)
     held = {me: phase.own_pair}
     for sender in sorted(sealed):
+        route = Route(phase.advertised.t1, sender, me)
         try:
-            held[sender] = open_sealed(
-                sealed[sender],
-                Route(phase.advertised.t1, sender, me),
-                agreement.agree(channel, phase.advertised.keys[sender].channel_key),
-            )
+            held[sender] = open_sealed(sealed[sender], route, phase.secrets.channels[sender])
         except FormatError as error:
-            raise ProtocolError(
-                f"its sealed shares for seat {me} are unusable ({error}); the session must restart without it",
-                peer=seat_peer(sender),
+            raise UnusableShareError(
+                f"its sealed shares for seat {me} are unusable ({error}); the rounds must restart without it",
+                dealer=sender,
             ) from error
     return held
 
 
-def _add_masks(vector: Ring, phase: SharedKeys, round1: SharedRound) -> None:
+def _add_masks(vector: Vector, phase: SharedKeys, round1: SharedRound) -> None:
     me = phase.membership
-    add_mask(vector, self_mask_key(phase.secrets.self_seed, round1.t2, labels.VECTOR_LANES, me.seat), 1)
+    vector.add_mask(self_mask_key(phase.secrets.self_seed, round1.t2, me.seat), 1)
     mask_private = agreement.load_private_key(
         agreement.mask_private_key(phase.secrets.mask_seed, me.parameters.session)
     )
     for peer in sorted(round1.seats - {me.seat}):
         shared = agreement.agree(mask_private, phase.advertised.keys[peer].mask_key)
-        key = pair_mask_key(shared, round1.t2, labels.VECTOR_LANES, (me.seat, peer))
-        add_mask(vector, key, pair_sign(me.seat, peer))
+        vector.add_mask(pair_mask_key(shared, round1.t2, (me.seat, peer)), pair_sign(me.seat, peer))

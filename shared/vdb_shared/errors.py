@@ -12,6 +12,7 @@
     ├── PrivacyError            a privacy parameter or claim that does not hold
     │   └── BudgetError         the site's ledger refuses
     ├── ProtocolError           the peer's fault in the aggregation protocol; carries the peer
+    │   └── UnusableShareError  a sealed pair of shares that does not open; carries the dealer
     ├── SessionAbortedError          the session ended without a result
     ├── StoreError              durable storage refuses or is damaged
     ├── UnreachableError        the coordinator cannot be reached; says what to check
@@ -93,6 +94,18 @@ class ProtocolError(VdbError):
     def __init__(self, message: str, *, peer: str) -> None:
         super().__init__(f"{peer}: {message}")
         self.peer: Final = peer
+
+
+class UnusableShareError(ProtocolError):
+    """A sealed pair of shares does not open for us; the dealer or whoever carried it is at fault.
+
+    Attributes:
+        dealer: its seat.
+    """
+
+    def __init__(self, message: str, *, dealer: int) -> None:
+        super().__init__(message, peer=f"seat {dealer}")
+        self.dealer: Final = dealer
 
 
 class SessionAbortedError(VdbError):

@@ -19,6 +19,8 @@ HASH_T3: Final = "vdb-secagg/1|T3"
 HASH_SELF_SEED: Final = "vdb-secagg/1|self-seed"
 HASH_SEALED_SHARES: Final = "vdb-secagg/1|sealed-shares"
 HASH_MASKED_INPUT: Final = "vdb-secagg/1|masked-input"
+HASH_RESTART: Final = "vdb-secagg/1|restart"
+HASH_COMMITMENT_WEIGHTS: Final = "vdb-secagg/1|commitment-weights"
 HASH_LEDGER: Final = "vdb-ledger/1|entry"
 HASH_EVENT: Final = "vdb-events/1|event"
 HASH_SAMPLE_LEAF: Final = "vdb-samples/1|leaf"
@@ -40,9 +42,8 @@ KDF_SELF_MASK: Final = "vdb-secagg/1|self-mask"
 KDF_PAIR_MASK: Final = "vdb-secagg/1|pair-mask"
 KDF_SHARE_COEFFICIENTS: Final = "vdb-secagg/1|share-coefficients"
 
-# Masked vectors, §4.3: the label separates vectors masked under the same seeds.
-VECTOR_LANES: Final = "lanes"
-VECTOR_BLINDERS: Final = "blinders"
+# Hashing to the curve, §4.6.
+DST_GENERATORS: Final = "vdb-secagg/1|generators|BLS12381G1_XMD:SHA-256_SSWU_RO_"
 
 # Signed payload types (DSSE), §3.
 TYPE_STATEMENT: Final = "application/vnd.in-toto+json"
@@ -51,6 +52,7 @@ TYPE_SHARE_KEYS: Final = "application/vnd.vdb.secagg.share-keys.v1"
 TYPE_MASKED_INPUT: Final = "application/vnd.vdb.secagg.masked-input.v1"
 TYPE_CONSISTENCY: Final = "application/vnd.vdb.secagg.consistency.v1"
 TYPE_UNMASKING: Final = "application/vnd.vdb.secagg.unmasking.v1"
+TYPE_COMPLAINT: Final = "application/vnd.vdb.secagg.complaint.v1"
 TYPE_POSSESSION: Final = "application/vnd.vdb.enrolment.possession.v1"
 
 # in-toto statement and predicate types, §8.

@@ -25,8 +25,8 @@ from testkit.institutions import (
 )
 from testkit.sessions import SITES, Runs
 from testkit.wiretap import Wiretap
+from vdb_participant.noise.samplers import SAMPLERS
 from vdb_participant.session.contribution import noised_lanes
-from vdb_participant.session.noise import discrete_gaussian
 from vdb_participant.session.preparation import Resources
 from vdb_participant.session.progress import Progress
 from vdb_participant.session.records import Consented, Measured
@@ -63,7 +63,7 @@ class PlantedMeasurement:
         exact = encode(
             terms.layout, terms.calibration, planted, bytes(uniform_bytes_needed(terms.layout, terms.calibration))
         )
-        noised = noised_lanes(terms, planted, os.urandom, discrete_gaussian)
+        noised = noised_lanes(sealed.opening.spec, terms, planted, os.urandom, SAMPLERS)
         sums = np.concatenate([planted[block.name] for block in terms.layout.blocks])
         self.lanes.append(noised)
         self.needles = {

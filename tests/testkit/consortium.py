@@ -37,14 +37,18 @@ from vdb_participant.rounds import (
     Agreed,
     Masked,
     MaskedInputMessage,
+    Prepared,
     Revealed,
     SharedKeys,
     SharedKeysMessage,
     advertise,
     agree,
+    complain,
+    mask_entropy_bytes,
     mask_input,
     reveal,
     share_keys,
+    state_input,
 )
 from vdb_shared.identity import StatementKey
 from vdb_shared.secagg.encoding import Lanes
@@ -120,13 +124,13 @@ class Participants:
 
     def advertise(self, seat: Seat) -> Signed:
         """Round 0 of one seat."""
-        fresh = entropy("advertise", self.seed, seat, size=ADVERTISE_ENTROPY_BYTES)
+        fresh = entropy("advertise", self.seed, self.parameters.session, seat, size=ADVERTISE_ENTROPY_BYTES)
         self.phases[seat], signed = advertise(self.parameters, seat, signer(self.seed, seat), fresh)
         return signed
 
     def share_keys(self, seat: Seat, advertised: Mapping[Seat, Signed]) -> SharedKeysMessage:
         """Round 1 of one seat."""
-        fresh = entropy("share", self.seed, seat, size=SHARE_KEYS_ENTROPY_BYTES)
+        fresh = entropy("share", self.seed, self.parameters.session, seat, size=SHARE_KEYS_ENTROPY_BYTES)
         self.phases[seat], sent = share_keys(expect(Advertised, self.phases[seat]), advertised, fresh)
         return sent
 
@@ -135,9 +139,19 @@ class Participants:
     ) -> MaskedInputMessage:
         """Round 2 of one seat."""
         contribution = entropy("contribution", self.seed, seat, size=32)
-        phase = expect(SharedKeys, self.phases[seat])
-        self.phases[seat], sent = mask_input(phase, headers, sealed, self.inputs[seat], contribution)
+        prepared = self.prepare_input(seat, headers, sealed)
+        self.phases[seat], sent = state_input(prepared, contribution)
         return sent
+
+    def prepare_input(self, seat: Seat, headers: Mapping[Seat, Signed], sealed: Mapping[Seat, bytes]) -> Prepared:
+        """First half of round 2 of one seat."""
+        lanes = self.inputs[seat]
+        fresh = entropy("blinders", self.seed, self.parameters.session, seat, size=mask_entropy_bytes(lanes.size))
+        return mask_input(expect(SharedKeys, self.phases[seat]), headers, sealed, lanes, fresh)
+
+    def complain(self, seat: Seat, dealer: Seat) -> Signed:
+        """Instead of round 2 of one seat."""
+        return complain(expect(SharedKeys, self.phases[seat]), dealer)
 
     def agree(self, seat: Seat, headers: Mapping[Seat, Signed]) -> Signed:
         """Round 3 of one seat."""

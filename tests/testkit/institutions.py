@@ -22,8 +22,8 @@ from vdb_participant.models import manifest_digest
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
 from vdb_participant.network.link import Link
+from vdb_participant.noise.samplers import SAMPLERS
 from vdb_participant.session.contribution import noised_lanes
-from vdb_participant.session.noise import discrete_gaussian
 from vdb_participant.session.preparation import Resources
 from vdb_participant.session.progress import Progress
 from vdb_participant.session.records import Consented, Measured
@@ -131,7 +131,7 @@ class ChosenMeasurement:
         spec = sealed.opening.spec
         statistics = chosen_statistics(sealed, self.clips, self.score)
         self.statistics.append(statistics)
-        lanes = noised_lanes(sealed.terms, statistics, os.urandom, discrete_gaussian)
+        lanes = noised_lanes(spec, sealed.terms, statistics, os.urandom, SAMPLERS)
         return Measured(lanes, chosen_manifest(spec))
 
 

@@ -26,6 +26,14 @@ def test_defaults_are_written_out() -> None:
     assert b'"mechanism":"distributed-discrete-gaussian"' in small_spec().canonical()
 
 
+def test_opendp_draws_the_noise_unless_the_spec_says_otherwise() -> None:
+    assert b'"sampler":"opendp"' in small_spec().canonical()
+    chosen = parse_spec_toml(TOML.replace("[privacy]", '[privacy]\nsampler = "integer"'))
+    assert chosen.privacy.sampler == "integer"
+    assert parse_spec_json(chosen.canonical()) == chosen
+    assert chosen.digest != small_spec().digest
+
+
 def test_reals_are_exact() -> None:
     assert small_spec().cohort.dropout == Decimal("0.2")
     assert b'"dropout":"0.2"' in small_spec().canonical()
@@ -67,6 +75,11 @@ def test_reals_are_exact() -> None:
             "epsilon = 8",
             'mechanism = "none"\nepsilon = 8',
             "spec.toml:11: privacy.mechanism: none exists for tests only: no spec that is written may turn the noise off",
+        ),
+        (
+            "epsilon = 8",
+            'sampler = "numpy"\nepsilon = 8',
+            "spec.toml:11: privacy.sampler: Input should be 'opendp' or 'integer' (found numpy)",
         ),
         (
             "[video]",

@@ -18,6 +18,7 @@ from vdb_participant.session.terms import Opening
 from vdb_shared.canonical import decimal_string, sha256_digest
 from vdb_shared.metrics.statistic import Layout
 from vdb_shared.privacy.accountant import Accounting
+from vdb_shared.privacy.calibration import LOCAL_SIGMA
 from vdb_shared.spec import Spec
 from vdb_shared.wire.enrolment import grouped
 
@@ -131,6 +132,10 @@ def _costs(spec: Spec, accounting: Accounting, budget: Budget) -> Iterator[str]:
         ""
         if accounting.epsilon_pld is None
         else f" (tighter estimate: epsilon {decimal_string(accounting.epsilon_pld)})"
+    )
+    yield (
+        f"  Noise on every private lane: discrete Gaussian of deviation {LOCAL_SIGMA:,}, "
+        f"drawn here by the sampler {spec.privacy.sampler}."
     )
     yield f"  This session debits rho {decimal_string(budget.cost)}{pld}."
     yield (

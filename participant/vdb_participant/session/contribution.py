@@ -23,21 +23,24 @@ from vdb_shared.identity import Signer
 from vdb_shared.metrics.statistic import LANE_LIMIT, Layout, Statistics
 from vdb_shared.privacy.mechanism import encode, uniform_bytes_needed
 from vdb_shared.seal import SealTerms
-from vdb_shared.spec import Spec
+from vdb_shared.spec import Sampler, Spec
 
 Lanes = NDArray[np.int64]
-Noise = Callable[[int], Lanes]
-"""Samples of the site's noise, by number."""
+Samplers = Mapping[Sampler, Callable[[int], Lanes]]
+"""Samplers of the noise by the name in a spec: count -> samples, (count,), int64."""
 
 
-def noised_lanes(terms: SealTerms, statistics: Statistics, entropy: Callable[[int], bytes], noise: Noise) -> Lanes:
-    """Return the lanes of a site's statistics with its noise.
+def noised_lanes(
+    spec: Spec, terms: SealTerms, statistics: Statistics, entropy: Callable[[int], bytes], samplers: Samplers
+) -> Lanes:
+    """Return the lanes of a site's statistics with its noise, drawn by the sampler that the spec names.
 
     Args:
+        spec: the spec.
         terms: the sealed terms.
         statistics: sums of every block, float64.
         entropy: the operating system's, by number of bytes.
-        noise: samples of the discrete Gaussian; not called when the session adds no noise.
+        samplers: of the discrete Gaussian, `noise.samplers.SAMPLERS`; none is called when the session adds no noise.
 
     Returns:
         (lanes,), int64, in [-2^47, 2^47).
@@ -49,7 +52,7 @@ def noised_lanes(terms: SealTerms, statistics: Statistics, entropy: Callable[[in
     lanes = encode(layout, calibration, statistics, entropy(uniform_bytes_needed(layout, calibration)))
     if calibration.noised:
         private = private_lanes(layout)
-        lanes[private] += noise(int(private.sum()))
+        lanes[private] += samplers[spec.privacy.sampler](int(private.sum()))
     if lanes.size and (int(lanes.max()) >= LANE_LIMIT or int(lanes.min()) < -LANE_LIMIT):
         raise StatisticError("a lane overflows with its noise; leave the session and tell the lead")
     return lanes

@@ -13,8 +13,8 @@ from typing import Final
 from vdb_participant.data.dataset import Dataset
 from vdb_participant.generation.store import ClipStore
 from vdb_participant.measure.site import Equipment, measure_site
+from vdb_participant.noise.samplers import SAMPLERS
 from vdb_participant.session.contribution import noised_lanes, run_manifest
-from vdb_participant.session.noise import discrete_gaussian
 from vdb_participant.session.preparation import Resources
 from vdb_participant.session.progress import Progress
 from vdb_participant.session.records import Consented, Measured
@@ -50,7 +50,7 @@ def measured_here(
     lines = sample_lines(leaves, os.urandom(SALT_BYTES * len(leaves)))
     _keep(site.folder.session(sealed.opening.session) / SAMPLES_FILE, lines)
     manifest = run_manifest(spec, found.manifest, leaves, sample_root(lines))
-    return Measured(noised_lanes(sealed.terms, found.statistics, os.urandom, discrete_gaussian), manifest)
+    return Measured(noised_lanes(spec, sealed.terms, found.statistics, os.urandom, SAMPLERS), manifest)
 
 
 def _keep(path: Path, lines: tuple[bytes, ...]) -> None:

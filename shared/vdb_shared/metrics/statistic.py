@@ -29,7 +29,7 @@ MAX_CONTRIBUTIONS: Final = 2**24
 """Most contributions to one block of one institution for which `Tally` stays exact on a grid of at least 2^-28."""
 
 LANE_LIMIT: Final = 2**47
-"""A lane's absolute value stays below this (§4.5)."""
+"""A lane's absolute value stays below this (§4.6)."""
 
 _UP: Final = Context(prec=60, rounding=ROUND_CEILING)
 _SLACK: Final = 1e-9

@@ -44,7 +44,7 @@ MULTIPLIER_STEPS: Final = 10_000
 
 MAX_MULTIPLIER: Final = 10_000
 MAX_JOINED: Final = 65_535
-"""Institutions whose lanes can be summed without wrapping (§4.5)."""
+"""Institutions whose lanes can be summed without wrapping (§4.6)."""
 
 _DOWN: Final = Context(prec=60, rounding=ROUND_FLOOR)
 _UP: Final = Context(prec=60, rounding=ROUND_CEILING)

@@ -8,7 +8,7 @@ Source: RFC 7748 (X25519), RFC 5869 (HKDF); protos/README.md §2.3, §4.1.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -17,6 +17,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from vdb_shared import labels
 from vdb_shared.canonical import encode_fields
 from vdb_shared.errors import FormatError
+
+Secret: TypeAlias = bytes | bytearray
+"""Key material; a buffer can be overwritten after use."""
 
 KEY_BYTES: Final = 32
 SEED_BYTES: Final = 31
@@ -49,23 +52,23 @@ def check_public_key(key: bytes) -> bytes:
     return key
 
 
-def derive_key(secret: bytes, salt: bytes, label: str, *context: bytes) -> bytes:
+def derive_key(secret: Secret, salt: bytes, label: str, *context: bytes) -> bytes:
     """Return 32 bytes of HKDF-SHA-256; info is the label and the context as length-prefixed fields (§2.3)."""
     info = encode_fields(label.encode("ascii"), *context)
     return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=salt, info=info).derive(secret)
 
 
-def mask_private_key(seed: bytes, session: bytes) -> bytes:
+def mask_private_key(seed: Secret, session: bytes) -> bytes:
     """Return the X25519 private key of the mask-key seed k: HKDF(k, session), 32 bytes."""
     return derive_key(seed, session, labels.KDF_MASK_KEY)
 
 
-def public_key(private_key: bytes) -> bytes:
+def public_key(private_key: Secret) -> bytes:
     """Return the X25519 public key of 32 private bytes."""
     return load_private_key(private_key).public_key().public_bytes_raw()
 
 
-def load_private_key(private_key: bytes) -> X25519PrivateKey:
+def load_private_key(private_key: Secret) -> X25519PrivateKey:
     """Return 32 private bytes as a key; load once for many agreements."""
     return X25519PrivateKey.from_private_bytes(private_key)
 

@@ -3,7 +3,7 @@
 Promises that a sum of up to 65,535 encoded vectors never wraps, so the ring sum is the integer sum, and that a value
 that does not fit is an error. Leaves scales and rounding to `privacy/mechanism.py`.
 
-Source: protos/README.md §4.1.
+Source: protos/README.md §4.1, §4.6.
 """
 
 from __future__ import annotations

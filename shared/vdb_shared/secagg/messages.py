@@ -15,13 +15,14 @@ from typing import Final, Self
 
 from vdb_shared.canonical import decode_fields, encode_fields
 from vdb_shared.errors import FormatError
-from vdb_shared.secagg.agreement import check_public_key
+from vdb_shared.secagg.agreement import KEY_BYTES, check_public_key
+from vdb_shared.secagg.field import SCALAR_BYTES, decode_scalar, encode_scalar
 from vdb_shared.secagg.parameters import DIGEST_BYTES, MAX_SEAT, Seat
-from vdb_shared.secagg.shamir import SHARE_BYTES, decode_share, encode_share
+from vdb_shared.secagg.vectors import COMMITMENT_BYTES
 
 NONCE_BYTES: Final = 32
 _SEAT_BYTES: Final = 4
-_ENTRY_BYTES: Final = _SEAT_BYTES + SHARE_BYTES
+_ENTRY_BYTES: Final = _SEAT_BYTES + SCALAR_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def _decode_seats(data: bytes) -> frozenset[Seat]:
 
 
 def _encode_shares(shares: Mapping[Seat, int]) -> bytes:
-    return b"".join(encode_seat(seat) + encode_share(shares[seat]) for seat in sorted(shares))
+    return b"".join(encode_seat(seat) + encode_scalar(shares[seat]) for seat in sorted(shares))
 
 
 def _decode_shares(data: bytes) -> dict[Seat, int]:
@@ -68,7 +69,7 @@ def _decode_shares(data: bytes) -> dict[Seat, int]:
         raise FormatError(f"a list of shares is a multiple of {_ENTRY_BYTES} bytes, not {len(data)}")
     entries = [data[start : start + _ENTRY_BYTES] for start in range(0, len(data), _ENTRY_BYTES)]
     _decode_seats(b"".join(entry[:_SEAT_BYTES] for entry in entries))
-    return {_decode_seat(entry[:_SEAT_BYTES]): decode_share(entry[_SEAT_BYTES:]) for entry in entries}
+    return {_decode_seat(entry[:_SEAT_BYTES]): decode_scalar(entry[_SEAT_BYTES:]) for entry in entries}
 
 
 def _sized(data: bytes, size: int, name: str) -> bytes:
@@ -159,29 +160,20 @@ class MaskedInputHeader:
     Attributes:
         t2: transcript digest after round 1.
         seat: who.
-        masked_digest: digest of the masked lanes y.
-        blinders_digest: digest of the masked blinders; reserved, empty in this version.
-        commitments: commitments to the lanes; reserved, empty in this version.
+        masked_digest: digest of the masked vector y: lanes and blinders.
+        commitments: to the lanes, 48 bytes for each block of 4096.
         contribution: SHA-256 of the contribution statement's payload.
     """
 
     t2: bytes
     seat: Seat
     masked_digest: bytes
-    blinders_digest: bytes
     commitments: bytes
     contribution: bytes
 
     def encode(self) -> bytes:
         """Return the bytes that are signed."""
-        return encode_fields(
-            self.t2,
-            encode_seat(self.seat),
-            self.masked_digest,
-            self.blinders_digest,
-            self.commitments,
-            self.contribution,
-        )
+        return encode_fields(self.t2, encode_seat(self.seat), self.masked_digest, self.commitments, self.contribution)
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
@@ -190,14 +182,54 @@ class MaskedInputHeader:
         Raises:
             FormatError: not the encoding of such a value.
         """
-        t2, seat, masked_digest, blinders_digest, commitments, contribution = decode_fields(body, 6)
+        t2, seat, masked_digest, commitments, contribution = decode_fields(body, 5)
+        if not commitments or len(commitments) % COMMITMENT_BYTES:
+            raise FormatError(f"commitments have {COMMITMENT_BYTES} bytes each, not {len(commitments)} in all")
         return cls(
             _sized(t2, DIGEST_BYTES, "T2"),
             _decode_seat(seat),
-            _sized(masked_digest, DIGEST_BYTES, "digest of the masked lanes"),
-            _sized(blinders_digest, 0, "the reserved digest of the masked blinders"),
-            _sized(commitments, 0, "the reserved field of commitments"),
+            _sized(masked_digest, DIGEST_BYTES, "digest of the masked vector"),
+            commitments,
             _sized(contribution, DIGEST_BYTES, "digest of the contribution statement"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """Instead of round 2: a sealed pair does not open, and here is the key that shows it.
+
+    The key served one attempt, which ends here for the complainer: it opens what was sealed for it and what it sealed
+    itself, seeds under which it sends nothing (§4.4).
+
+    Attributes:
+        t1: transcript digest after round 0.
+        seat: who complains.
+        dealer: whose pair does not open.
+        channel_private: the complainer's X25519 channel key, 32 bytes.
+    """
+
+    t1: bytes
+    seat: Seat
+    dealer: Seat
+    channel_private: bytes = field(repr=False)
+
+    def encode(self) -> bytes:
+        """Return the bytes that are signed."""
+        return encode_fields(self.t1, encode_seat(self.seat), encode_seat(self.dealer), self.channel_private)
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        """Return the value of these bytes.
+
+        Raises:
+            FormatError: not the encoding of such a value.
+        """
+        t1, seat, dealer, channel_private = decode_fields(body, 4)
+        return cls(
+            _sized(t1, DIGEST_BYTES, "T1"),
+            _decode_seat(seat),
+            _decode_seat(dealer),
+            _sized(channel_private, KEY_BYTES, "channel key"),
         )
 
 

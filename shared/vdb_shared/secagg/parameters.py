@@ -28,14 +28,23 @@ MAX_SEAT: Final = 2**16 - 2
 """The x-coordinate seat + 1 stays below 2^16."""
 
 
-def share_threshold(advertised: int, collusion: int) -> int:
-    """Return t = q = ⌊(n+c)/2⌋+1, the share threshold and signature quorum.
+BLOCK_LANES: Final = 4096
+"""Lanes that share one blinder and one commitment."""
+
+
+def share_threshold(members: int, collusion: int) -> int:
+    """Return ⌊(n+c)/2⌋+1: two sets of so many among n have more than c members in common.
 
     Args:
-        advertised: n, how many advertised keys (|U1|).
+        members: n; |U1| for the share threshold t, the number of sealed joins for the signature quorum q.
         collusion: c, how many may collude with the coordinator.
     """
-    return (advertised + collusion) // 2 + 1
+    return (members + collusion) // 2 + 1
+
+
+def blocks_of(lanes: int) -> int:
+    """Return how many blocks of 4096 lanes, the last one perhaps shorter, make up that many lanes."""
+    return -(-lanes // BLOCK_LANES)
 
 
 def smallest_cohort(joined: int, collusion: int, dropout: Decimal) -> int:
@@ -58,11 +67,12 @@ class Parameters:
     """The sealed facts that every check of the rounds refers to.
 
     Attributes:
-        session: digest of the seal, 32 bytes; opens the transcript.
+        session: what opens the transcript, 32 bytes: the digest of the seal, after a restart that of the restart (§4.4).
         roster: statement keys of the sealed joiners by seat.
         collusion: c >= 1.
         smallest_cohort: n_min.
         lanes: length of the vector.
+        left_out: dealers without whom the rounds were restarted.
 
     Raises:
         ValueError: parameters that no seal can yield.
@@ -73,6 +83,7 @@ class Parameters:
     collusion: int
     smallest_cohort: int
     lanes: int
+    left_out: frozenset[Seat] = frozenset()
 
     def __post_init__(self) -> None:
         joined = len(self.roster)
@@ -85,14 +96,24 @@ class Parameters:
         if self.collusion < 1:
             raise ValueError("collusion: must be at least 1, as every participant knows its own noise")
         floor = max(share_threshold(joined, self.collusion), self.collusion + 2)
-        if not floor <= self.smallest_cohort <= joined:
+        if not floor <= self.smallest_cohort <= len(self.seats):
             raise ValueError(
-                f"smallest_cohort: {self.smallest_cohort} is not between {floor} and the {joined} who joined"
+                f"smallest_cohort: {self.smallest_cohort} is not between {floor} and the {len(self.seats)} who may take part"
             )
         if self.lanes < 1:
             raise ValueError("lanes: the vector must have at least one lane")
 
     @property
     def seats(self) -> frozenset[Seat]:
-        """Seats of all sealed joiners."""
-        return frozenset(self.roster)
+        """Seats that may take part: all sealed joiners but those left out."""
+        return frozenset(self.roster) - self.left_out
+
+    @property
+    def quorum(self) -> int:
+        """q, counted on all sealed joiners, so that of all attempts at most one can reach it."""
+        return share_threshold(len(self.roster), self.collusion)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of 4096 lanes, each with a blinder and a commitment."""
+        return blocks_of(self.lanes)

@@ -18,12 +18,13 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from vdb_shared import labels
 from vdb_shared.canonical import encode_fields, labelled_hash
 from vdb_shared.errors import FormatError
-from vdb_shared.secagg.agreement import derive_key
+from vdb_shared.secagg.agreement import Secret, derive_key
+from vdb_shared.secagg.field import SCALAR_BYTES, decode_scalars, encode_scalar
 from vdb_shared.secagg.messages import encode_seat
 from vdb_shared.secagg.parameters import Seat
-from vdb_shared.secagg.shamir import SHARE_BYTES, decode_share, encode_share
 
-SEALED_BYTES: Final = 2 * SHARE_BYTES + 16
+PAIR_BYTES: Final = 2 * SCALAR_BYTES
+SEALED_BYTES: Final = PAIR_BYTES + 16
 _ZERO_NONCE: Final = bytes(12)
 
 
@@ -53,7 +54,7 @@ class Route:
     sender: Seat
     recipient: Seat
 
-    def key(self, agreement: bytes) -> bytes:
+    def key(self, agreement: Secret) -> bytes:
         """Return the single-use key of this direction: HKDF(DH(channel_i, channel_j), T1)."""
         return derive_key(agreement, self.t1, labels.KDF_CHANNEL, encode_seat(self.sender), encode_seat(self.recipient))
 
@@ -62,7 +63,7 @@ class Route:
         return encode_fields(self.t1, encode_seat(self.sender), encode_seat(self.recipient))
 
 
-def seal(pair: SharePair, route: Route, agreement: bytes) -> bytes:
+def seal(pair: SharePair, route: Route, agreement: Secret) -> bytes:
     """Return the sealed pair, 80 bytes.
 
     Args:
@@ -70,11 +71,11 @@ def seal(pair: SharePair, route: Route, agreement: bytes) -> bytes:
         route: where they go.
         agreement: X25519 agreement of both channel keys.
     """
-    plain = encode_share(pair.mask_key) + encode_share(pair.self_mask)
+    plain = encode_scalar(pair.mask_key) + encode_scalar(pair.self_mask)
     return ChaCha20Poly1305(route.key(agreement)).encrypt(_ZERO_NONCE, plain, route.associated())
 
 
-def open_sealed(sealed: bytes, route: Route, agreement: bytes) -> SharePair:
+def open_sealed(sealed: bytes, route: Route, agreement: Secret) -> SharePair:
     """Return the pair that was sealed on this route.
 
     Raises:
@@ -84,9 +85,10 @@ def open_sealed(sealed: bytes, route: Route, agreement: bytes) -> SharePair:
         plain = ChaCha20Poly1305(route.key(agreement)).decrypt(_ZERO_NONCE, sealed, route.associated())
     except InvalidTag as error:
         raise FormatError("a sealed pair of shares does not open") from error
-    if len(plain) != 2 * SHARE_BYTES:
-        raise FormatError(f"a pair of shares has {2 * SHARE_BYTES} bytes, not {len(plain)}")
-    return SharePair(decode_share(plain[:SHARE_BYTES]), decode_share(plain[SHARE_BYTES:]))
+    if len(plain) != PAIR_BYTES:
+        raise FormatError(f"a pair of shares has {PAIR_BYTES} bytes, not {len(plain)}")
+    mask_key, self_mask = decode_scalars(plain)
+    return SharePair(mask_key, self_mask)
 
 
 def sealed_digest(t1: bytes, sender: Seat, sealed: Mapping[Seat, bytes]) -> bytes:

@@ -4,7 +4,7 @@ Promises that each message of a round is signed by the sealed key of its seat, n
 it, and that no key stands twice. Both state machines and the audit use these checks; they leave to their callers whether a
 set is complete.
 
-Source: Bonawitz et al. 2017, section 6; protos/README.md §4.3, §4.4.
+Source: Bonawitz et al. 2017, section 6; protos/README.md §4.2, §4.5.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from vdb_shared.canonical import labelled_hash
 from vdb_shared.errors import FormatError, ProtocolError, SignatureError
 from vdb_shared.secagg.messages import (
     AdvertisedKeys,
+    Complaint,
     ConsistencyStatement,
     MaskedInputHeader,
     SharedKeysHeader,
@@ -27,6 +28,7 @@ from vdb_shared.secagg.messages import (
     encode_seat,
 )
 from vdb_shared.secagg.parameters import Parameters, Seat, share_threshold
+from vdb_shared.secagg.vectors import COMMITMENT_BYTES
 
 _Message = TypeVar("_Message")
 
@@ -57,7 +59,7 @@ class AdvertisedRound:
         messages: as received.
         keys: what they say.
         t1: T1 = H(session, messages).
-        threshold: t = q, counted on |U1|.
+        threshold: t, counted on |U1|.
     """
 
     messages: Mapping[Seat, Signed] = field(repr=False)
@@ -201,7 +203,21 @@ def open_masked(parameters: Parameters, t2: bytes, seat: Seat, signed: Signed, p
     header = _decode(MaskedInputHeader.decode, signed.body, seat, peer)
     _same("T2", t2, header.t2, seat, peer)
     _same_seat(header.seat, seat, peer)
+    blocks = len(header.commitments) // COMMITMENT_BYTES
+    if blocks != parameters.blocks:
+        raise ProtocolError(
+            f"message of seat {seat} holds {blocks} commitments, expected {parameters.blocks}", peer=peer
+        )
     return header
+
+
+def open_complaint(parameters: Parameters, t1: bytes, seat: Seat, signed: Signed, peer: str) -> Complaint:
+    """Return the complaint of this seat; raises as `open_advertised`. Whether it is true is for `restarts.py`."""
+    _verify(parameters, seat, signed, labels.TYPE_COMPLAINT, peer)
+    complaint = _decode(Complaint.decode, signed.body, seat, peer)
+    _same("T1", t1, complaint.t1, seat, peer)
+    _same_seat(complaint.seat, seat, peer)
+    return complaint
 
 
 def verify_consistency(parameters: Parameters, seat: Seat, signed: Signed, peer: str) -> None:
@@ -249,6 +265,8 @@ def _verify(parameters: Parameters, seat: Seat, signed: Signed, payload_type: st
     key = parameters.roster.get(seat)
     if key is None:
         raise ProtocolError(f"a message of seat {seat}, which is not among the sealed joins", peer=peer)
+    if seat in parameters.left_out:
+        raise ProtocolError(f"a message of seat {seat}, without which the rounds were restarted", peer=peer)
     try:
         key.verify(payload_type, signed.body, signed.signature)
     except SignatureError as error:

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from itertools import chain, combinations, islice
 from typing import Final, TypeAlias
 
-from vdb_shared import labels
 from vdb_shared.secagg import agreement
-from vdb_shared.secagg.encoding import Ring
-from vdb_shared.secagg.masking import add_mask, pair_mask_key, pair_sign, self_mask_key
+from vdb_shared.secagg.field import FIELD_ORDER
+from vdb_shared.secagg.masking import pair_mask_key, pair_sign, self_mask_key
 from vdb_shared.secagg.messages import UnmaskingShares
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.secagg.sealing import self_seed_digest
-from vdb_shared.secagg.shamir import FIELD_ORDER, lagrange_at_zero
+from vdb_shared.secagg.shamir import lagrange_at_zero
 from vdb_shared.secagg.transcript import Transcript
+from vdb_shared.secagg.vectors import Vector
 
 MAX_TRIALS: Final = 10_000
 """Sets of suspects tried for one seed: any one wrong holder at every size, two among 140, more in smaller cohorts."""
@@ -155,22 +155,21 @@ def _check(kind: str, dealer: Seat, transcript: Transcript) -> Callable[[bytes],
     return lambda seed: agreement.public_key(agreement.mask_private_key(seed, session)) == key
 
 
-def remove_masks(total: Ring, transcript: Transcript, recovered: Recovered) -> Ring:
-    """Return the sum of the survivors' encoded lanes.
+def remove_masks(total: Vector, transcript: Transcript, recovered: Recovered) -> Vector:
+    """Return the sum of the survivors' encoded lanes and blinders.
 
     Args:
-        total: ring sum of the survivors' masked inputs, (lanes,), uint64.
+        total: sum of the survivors' masked inputs.
         transcript: rounds 0 to 2.
         recovered: the seeds.
     """
     t2 = transcript.shared.t2
     plain = total.copy()
     for seat, seed in recovered.self_mask.items():
-        add_mask(plain, self_mask_key(seed, t2, labels.VECTOR_LANES, seat), -1)
+        plain.add_mask(self_mask_key(seed, t2, seat), -1)
     for dropped, seed in recovered.mask_key.items():
         private = agreement.load_private_key(agreement.mask_private_key(seed, transcript.parameters.session))
         for seat in transcript.survivors:
             shared = agreement.agree(private, transcript.advertised.keys[seat].mask_key)
-            key = pair_mask_key(shared, t2, labels.VECTOR_LANES, (seat, dropped))
-            add_mask(plain, key, -pair_sign(seat, dropped))
+            plain.add_mask(pair_mask_key(shared, t2, (seat, dropped)), -pair_sign(seat, dropped))
     return plain

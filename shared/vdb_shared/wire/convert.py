@@ -17,6 +17,7 @@ from vdb_shared.errors import FormatError
 from vdb_shared.roster import SignedRoster
 from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.parameters import MAX_SEAT, Seat
+from vdb_shared.secagg.restarts import Restart
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.status import (
     Enrolment,
@@ -42,11 +43,16 @@ _SIGNATURE_BYTES: Final = 64
 # Submissions and receipts, §11.4.
 
 
+def round_kind(name: str, attempt: int) -> str:
+    """Return the kind of a submission to the rounds: name of the RPC, after a restart with the attempt, "ShareKeys/1"."""
+    return f"{name}/{attempt}" if attempt else name
+
+
 def submission_digest(kind: str, *parts: bytes) -> bytes:
     """Return the digest by which a submission is acknowledged, 32 bytes.
 
     Args:
-        kind: name of the RPC, such as "Join" or "ShareKeys".
+        kind: name of the RPC, such as "Join", or what `round_kind` makes of it.
         parts: for statements the envelope's bytes; for round messages body and signature, and then what travels beside
             them: the sealed shares in order of holder, or the contribution's envelope.
     """
@@ -58,30 +64,36 @@ def join_digest(join: bytes) -> bytes:
     return submission_digest("Join", join)
 
 
-def keys_digest(keys: Signed) -> bytes:
+def keys_digest(keys: Signed, attempt: int) -> bytes:
     """Return the submission digest of an AdvertiseKeys."""
-    return submission_digest("AdvertiseKeys", keys.body, keys.signature)
+    return submission_digest(round_kind("AdvertiseKeys", attempt), keys.body, keys.signature)
 
 
-def shares_digest(header: Signed, sealed: Mapping[Seat, bytes]) -> bytes:
+def shares_digest(header: Signed, sealed: Mapping[Seat, bytes], attempt: int) -> bytes:
     """Return the submission digest of a ShareKeys; `sealed` is by holder."""
     parts = (part for seat in sorted(sealed) for part in (seat.to_bytes(4, "little"), sealed[seat]))
-    return submission_digest("ShareKeys", header.body, header.signature, *parts)
+    return submission_digest(round_kind("ShareKeys", attempt), header.body, header.signature, *parts)
 
 
-def masked_digest(header: Signed, contribution: bytes) -> bytes:
+def masked_digest(header: Signed, contribution: bytes, attempt: int) -> bytes:
     """Return the submission digest of an UploadMaskedInput; the header names the masked bytes by digest."""
-    return submission_digest("UploadMaskedInput", header.body, header.signature, contribution)
+    kind = round_kind("UploadMaskedInput", attempt)
+    return submission_digest(kind, header.body, header.signature, contribution)
 
 
-def consistency_digest(statement: Signed) -> bytes:
+def complaint_digest(complaint: Signed, attempt: int) -> bytes:
+    """Return the submission digest of a Complain."""
+    return submission_digest(round_kind("Complain", attempt), complaint.body, complaint.signature)
+
+
+def consistency_digest(statement: Signed, attempt: int) -> bytes:
     """Return the submission digest of a SignConsistency."""
-    return submission_digest("SignConsistency", statement.body, statement.signature)
+    return submission_digest(round_kind("SignConsistency", attempt), statement.body, statement.signature)
 
 
-def unmasking_digest(shares: Signed) -> bytes:
+def unmasking_digest(shares: Signed, attempt: int) -> bytes:
     """Return the submission digest of a RevealShares."""
-    return submission_digest("RevealShares", shares.body, shares.signature)
+    return submission_digest(round_kind("RevealShares", attempt), shares.body, shares.signature)
 
 
 def countersign_digest(countersignature: bytes) -> bytes:
@@ -216,6 +228,42 @@ def shares_from_wire(message: pb.GetSharedKeysResponse, holder: Seat) -> Shares:
     return Shares(signed_set_from_wire(message.headers), sealed)
 
 
+# Restarts, §4.4.
+
+
+def restart_to_wire(restart: Restart) -> pb.RestartEvidence:
+    """Return the message of a restart's evidence."""
+    return pb.RestartEvidence(
+        advertised=signed_set_to_wire(restart.advertised),
+        header=signed_to_wire(restart.dealer, restart.header),
+        sealed=sealed_to_wire(restart.dealer, restart.sealed),
+        complaint=signed_to_wire(restart.complainer, restart.complaint),
+    )
+
+
+def restart_from_wire(message: pb.RestartEvidence) -> Restart:
+    """Return a restart's evidence, not yet verified.
+
+    Raises:
+        FormatError: a message is malformed or missing, a seat stands twice, or a pair is another dealer's.
+    """
+    dealer, header = signed_from_wire(message.header)
+    complainer, complaint = signed_from_wire(message.complaint)
+    return Restart(
+        advertised=signed_set_from_wire(message.advertised),
+        dealer=dealer,
+        header=header,
+        sealed=sealed_from_wire(dealer, message.sealed),
+        complainer=complainer,
+        complaint=complaint,
+    )
+
+
+def restarts_from_wire(message: pb.GetRestartsResponse) -> tuple[Restart, ...]:
+    """Return the evidence for all restarts in order, not yet verified; raises as `restart_from_wire`."""
+    return tuple(restart_from_wire(item) for item in message.restarts)
+
+
 # Roster, enrolment and sessions.
 
 
@@ -249,6 +297,7 @@ def status_to_wire(status: SessionStatus) -> pb.SessionStatus:
         event=status.event,
         reason=status.reason,
         sites=[pb.SiteStatus(institution=s.institution, seat=s.seat, stage=s.stage) for s in status.sites],
+        attempt=status.attempt,
     )
 
 
@@ -259,7 +308,7 @@ def status_from_wire(message: pb.SessionStatus) -> SessionStatus:
         FormatError: a phase this version does not know, or a seat out of range.
     """
     sites = tuple(SiteStatus(s.institution, seat_from_wire(s.seat), s.stage) for s in message.sites)
-    return SessionStatus(_phase(message.phase), message.event, message.reason, sites)
+    return SessionStatus(_phase(message.phase), message.event, message.reason, sites, message.attempt)
 
 
 def summary_to_wire(summary: SessionSummary) -> pb.SessionSummary:

@@ -130,6 +130,48 @@ class SealedShares(_message.Message):
 Global___SealedShares: _TypeAlias = SealedShares  # noqa: Y015
 
 @_typing.final
+class RestartEvidence(_message.Message):
+    """RestartEvidence shows that a dealer sealed shares that their holder cannot open (§4.4): anyone can check it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADVERTISED_FIELD_NUMBER: _builtins.int
+    HEADER_FIELD_NUMBER: _builtins.int
+    SEALED_FIELD_NUMBER: _builtins.int
+    COMPLAINT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def advertised(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedMessage]:
+        """Round 0 of all."""
+
+    @_builtins.property
+    def header(self) -> Global___SignedMessage:
+        """The dealer's header of round 1; its seat is the dealer's."""
+
+    @_builtins.property
+    def sealed(self) -> _containers.RepeatedCompositeFieldContainer[Global___SealedShares]:
+        """Everything that the dealer sealed."""
+
+    @_builtins.property
+    def complaint(self) -> Global___SignedMessage:
+        """Its seat is the complainer's."""
+
+    def __init__(
+        self,
+        *,
+        advertised: _abc.Iterable[Global___SignedMessage] | None = ...,
+        header: Global___SignedMessage | None = ...,
+        sealed: _abc.Iterable[Global___SealedShares] | None = ...,
+        complaint: Global___SignedMessage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["complaint", b"complaint", "header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advertised", b"advertised", "complaint", b"complaint", "header", b"header", "sealed", b"sealed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestartEvidence: _TypeAlias = RestartEvidence  # noqa: Y015
+
+@_typing.final
 class SignedRoster(_message.Message):
     """SignedRoster is the roster with the TUF metadata that vouches for it."""
 
@@ -401,11 +443,14 @@ class SessionStatus(_message.Message):
     EVENT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     SITES_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     phase: Global___Phase.ValueType
     event: _builtins.int
     """Number of the last event; grows with every change."""
     reason: _builtins.str
     """Why the session was aborted, else empty."""
+    attempt: _builtins.int
+    """How often the rounds were restarted. Statuses are ordered by attempt, then phase."""
     @_builtins.property
     def sites(self) -> _containers.RepeatedCompositeFieldContainer[Global___SiteStatus]: ...
     def __init__(
@@ -415,10 +460,11 @@ class SessionStatus(_message.Message):
         event: _builtins.int = ...,
         reason: _builtins.str = ...,
         sites: _abc.Iterable[Global___SiteStatus] | None = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "phase", b"phase", "reason", b"reason", "sites", b"sites"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "event", b"event", "phase", b"phase", "reason", b"reason", "sites", b"sites"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -746,7 +792,9 @@ class AdvertiseKeysRequest(_message.Message):
 
     SESSION_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     session: _builtins.str
+    attempt: _builtins.int
     @_builtins.property
     def keys(self) -> Global___SignedMessage: ...
     def __init__(
@@ -754,10 +802,11 @@ class AdvertiseKeysRequest(_message.Message):
         *,
         session: _builtins.str = ...,
         keys: Global___SignedMessage | None = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "keys", b"keys", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -788,15 +837,18 @@ class GetAdvertisedKeysRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     session: _builtins.str
+    attempt: _builtins.int
     def __init__(
         self,
         *,
         session: _builtins.str = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -829,7 +881,9 @@ class ShareKeysRequest(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     HEADER_FIELD_NUMBER: _builtins.int
     SEALED_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     session: _builtins.str
+    attempt: _builtins.int
     @_builtins.property
     def header(self) -> Global___SignedMessage: ...
     @_builtins.property
@@ -840,10 +894,11 @@ class ShareKeysRequest(_message.Message):
         session: _builtins.str = ...,
         header: Global___SignedMessage | None = ...,
         sealed: _abc.Iterable[Global___SealedShares] | None = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "sealed", b"sealed", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "header", b"header", "sealed", b"sealed", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -874,15 +929,18 @@ class GetSharedKeysRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     session: _builtins.str
+    attempt: _builtins.int
     def __init__(
         self,
         *,
         session: _builtins.str = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -920,17 +978,20 @@ class QueryUploadRequest(_message.Message):
 
     SESSION_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     session: _builtins.str
     digest: _builtins.bytes
+    attempt: _builtins.int
     def __init__(
         self,
         *,
         session: _builtins.str = ...,
         digest: _builtins.bytes = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "digest", b"digest", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -991,11 +1052,13 @@ class UploadStart(_message.Message):
     CONTRIBUTION_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     session: _builtins.str
     contribution: _builtins.bytes
     """DSSE envelope of the contribution statement that the header names."""
     size: _builtins.int
     offset: _builtins.int
+    attempt: _builtins.int
     @_builtins.property
     def header(self) -> Global___SignedMessage: ...
     def __init__(
@@ -1006,10 +1069,11 @@ class UploadStart(_message.Message):
         contribution: _builtins.bytes = ...,
         size: _builtins.int = ...,
         offset: _builtins.int = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contribution", b"contribution", "header", b"header", "offset", b"offset", "session", b"session", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "contribution", b"contribution", "header", b"header", "offset", b"offset", "session", b"session", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1036,7 +1100,53 @@ class UploadMaskedInputResponse(_message.Message):
 Global___UploadMaskedInputResponse: _TypeAlias = UploadMaskedInputResponse  # noqa: Y015
 
 @_typing.final
-class GetMaskedInputsRequest(_message.Message):
+class ComplainRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    COMPLAINT_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    session: _builtins.str
+    attempt: _builtins.int
+    @_builtins.property
+    def complaint(self) -> Global___SignedMessage: ...
+    def __init__(
+        self,
+        *,
+        session: _builtins.str = ...,
+        complaint: Global___SignedMessage | None = ...,
+        attempt: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["complaint", b"complaint"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "complaint", b"complaint", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComplainRequest: _TypeAlias = ComplainRequest  # noqa: Y015
+
+@_typing.final
+class ComplainResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipt(self) -> Global___Receipt: ...
+    def __init__(
+        self,
+        *,
+        receipt: Global___Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComplainResponse: _TypeAlias = ComplainResponse  # noqa: Y015
+
+@_typing.final
+class GetRestartsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_FIELD_NUMBER: _builtins.int
@@ -1049,6 +1159,48 @@ class GetMaskedInputsRequest(_message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRestartsRequest: _TypeAlias = GetRestartsRequest  # noqa: Y015
+
+@_typing.final
+class GetRestartsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESTARTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def restarts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RestartEvidence]: ...
+    def __init__(
+        self,
+        *,
+        restarts: _abc.Iterable[Global___RestartEvidence] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["restarts", b"restarts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRestartsResponse: _TypeAlias = GetRestartsResponse  # noqa: Y015
+
+@_typing.final
+class GetMaskedInputsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    session: _builtins.str
+    attempt: _builtins.int
+    def __init__(
+        self,
+        *,
+        session: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1080,7 +1232,9 @@ class SignConsistencyRequest(_message.Message):
 
     SESSION_FIELD_NUMBER: _builtins.int
     CONSISTENCY_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     session: _builtins.str
+    attempt: _builtins.int
     @_builtins.property
     def consistency(self) -> Global___SignedMessage: ...
     def __init__(
@@ -1088,10 +1242,11 @@ class SignConsistencyRequest(_message.Message):
         *,
         session: _builtins.str = ...,
         consistency: Global___SignedMessage | None = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "consistency", b"consistency", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1122,15 +1277,18 @@ class GetConsistencyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     session: _builtins.str
+    attempt: _builtins.int
     def __init__(
         self,
         *,
         session: _builtins.str = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1162,7 +1320,9 @@ class RevealSharesRequest(_message.Message):
 
     SESSION_FIELD_NUMBER: _builtins.int
     SHARES_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     session: _builtins.str
+    attempt: _builtins.int
     @_builtins.property
     def shares(self) -> Global___SignedMessage: ...
     def __init__(
@@ -1170,10 +1330,11 @@ class RevealSharesRequest(_message.Message):
         *,
         session: _builtins.str = ...,
         shares: Global___SignedMessage | None = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["shares", b"shares"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session", "shares", b"shares"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "session", b"session", "shares", b"shares"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

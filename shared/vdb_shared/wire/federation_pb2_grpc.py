@@ -575,7 +575,8 @@ class SessionService:
 
 class AggregationServiceStub:
     """AggregationService carries the five rounds of vdb-secagg/1 (§4.3). Every submission is idempotent: the same bytes get
-    the same receipt, other bytes are refused.
+    the same receipt, other bytes are refused. Every request but GetRestarts names the attempt it belongs to, from 0; it is
+    refused with VDB_RESTARTED when the rounds have been restarted since (§4.4).
     """
 
     def __init__(self, channel):
@@ -614,6 +615,16 @@ class AggregationServiceStub:
                 request_serializer=vdb__shared_dot_wire_dot_federation__pb2.UploadMaskedInputRequest.SerializeToString,
                 response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.UploadMaskedInputResponse.FromString,
                 _registered_method=True)
+        self.Complain = channel.unary_unary(
+                '/vdb.v1.AggregationService/Complain',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.ComplainRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.ComplainResponse.FromString,
+                _registered_method=True)
+        self.GetRestarts = channel.unary_unary(
+                '/vdb.v1.AggregationService/GetRestarts',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.GetRestartsRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.GetRestartsResponse.FromString,
+                _registered_method=True)
         self.GetMaskedInputs = channel.unary_unary(
                 '/vdb.v1.AggregationService/GetMaskedInputs',
                 request_serializer=vdb__shared_dot_wire_dot_federation__pb2.GetMaskedInputsRequest.SerializeToString,
@@ -638,7 +649,8 @@ class AggregationServiceStub:
 
 class AggregationServiceServicer:
     """AggregationService carries the five rounds of vdb-secagg/1 (§4.3). Every submission is idempotent: the same bytes get
-    the same receipt, other bytes are refused.
+    the same receipt, other bytes are refused. Every request but GetRestarts names the attempt it belongs to, from 0; it is
+    refused with VDB_RESTARTED when the rounds have been restarted since (§4.4).
     """
 
     def AdvertiseKeys(self, request, context):
@@ -674,6 +686,21 @@ class AggregationServiceServicer:
 
     def UploadMaskedInput(self, request_iterator, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Complain(self, request, context):
+        """Complain takes the place of a masked input when what a dealer sealed for the caller does not open. The rounds begin
+        again without the dealer if the complaint holds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRestarts(self, request, context):
+        """GetRestarts returns the evidence for every restart so far, in order.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -735,6 +762,16 @@ def add_AggregationServiceServicer_to_server(servicer, server):
                     request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.UploadMaskedInputRequest.FromString,
                     response_serializer=vdb__shared_dot_wire_dot_federation__pb2.UploadMaskedInputResponse.SerializeToString,
             ),
+            'Complain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Complain,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.ComplainRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.ComplainResponse.SerializeToString,
+            ),
+            'GetRestarts': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRestarts,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.GetRestartsRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.GetRestartsResponse.SerializeToString,
+            ),
             'GetMaskedInputs': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMaskedInputs,
                     request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.GetMaskedInputsRequest.FromString,
@@ -765,7 +802,8 @@ def add_AggregationServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class AggregationService:
     """AggregationService carries the five rounds of vdb-secagg/1 (§4.3). Every submission is idempotent: the same bytes get
-    the same receipt, other bytes are refused.
+    the same receipt, other bytes are refused. Every request but GetRestarts names the attempt it belongs to, from 0; it is
+    refused with VDB_RESTARTED when the rounds have been restarted since (§4.4).
     """
 
     @staticmethod
@@ -920,6 +958,60 @@ class AggregationService:
             '/vdb.v1.AggregationService/UploadMaskedInput',
             vdb__shared_dot_wire_dot_federation__pb2.UploadMaskedInputRequest.SerializeToString,
             vdb__shared_dot_wire_dot_federation__pb2.UploadMaskedInputResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Complain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.AggregationService/Complain',
+            vdb__shared_dot_wire_dot_federation__pb2.ComplainRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.ComplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRestarts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.AggregationService/GetRestarts',
+            vdb__shared_dot_wire_dot_federation__pb2.GetRestartsRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.GetRestartsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -197,7 +197,8 @@ def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, serve
 
 class AggregationServiceStub:
     """AggregationService carries the five rounds of vdb-secagg/1 (§4.3). Every submission is idempotent: the same bytes get
-    the same receipt, other bytes are refused.
+    the same receipt, other bytes are refused. Every request but GetRestarts names the attempt it belongs to, from 0; it is
+    refused with VDB_RESTARTED when the rounds have been restarted since (§4.4).
     """
 
     @_typing.overload
@@ -211,6 +212,12 @@ class AggregationServiceStub:
     QueryUpload: _grpc.UnaryUnaryMultiCallable[_federation_pb2.QueryUploadRequest, _federation_pb2.QueryUploadResponse]
     """QueryUpload returns how many bytes of a masked input are stored, so that an upload goes on where it stopped."""
     UploadMaskedInput: _grpc.StreamUnaryMultiCallable[_federation_pb2.UploadMaskedInputRequest, _federation_pb2.UploadMaskedInputResponse]
+    Complain: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ComplainRequest, _federation_pb2.ComplainResponse]
+    """Complain takes the place of a masked input when what a dealer sealed for the caller does not open. The rounds begin
+    again without the dealer if the complaint holds.
+    """
+    GetRestarts: _grpc.UnaryUnaryMultiCallable[_federation_pb2.GetRestartsRequest, _federation_pb2.GetRestartsResponse]
+    """GetRestarts returns the evidence for every restart so far, in order."""
     GetMaskedInputs: _grpc.UnaryUnaryMultiCallable[_federation_pb2.GetMaskedInputsRequest, _federation_pb2.GetMaskedInputsResponse]
     SignConsistency: _grpc.UnaryUnaryMultiCallable[_federation_pb2.SignConsistencyRequest, _federation_pb2.SignConsistencyResponse]
     GetConsistency: _grpc.UnaryUnaryMultiCallable[_federation_pb2.GetConsistencyRequest, _federation_pb2.GetConsistencyResponse]
@@ -219,7 +226,8 @@ class AggregationServiceStub:
 @_typing.type_check_only
 class AggregationServiceAsyncStub(AggregationServiceStub):
     """AggregationService carries the five rounds of vdb-secagg/1 (§4.3). Every submission is idempotent: the same bytes get
-    the same receipt, other bytes are refused.
+    the same receipt, other bytes are refused. Every request but GetRestarts names the attempt it belongs to, from 0; it is
+    refused with VDB_RESTARTED when the rounds have been restarted since (§4.4).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -230,6 +238,12 @@ class AggregationServiceAsyncStub(AggregationServiceStub):
     QueryUpload: _aio.UnaryUnaryMultiCallable[_federation_pb2.QueryUploadRequest, _federation_pb2.QueryUploadResponse]  # type: ignore[assignment]
     """QueryUpload returns how many bytes of a masked input are stored, so that an upload goes on where it stopped."""
     UploadMaskedInput: _aio.StreamUnaryMultiCallable[_federation_pb2.UploadMaskedInputRequest, _federation_pb2.UploadMaskedInputResponse]  # type: ignore[assignment]
+    Complain: _aio.UnaryUnaryMultiCallable[_federation_pb2.ComplainRequest, _federation_pb2.ComplainResponse]  # type: ignore[assignment]
+    """Complain takes the place of a masked input when what a dealer sealed for the caller does not open. The rounds begin
+    again without the dealer if the complaint holds.
+    """
+    GetRestarts: _aio.UnaryUnaryMultiCallable[_federation_pb2.GetRestartsRequest, _federation_pb2.GetRestartsResponse]  # type: ignore[assignment]
+    """GetRestarts returns the evidence for every restart so far, in order."""
     GetMaskedInputs: _aio.UnaryUnaryMultiCallable[_federation_pb2.GetMaskedInputsRequest, _federation_pb2.GetMaskedInputsResponse]  # type: ignore[assignment]
     SignConsistency: _aio.UnaryUnaryMultiCallable[_federation_pb2.SignConsistencyRequest, _federation_pb2.SignConsistencyResponse]  # type: ignore[assignment]
     GetConsistency: _aio.UnaryUnaryMultiCallable[_federation_pb2.GetConsistencyRequest, _federation_pb2.GetConsistencyResponse]  # type: ignore[assignment]
@@ -237,7 +251,8 @@ class AggregationServiceAsyncStub(AggregationServiceStub):
 
 class AggregationServiceServicer(metaclass=_abc_1.ABCMeta):
     """AggregationService carries the five rounds of vdb-secagg/1 (§4.3). Every submission is idempotent: the same bytes get
-    the same receipt, other bytes are refused.
+    the same receipt, other bytes are refused. Every request but GetRestarts names the attempt it belongs to, from 0; it is
+    refused with VDB_RESTARTED when the rounds have been restarted since (§4.4).
     """
 
     @_abc_1.abstractmethod
@@ -282,6 +297,24 @@ class AggregationServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_federation_pb2.UploadMaskedInputRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.UploadMaskedInputResponse, _abc.Awaitable[_federation_pb2.UploadMaskedInputResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Complain(
+        self,
+        request: _federation_pb2.ComplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.ComplainResponse, _abc.Awaitable[_federation_pb2.ComplainResponse]]:
+        """Complain takes the place of a masked input when what a dealer sealed for the caller does not open. The rounds begin
+        again without the dealer if the complaint holds.
+        """
+
+    @_abc_1.abstractmethod
+    def GetRestarts(
+        self,
+        request: _federation_pb2.GetRestartsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.GetRestartsResponse, _abc.Awaitable[_federation_pb2.GetRestartsResponse]]:
+        """GetRestarts returns the evidence for every restart so far, in order."""
 
     @_abc_1.abstractmethod
     def GetMaskedInputs(

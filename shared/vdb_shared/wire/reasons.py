@@ -27,6 +27,9 @@ NOT_YET: Final = "VDB_NOT_YET"
 TOO_LATE: Final = "VDB_TOO_LATE"
 """The phase that would have taken this submission is over."""
 
+RESTARTED: Final = "VDB_RESTARTED"
+"""The rounds were restarted; ask for the restarts and go on with the new attempt."""
+
 CONFLICT: Final = "VDB_CONFLICT"
 """Other bytes were accepted in this place before. The refusal is recorded."""
 

@@ -56,12 +56,18 @@ class SessionStatus:
         event: number of the last durable event, from 1.
         reason: why the session was aborted, else "".
         sites: the institutions, in order of seat.
+        attempt: how often the rounds were restarted.
     """
 
     phase: Phase
     event: int
     reason: str
     sites: tuple[SiteStatus, ...]
+    attempt: int = 0
+
+    def reached(self, phase: Phase, attempt: int = 0) -> bool:
+        """Return whether a session is in this phase of this attempt, or beyond."""
+        return (self.attempt, self.phase) >= (attempt, phase)
 
 
 @dataclass(frozen=True, slots=True)

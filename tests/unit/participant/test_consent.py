@@ -61,6 +61,7 @@ def test_names_every_block_with_its_size_and_kind() -> None:
     [
         "epsilon 8 at delta 0.000001 for each record",
         "against the coordinator and up to 1 other institutions",
+        "Noise on every private lane: discrete Gaussian of deviation 1,048,576, drawn here by the sampler opendp.",
         "debits rho 0.0344",
         "spent 0.1 of 0.5; 0.3656 would remain",
         "/data: 3 prompts and 12 clips would be used",
@@ -83,6 +84,11 @@ def test_names_every_block_with_its_size_and_kind() -> None:
 )
 def test_says_what_the_site_has_a_say_in(words: str) -> None:
     assert words in plan().text
+
+
+def test_names_the_sampler_that_the_spec_chose() -> None:
+    privacy = small_spec().privacy.model_copy(update={"sampler": "integer"})
+    assert "drawn here by the sampler integer." in plan(small_spec(privacy=privacy)).text
 
 
 def test_digest_is_of_the_text_shown_and_hides_it() -> None:

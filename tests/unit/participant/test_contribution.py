@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from testkit.specs import small_spec
+from testkit.specs import TOML, small_spec
+from vdb_participant.noise import integer_sampler, opendp_sampler
+from vdb_participant.noise.samplers import SAMPLERS
 from vdb_participant.session.contribution import noised_lanes, private_lanes, run_manifest
 from vdb_participant.session.samples import SALT_BYTES, sample_lines, sample_root
 from vdb_shared.errors import StatisticError
+from vdb_shared.privacy.calibration import LOCAL_SIGMA
 from vdb_shared.privacy.mechanism import encode, uniform_bytes_needed
 from vdb_shared.seal import seal_terms
-from vdb_shared.spec import Spec
+from vdb_shared.spec import Sampler, Spec, parse_spec_toml
+
+Noise = Callable[[int], NDArray[np.int64]]
 
 SAMPLE = {"side": "public", "model": "m", "prompt": "p", "number": 0, "clip": "", "shares": "", "failure": ""}
 MEASURED = {
@@ -30,26 +38,61 @@ def with_mechanism(mechanism: str) -> Spec:
     return spec.model_copy(update={"privacy": spec.privacy.model_copy(update={"mechanism": mechanism})})
 
 
+def counting(count: int) -> NDArray[np.int64]:
+    return np.arange(1, count + 1, dtype=np.int64)
+
+
 def test_noise_is_on_every_private_lane_and_on_no_other() -> None:
     terms = seal_terms(small_spec(), range(4))
     statistics = {block.name: np.ones(block.dims) for block in terms.layout.blocks}
     uniforms = os.urandom(uniform_bytes_needed(terms.layout, terms.calibration))
     plain = encode(terms.layout, terms.calibration, statistics, uniforms)
-    noised = noised_lanes(terms, statistics, lambda _: uniforms, lambda count: np.arange(1, count + 1, dtype=np.int64))
+    noised = noised_lanes(small_spec(), terms, statistics, lambda _: uniforms, {"opendp": counting})
     private = private_lanes(terms.layout)
     assert private.sum() == terms.layout.private_lanes > 0
     assert np.array_equal((noised - plain)[private], np.arange(1, private.sum() + 1))
     assert np.array_equal(noised[~private], plain[~private])
 
 
+@pytest.mark.parametrize("sampler", get_args(Sampler))
+def test_noise_is_drawn_by_the_sampler_that_the_spec_names(sampler: Sampler) -> None:
+    spec = parse_spec_toml(TOML.replace("[privacy]", f'[privacy]\nsampler = "{sampler}"'))
+    terms = seal_terms(spec, range(4))
+    statistics = {block.name: np.zeros(block.dims) for block in terms.layout.blocks}
+    offered: dict[Sampler, Noise] = {
+        "opendp": lambda count: np.full(count, 1, dtype=np.int64),
+        "integer": lambda count: np.full(count, 2, dtype=np.int64),
+    }
+    lanes = noised_lanes(spec, terms, statistics, bytes, offered)
+    assert set(lanes[private_lanes(terms.layout)]) == {{"opendp": 1, "integer": 2}[sampler]}
+
+
+@pytest.mark.parametrize("sampler", get_args(Sampler))
+def test_every_sampler_of_the_spec_ships_and_noises_lanes(sampler: Sampler) -> None:
+    spec = parse_spec_toml(TOML.replace("[privacy]", f'[privacy]\nsampler = "{sampler}"'))
+    terms = seal_terms(spec, range(4))
+    statistics = {block.name: np.zeros(block.dims) for block in terms.layout.blocks}
+    lanes = noised_lanes(spec, terms, statistics, bytes, SAMPLERS)
+    private = private_lanes(terms.layout)
+    assert np.count_nonzero(lanes[private]) >= private.sum() - 1
+    assert np.abs(lanes[private]).max() < 8 * LOCAL_SIGMA
+    assert not lanes[~private].any()
+
+
+def test_names_stand_for_their_implementations() -> None:
+    assert dict(SAMPLERS) == {"opendp": opendp_sampler.sample_noise, "integer": integer_sampler.sample_noise}
+    assert set(SAMPLERS) == set(get_args(Sampler))
+
+
 def test_without_a_mechanism_there_is_no_noise() -> None:
-    terms = seal_terms(with_mechanism("none"), range(4))
+    spec = with_mechanism("none")
+    terms = seal_terms(spec, range(4))
     statistics = {block.name: np.ones(block.dims) for block in terms.layout.blocks}
 
     def never(count: int) -> np.ndarray:
         raise AssertionError("no noise is wanted")
 
-    lanes = noised_lanes(terms, statistics, os.urandom, never)
+    lanes = noised_lanes(spec, terms, statistics, os.urandom, {"opendp": never})
     assert np.array_equal(lanes, np.full(terms.layout.lanes, 2**terms.calibration.public_exponent))
 
 
@@ -57,7 +100,9 @@ def test_a_lane_that_overflows_with_its_noise_is_refused() -> None:
     terms = seal_terms(small_spec(), range(4))
     statistics = {block.name: np.zeros(block.dims) for block in terms.layout.blocks}
     with pytest.raises(StatisticError, match="overflows"):
-        noised_lanes(terms, statistics, os.urandom, lambda count: np.full(count, 2**47, dtype=np.int64))
+        noised_lanes(
+            small_spec(), terms, statistics, os.urandom, {"opendp": lambda n: np.full(n, 2**47, dtype=np.int64)}
+        )
 
 
 def test_manifest_counts_public_clips_only() -> None:

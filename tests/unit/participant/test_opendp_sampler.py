@@ -1,18 +1,18 @@
-"""The noise has the distribution that the privacy proof counts on."""
+"""The noise from OpenDP has the distribution that the privacy proof counts on."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import stats
 
-from vdb_participant.session.noise import BLOCK, discrete_gaussian
+from vdb_participant.noise.opendp_sampler import BLOCK, sample_noise
 from vdb_shared.privacy.calibration import LOCAL_SIGMA
 
 SAMPLES = 40_000
 
 
 def test_has_the_mean_deviation_and_shape_of_the_discrete_gaussian() -> None:
-    found = discrete_gaussian(SAMPLES)
+    found = sample_noise(SAMPLES)
     assert found.dtype == np.int64
     assert found.shape == (SAMPLES,)
     scaled = found / LOCAL_SIGMA
@@ -26,18 +26,18 @@ def test_has_the_mean_deviation_and_shape_of_the_discrete_gaussian() -> None:
 
 
 def test_lanes_are_integers_of_both_parities_and_signs() -> None:
-    found = discrete_gaussian(2000)
+    found = sample_noise(2000)
     assert 800 < np.count_nonzero(found % 2) < 1200
     assert 800 < np.count_nonzero(found > 0) < 1200
 
 
 def test_draws_are_independent_of_each_other() -> None:
-    found = discrete_gaussian(SAMPLES) / LOCAL_SIGMA
+    found = sample_noise(SAMPLES) / LOCAL_SIGMA
     assert abs(np.corrcoef(found[:-1], found[1:])[0, 1]) < 6 / np.sqrt(SAMPLES)
-    assert not np.array_equal(discrete_gaussian(8), discrete_gaussian(8))
+    assert not np.array_equal(sample_noise(8), sample_noise(8))
 
 
 def test_any_number_can_be_drawn() -> None:
-    assert discrete_gaussian(0).shape == (0,)
-    assert discrete_gaussian(1).shape == (1,)
-    assert discrete_gaussian(BLOCK + 3).shape == (BLOCK + 3,)
+    assert sample_noise(0).shape == (0,)
+    assert sample_noise(1).shape == (1,)
+    assert sample_noise(BLOCK + 3).shape == (BLOCK + 3,)

@@ -1,7 +1,7 @@
-"""The participant's noise: exact discrete Gaussian samples for the private lanes.
+"""The sampler `opendp`: exact discrete Gaussian samples from OpenDP, a library that others maintain and review.
 
 Promises samples of the discrete Gaussian with sigma = 2^20 from OpenDP's exact sampler and the operating system's entropy.
-Leaves where they are added to `contribution.py`. They cannot be drawn again: whoever calls records them before use.
+Takes about 10 microseconds for each lane; `integer_sampler.py` is the fast one.
 
 Source: Canonne, Kamath & Steinke 2020, algorithm 3 (as OpenDP implements it); protos/README.md §8.2.
 """
@@ -21,7 +21,7 @@ BLOCK: Final = 2**16
 """Lanes sampled at a time; OpenDP takes Python lists, which are eight times the size of the lanes."""
 
 
-def discrete_gaussian(count: int) -> NDArray[np.int64]:
+def sample_noise(count: int) -> NDArray[np.int64]:
     """Return independent samples of the discrete Gaussian with sigma = 2^20.
 
     Args:

@@ -1,0 +1,92 @@
+"""How long the noise of one institution takes: both samplers side by side.
+
+    python benchmarks/noise.py [--json FILE]
+
+The samplers take turns, so that what else the machine does meets both; figures are medians. Prints a table; with --json also
+writes a list of rows {name, value, unit, bound, holds}, bound null where none is asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from vdb_participant.noise.samplers import SAMPLERS
+from vdb_shared.privacy.calibration import NOISE_EXPONENT
+from vdb_shared.spec import Sampler
+
+TURNS: Final = {1_000: 51, 100_000: 7, 1_000_000: 1}
+"""Lanes, and how often each sampler draws them."""
+
+DECISIVE_LANES: Final = 100_000
+LEAST_RATIO: Final = 10.0
+"""How many times as fast as OpenDP the integer sampler is to be at DECISIVE_LANES."""
+
+Seconds = dict[Sampler, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure; bound is its lower limit, or None."""
+
+    name: str
+    value: float
+    unit: str
+    bound: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value keeps its bound."""
+        return self.bound is None or self.value >= self.bound
+
+
+def main() -> int:
+    """Measure, print, and return 1 when a bound is broken."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", type=Path, help="also write the rows here")
+    chosen = parser.parse_args()
+    rows = [row for lanes, turns in TURNS.items() for row in rows_of(lanes, measure(lanes, turns))]
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, sigma = 2^{NOISE_EXPONENT}"
+    )
+    for row in rows:
+        bound = "" if row.bound is None else f">= {row.bound:g} {'holds' if row.holds else 'BROKEN'}"
+        print(f"{row.name:<46} {row.value:>12.3f} {row.unit:<6} {bound}")
+    if chosen.json:
+        chosen.json.write_text(json.dumps([asdict(row) | {"holds": row.holds} for row in rows], indent=1) + "\n")
+    return 0 if all(row.holds for row in rows) else 1
+
+
+def measure(lanes: int, turns: int) -> Seconds:
+    """Return the median seconds that each sampler takes for so many lanes."""
+    taken: dict[Sampler, list[float]] = {name: [] for name in SAMPLERS}
+    for sampler in SAMPLERS.values():
+        sampler(1)
+    for _ in range(turns):
+        for name, sampler in SAMPLERS.items():
+            began = time.perf_counter()
+            sampler(lanes)
+            taken[name].append(time.perf_counter() - began)
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+
+
+def rows_of(lanes: int, seconds: Seconds) -> list[Row]:
+    """Return the figures for one number of lanes."""
+    ratio = seconds["opendp"] / seconds["integer"]
+    bound = LEAST_RATIO if lanes == DECISIVE_LANES else None
+    return [
+        *(Row(f"{lanes:,} lanes, {name}, median", 1000 * value, "ms") for name, value in seconds.items()),
+        Row(f"{lanes:,} lanes, opendp / integer", ratio, "times", bound),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""The figures of a benchmark: rows that are printed as a table and written as JSON.
+
+Promises one form for all scripts: {name, value, unit, bound, holds}; value null where something could not be measured, whose
+reason the name then gives; bound null where none is asked, and holds null where nothing is known about it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure.
+
+    Attributes:
+        name: what was measured; and why not, if it was not.
+        value: None if it was not measured.
+        unit: of value and bound.
+        bound: limit of the value, or None.
+        at_least: whether the bound is a lower one.
+    """
+
+    name: str
+    value: float | None
+    unit: str
+    bound: float | None = None
+    at_least: bool = False
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the value keeps its bound; None when nothing was measured."""
+        if self.value is None:
+            return None
+        if self.bound is None:
+            return True
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+    def __str__(self) -> str:
+        value = "-" if self.value is None else f"{self.value:.3f}"
+        verdict = {True: "holds", False: "BROKEN", None: "not measured"}[self.holds]
+        bound = "" if self.bound is None else f"{'>=' if self.at_least else '<='} {self.bound:g} {verdict}"
+        return f"{self.name:<72} {value:>12} {self.unit:<6} {bound}".rstrip()
+
+
+def report(rows: Sequence[Row], remark: str, path: Path | None) -> int:
+    """Print the rows, write them as JSON if a path is given, and return the exit status: 1 when a bound is broken.
+
+    Args:
+        rows: in the order of the table.
+        remark: what the figures depend on besides the machine.
+        path: of the JSON file, or None.
+    """
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {remark}")
+    for row in rows:
+        print(row)
+    if path:
+        facts = [
+            {"name": row.name, "value": row.value, "unit": row.unit, "bound": row.bound, "holds": row.holds}
+            for row in rows
+        ]
+        path.write_text(json.dumps(facts, indent=1) + "\n")
+    return 1 if any(row.holds is False for row in rows) else 0

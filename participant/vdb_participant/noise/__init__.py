@@ -1,0 +1,1 @@
+"""The noise of private lanes: exact samplers of the discrete Gaussian, chosen by the spec."""

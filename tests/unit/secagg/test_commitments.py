@@ -1,0 +1,139 @@
+"""Commitments against a computation by the definition, and sums that are not what was committed."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from py_arkworks_bls12381 import G1Point, Scalar
+
+from testkit.consortium import entropy
+from vdb_shared import labels
+from vdb_shared.canonical import sha256_digest
+from vdb_shared.errors import FormatError
+from vdb_shared.secagg import generators
+from vdb_shared.secagg.commitments import commit, commitments_open, decode_commitments
+from vdb_shared.secagg.encoding import Ring
+from vdb_shared.secagg.field import FIELD_ORDER, reduce_uniform
+from vdb_shared.secagg.generators import derive_generators, load_generators
+from vdb_shared.secagg.parameters import BLOCK_LANES, blocks_of
+
+
+def lanes_of(count: int, seed: object = 0) -> Ring:
+    return np.frombuffer(entropy("lanes", seed, size=8 * count), dtype="<u8") >> np.uint64(16)
+
+
+def blinders_of(count: int, seed: object = 0) -> list[int]:
+    return reduce_uniform(entropy("blinders", seed, size=64 * blocks_of(count)))
+
+
+def by_definition(values: Ring, blinder: int) -> G1Point:
+    """Return sum v_j G_j + r H, point by point, with generators hashed here."""
+    dst = labels.DST_GENERATORS.encode()
+    total = G1Point.hash_to_curve(b"blinder", dst) * Scalar.from_le_bytes(blinder.to_bytes(32, "little"))
+    for index, value in enumerate(values.tolist()):
+        total = total + G1Point.hash_to_curve(b"generator-%d" % index, dst) * Scalar(value)
+    return total
+
+
+@pytest.mark.parametrize("count", [1, 7, 40])
+def test_commitment_is_the_defining_sum(count: int) -> None:
+    values, (blinder,) = lanes_of(count), blinders_of(count)
+    assert commit(values, [blinder]) == by_definition(values, blinder).to_compressed_bytes()
+
+
+def test_blocks_use_the_same_generators() -> None:
+    values, blinders = lanes_of(BLOCK_LANES + 3), blinders_of(BLOCK_LANES + 3)
+    whole = commit(values, blinders)
+    assert whole == commit(values[:BLOCK_LANES], blinders[:1]) + commit(values[BLOCK_LANES:], blinders[1:])
+    assert whole[48:] == by_definition(values[BLOCK_LANES:], blinders[1]).to_compressed_bytes()
+
+
+def test_generators_are_the_hashes_of_their_names() -> None:
+    assert sha256_digest(derive_generators()) == generators.GENERATORS_DIGEST
+    bases = load_generators()
+    assert len({point.to_compressed_bytes() for point in (*bases.lanes, bases.blinder)}) == BLOCK_LANES + 1
+
+
+def sums(seats: int, count: int) -> tuple[list[bytes], Ring, list[int]]:
+    vectors = [lanes_of(count, seat) for seat in range(seats)]
+    blinders = [blinders_of(count, seat) for seat in range(seats)]
+    commitments = [commit(values, row) for values, row in zip(vectors, blinders, strict=True)]
+    total = np.sum(np.stack(vectors), axis=0, dtype=np.uint64)
+    return commitments, total, [sum(column) % FIELD_ORDER for column in zip(*blinders, strict=True)]
+
+
+@pytest.mark.parametrize("count", [1, 5, BLOCK_LANES, BLOCK_LANES + 1, 3 * BLOCK_LANES + 77])
+def test_honest_commitments_open_to_the_sum(count: int) -> None:
+    assert commitments_open(*sums(3, count))
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_no_other_sum_and_no_other_blinders_open(data: st.DataObject) -> None:
+    commitments, total, blinders = sums(3, BLOCK_LANES + 5)
+    lane = data.draw(st.integers(0, total.size - 1))
+    change = data.draw(st.integers(1, 2**64 - 1))
+    altered = total.copy()
+    altered[lane] += np.uint64(change)
+    assert not commitments_open(commitments, altered, blinders)
+    block = data.draw(st.integers(0, 1))
+    shifted = list(blinders)
+    shifted[block] = (shifted[block] + data.draw(st.integers(1, FIELD_ORDER - 1))) % FIELD_ORDER
+    assert not commitments_open(commitments, total, shifted)
+
+
+def test_two_changes_that_cancel_do_not_open() -> None:
+    commitments, total, blinders = sums(3, 2 * BLOCK_LANES)
+    altered = total.copy()
+    altered[3] += np.uint64(1)
+    altered[BLOCK_LANES + 3] -= np.uint64(1)  # the same generator in the other block
+    assert not commitments_open(commitments, altered, blinders)
+    swapped = np.concatenate([total[BLOCK_LANES:], total[:BLOCK_LANES]])
+    assert not commitments_open(commitments, swapped, blinders)
+
+
+def test_a_missing_or_repeated_commitment_does_not_open() -> None:
+    commitments, total, blinders = sums(3, 5)
+    assert not commitments_open(commitments[:2], total, blinders)
+    assert not commitments_open([*commitments, commitments[0]], total, blinders)
+
+
+def test_hiding_needs_the_blinder() -> None:
+    values = lanes_of(5)
+    assert commit(values, [0]) == commit(values, [0])
+    assert commit(values, [1]) != commit(values, [2])
+    other = lanes_of(5, "other")
+    # for every other vector there is a blinder that gives the same commitment: no computation can tell which was meant
+    bases = load_generators()
+    difference = G1Point.multiexp_unchecked(list(bases.lanes[:5]), [Scalar(int(v)) for v in values])
+    assert difference != G1Point.multiexp_unchecked(list(bases.lanes[:5]), [Scalar(int(v)) for v in other])
+
+
+NOT_IN_SUBGROUP = bytes.fromhex(
+    # the point with the smallest x on the curve y^2 = x^3 + 4 outside the subgroup of order r: x = 4
+    "80" + "00" * 46 + "04"
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (bytes(48), "not a point"),
+        (b"\xff" * 48, "one encoding"),
+        (NOT_IN_SUBGROUP, "not a point"),
+        (bytes(47), "expected 1 commitments"),
+        (bytes(96), "expected 1 commitments"),
+    ],
+)
+def test_bytes_that_are_no_commitment_are_refused(data: bytes, message: str) -> None:
+    with pytest.raises(FormatError, match=message):
+        decode_commitments(data, 1)
+
+
+def test_the_point_outside_the_subgroup_is_on_the_curve() -> None:
+    assert not G1Point.from_compressed_bytes_unchecked(NOT_IN_SUBGROUP).is_in_subgroup()
+
+
+def test_a_commitment_needs_a_blinder_for_each_block() -> None:
+    with pytest.raises(ValueError, match="2 blocks, not 1"):
+        commit(lanes_of(BLOCK_LANES + 1), [1])
