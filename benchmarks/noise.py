@@ -9,15 +9,13 @@ writes a list of rows {name, value, unit, bound, holds}, bound null where none i
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import sys
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
+
+from rows import Row, report
 
 from vdb_participant.noise.samplers import SAMPLERS
 from vdb_shared.privacy.calibration import NOISE_EXPONENT
@@ -33,36 +31,13 @@ LEAST_RATIO: Final = 10.0
 Seconds = dict[Sampler, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One figure; bound is its lower limit, or None."""
-
-    name: str
-    value: float
-    unit: str
-    bound: float | None = None
-
-    @property
-    def holds(self) -> bool:
-        """Whether the value keeps its bound."""
-        return self.bound is None or self.value >= self.bound
-
-
 def main() -> int:
     """Measure, print, and return 1 when a bound is broken."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--json", type=Path, help="also write the rows here")
     chosen = parser.parse_args()
     rows = [row for lanes, turns in TURNS.items() for row in rows_of(lanes, measure(lanes, turns))]
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, sigma = 2^{NOISE_EXPONENT}"
-    )
-    for row in rows:
-        bound = "" if row.bound is None else f">= {row.bound:g} {'holds' if row.holds else 'BROKEN'}"
-        print(f"{row.name:<46} {row.value:>12.3f} {row.unit:<6} {bound}")
-    if chosen.json:
-        chosen.json.write_text(json.dumps([asdict(row) | {"holds": row.holds} for row in rows], indent=1) + "\n")
-    return 0 if all(row.holds for row in rows) else 1
+    return report(rows, f"sigma = 2^{NOISE_EXPONENT}", chosen.json)
 
 
 def measure(lanes: int, turns: int) -> Seconds:
@@ -84,7 +59,7 @@ def rows_of(lanes: int, seconds: Seconds) -> list[Row]:
     bound = LEAST_RATIO if lanes == DECISIVE_LANES else None
     return [
         *(Row(f"{lanes:,} lanes, {name}, median", 1000 * value, "ms") for name, value in seconds.items()),
-        Row(f"{lanes:,} lanes, opendp / integer", ratio, "times", bound),
+        Row(f"{lanes:,} lanes, opendp / integer", ratio, "times", bound, at_least=True),
     ]
 
 

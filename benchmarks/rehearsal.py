@@ -54,14 +54,19 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds: dict[str, list[float]] = defaultdict(list)
+        self._excluded = 0.0
 
     def run(self, name: str, call: Callable[[], _Value]) -> _Value:
         """Return what a call returns, and note how long it took."""
-        began = time.process_time()
+        excluded, began = self._excluded, time.process_time()
         try:
             return call()
         finally:
-            self.seconds[name].append(time.process_time() - began)
+            self.seconds[name].append(time.process_time() - began - (self._excluded - excluded))
+
+    def exclude(self, seconds: float) -> None:
+        """Take so much off all calls that are running."""
+        self._excluded += seconds
 
     @contextmanager
     def listen(self, module: ModuleType, function: str) -> Iterator[None]:

@@ -103,6 +103,7 @@ class Coordinator:
             noise_multiplier=terms.noise_multiplier,
             scale=terms.scale,
             public_tasks=terms.public_tasks,
+            generators=terms.generators,
             sealed=timestamp(at),
         )
         return SessionSealed(at, Statement((), predicate).sign(self.signer))

@@ -96,6 +96,15 @@ class InputReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class ComplaintReceived:
+    """Instead of round 2 of a seat: what a dealer sealed for it does not open."""
+
+    at: datetime
+    seat: Seat
+    complaint: Signed
+
+
+@dataclass(frozen=True, slots=True)
 class ConsistencyReceived:
     """Round 3 of a seat."""
 
@@ -170,6 +179,7 @@ Event: TypeAlias = (
     | KeysReceived
     | SharesReceived
     | InputReceived
+    | ComplaintReceived
     | ConsistencyReceived
     | UnmaskingReceived
     | DeadlinePassed
@@ -191,6 +201,7 @@ _KINDS: Final[dict[str, type[Event]]] = {
     "keys-received": KeysReceived,
     "shares-received": SharesReceived,
     "input-received": InputReceived,
+    "complaint-received": ComplaintReceived,
     "consistency-received": ConsistencyReceived,
     "unmasking-received": UnmaskingReceived,
     "deadline-passed": DeadlinePassed,
@@ -293,6 +304,7 @@ _CODECS: Final[dict[str, _Codec]] = {
     "sealed": (_encode_sealed, _decode_sealed),
     "contribution": _ENVELOPE,
     "masked": _BLOB,
+    "complaint": _SIGNED,
     "statement": _SIGNED,
     "shares": _SIGNED,
     "phase": (int, Phase),

@@ -9,7 +9,6 @@ Source: protos/README.md §9.4, §9.5.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from vdb_shared.audit.figures import accounting_json, metrics_json
 from vdb_shared.bundle.archive import read_archive, write_archive
 from vdb_shared.bundle.envelope import Envelope, EnvelopeSignature
 from vdb_shared.bundle.record import ACCOUNTING, COUNTERSIGN, METRICS, RESULT, SessionRecord, read_envelope, subjects_of
-from vdb_shared.bundle.statement import Dropped, Result, Seal, Statement, Time, parse_statement
+from vdb_shared.bundle.statement import Dropped, DroppedStage, Result, Seal, Statement, Time, parse_statement
 from vdb_shared.identity import Signer
 from vdb_shared.roster import Roster, parse_roster
 from vdb_shared.seal import seal_terms
@@ -41,12 +40,14 @@ def record_of(state: Aggregating, summed: Summed) -> SessionRecord:
         open=opening.open,
         joins=_by_institution(opening.roster, state.sealed.joins),
         seal=state.sealed.seal,
+        restarts=state.restarts,
         advertised=known.advertised.messages,
         shared=known.shared.messages,
         masked=known.masked.messages,
         contributions=_by_institution(opening.roster, {seat: state.contributions[seat] for seat in survivors}),
         survivors=_survivors(opening.roster, known.masked.statement, summed.signatures),
         aggregate=summed.totals.view(np.uint64) + np.uint64(offset),
+        blinders=summed.blinders,
     )
 
 
@@ -89,12 +90,13 @@ def _result(record: SessionRecord, spec: Spec, seal: Seal, published: Time, soft
     roster = parse_roster(record.roster.roster)
     statement = ConsistencyStatement.decode(record.survivors.payload)
     survivors = sorted(statement.masked)
+    left_out = frozenset(restart.dealer for restart in record.restarts)
     return Result(
         session=seal.session,
         seal=record.seal.payload_digest,
         survivors=tuple(roster.seated(seat).institution for seat in survivors),
         dropped=tuple(
-            Dropped(institution=join.institution, seat=join.seat, stage=_last_stage(statement, join.seat))
+            Dropped(institution=join.institution, seat=join.seat, stage=_stage(statement, left_out, join.seat))
             for join in seal.joins
             if join.seat not in statement.masked
         ),
@@ -107,7 +109,10 @@ def _result(record: SessionRecord, spec: Spec, seal: Seal, published: Time, soft
     )
 
 
-def _last_stage(statement: ConsistencyStatement, seat: Seat) -> Literal["joined", "advertised-keys", "shared-keys"]:
+def _stage(statement: ConsistencyStatement, left_out: frozenset[Seat], seat: Seat) -> DroppedStage:
+    """Return why a seat is not in the sum: left out by a restart, or the last message it sent in the last attempt."""
+    if seat in left_out:
+        return "left-out"
     if seat in statement.shared:
         return "shared-keys"
     return "advertised-keys" if seat in statement.advertised else "joined"

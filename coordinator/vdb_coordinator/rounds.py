@@ -313,7 +313,7 @@ def _close_shares(phase: CollectingShares) -> CollectingMaskedInputs:
 def _accept_input(phase: CollectingMaskedInputs, message: InputMasked) -> Phase:
     peer = seat_peer(message.seat)
     _check_member(message.seat, phase.shared.seats, "those who shared keys")
-    header = open_masked(phase.parameters, phase.shared.t2, message.seat, message.header, peer)
+    header = open_masked(phase.parameters, phase.shared, message.seat, message.header, peer)
     _check_masked_digest(message, header)
     try:
         vector = Vector.from_bytes(message.masked, phase.parameters.lanes)

@@ -134,7 +134,7 @@ def _by_member(state: SessionState, event: Joined | Countersigned | MemberAborte
         case ((Accepting() | Aggregating() | Finalising()), MemberAborted()):
             return _leave(state, event)
         case _:
-            raise _misplaced(state, Phase.ACCEPTING if isinstance(event, Joined) else Phase.FINALISING)
+            raise misplaced(state, Phase.ACCEPTING if isinstance(event, Joined) else Phase.FINALISING)
 
 
 def _by_coordinator(
@@ -156,40 +156,8 @@ def _by_coordinator(
             raise RefusedError(reasons.TOO_LATE, f"the session is {phase_of(state).words} already")
 
 
-def _misplaced(state: SessionState, wanted: Phase) -> RefusedError:
-    """Return why something that belongs into one phase cannot be taken in another."""
-    found = phase_of(state)
-    if isinstance(state, Ending | Aborted):
-        return RefusedError(reasons.ABORTED, f"the session was aborted: {state.reason}")
-    if found < wanted:
-        return RefusedError(reasons.NOT_YET, f"the session is {found.words}; {wanted.words} has not begun")
-    return RefusedError(reasons.TOO_LATE, f"the session is {found.words}; {wanted.words} is over")
-
-
 def _ending(state: SessionState, at: datetime, reason: str) -> Ending:
     return Ending(state.opening, at, phase_of(state), reason, stages_of(state))
-
-
-def _check_stays(left: frozenset[Seat], seat: Seat) -> None:
-    if seat in left:
-        raise RefusedError(reasons.TOO_LATE, f"seat {seat} left this session and cannot come back")
-
-
-def _predicate(opening: Opening, seat: Seat, envelope: Envelope, kind: type[P]) -> P:
-    """Return what a participant alone signed about this session.
-
-    Raises:
-        SignatureError: not signed by the participant, and only by it.
-        FormatError: not such a statement.
-    """
-    payload = envelope.verify(labels.TYPE_STATEMENT, [opening.member(seat).public_key])
-    predicate, _ = parse_statement(payload, kind)
-    return predicate
-
-
-def _expect(seat: Seat, what: str, expected: object, found: object) -> None:
-    if expected != found:
-        raise ProtocolError(f"{what} is {found}, expected {expected}", peer=seat_peer(seat))
 
 
 # Joining.
@@ -197,13 +165,13 @@ def _expect(seat: Seat, what: str, expected: object, found: object) -> None:
 
 def _join(state: Accepting, event: Joined) -> SessionState:
     opening, seat = state.opening, event.seat
-    _check_stays(state.left, seat)
-    join = _predicate(opening, seat, event.join, Join)
-    _expect(seat, "session in its join", opening.session, join.session)
-    _expect(seat, "spec in its join", opening.spec.digest, join.spec)
-    _expect(seat, "roster in its join", opening.roster.digest, join.roster)
-    _expect(seat, "institution in its join", opening.member(seat).institution, join.institution)
-    _expect(seat, "seat in its join", seat, join.seat)
+    check_stays(state.left, seat)
+    join = predicate(opening, seat, event.join, Join)
+    expect(seat, "session in its join", opening.session, join.session)
+    expect(seat, "spec in its join", opening.spec.digest, join.spec)
+    expect(seat, "roster in its join", opening.roster.digest, join.roster)
+    expect(seat, "institution in its join", opening.member(seat).institution, join.institution)
+    expect(seat, "seat in its join", seat, join.seat)
     if seat in state.joins:
         raise RefusedError(reasons.CONFLICT, f"seat {seat} has joined already")
     return _advance_joining(replace(state, joins={**state.joins, seat: event.join}), event.at, late=False)
@@ -239,13 +207,13 @@ def _seal(state: Sealing, event: SessionSealed) -> Aggregating:
 def _message(state: SessionState, event: RoundEvent) -> SessionState:
     wanted = _ROUND_OF[type(event)]
     if not isinstance(state, Aggregating) or phase_of(state) != wanted:
-        raise _misplaced(state, wanted)
-    _check_stays(state.left, event.seat)
+        raise misplaced(state, wanted)
+    check_stays(state.left, event.seat)
     if event.seat not in state.sealed.joins:
         raise RefusedError(reasons.NOT_A_MEMBER, f"seat {event.seat} did not join this session")
     contributions = dict(state.contributions)
     if isinstance(event, InputReceived):
-        _check_contribution(state, event)
+        check_contribution(state, event)
         contributions[event.seat] = event.contribution
     moved = receive(state.rounds, _round_message(state, event))
     return _advance(replace(state, contributions=contributions), moved, event.at)
@@ -260,41 +228,12 @@ def _round_message(state: Aggregating, event: RoundEvent) -> Message:
         case InputReceived():
             return InputMasked(event.seat, event.header, event.masked)
         case ConsistencyReceived():
-            _check_view(state, event)
+            check_view(state, event)
             return ConsistencySigned(event.seat, event.statement.signature)
         case UnmaskingReceived():
             return SharesRevealed(event.seat, event.shares)
         case _:
             assert_never(event)
-
-
-def consistency_statement(state: Aggregating) -> ConsistencyStatement | None:
-    """Return the one statement that all survivors sign, once round 2 is closed."""
-    match state.rounds:
-        case CollectingConsistency() | CollectingUnmasking() | Summed():
-            return state.rounds.transcript.masked.statement
-        case _:
-            return None
-
-
-def _check_view(state: Aggregating, event: ConsistencyReceived) -> None:
-    expected = consistency_statement(state)
-    if expected is None or event.statement.body != expected.encode():
-        raise ProtocolError("signs another view of the rounds than the coordinator's", peer=seat_peer(event.seat))
-
-
-def _check_contribution(state: Aggregating, event: InputReceived) -> None:
-    """Check that the contribution is the one that the header names, and is about this masked input."""
-    seat, header = event.seat, MaskedInputHeader.decode(event.header.body)
-    contribution = _predicate(state.opening, seat, event.contribution, Contribution)
-    member = state.opening.member(seat)
-    digest = digest_bytes(event.contribution.payload_digest)
-    _expect(seat, "contribution in its header", header.contribution.hex(), digest.hex())
-    _expect(seat, "masked input in its contribution", digest_string(header.masked_digest), contribution.masked_input)
-    _expect(seat, "session in its contribution", state.opening.session, contribution.session)
-    _expect(seat, "seal in its contribution", state.sealed.seal.payload_digest, contribution.seal)
-    _expect(seat, "institution in its contribution", member.institution, contribution.institution)
-    _expect(seat, "seat in its contribution", seat, contribution.seat)
 
 
 def _advance(state: Aggregating, rounds: RoundPhase, at: datetime) -> SessionState:
@@ -326,7 +265,7 @@ def _draft(state: Aggregating, summed: Summed, event: DraftMade) -> Finalising:
 
 def _countersign(state: Finalising, event: Countersigned) -> SessionState:
     seat, draft = event.seat, state.draft
-    _check_stays(state.left, seat)
+    check_stays(state.left, seat)
     if seat not in draft.survivors:
         raise RefusedError(reasons.NOT_A_MEMBER, f"seat {seat} is not among the survivors, who alone countersign")
     payload = event.countersignature.verify(labels.TYPE_STATEMENT, [state.opening.member(seat).public_key])
@@ -352,10 +291,10 @@ def _advance_countersigning(state: Finalising, at: datetime, *, late: bool) -> S
 
 def _leave(state: Accepting | Aggregating | Finalising, event: MemberAborted) -> SessionState:
     seat = event.seat
-    _check_stays(state.left, seat)
-    abort = _predicate(state.opening, seat, event.abort, Abort)
-    _expect(seat, "session in its abort", state.opening.session, abort.session)
-    _expect(seat, "institution in its abort", state.opening.member(seat).institution, abort.institution)
+    check_stays(state.left, seat)
+    abort = predicate(state.opening, seat, event.abort, Abort)
+    expect(seat, "session in its abort", state.opening.session, abort.session)
+    expect(seat, "institution in its abort", state.opening.member(seat).institution, abort.institution)
     left = state.left | {seat}
     match state:
         case Accepting():

@@ -26,6 +26,7 @@ from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.roster import Member, Roster, SignedRoster
 from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.parameters import Parameters, Seat
+from vdb_shared.secagg.restarts import Restart
 from vdb_shared.spec import Spec
 from vdb_shared.wire.status import Phase
 
@@ -90,7 +91,7 @@ class Sealed:
     Attributes:
         joins: join statement of each seat that takes part.
         seal: the coordinator's statement.
-        parameters: those of the rounds.
+        parameters: those of the rounds before any restart.
     """
 
     joins: Mapping[Seat, Envelope] = field(repr=False)
@@ -100,7 +101,15 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class Aggregating:
-    """The five rounds; `contributions` of the seats whose masked input is here. In `Summed` the draft is made next."""
+    """The five rounds. In `Summed` the draft is made next.
+
+    Attributes:
+        opening, since, sealed: what was fixed, and when the present phase began.
+        rounds: those of the present attempt.
+        contributions: of the seats whose masked input is here.
+        left: who said that it will send nothing more.
+        restarts: why earlier attempts were given up, in order.
+    """
 
     opening: Opening
     since: datetime
@@ -108,6 +117,7 @@ class Aggregating:
     rounds: Collecting | Summed
     contributions: Mapping[Seat, Envelope] = field(default_factory=dict, repr=False)
     left: frozenset[Seat] = frozenset()
+    restarts: tuple[Restart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +149,7 @@ class Finalising:
     draft: Draft
     countersignatures: Mapping[Seat, Envelope] = field(default_factory=dict, repr=False)
     left: frozenset[Seat] = frozenset()
+    restarts: tuple[Restart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +161,7 @@ class Publishing:
     sealed: Sealed
     draft: Draft
     countersignatures: Mapping[Seat, Envelope] = field(repr=False)
+    restarts: tuple[Restart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +173,7 @@ class Published:
     sealed: Sealed
     archive: str
     stages: Mapping[Seat, str] = field(repr=False)
+    restarts: tuple[Restart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +185,7 @@ class Ending:
     stage: Phase
     reason: str
     stages: Mapping[Seat, str] = field(repr=False)
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +197,7 @@ class Aborted:
     reason: str
     abort: Envelope = field(repr=False)
     stages: Mapping[Seat, str] = field(repr=False)
+    attempt: int = 0
 
 
 SessionState: TypeAlias = Accepting | Sealing | Aggregating | Finalising | Publishing | Published | Ending | Aborted
@@ -222,6 +237,17 @@ def phase_of(state: SessionState) -> Phase:
     return _ROUND_PHASES[type(state.rounds)] if isinstance(state, Aggregating) else _PHASES[type(state)]
 
 
+def attempt_of(state: SessionState) -> int:
+    """Return how often the rounds were restarted."""
+    match state:
+        case Aggregating() | Finalising() | Publishing() | Published():
+            return len(state.restarts)
+        case Ending() | Aborted():
+            return state.attempt
+        case _:
+            return 0
+
+
 def duty_of(state: SessionState) -> Duty | None:
     """Return what the coordinator must do next, if it is its turn."""
     match state:
@@ -243,7 +269,7 @@ def seconds_allowed(state: SessionState) -> int | None:
     match state:
         case Accepting():
             return deadlines.joining
-        case Aggregating(rounds=CollectingKeys()):
+        case Aggregating(rounds=CollectingKeys(), restarts=()):
             return deadlines.computing
         case Aggregating() if not isinstance(state.rounds, Summed):
             return deadlines.round
@@ -279,7 +305,8 @@ def _round_stages(state: Aggregating) -> dict[Seat, str]:
     words |= dict.fromkeys(state.sealed.joins, "joined")
     for seats, stage in zip(_rounds_done(state.rounds), _ROUND_STAGES, strict=False):
         words |= dict.fromkeys(seats, stage)
-    return words | dict.fromkeys(state.left, "left")
+    words |= dict.fromkeys(state.left, "left")
+    return words | {restart.dealer: "left out" for restart in state.restarts}
 
 
 _ROUND_STAGES: Final = (

@@ -16,6 +16,7 @@ from vdb_shared.secagg.messages import ConsistencyStatement, Signed
 from vdb_shared.secagg.parameters import Parameters, Seat
 from vdb_shared.secagg.sealing import SharePair
 from vdb_shared.secagg.transcript import AdvertisedRound, SharedRound
+from vdb_shared.secagg.vectors import Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,24 @@ class SharedKeys:
     own: Signed
     secrets: Secrets = field(repr=False)
     own_pair: SharePair = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A vector and its commitments, before it is masked.
+
+    Attributes:
+        vector: encoded lanes and blinders.
+        commitments: 48 bytes for each block.
+    """
+
+    vector: Vector = field(repr=False)
+    commitments: bytes = field(repr=False)
+
+    def erase(self) -> None:
+        """Overwrite the lanes and drop the blinders, once they are masked."""
+        self.vector.lanes.fill(0)
+        self.vector.blinders.clear()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from typing import Final
 from vdb_participant.phases import (
     Advertised,
     Agreed,
+    Committed,
     Masked,
     MaskedInputMessage,
     Membership,
@@ -36,7 +37,7 @@ from vdb_shared.secagg import agreement, shamir
 from vdb_shared.secagg.commitments import commit
 from vdb_shared.secagg.encoding import Lanes, encode_lanes
 from vdb_shared.secagg.field import UNIFORM_BYTES, reduce_uniform
-from vdb_shared.secagg.masking import expand, masked_digest, pair_mask_key, pair_sign, self_mask_key
+from vdb_shared.secagg.masking import commitments_digest, expand, masked_digest, pair_mask_key, pair_sign, self_mask_key
 from vdb_shared.secagg.messages import (
     NONCE_BYTES,
     AdvertisedKeys,
@@ -68,6 +69,7 @@ __all__ = [
     "SHARE_KEYS_ENTROPY_BYTES",
     "Advertised",
     "Agreed",
+    "Committed",
     "Masked",
     "MaskedInputMessage",
     "Membership",
@@ -78,8 +80,9 @@ __all__ = [
     "SharedKeysMessage",
     "advertise",
     "agree",
+    "commit_entropy_bytes",
+    "commit_input",
     "complain",
-    "mask_entropy_bytes",
     "mask_input",
     "reveal",
     "share_keys",
@@ -93,9 +96,28 @@ SHARE_KEYS_ENTROPY_BYTES: Final = agreement.SEED_BYTES + agreement.KEY_BYTES
 """Uniform bytes `share_keys` takes: self-mask seed b, seed of the Shamir coefficients."""
 
 
-def mask_entropy_bytes(lanes: int) -> int:
-    """Return how many uniform bytes `mask_input` takes: 64 for the blinder of each block."""
+def commit_entropy_bytes(lanes: int) -> int:
+    """Return how many uniform bytes `commit_input` takes: 64 for the blinder of each block."""
     return UNIFORM_BYTES * blocks_of(lanes)
+
+
+def commit_input(parameters: Parameters, lanes: Lanes, entropy: bytes) -> Committed:
+    """Commit to the vector, before round 1.
+
+    Args:
+        parameters: of this attempt.
+        lanes: encoded statistic with noise, (lanes,), int64, in [-2^47, 2^47).
+        entropy: `commit_entropy_bytes(lanes)` uniform bytes for the blinders, used for this attempt only.
+
+    Raises:
+        StatisticError: a lane does not fit.
+        ValueError: another number of lanes or bytes.
+    """
+    if lanes.shape != (parameters.lanes,):
+        raise ValueError(f"expected {parameters.lanes} lanes, found shape {lanes.shape}")
+    drawn, _ = _draw(entropy, commit_entropy_bytes(lanes.size), len(entropy))
+    vector = Vector(encode_lanes(lanes), reduce_uniform(drawn))
+    return Committed(vector, commit(vector.lanes, vector.blinders))
 
 
 def advertise(parameters: Parameters, seat: Seat, signer: Signer, entropy: bytes) -> tuple[Advertised, Signed]:
@@ -125,14 +147,15 @@ def advertise(parameters: Parameters, seat: Seat, signer: Signer, entropy: bytes
 
 
 def share_keys(
-    phase: Advertised, advertised: Mapping[Seat, Signed], entropy: bytes
+    phase: Advertised, advertised: Mapping[Seat, Signed], entropy: bytes, commitments: bytes
 ) -> tuple[SharedKeys, SharedKeysMessage]:
-    """Round 1: verify all keys, share k and b, seal a pair of shares for each other member of U1.
+    """Round 1: verify all keys, share k and b, seal a pair of shares for each other member of U1, fix our commitments.
 
     Args:
         phase: after round 0.
         advertised: the round-0 messages of U1.
-        entropy: SHARE_KEYS_ENTROPY_BYTES uniform bytes; never two different ones in a session.
+        entropy: SHARE_KEYS_ENTROPY_BYTES uniform bytes; never two different ones in an attempt.
+        commitments: those of `commit_input`.
 
     Raises:
         ProtocolError: the messages break a rule of §4.5.
@@ -153,6 +176,7 @@ def share_keys(
         me.seat,
         self_seed_digest(round0.t1, me.seat, self_seed),
         sealed_digest(round0.t1, me.seat, sealed),
+        commitments_digest(round0.t1, me.seat, commitments),
     )
     own = me.sign(labels.TYPE_SHARE_KEYS, header.encode())
     secrets = Secrets(bytearray(mask_seed), bytearray(channel_private), bytearray(self_seed), channels)
@@ -160,32 +184,29 @@ def share_keys(
 
 
 def mask_input(
-    phase: SharedKeys, headers: Mapping[Seat, Signed], sealed: Mapping[Seat, bytes], lanes: Lanes, entropy: bytes
+    phase: SharedKeys, headers: Mapping[Seat, Signed], sealed: Mapping[Seat, bytes], committed: Committed
 ) -> Prepared:
-    """Round 2, first half: verify all headers, open the shares addressed to us, commit to the vector and mask it.
+    """Round 2, first half: verify all headers, open the shares addressed to us, mask the vector.
 
     Args:
         phase: after round 1.
         headers: the round-1 headers of U2.
         sealed: what each other member of U2 sealed for us, by sender.
-        lanes: encoded statistic with noise, (lanes,), int64, in [-2^47, 2^47).
-        entropy: `mask_entropy_bytes(lanes)` uniform bytes for the blinders; never two different ones in an attempt.
+        committed: the vector to which round 1 fixed the commitments.
 
     Raises:
         UnusableShareError: a seat's sealed pair does not open; see `complain`.
         ProtocolError: the messages break a rule of §4.5.
-        StatisticError: a lane does not fit.
     """
     me = phase.membership
-    if lanes.shape != (me.parameters.lanes,):
-        raise ValueError(f"expected {me.parameters.lanes} lanes, found shape {lanes.shape}")
-    blinder_entropy, _ = _draw(entropy, mask_entropy_bytes(lanes.size), len(entropy))
     round1 = _verify_shared(phase, headers)
     held = _open_shares(phase, round1, sealed)
-    vector = Vector(encode_lanes(lanes), reduce_uniform(blinder_entropy))
-    commitments = commit(vector.lanes, vector.blinders)
+    fixed = round1.headers[me.seat].commitments_digest
+    if commitments_digest(phase.advertised.t1, me.seat, committed.commitments) != fixed:
+        raise ValueError("round 1 fixed other commitments than those of this vector")
+    vector = committed.vector.copy()
     _add_masks(vector, phase, round1)
-    return Prepared(me, phase.advertised, round1, vector.to_bytes(), commitments, held)
+    return Prepared(me, phase.advertised, round1, vector.to_bytes(), committed.commitments, held)
 
 
 def state_input(phase: Prepared, contribution: bytes) -> tuple[Masked, MaskedInputMessage]:
@@ -238,7 +259,7 @@ def agree(phase: Masked, headers: Mapping[Seat, Signed]) -> tuple[Agreed, Signed
     _check_set("U3", headers, phase.shared.seats, me)
     _check_own(headers, phase.own, me.seat)
     opened = {
-        seat: open_masked(me.parameters, phase.shared.t2, seat, headers[seat], COORDINATOR) for seat in sorted(headers)
+        seat: open_masked(me.parameters, phase.shared, seat, headers[seat], COORDINATOR) for seat in sorted(headers)
     }
     statement = close_masked(phase.advertised, phase.shared, headers, opened).statement
     own = me.sign(labels.TYPE_CONSISTENCY, statement.encode())

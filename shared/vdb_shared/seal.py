@@ -17,6 +17,7 @@ from vdb_shared.errors import PrivacyError
 from vdb_shared.layout import layout_of, promise_of
 from vdb_shared.metrics.statistic import Layout
 from vdb_shared.privacy.calibration import Calibration, calibrate
+from vdb_shared.secagg.generators import GENERATORS_DIGEST
 from vdb_shared.secagg.parameters import smallest_cohort
 from vdb_shared.spec import Spec
 
@@ -34,6 +35,7 @@ class SealTerms:
         layout: the lanes.
         calibration: noise multiplier and scales.
         public_tasks: number of public clips, split over the seats in ascending order.
+        generators: digest of the generators of the commitments.
     """
 
     seats: tuple[int, ...]
@@ -41,6 +43,7 @@ class SealTerms:
     layout: Layout
     calibration: Calibration
     public_tasks: int
+    generators: str
 
     @property
     def noise_multiplier(self) -> str:
@@ -72,4 +75,4 @@ def seal_terms(spec: Spec, seats: Sequence[int]) -> SealTerms:
     smallest = smallest_cohort(len(seats), spec.cohort.collusion, spec.cohort.dropout)
     promise = promise_of(spec, joined=len(seats), smallest_cohort=smallest)
     clips = len(spec.models) * len(spec.prompts) * spec.generation.samples
-    return SealTerms(tuple(sorted(seats)), smallest, layout, calibrate(promise, layout), clips)
+    return SealTerms(tuple(sorted(seats)), smallest, layout, calibrate(promise, layout), clips, GENERATORS_DIGEST)

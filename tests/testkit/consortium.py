@@ -35,6 +35,7 @@ from vdb_participant.rounds import (
     SHARE_KEYS_ENTROPY_BYTES,
     Advertised,
     Agreed,
+    Committed,
     Masked,
     MaskedInputMessage,
     Prepared,
@@ -43,8 +44,9 @@ from vdb_participant.rounds import (
     SharedKeysMessage,
     advertise,
     agree,
+    commit_entropy_bytes,
+    commit_input,
     complain,
-    mask_entropy_bytes,
     mask_input,
     reveal,
     share_keys,
@@ -131,7 +133,9 @@ class Participants:
     def share_keys(self, seat: Seat, advertised: Mapping[Seat, Signed]) -> SharedKeysMessage:
         """Round 1 of one seat."""
         fresh = entropy("share", self.seed, self.parameters.session, seat, size=SHARE_KEYS_ENTROPY_BYTES)
-        self.phases[seat], sent = share_keys(expect(Advertised, self.phases[seat]), advertised, fresh)
+        self.phases[seat], sent = share_keys(
+            expect(Advertised, self.phases[seat]), advertised, fresh, self.committed(seat).commitments
+        )
         return sent
 
     def mask_input(
@@ -145,9 +149,13 @@ class Participants:
 
     def prepare_input(self, seat: Seat, headers: Mapping[Seat, Signed], sealed: Mapping[Seat, bytes]) -> Prepared:
         """First half of round 2 of one seat."""
+        return mask_input(expect(SharedKeys, self.phases[seat]), headers, sealed, self.committed(seat))
+
+    def committed(self, seat: Seat) -> Committed:
+        """Return the vector of a seat with its commitments."""
         lanes = self.inputs[seat]
-        fresh = entropy("blinders", self.seed, self.parameters.session, seat, size=mask_entropy_bytes(lanes.size))
-        return mask_input(expect(SharedKeys, self.phases[seat]), headers, sealed, lanes, fresh)
+        fresh = entropy("blinders", self.seed, self.parameters.session, seat, size=commit_entropy_bytes(lanes.size))
+        return commit_input(self.parameters, lanes, fresh)
 
     def complain(self, seat: Seat, dealer: Seat) -> Signed:
         """Instead of round 2 of one seat."""

@@ -138,7 +138,7 @@ def _announced(live: LiveSession, seat: Seat, signed: Signed, start: pb.UploadSt
         reason = reasons.NOT_YET if early else reasons.TOO_LATE
         raise RefusedError(reason, f"the session is {phase_of(state).words}, so it takes no masked inputs")
     rounds = state.rounds
-    header = open_masked(rounds.parameters, rounds.shared.t2, seat, signed, seat_peer(seat))
+    header = open_masked(rounds.parameters, rounds.shared, seat, signed, seat_peer(seat))
     expected = rounds.parameters.lanes * LANE_BYTES
     if start.size != expected:
         raise ProtocolError(f"announces {start.size} bytes, the vector has {expected}", peer=seat_peer(seat))

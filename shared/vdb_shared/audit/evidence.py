@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vdb_shared.audit.policy import Policy
 from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.envelope import Envelope
-from vdb_shared.bundle.record import COUNTERSIGN, RELEASED, RESULT, SessionRecord, read_envelope
+from vdb_shared.bundle.record import COUNTERSIGN, RELEASED, RESTARTS, RESULT, SessionRecord, read_envelope
 from vdb_shared.bundle.statement import (
     Contribution,
     Join,
@@ -37,6 +37,7 @@ from vdb_shared.seal import SealTerms, seal_terms
 from vdb_shared.secagg.encoding import decode_totals
 from vdb_shared.secagg.messages import ConsistencyStatement
 from vdb_shared.secagg.parameters import Parameters, Seat, share_threshold
+from vdb_shared.secagg.restarts import verify_restart
 from vdb_shared.secagg.transcript import (
     AdvertisedRound,
     MaskedRound,
@@ -176,15 +177,16 @@ class Evidence:
 
     @cached_property
     def quorum(self) -> int:
-        """q: signatures needed, counted on all who advertised keys."""
-        return share_threshold(len(self.record.advertised), self.spec.cohort.collusion)
+        """q: signatures needed, counted on all who joined."""
+        return share_threshold(len(self.seal.joins), self.spec.cohort.collusion)
 
     @cached_property
-    def rounds(self) -> Rounds:
-        """Rounds 0, 1 and 2, replayed.
+    def parameters(self) -> Parameters:
+        """What the rounds of the last attempt worked with: the sealed facts, led through every restart.
 
         Raises:
-            ProtocolError: a header that no honest run contains; names its seat.
+            ProtocolError: evidence for a restart that shows no fault of the dealer.
+            SessionAbortedError: restarts that leave too few.
         """
         parameters = Parameters(
             session=digest_bytes(self.record.seal.payload_digest),
@@ -193,17 +195,40 @@ class Evidence:
             smallest_cohort=self.terms.smallest_cohort,
             lanes=self.terms.layout.lanes,
         )
-        return replay(parameters, self.record)
+        for restart in self.record.restarts:
+            parameters = verify_restart(parameters, restart, RESTARTS)
+        return parameters
+
+    @cached_property
+    def rounds(self) -> Rounds:
+        """Rounds 0, 1 and 2 of the last attempt, replayed.
+
+        Raises:
+            ProtocolError, SessionAbortedError: as `parameters`, or a header that no honest run contains; names its seat.
+        """
+        return replay(self.parameters, self.record)
 
     @cached_property
     def survivors(self) -> tuple[Seat, ...]:
         """Seats of U3, ascending."""
         return tuple(sorted(self.rounds.masked.seats))
 
+    @property
+    def aggregate(self) -> NDArray[np.uint64]:
+        """Sums of the survivors' lanes with their offsets, shape (lanes,), uint64.
+
+        Raises:
+            FormatError: not the lanes of the layout.
+        """
+        expected, found = self.terms.layout.lanes, self.record.aggregate.size
+        if expected != found:
+            raise FormatError(f"number of lanes in the aggregate: expected {expected}, found {found}.")
+        return self.record.aggregate
+
     @cached_property
     def totals(self) -> NDArray[np.int64]:
         """Sums of the survivors' lanes, shape (lanes,), int64: the aggregate without offset."""
-        return decode_totals(self.record.aggregate, len(self.survivors))
+        return decode_totals(self.aggregate, len(self.survivors))
 
 
 def _predicate_of(envelope: Envelope, kind: type[P], name: str) -> P:
@@ -236,8 +261,7 @@ def replay(parameters: Parameters, record: SessionRecord) -> Rounds:
         },
     )
     headers = {
-        seat: open_masked(parameters, shared.t2, seat, signed, seat_peer(seat))
-        for seat, signed in record.masked.items()
+        seat: open_masked(parameters, shared, seat, signed, seat_peer(seat)) for seat, signed in record.masked.items()
     }
     return Rounds(advertised, shared, close_masked(advertised, shared, record.masked, headers))
 

@@ -150,7 +150,8 @@ def _verified_card(report: Report) -> str:
     return (
         '<section class="card"><h2>How this was verified</h2>'
         f"<p>{passed} checks of the signed bundle passed, offline: signatures, membership, the transcript of the aggregation, "
-        "and every figure above computed again from the published total. Repeat them with "
+        "that the published total is the sum of what the institutions committed to, and every figure above computed again from "
+        "that total. Repeat them with "
         "<code>vdb-audit verify</code> and the bundle.</p>"
         f"<details><summary>{len(unproven)} things that the bundle cannot prove</summary><ul>{items}</ul></details></section>"
     )

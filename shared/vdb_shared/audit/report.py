@@ -73,7 +73,7 @@ class Facts:
         title: of the benchmark.
         joined: institutions whose joins were sealed, in order of seat.
         survivors: those whose statistics are in the sum.
-        dropped: those that joined but are not in the sum, with the last stage they reached.
+        dropped: those that joined but are not in the sum, with the last stage they reached, or `left-out` by a restart.
         private: whether the result claims differential privacy.
         epsilon, delta: that the spec promises, as decimal strings.
         root: fingerprint of the trust root in the bundle.

@@ -11,19 +11,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vdb_shared import labels
 from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.restarts import decode_restarts, encode_restarts
+from vdb_shared.bundle.signed import round_from_json, round_to_json
 from vdb_shared.bundle.statement import Subject, subject_of
-from vdb_shared.canonical import canonical_json, decode_base64, encode_base64, parse_canonical_json
+from vdb_shared.canonical import canonical_json, parse_canonical_json
 from vdb_shared.errors import FormatError
 from vdb_shared.roster import SignedRoster
+from vdb_shared.secagg.field import decode_scalars, encode_scalars
 from vdb_shared.secagg.messages import Signed
-from vdb_shared.secagg.parameters import MAX_SEAT, Seat
+from vdb_shared.secagg.parameters import Seat
+from vdb_shared.secagg.restarts import Restart
 
 VERSION: Final = "vdb-bundle"
 SPEC: Final = "spec.json"
@@ -31,9 +35,11 @@ ROSTER: Final = "roster.json"
 TARGETS: Final = "roster/targets.json"
 OPEN: Final = "open.dsse.json"
 SEAL: Final = "seal.dsse.json"
+RESTARTS: Final = "restarts.json"
 TRANSCRIPT: Final = "transcript.json"
 SURVIVORS: Final = "survivors.dsse.json"
 AGGREGATE: Final = "aggregate.u64le"
+BLINDERS: Final = "blinders.bin"
 ACCOUNTING: Final = "accounting.json"
 METRICS: Final = "metrics.json"
 RESULT: Final = "result.dsse.json"
@@ -44,7 +50,9 @@ RELEASED: Final = frozenset({ACCOUNTING, METRICS, RESULT, COUNTERSIGN})
 
 VERSION_BYTES: Final = f"{labels.BUNDLE_VERSION}\n".encode("ascii")
 
-_FIXED: Final = frozenset({VERSION, SPEC, ROSTER, TARGETS, OPEN, SEAL, TRANSCRIPT, SURVIVORS, AGGREGATE})
+_FIXED: Final = frozenset(
+    {VERSION, SPEC, ROSTER, TARGETS, OPEN, SEAL, RESTARTS, TRANSCRIPT, SURVIVORS, AGGREGATE, BLINDERS}
+)
 _ROOT = re.compile(r"roster/root\.([1-9][0-9]{0,3})\.json")
 _ONE_OF_MANY = re.compile(r"(joins|contributions)/([a-z0-9][a-z0-9._-]{0,63})\.dsse\.json")
 _ROUNDS: Final = ("advertise-keys", "share-keys", "masked-input")
@@ -62,10 +70,12 @@ class SessionRecord:
         open: the coordinator's opening; its payload's digest is the session id.
         joins: JOIN of each institution in the seal, by institution.
         seal: the coordinator's seal; its payload's digest is the protocol's session.
+        restarts: why rounds were restarted, in order; the headers below are those of the last attempt.
         advertised, shared, masked: signed headers of rounds 0, 1 and 2, by seat: of U1, U2 and U3.
         contributions: contribution statement of each survivor, by institution.
         survivors: the consistency statement with the signatures of at least q survivors.
         aggregate: shape (lanes,), uint64: sum over U3 of lane + 2^47, offset kept.
+        blinders: sums over U3 of the blinders mod r, one for each block of lanes.
     """
 
     spec: bytes
@@ -73,12 +83,14 @@ class SessionRecord:
     open: Envelope
     joins: Mapping[str, Envelope]
     seal: Envelope
+    restarts: tuple[Restart, ...]
     advertised: Mapping[Seat, Signed]
     shared: Mapping[Seat, Signed]
     masked: Mapping[Seat, Signed]
     contributions: Mapping[str, Envelope]
     survivors: Envelope
     aggregate: NDArray[np.uint64]
+    blinders: tuple[int, ...]
 
     def members(self) -> dict[str, bytes]:
         """Return the members of a bundle that hold this record."""
@@ -91,10 +103,12 @@ class SessionRecord:
             OPEN: self.open.to_json(),
             **{f"joins/{name}.dsse.json": envelope.to_json() for name, envelope in self.joins.items()},
             SEAL: self.seal.to_json(),
+            RESTARTS: encode_restarts(self.restarts),
             TRANSCRIPT: encode_transcript(self.advertised, self.shared, self.masked),
             **{f"contributions/{name}.dsse.json": item.to_json() for name, item in self.contributions.items()},
             SURVIVORS: self.survivors.to_json(),
             AGGREGATE: self.aggregate.astype("<u8", copy=False).tobytes(),
+            BLINDERS: encode_scalars(self.blinders),
         }
 
     @classmethod
@@ -114,12 +128,14 @@ class SessionRecord:
             open=read_envelope(members, OPEN),
             joins=_many(members, "joins"),
             seal=read_envelope(members, SEAL),
+            restarts=_read(members, RESTARTS, decode_restarts),
             advertised=advertised,
             shared=shared,
             masked=masked,
             contributions=_many(members, "contributions"),
             survivors=read_envelope(members, SURVIVORS),
             aggregate=_read(members, AGGREGATE, _decode_aggregate),
+            blinders=tuple(_read(members, BLINDERS, decode_scalars)),
         )
 
 
@@ -147,19 +163,8 @@ def encode_transcript(
     advertised: Mapping[Seat, Signed], shared: Mapping[Seat, Signed], masked: Mapping[Seat, Signed]
 ) -> bytes:
     """Return the canonical JSON of the signed headers of rounds 0, 1 and 2."""
-    return canonical_json(
-        {
-            name: [
-                {
-                    "body": encode_base64(headers[seat].body),
-                    "seat": seat,
-                    "signature": encode_base64(headers[seat].signature),
-                }
-                for seat in sorted(headers)
-            ]
-            for name, headers in zip(_ROUNDS, (advertised, shared, masked), strict=True)
-        }
-    )
+    headers = zip(_ROUNDS, (advertised, shared, masked), strict=True)
+    return canonical_json({name: round_to_json(messages) for name, messages in headers})
 
 
 def decode_transcript(data: bytes) -> tuple[dict[Seat, Signed], dict[Seat, Signed], dict[Seat, Signed]]:
@@ -171,7 +176,7 @@ def decode_transcript(data: bytes) -> tuple[dict[Seat, Signed], dict[Seat, Signe
     rounds = parse_canonical_json(data)
     if not isinstance(rounds, dict) or rounds.keys() != set(_ROUNDS):
         raise FormatError(f"a transcript has exactly the rounds {', '.join(_ROUNDS)}")
-    advertised, shared, masked = (_headers(rounds[name]) for name in _ROUNDS)
+    advertised, shared, masked = (round_from_json(rounds[name]) for name in _ROUNDS)
     return advertised, shared, masked
 
 
@@ -182,23 +187,6 @@ def read_envelope(members: Mapping[str, bytes], name: str) -> Envelope:
         FormatError: it is not one; the message begins with the member's name.
     """
     return _read(members, name, Envelope.from_json)
-
-
-def _headers(items: Any) -> dict[Seat, Signed]:
-    if not isinstance(items, list):
-        raise FormatError("the headers of a round form a list")
-    found: dict[Seat, Signed] = {}
-    for item in items:
-        match item:
-            case {"body": str(body), "seat": int(seat), "signature": str(signature), **rest} if (
-                not rest and not isinstance(seat, bool) and 0 <= seat <= MAX_SEAT
-            ):
-                found[seat] = Signed(decode_base64(body), decode_base64(signature))
-            case _:
-                raise FormatError("a signed header has exactly body, seat and signature")
-    if len(found) != len(items) or list(found) != sorted(found):
-        raise FormatError("the headers of a round ascend by seat, one for each")
-    return found
 
 
 def _read(members: Mapping[str, bytes], name: str, reader: Callable[[bytes], T]) -> T:

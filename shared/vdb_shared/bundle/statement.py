@@ -33,6 +33,9 @@ def _time(value: object) -> object:
 Time = Annotated[str, BeforeValidator(_time)]
 """UTC to the second, as RFC 3339 with Z. Self-asserted by the signer."""
 
+DroppedStage = Literal["left-out", "joined", "advertised-keys", "shared-keys"]
+"""Why an institution is not in the sum: a restart left it out, or the last message that it sent."""
+
 Seat = Annotated[int, Field(ge=0, lt=65535)]
 Hex32 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Line = Annotated[str, StringConstraints(max_length=1000)]
@@ -101,6 +104,7 @@ class Seal(Predicate):
     noise_multiplier: str
     scale: str
     public_tasks: Annotated[int, Field(ge=0)]
+    generators: Digest
     sealed: Time
 
 
@@ -139,12 +143,12 @@ class Contribution(Predicate):
 
 
 class Dropped(Predicate):
-    """An institution that joined but is not in the sum, and the last stage it reached."""
+    """An institution that joined but is not in the sum: the last stage it reached, or that a restart left it out."""
 
     kind: ClassVar[str] = "dropped"
     institution: Name
     seat: Seat
-    stage: Literal["joined", "advertised-keys", "shared-keys"]
+    stage: DroppedStage
 
 
 class Result(Predicate):

@@ -1,4 +1,4 @@
-"""The keys of masks: one for a participant's own mask, one for each pair of participants.
+"""The keys of masks, one for a participant's own and one for each pair of participants, and the digests of what is sent.
 
 Promises that both ends of a pair derive the same key. What a key makes of a vector stands in `vectors.py`; which masks belong
 into a vector, in the rounds.
@@ -53,6 +53,11 @@ def pair_mask_key(agreement: Secret, t2: bytes, pair: tuple[Seat, Seat]) -> byte
 def pair_sign(seat: Seat, peer: Seat) -> int:
     """Return +1 or -1: with which sign participant `seat` adds the mask it shares with `peer`."""
     return 1 if peer > seat else -1
+
+
+def commitments_digest(t1: bytes, seat: Seat, commitments: bytes) -> bytes:
+    """Return the digest of a participant's commitments that its round-1 header names."""
+    return labelled_hash(labels.HASH_COMMITMENTS, t1, encode_seat(seat), commitments)
 
 
 def masked_digest(masked: bytes) -> bytes:

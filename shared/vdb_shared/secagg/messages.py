@@ -119,23 +119,27 @@ class AdvertisedKeys:
 
 @dataclass(frozen=True, slots=True)
 class SharedKeysHeader:
-    """Round 1: what binds one participant to its seed and its sealed shares.
+    """Round 1: what binds one participant to its seed, its sealed shares and its commitments.
 
     Attributes:
         t1: transcript digest after round 0.
         seat: who.
         self_seed_digest: H(b), checked when b is rebuilt.
         sealed_digest: digest of all shares this participant sealed.
+        commitments_digest: digest of the commitments that round 2 shows, so that none is chosen after seeing another's.
     """
 
     t1: bytes
     seat: Seat
     self_seed_digest: bytes
     sealed_digest: bytes
+    commitments_digest: bytes
 
     def encode(self) -> bytes:
         """Return the bytes that are signed."""
-        return encode_fields(self.t1, encode_seat(self.seat), self.self_seed_digest, self.sealed_digest)
+        return encode_fields(
+            self.t1, encode_seat(self.seat), self.self_seed_digest, self.sealed_digest, self.commitments_digest
+        )
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
@@ -144,12 +148,13 @@ class SharedKeysHeader:
         Raises:
             FormatError: not the encoding of such a value.
         """
-        t1, seat, self_seed_digest, sealed_digest = decode_fields(body, 4)
+        t1, seat, self_seed_digest, sealed_digest, commitments_digest = decode_fields(body, 5)
         return cls(
             _sized(t1, DIGEST_BYTES, "T1"),
             _decode_seat(seat),
             _sized(self_seed_digest, DIGEST_BYTES, "digest of the self-mask seed"),
             _sized(sealed_digest, DIGEST_BYTES, "digest of the sealed shares"),
+            _sized(commitments_digest, DIGEST_BYTES, "digest of the commitments"),
         )
 
 

@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 from vdb_shared import labels
 from vdb_shared.canonical import labelled_hash
 from vdb_shared.errors import FormatError, ProtocolError, SignatureError
+from vdb_shared.secagg.masking import commitments_digest
 from vdb_shared.secagg.messages import (
     AdvertisedKeys,
     Complaint,
@@ -197,17 +198,28 @@ def open_shared(parameters: Parameters, t1: bytes, seat: Seat, signed: Signed, p
     return header
 
 
-def open_masked(parameters: Parameters, t2: bytes, seat: Seat, signed: Signed, peer: str) -> MaskedInputHeader:
-    """Return the header in a round-2 message of this seat; raises as `open_advertised`."""
+def open_masked(
+    parameters: Parameters, shared: SharedRound, seat: Seat, signed: Signed, peer: str
+) -> MaskedInputHeader:
+    """Return the header in a round-2 message of this seat; its commitments are those that its round-1 header fixed.
+
+    Raises:
+        ProtocolError: as `open_advertised`, or a seat outside U2, or other commitments than it fixed.
+    """
     _verify(parameters, seat, signed, labels.TYPE_MASKED_INPUT, peer)
     header = _decode(MaskedInputHeader.decode, signed.body, seat, peer)
-    _same("T2", t2, header.t2, seat, peer)
+    _same("T2", shared.t2, header.t2, seat, peer)
     _same_seat(header.seat, seat, peer)
+    if seat not in shared.headers:
+        raise ProtocolError(f"a masked input of seat {seat}, which shared no keys", peer=peer)
     blocks = len(header.commitments) // COMMITMENT_BYTES
     if blocks != parameters.blocks:
         raise ProtocolError(
             f"message of seat {seat} holds {blocks} commitments, expected {parameters.blocks}", peer=peer
         )
+    fixed = shared.headers[seat]
+    if commitments_digest(fixed.t1, seat, header.commitments) != fixed.commitments_digest:
+        raise ProtocolError(f"message of seat {seat} holds other commitments than those it fixed in round 1", peer=peer)
     return header
 
 

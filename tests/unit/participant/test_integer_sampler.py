@@ -266,6 +266,14 @@ def test_a_broken_source_ends_in_an_error_rather_than_in_noise(word: bytes) -> N
         discrete_gaussian(draws, NOISE_EXPONENT, 10)
 
 
+def test_a_series_that_never_ends_is_an_error() -> None:
+    draws = ExactDraws(bytes)  # zeros only: every Bernoulli of a probability above 0 succeeds
+    with pytest.raises(PrivacyError, match="key stream is broken"):
+        bernoulli_exp_fraction(draws, np.ones(3, dtype=np.uint64), 3)
+    with pytest.raises(PrivacyError, match="key stream is broken"):
+        bernoulli_inverse_e(draws, 3)
+
+
 def test_a_geometric_draw_that_never_ends_is_an_error() -> None:
     class OnlyHalves(ExactDraws):
         """Every series ends with A_3, so that every Bernoulli(exp(-1)) succeeds."""

@@ -10,22 +10,24 @@ from vdb_shared.errors import FormatError
 from vdb_shared.secagg.agreement import public_key
 from vdb_shared.secagg.messages import (
     AdvertisedKeys,
+    Complaint,
     ConsistencyStatement,
     MaskedInputHeader,
     SharedKeysHeader,
     UnmaskingShares,
 )
-from vdb_shared.secagg.shamir import FIELD_ORDER
+from vdb_shared.secagg.field import FIELD_ORDER
 
 D = [entropy("digest", i, size=32) for i in range(4)]
-Body = AdvertisedKeys | SharedKeysHeader | MaskedInputHeader | ConsistencyStatement | UnmaskingShares
+Body = AdvertisedKeys | SharedKeysHeader | MaskedInputHeader | Complaint | ConsistencyStatement | UnmaskingShares
 
 EXAMPLES: list[Body] = [
     AdvertisedKeys(D[0], 7, public_key(D[1]), public_key(D[2]), D[3]),
     SharedKeysHeader(D[0], 7, D[1], D[2]),
-    MaskedInputHeader(D[0], 7, D[1], b"", b"", D[2]),
+    MaskedInputHeader(D[0], 7, D[1], bytes(96), D[2]),
     ConsistencyStatement(D[0], frozenset({1, 2, 300}), frozenset({1, 300}), frozenset({300})),
     UnmaskingShares(D[0], 7, {1: 5, 300: FIELD_ORDER - 1}, {2: 0}),
+    Complaint(D[0], 7, 300, D[3]),
 ]
 
 
@@ -72,8 +74,9 @@ def _with_field(value: Body, place: int, field: bytes) -> bytes:
         (EXAMPLES[0], 1, b"\x01\x00"),
         (EXAMPLES[0], 2, bytes(32)),
         (EXAMPLES[0], 3, bytes(32)),
-        (EXAMPLES[2], 3, D[0]),
-        (EXAMPLES[2], 4, bytes(48)),
+        (EXAMPLES[2], 3, b""),
+        (EXAMPLES[2], 3, bytes(47)),
+        (EXAMPLES[2], 4, bytes(31)),
         (EXAMPLES[3], 1, bytes.fromhex("020000000100000000000001")),
         (EXAMPLES[3], 1, bytes.fromhex("0100000001000000")),
         (EXAMPLES[3], 1, b"\x01\x00\x00"),
@@ -81,14 +84,17 @@ def _with_field(value: Body, place: int, field: bytes) -> bytes:
         (EXAMPLES[4], 2, bytes.fromhex("01000000") + FIELD_ORDER.to_bytes(32, "little")),
         (EXAMPLES[4], 2, bytes(35)),
         (EXAMPLES[4], 2, bytes(36) + bytes(36)),
+        (EXAMPLES[5], 2, (65535).to_bytes(4, "little")),
+        (EXAMPLES[5], 3, bytes(31)),
     ],
     ids=[
         "seat_too_large",
         "seat_too_short",
         "channel_key_of_small_order",
         "mask_key_of_small_order",
-        "reserved_blinders_used",
-        "reserved_commitments_used",
+        "no_commitment",
+        "commitment_cut",
+        "contribution_cut",
         "seats_not_ascending",
         "seat_twice",
         "seats_cut",
@@ -96,6 +102,8 @@ def _with_field(value: Body, place: int, field: bytes) -> bytes:
         "share_not_below_order",
         "shares_cut",
         "share_twice",
+        "dealer_too_large",
+        "channel_key_cut",
     ],
 )
 def test_faulty_fields_are_refused(value: Body, place: int, field: bytes) -> None:
@@ -114,5 +122,6 @@ def test_both_kinds_of_share_for_one_seat_cannot_be_read() -> None:
         UnmaskingShares.decode(encode_fields(D[0], bytes(4), shares, shares))
 
 
-def test_revealed_shares_do_not_print() -> None:
+def test_secrets_do_not_print() -> None:
     assert "987654321" not in repr(UnmaskingShares(D[0], 7, {1: 987654321}, {}))
+    assert repr(D[3]) not in repr(EXAMPLES[5])

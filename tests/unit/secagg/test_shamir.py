@@ -4,16 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from testkit.consortium import entropy
-from vdb_shared.errors import FormatError
-from vdb_shared.secagg.shamir import (
-    FIELD_ORDER,
-    combine,
-    decode_share,
-    encode_share,
-    lagrange_at_zero,
-    split,
-    split_entropy,
-)
+from vdb_shared.secagg.field import FIELD_ORDER
+from vdb_shared.secagg.shamir import combine, lagrange_at_zero, split, split_entropy
 
 SECRET = st.integers(0, FIELD_ORDER - 1)
 
@@ -72,14 +64,3 @@ def test_misuse_is_named(secret: int, threshold: int, size: int, named: str) -> 
 def test_no_shares_rebuild_nothing() -> None:
     with pytest.raises(ValueError, match="no shares"):
         combine({})
-
-
-@pytest.mark.parametrize("data", [b"", bytes(31), bytes(33), FIELD_ORDER.to_bytes(32, "little"), b"\xff" * 32])
-def test_share_out_of_range_is_refused(data: bytes) -> None:
-    with pytest.raises(FormatError, match="share"):
-        decode_share(data)
-
-
-@given(SECRET)
-def test_share_bytes_read_back(share: int) -> None:
-    assert decode_share(encode_share(share)) == share

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from testkit.consortium import entropy
-from vdb_shared.secagg.shamir import FIELD_ORDER, combine, split, split_entropy
+from vdb_shared.secagg.field import FIELD_ORDER
+from vdb_shared.secagg.shamir import combine, split, split_entropy
 from vdb_shared.secagg.unmasking import MAX_TRIALS, rebuild
 
 SEED = entropy("seed", size=31)

@@ -1,4 +1,4 @@
-"""V30 to V34: the rounds of secure aggregation, and who is in the sum.
+"""V30 to V34: the rounds of secure aggregation, who is in the sum, and that the total is the sum of what they committed to.
 
 Source: protos/README.md §10.7.
 """
@@ -9,8 +9,10 @@ from typing import Final
 
 from vdb_shared.audit.checks.base import Check, Finding, counted, demand, demand_equal, not_proven, passed
 from vdb_shared.audit.evidence import Evidence
-from vdb_shared.bundle.statement import Dropped, NamedDigest
+from vdb_shared.bundle.statement import Dropped, DroppedStage, NamedDigest
 from vdb_shared.canonical import digest_string
+from vdb_shared.secagg.commitments import commitments_open
+from vdb_shared.secagg.messages import ConsistencyStatement
 from vdb_shared.secagg.parameters import Seat
 
 
@@ -27,6 +29,19 @@ def _transcript(evidence: Evidence) -> Finding:
     return passed(
         f"All {len(u1) + len(u2) + len(u3)} signed messages of the rounds are genuine, follow from each other, and use fresh "
         f"keys: {len(u1)} institutions advertised keys, {len(u2)} shared them, {len(u3)} sent a masked input."
+        + _left_out(evidence)
+    )
+
+
+def _left_out(evidence: Evidence) -> str:
+    """Return the sentence about restarts, whose evidence was verified on the way to the rounds, or ""."""
+    names = [evidence.roster.seated(restart.dealer).institution for restart in evidence.record.restarts]
+    if not names:
+        return ""
+    return (
+        f" Before that, the rounds had been started anew without {', '.join(names)}: "
+        f"{'a pair' if len(names) == 1 else 'of each a pair'} of key shares, signed by that institution, could not be used by "
+        "the one it was meant for. The evidence is in the bundle and was verified."
     )
 
 
@@ -73,34 +88,39 @@ def _survivors(evidence: Evidence) -> Finding:
     demand(
         "V32", len(signatures) >= evidence.quorum, f"{len(signatures)} signatures, but {evidence.quorum} are needed."
     )
-    _check_lists(evidence, statement.advertised, statement.shared)
+    _check_lists(evidence, statement)
     return passed(
         f"{len(signatures)} of the {len(statement.masked)} institutions in the sum signed one and the same list of who is in "
-        f"it, before anything was unmasked; {evidence.quorum} were needed, counted on the {len(statement.advertised)} that "
-        "advertised keys."
+        f"it, before anything was unmasked; {evidence.quorum} were needed, counted on the {len(evidence.seal.joins)} that joined."
     )
 
 
-def _check_lists(evidence: Evidence, advertised: frozenset[Seat], shared: frozenset[Seat]) -> None:
+def _check_lists(evidence: Evidence, statement: ConsistencyStatement) -> None:
     """Check the result's lists of survivors and dropouts, both in the order of seats."""
     survivors = tuple(evidence.roster.seated(seat).institution for seat in evidence.survivors)
     demand_equal("V32", "survivors that the result names", survivors, evidence.result.survivors)
     dropped = tuple(
-        Dropped(
-            institution=join.institution,
-            seat=join.seat,
-            stage="shared-keys" if join.seat in shared else "advertised-keys" if join.seat in advertised else "joined",
-        )
+        Dropped(institution=join.institution, seat=join.seat, stage=_stage(evidence, statement, join.seat))
         for join in evidence.seal.joins
         if join.seat not in evidence.survivors
     )
     demand("V32", dropped == evidence.result.dropped, "The result misstates who dropped out, or when.")
 
 
+def _stage(evidence: Evidence, statement: ConsistencyStatement, seat: Seat) -> DroppedStage:
+    """Return why a seat is not in the sum, read off the replayed rounds."""
+    if seat in evidence.parameters.left_out:
+        return "left-out"
+    if seat in statement.shared:
+        return "shared-keys"
+    return "advertised-keys" if seat in statement.advertised else "joined"
+
+
 def _unmasking(_evidence: Evidence) -> Finding:
     return not_proven(
-        "That the total was computed correctly from the institutions' messages cannot be replayed from this bundle: the full "
-        "messages are not in it, because they would give every reader the coordinator's view."
+        "That the masks were removed as the protocol says cannot be replayed from this bundle, because the messages that this "
+        "takes would give every reader the coordinator's view. The outcome does not rest on it: that the published total is "
+        "the sum of what the institutions committed to is the check V34.commitments."
     )
 
 
@@ -128,11 +148,19 @@ def _same_weights(agreed: dict[str, str], declared: tuple[NamedDigest, ...]) -> 
     return len(declared) == len(agreed) and {item.id: item.manifest for item in declared} == agreed
 
 
-def _commitments(_evidence: Evidence) -> Finding:
-    return not_proven(
-        "That the published total is the sum of the contributions cannot be recomputed by an outsider in this version: the "
-        "place for the cryptographic commitments that would show it is reserved, but empty. That the coordinator did not "
-        "alter the total rests on the coordinator's word."
+def _commitments(evidence: Evidence) -> Finding:
+    headers = evidence.rounds.masked.headers
+    signed = [headers[seat].commitments for seat in evidence.survivors]
+    opens = commitments_open(signed, evidence.aggregate, evidence.record.blinders)
+    demand(
+        "V34.commitments",
+        opens,
+        "The total, the blinders or a commitment is another than the sum demands; which of them, the bundle cannot show.",
+    )
+    return passed(
+        f"The published total is the sum of exactly the {len(signed)} vectors to which the institutions committed in their "
+        "signed messages: the commitments of all survivors open to the published total and blinders. Neither the "
+        "coordinator nor anybody else altered it afterwards; the single vectors stay hidden."
     )
 
 
@@ -166,5 +194,11 @@ CHECKS: Final = (
         ("V30",),
         _declared,
     ),
-    Check("V34.commitments", "Total is the sum", "The commitments do not open to the total.", (), _commitments),
+    Check(
+        "V34.commitments",
+        "Total is the sum",
+        "The published total is not the sum of what the institutions committed to.",
+        ("V30", "V31", "V32"),
+        _commitments,
+    ),
 )

@@ -81,6 +81,7 @@ def _terms(terms: SealTerms, evidence: Evidence) -> tuple[tuple[str, object, obj
         ("noise multiplier of the seal", terms.noise_multiplier, seal.noise_multiplier),
         ("scale of the seal", terms.scale, seal.scale),
         ("number of public clips of the seal", terms.public_tasks, seal.public_tasks),
+        ("generators of the seal", terms.generators, seal.generators),
     )
 
 

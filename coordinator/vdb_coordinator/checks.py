@@ -1,0 +1,102 @@
+"""What must hold of a message before the reducer takes it, besides the rules of the rounds.
+
+Promises that every refusal names its reason and blames the seat that sent. Leaves what a message does to `sessions.py`.
+
+Source: protos/README.md §11.3.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from vdb_coordinator.events import ConsistencyReceived, InputReceived
+from vdb_coordinator.refusals import RefusedError
+from vdb_coordinator.rounds import CollectingConsistency, CollectingUnmasking, Summed
+from vdb_coordinator.states import Aborted, Aggregating, Ending, Opening, SessionState, attempt_of, phase_of
+from vdb_shared import labels
+from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.statement import Contribution, Predicate, parse_statement
+from vdb_shared.canonical import digest_bytes, digest_string
+from vdb_shared.errors import ProtocolError
+from vdb_shared.secagg.messages import ConsistencyStatement, MaskedInputHeader
+from vdb_shared.secagg.parameters import Seat
+from vdb_shared.secagg.transcript import seat_peer
+from vdb_shared.wire import reasons
+from vdb_shared.wire.status import Phase
+
+P = TypeVar("P", bound=Predicate)
+
+
+def misplaced(state: SessionState, wanted: Phase) -> RefusedError:
+    """Return why something that belongs into one phase cannot be taken in another."""
+    found = phase_of(state)
+    if isinstance(state, Ending | Aborted):
+        return RefusedError(reasons.ABORTED, f"the session was aborted: {state.reason}")
+    if found < wanted:
+        return RefusedError(reasons.NOT_YET, f"the session is {found.words}; {wanted.words} has not begun")
+    return RefusedError(reasons.TOO_LATE, f"the session is {found.words}; {wanted.words} is over")
+
+
+def check_attempt(state: SessionState, attempt: int) -> None:
+    """Check that what belongs to an attempt at the rounds belongs to the present one.
+
+    Raises:
+        RefusedError: it does not.
+    """
+    present = attempt_of(state)
+    if attempt != present and not isinstance(state, Ending | Aborted):
+        raise RefusedError(
+            reasons.RESTARTED,
+            f"this is for attempt {attempt} at the rounds, which are in attempt {present}; ask for the restarts",
+        )
+
+
+def check_stays(left: frozenset[Seat], seat: Seat) -> None:
+    if seat in left:
+        raise RefusedError(reasons.TOO_LATE, f"seat {seat} left this session and cannot come back")
+
+
+def predicate(opening: Opening, seat: Seat, envelope: Envelope, kind: type[P]) -> P:
+    """Return what a participant alone signed about this session.
+
+    Raises:
+        SignatureError: not signed by the participant, and only by it.
+        FormatError: not such a statement.
+    """
+    payload = envelope.verify(labels.TYPE_STATEMENT, [opening.member(seat).public_key])
+    predicate, _ = parse_statement(payload, kind)
+    return predicate
+
+
+def expect(seat: Seat, what: str, expected: object, found: object) -> None:
+    if expected != found:
+        raise ProtocolError(f"{what} is {found}, expected {expected}", peer=seat_peer(seat))
+
+
+def consistency_statement(state: Aggregating) -> ConsistencyStatement | None:
+    """Return the one statement that all survivors sign, once round 2 is closed."""
+    match state.rounds:
+        case CollectingConsistency() | CollectingUnmasking() | Summed():
+            return state.rounds.transcript.masked.statement
+        case _:
+            return None
+
+
+def check_view(state: Aggregating, event: ConsistencyReceived) -> None:
+    expected = consistency_statement(state)
+    if expected is None or event.statement.body != expected.encode():
+        raise ProtocolError("signs another view of the rounds than the coordinator's", peer=seat_peer(event.seat))
+
+
+def check_contribution(state: Aggregating, event: InputReceived) -> None:
+    """Check that the contribution is the one that the header names, and is about this masked input."""
+    seat, header = event.seat, MaskedInputHeader.decode(event.header.body)
+    contribution = predicate(state.opening, seat, event.contribution, Contribution)
+    member = state.opening.member(seat)
+    digest = digest_bytes(event.contribution.payload_digest)
+    expect(seat, "contribution in its header", header.contribution.hex(), digest.hex())
+    expect(seat, "masked input in its contribution", digest_string(header.masked_digest), contribution.masked_input)
+    expect(seat, "session in its contribution", state.opening.session, contribution.session)
+    expect(seat, "seal in its contribution", state.sealed.seal.payload_digest, contribution.seal)
+    expect(seat, "institution in its contribution", member.institution, contribution.institution)
+    expect(seat, "seat in its contribution", seat, contribution.seat)
