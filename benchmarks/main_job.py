@@ -8,38 +8,21 @@ Prints a table; with --json also writes a list of rows {name, value, unit, bound
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
+
+from rows import Row, report
 
 ROOT: Final = Path(__file__).parents[1]
 DEMO_BOUND: Final = 180.0
 """Seconds the demo may take on two cores after installation."""
 
 AUDITS: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One figure; bound is its upper limit, or None."""
-
-    name: str
-    value: float
-    unit: str
-    bound: float | None = None
-
-    @property
-    def holds(self) -> bool:
-        """Whether the value keeps its bound."""
-        return self.bound is None or self.value <= self.bound
 
 
 def main() -> int:
@@ -50,15 +33,7 @@ def main() -> int:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(Path(folder) / "out", chosen.clips)
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {chosen.clips} clips a site"
-    )
-    for row in rows:
-        bound = "" if row.bound is None else f"<= {row.bound:g} {'holds' if row.holds else 'BROKEN'}"
-        print(f"{row.name:<46} {row.value:>12.3f} {row.unit:<6} {bound}")
-    if chosen.json:
-        chosen.json.write_text(json.dumps([asdict(row) | {"holds": row.holds} for row in rows], indent=1) + "\n")
-    return 0 if all(row.holds for row in rows) else 1
+    return report(rows, f"{chosen.clips} clips a site", chosen.json)
 
 
 def measure(out: Path, clips: int) -> list[Row]:

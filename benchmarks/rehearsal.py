@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from types import ModuleType
 from typing import Any, TypeAlias, TypeVar
 
@@ -54,19 +54,14 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds: dict[str, list[float]] = defaultdict(list)
-        self._excluded = 0.0
 
     def run(self, name: str, call: Callable[[], _Value]) -> _Value:
         """Return what a call returns, and note how long it took."""
-        excluded, began = self._excluded, time.process_time()
+        began = time.process_time()
         try:
             return call()
         finally:
-            self.seconds[name].append(time.process_time() - began - (self._excluded - excluded))
-
-    def exclude(self, seconds: float) -> None:
-        """Take so much off all calls that are running."""
-        self._excluded += seconds
+            self.seconds[name].append(time.process_time() - began)
 
     @contextmanager
     def listen(self, module: ModuleType, function: str) -> Iterator[None]:
@@ -83,41 +78,135 @@ class Stopwatch:
             setattr(module, function, original)
 
 
-@dataclass
-class Traffic:
-    """Bytes of one participant's messages, in both directions."""
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a participant sent in a round, and how many bytes its messages had in both directions."""
 
-    up: int = 0
-    down: int = 0
+    message: Message
+    up: int
+    down: int
 
 
-@dataclass
-class Rehearsal:
-    """One session: `phase` is the coordinator's.
+Received: TypeAlias = Any
+"""What opens a round: nothing, round-0 messages, round-1 headers and sealed pairs, round-2 headers, signatures of T3."""
+
+
+class Crew:
+    """Participants that work one after the other in one process.
 
     Attributes:
-        parameters: the sealed facts.
-        keys: statement keys by seat.
-        inputs: lanes by seat.
-        blinder_entropy: fresh bytes for blinders, by number.
-        threads: how many participants work at a time.
         watch: CPU of each call of a round.
-        traffic: of each participant.
     """
 
-    parameters: Parameters
-    keys: Mapping[Seat, StatementKey]
-    inputs: Mapping[Seat, Lanes]
-    blinder_entropy: Callable[[Seat, int], bytes] = field(default=lambda _, size: os.urandom(size))
-    threads: int = 1
-    watch: Stopwatch = field(default_factory=Stopwatch)
-    traffic: dict[Seat, Traffic] = field(default_factory=lambda: defaultdict(Traffic))
-    phase: Phase = field(init=False)
+    def __init__(self, parameters: Parameters, keys: Mapping[Seat, StatementKey], inputs: Mapping[Seat, Lanes]) -> None:
+        """Hire them.
 
-    def __post_init__(self) -> None:
-        self.phase = CollectingKeys(self.parameters)
+        Args:
+            parameters: the sealed facts.
+            keys: statement keys by seat.
+            inputs: lanes by seat; seats with the same array share one commitment, as it is too dear to be computed for all.
+        """
+        self.watch = Stopwatch()
+        self._parameters, self._keys, self._inputs = parameters, keys, inputs
         self._phases: dict[Seat, ParticipantPhase] = {}
-        self._there = sorted(self.parameters.roster)
+        self._committed: dict[int, rounds.Committed] = {}
+        self._received: Received = None
+        self._rounds: dict[str, Callable[[Seat], Sent]] = {
+            "advertise": self._advertise,
+            "share": self._share,
+            "mask": self._mask,
+            "agree": self._agree,
+            "reveal": self._reveal,
+        }
+
+    def listen(self, received: Received) -> None:
+        """Take what opens the next round."""
+        self._received = received
+
+    def play(self, name: str, seat: Seat) -> Sent:
+        """Return what a participant sends in a round."""
+        return self._rounds[name](seat)
+
+    def _commit(self, lanes: Lanes) -> rounds.Committed:
+        if id(lanes) not in self._committed:
+            entropy = os.urandom(rounds.commit_entropy_bytes(lanes.size))
+            self._committed[id(lanes)] = self.watch.run(
+                "commit", lambda: rounds.commit_input(self._parameters, lanes, entropy)
+            )
+        return self._committed[id(lanes)]
+
+    def _advertise(self, seat: Seat) -> Sent:
+        entropy = os.urandom(rounds.ADVERTISE_ENTROPY_BYTES)
+        phase, signed = self.watch.run(
+            "advertise", lambda: rounds.advertise(self._parameters, seat, self._keys[seat], entropy)
+        )
+        self._phases[seat] = phase
+        return Sent(KeysAdvertised(seat, signed), _size(signed), 0)
+
+    def _share(self, seat: Seat) -> Sent:
+        advertised: Mapping[Seat, Signed] = self._received
+        entropy = os.urandom(rounds.SHARE_KEYS_ENTROPY_BYTES)
+        before = expect(rounds.Advertised, self._phases[seat])
+        commitments = self._commit(self._inputs[seat]).commitments
+        self._phases[seat], sent = self.watch.run(
+            "share", lambda: rounds.share_keys(before, advertised, entropy, commitments)
+        )
+        up = _size(sent.header) + sum(map(len, sent.sealed.values()))
+        return Sent(KeysShared(seat, sent.header, sent.sealed), up, _sizes(advertised))
+
+    def _mask(self, seat: Seat) -> Sent:
+        headers, all_sealed = self._received
+        before = expect(rounds.SharedKeys, self._phases[seat])
+        sealed, committed = all_sealed[seat], self._commit(self._inputs[seat])
+        contribution = os.urandom(DIGEST_BYTES)
+
+        def work() -> tuple[rounds.Masked, rounds.MaskedInputMessage]:
+            return rounds.state_input(rounds.mask_input(before, headers, sealed, committed), contribution)
+
+        self._phases[seat], sent = self.watch.run("mask", work)
+        up, down = _size(sent.header) + len(sent.masked), _sizes(headers) + sum(map(len, sealed.values()))
+        return Sent(InputMasked(seat, sent.header, sent.masked), up, down)
+
+    def _agree(self, seat: Seat) -> Sent:
+        headers: Mapping[Seat, Signed] = self._received
+        before = expect(rounds.Masked, self._phases[seat])
+        self._phases[seat], signed = self.watch.run("agree", lambda: rounds.agree(before, headers))
+        return Sent(ConsistencySigned(seat, signed.signature), len(signed.signature), _sizes(headers))
+
+    def _reveal(self, seat: Seat) -> Sent:
+        signatures: Mapping[Seat, bytes] = self._received
+        before = expect(rounds.Agreed, self._phases[seat])
+        self._phases[seat], signed = self.watch.run("reveal", lambda: rounds.reveal(before, signatures))
+        return Sent(SharesRevealed(seat, signed), _size(signed), sum(map(len, signatures.values())))
+
+
+Players: TypeAlias = Callable[[str, Sequence[Seat], Received], Iterable[Sent]]
+"""Runs one round, by its name, for these seats."""
+
+
+class Rehearsal:
+    """The coordinator, and participants wherever they run.
+
+    Attributes:
+        phase: the coordinator's.
+        watch: CPU of each message that it accepts.
+        up, down: bytes of each participant's messages.
+    """
+
+    def __init__(self, parameters: Parameters, inputs: Mapping[Seat, Lanes], players: Players) -> None:
+        """Open the session.
+
+        Args:
+            parameters: the sealed facts.
+            inputs: lanes by seat, of which the sum must come out.
+            players: the participants.
+        """
+        self.phase: Phase = CollectingKeys(parameters)
+        self.watch = Stopwatch()
+        self.up: dict[Seat, int] = defaultdict(int)
+        self.down: dict[Seat, int] = defaultdict(int)
+        self._inputs, self._players = inputs, players
+        self._there = sorted(parameters.roster)
 
     def run(self, before_input: Collection[Seat], after_input: Collection[Seat]) -> Summed:
         """Run all rounds; these drop out after they shared keys, or after their masked input."""
@@ -130,34 +219,32 @@ class Rehearsal:
 
     def advertise(self) -> None:
         """Round 0."""
-        self._each("advertise", self._advertise)
+        self._round("advertise", None)
 
     def share_keys(self) -> None:
-        """Round 1."""
-        advertised = _expect(CollectingShares, self.phase).advertised.messages
-        self._each("share", lambda seat: self._share(seat, advertised))
+        """Commitments, and round 1."""
+        self._round("share", expect(CollectingShares, self.phase).advertised.messages)
 
     def mask_inputs(self, absent: Collection[Seat]) -> None:
         """Round 2, without those who are absent from here on."""
-        opened = _expect(CollectingMaskedInputs, self.phase)
+        opened = expect(CollectingMaskedInputs, self.phase)
         self._leave(absent)
-        self._each("mask", lambda seat: self._mask(seat, opened))
+        self._round("mask", (opened.shared.messages, {seat: opened.sealed_for(seat) for seat in self._there}))
 
     def agree(self, absent: Collection[Seat]) -> None:
         """Round 3, without those who are absent from here on."""
-        headers = _expect(CollectingConsistency, self.phase).transcript.masked.messages
+        headers = expect(CollectingConsistency, self.phase).transcript.masked.messages
         self._leave(absent)
-        self._each("agree", lambda seat: self._agree(seat, headers))
+        self._round("agree", headers)
 
     def reveal(self) -> None:
         """Round 4."""
-        signatures = _expect(CollectingUnmasking, self.phase).signatures
-        self._each("reveal", lambda seat: self._reveal(seat, signatures))
+        self._round("reveal", expect(CollectingUnmasking, self.phase).signatures)
 
     def summed(self) -> Summed:
         """Return the end of the session, which must hold the exact sum of the survivors' inputs."""
-        end = _expect(Summed, self.phase)
-        expected = np.sum([self.inputs[seat] for seat in sorted(end.survivors)], axis=0)
+        end = expect(Summed, self.phase)
+        expected = np.sum([self._inputs[seat] for seat in sorted(end.survivors)], axis=0)
         if not np.array_equal(end.totals, expected):
             raise RuntimeError("the sum is not that of the survivors' inputs")
         return end
@@ -165,62 +252,27 @@ class Rehearsal:
     def _leave(self, absent: Collection[Seat]) -> None:
         self._there = [seat for seat in self._there if seat not in absent]
 
-    def _each(self, name: str, step: Callable[[Seat], tuple[Message, int, int]]) -> None:
-        if self.threads == 1:
-            self._receive_all(name, map(step, self._there))
-        else:
-            with ThreadPoolExecutor(self.threads) as pool:
-                self._receive_all(name, pool.map(step, self._there))
-
-    def _receive_all(self, name: str, results: Iterator[tuple[Message, int, int]]) -> None:
+    def _round(self, name: str, received: Received) -> None:
         before = self.phase
-        for message, up, down in results:
-            self.traffic[message.seat].up += up
-            self.traffic[message.seat].down += down
-            self.watch.run(f"coordinator {name}", lambda: self._receive(message))  # noqa: B023 - called at once
+        for sent in self._players(name, self._there, received):
+            self.up[sent.message.seat] += sent.up
+            self.down[sent.message.seat] += sent.down
+            self.watch.run(name, partial(self._receive, sent.message))
         if type(self.phase) is type(before):
             self.phase = expire(self.phase)
 
     def _receive(self, message: Message) -> None:
         self.phase = receive(self.phase, message)
 
-    def _advertise(self, seat: Seat) -> tuple[Message, int, int]:
-        entropy = os.urandom(rounds.ADVERTISE_ENTROPY_BYTES)
-        phase, signed = self.watch.run(
-            "advertise", lambda: rounds.advertise(self.parameters, seat, self.keys[seat], entropy)
-        )
-        self._phases[seat] = phase
-        return KeysAdvertised(seat, signed), _size(signed), 0
 
-    def _share(self, seat: Seat, advertised: Mapping[Seat, Signed]) -> tuple[Message, int, int]:
-        entropy = os.urandom(rounds.SHARE_KEYS_ENTROPY_BYTES)
-        before = _expect(rounds.Advertised, self._phases[seat])
-        self._phases[seat], sent = self.watch.run("share", lambda: rounds.share_keys(before, advertised, entropy))
-        up = _size(sent.header) + sum(map(len, sent.sealed.values()))
-        return KeysShared(seat, sent.header, sent.sealed), up, _sizes(advertised)
+def here(crew: Crew) -> Players:
+    """Return participants that run in this process."""
 
-    def _mask(self, seat: Seat, opened: CollectingMaskedInputs) -> tuple[Message, int, int]:
-        before = _expect(rounds.SharedKeys, self._phases[seat])
-        headers, sealed, lanes = opened.shared.messages, opened.sealed_for(seat), self.inputs[seat]
-        entropy = self.blinder_entropy(seat, rounds.mask_entropy_bytes(lanes.size))
-        contribution = os.urandom(DIGEST_BYTES)
+    def players(name: str, seats: Sequence[Seat], received: Received) -> Iterator[Sent]:
+        crew.listen(received)
+        return (crew.play(name, seat) for seat in seats)
 
-        def work() -> tuple[rounds.Masked, rounds.MaskedInputMessage]:
-            return rounds.state_input(rounds.mask_input(before, headers, sealed, lanes, entropy), contribution)
-
-        self._phases[seat], sent = self.watch.run("mask", work)
-        down = _sizes(headers) + sum(map(len, sealed.values()))
-        return InputMasked(seat, sent.header, sent.masked), _size(sent.header) + len(sent.masked), down
-
-    def _agree(self, seat: Seat, headers: Mapping[Seat, Signed]) -> tuple[Message, int, int]:
-        before = _expect(rounds.Masked, self._phases[seat])
-        self._phases[seat], signed = self.watch.run("agree", lambda: rounds.agree(before, headers))
-        return ConsistencySigned(seat, signed.signature), len(signed.signature), _sizes(headers)
-
-    def _reveal(self, seat: Seat, signatures: Mapping[Seat, bytes]) -> tuple[Message, int, int]:
-        before = _expect(rounds.Agreed, self._phases[seat])
-        self._phases[seat], signed = self.watch.run("reveal", lambda: rounds.reveal(before, signatures))
-        return SharesRevealed(seat, signed), _size(signed), sum(map(len, signatures.values()))
+    return players
 
 
 def consortium(participants: int, collusion: int, lanes: int) -> tuple[Parameters, dict[Seat, StatementKey]]:
@@ -244,7 +296,8 @@ def _sizes(messages: Mapping[Seat, Signed]) -> int:
     return sum(map(_size, messages.values()))
 
 
-def _expect(kind: type[_Value], phase: object) -> _Value:
+def expect(kind: type[_Value], phase: object) -> _Value:
+    """Return a phase that must be of this kind."""
     if not isinstance(phase, kind):
         raise RuntimeError(f"expected {kind.__name__}, found {phase!r}")
     return phase

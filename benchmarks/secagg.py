@@ -2,9 +2,10 @@
 
     python benchmarks/secagg.py [--json FILE] [--quick] [--no-peer]
 
-Runs whole sessions of 5, 20 and 100 participants with 1e3, 1e5 and 1e6 lanes in memory, and one of 1000 with 1e4 (`simulation.py`); compares
-masks and Shamir shares with those of Flower's SecAgg+, which is installed into an environment of its own for that; and
-measures the floor: AES-256-CTR and memory bandwidth. Seconds of rounds are CPU seconds, medians over the participants.
+Runs whole sessions of 5, 20 and 100 participants with 1e3, 1e5 and 1e6 lanes in memory, and one of 1000 with 1e4
+(`simulation.py`); compares masks and Shamir shares with those of Flower's SecAgg+, which is installed into an environment of
+its own for that; and measures the floor: AES-256-CTR and memory bandwidth. Seconds of rounds are CPU seconds, medians over
+the participants.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import venv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -29,16 +29,16 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CTR
-from rehearsal import Rehearsal, Stopwatch, consortium, random_lanes
+from rehearsal import Crew, Rehearsal, Stopwatch, consortium, here, random_lanes
 from rows import Row, report
 from simulation import simulate
 
 from vdb_coordinator import rounds as coordinator_rounds
-from vdb_participant import rounds as participant_rounds
+from vdb_participant.rounds import commit_entropy_bytes
 from vdb_shared.secagg.commitments import commit, commitments_open
-from vdb_shared.secagg.encoding import Ring, encode_lanes, ring_from_bytes, ring_to_bytes
+from vdb_shared.secagg.encoding import encode_lanes
 from vdb_shared.secagg.field import reduce_uniform
-from vdb_shared.secagg.parameters import Seat, share_threshold
+from vdb_shared.secagg.parameters import share_threshold
 from vdb_shared.secagg.shamir import combine, split, split_entropy
 from vdb_shared.secagg.vectors import Vector
 
@@ -88,31 +88,29 @@ def main() -> int:
     rows += [row for cohort in COHORTS for row in sharing(cohort)]
     rows += peer(rows, sizes, "" if not chosen.no_peer else "left out by --no-peer")
     if not chosen.quick:
-        rows += simulate(1000, 10_000, 100)
+        rows += simulate(1000, 10_000, 100, os.cpu_count() or 1)
     return report(rows, "CPU seconds, medians", chosen.json)
 
 
 def session(cohort: Cohort, lanes: int) -> list[Row]:
     """Run a session and return what its rounds cost and how many bytes they move."""
     parameters, keys = consortium(cohort.size, cohort.collusion, lanes)
-    first, others = random_lanes(lanes), random_lanes(lanes)
-    inputs = dict.fromkeys(keys, others) | {0: first}
-    rehearsal = Rehearsal(parameters, keys, inputs, blinder_entropy=_entropy)
+    inputs = dict.fromkeys(keys, random_lanes(lanes)) | {0: random_lanes(lanes)}
+    crew = Crew(parameters, keys, inputs)
+    rehearsal = Rehearsal(parameters, inputs, here(crew))
     leaving = sorted(keys)[1 : 1 + cohort.before_input + cohort.after_input]
-    before, after = leaving[: cohort.before_input], leaving[cohort.before_input :]
-    watch = rehearsal.watch
-    with _commitments_of_equal_inputs(watch), _parts_of_unmasking(watch):
-        rehearsal.run(before, after)
+    with _parts_of_unmasking(rehearsal.watch):
+        rehearsal.run(leaving[: cohort.before_input], leaving[cohort.before_input :])
     title = f"{cohort}, d={lanes:g}"
-    traffic = rehearsal.traffic[0]
+    up, down = rehearsal.up[0], rehearsal.down[0]
     return [
-        *_participant(title, watch, cohort, lanes),
-        *_coordinator(title, watch, cohort, lanes),
-        Row(f"{title}: bytes up", traffic.up / 1000, "kB"),
-        Row(f"{title}: bytes down", traffic.down / 1000, "kB"),
+        *_participant(title, crew.watch, cohort, lanes),
+        *_coordinator(title, rehearsal.watch, cohort, lanes),
+        Row(f"{title}: bytes up", up / 1000, "kB"),
+        Row(f"{title}: bytes down", down / 1000, "kB"),
         Row(
             f"{title}: upload by that of the plain 64-bit vector",
-            traffic.up / (8 * lanes),
+            up / (8 * lanes),
             "x",
             1.05 if (cohort.size, lanes) == (20, 100_000) else None,
         ),
@@ -125,43 +123,17 @@ def _participant(title: str, watch: Stopwatch, cohort: Cohort, lanes: int) -> It
         yield Row(f"{title}: participant, {shown}", 1000 * spent[name], "ms")
     bound = cohort.cpu_bound if lanes == 100_000 else None
     total = sum(spent.values())
-    yield Row(f"{title}: participant, all rounds", 1000 * total, "ms", 1000 * bound if bound else None)
+    yield Row(f"{title}: participant, all rounds without commit", 1000 * total, "ms", 1000 * bound if bound else None)
 
 
 def _coordinator(title: str, watch: Stopwatch, cohort: Cohort, lanes: int) -> Iterator[Row]:
     rounds = ("advertise", "share", "mask", "agree")
-    accepting = sum(sum(watch.seconds[f"coordinator {name}"]) for name in rounds)
+    accepting = sum(sum(watch.seconds[name]) for name in rounds)
     unmasking = sum(watch.seconds["recover"]) + sum(watch.seconds["remove_masks"])
     bounded = cohort.size == 100 and cohort.after_input and lanes == 100_000
     yield Row(f"{title}: coordinator, accept rounds 0 to 3 of all", 1000 * accepting, "ms")
     yield Row(f"{title}: coordinator, unmask", 1000 * unmasking, "ms", 300 if bounded else None)
     yield Row(f"{title}: coordinator, check commitments", 1000 * sum(watch.seconds["commitments_open"]), "ms")
-
-
-def _entropy(seat: Seat, size: int) -> bytes:
-    """Give all seats but the first the same blinders, so that equal inputs have equal commitments."""
-    return os.urandom(size) if seat == 0 else bytes([1]) * size
-
-
-@contextmanager
-def _commitments_of_equal_inputs(watch: Stopwatch) -> Iterator[None]:
-    """Compute commitments once for equal lanes and blinders, and keep them out of the participants' time."""
-
-    @lru_cache(maxsize=2)
-    def remembered(lanes: bytes, blinders: tuple[int, ...]) -> bytes:
-        return commit(ring_from_bytes(lanes, len(lanes) // 8), blinders)
-
-    def committed(values: Ring, blinders: list[int]) -> bytes:
-        began = time.process_time()
-        found = remembered(ring_to_bytes(values), tuple(blinders))
-        watch.exclude(time.process_time() - began)
-        return found
-
-    participant_rounds.__dict__["commit"] = committed
-    try:
-        yield
-    finally:
-        participant_rounds.__dict__["commit"] = commit
 
 
 @contextmanager
@@ -178,7 +150,7 @@ def commitment(lanes: int) -> list[Row]:
     """Commit to a vector, and check the commitments of twenty participants."""
     survivors, repetitions = 20, 5 if lanes <= 100_000 else 1
     values = encode_lanes(random_lanes(lanes))
-    vector = Vector(values, reduce_uniform(os.urandom(participant_rounds.mask_entropy_bytes(lanes))))
+    vector = Vector(values, reduce_uniform(os.urandom(commit_entropy_bytes(lanes))))
     committed = commit(vector.lanes, vector.blinders)
     wall, cpu = _medians(lambda: commit(vector.lanes, vector.blinders), repetitions)
     totals = vector.lanes * np.uint64(survivors)

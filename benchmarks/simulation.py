@@ -1,37 +1,42 @@
-"""A whole session of a thousand participants in one process, with the real rounds of both sides.
+"""A whole session of a thousand participants on one machine, with the real rounds of both sides.
 
-    python benchmarks/simulation.py [--json FILE] [--participants 1000] [--lanes 10000] [--collusion 100]
+    python benchmarks/simulation.py [--json FILE] [--participants 1000] [--lanes 10000] [--collusion 100] [--processes N]
 
-One in twenty drops out after sharing keys and one in twenty after its masked input. Checks that the sum is exact and that the survivors' commitments open to it, and
-prints wall seconds of each round. A thousand participants check the same signatures a thousand times on a thousand machines; here, and only
-here, each check is done once and remembered. Nothing else is shared between the participants.
+One in twenty drops out after sharing keys and one in twenty after its masked input. Checks that the sum is exact and that the
+survivors' commitments open to it, and prints wall seconds of each round. The coordinator runs in this process and the
+participants in N others, by default one for each core: X25519 holds the interpreter's lock, so threads would not help.
+
+A thousand participants check the same signatures a thousand times, on a thousand machines; here, and only here, a process does
+each check once and remembers it. Nothing else is shared between participants.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import multiprocessing
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from rehearsal import Rehearsal, consortium, random_lanes
+from rehearsal import Crew, Players, Received, Rehearsal, Sent, consortium, random_lanes
 from rows import Row, report
 
 from vdb_coordinator.rounds import Summed
 from vdb_participant import rounds
 from vdb_shared.secagg.commitments import commitments_open
 from vdb_shared.secagg.encoding import LANE_OFFSET
+from vdb_shared.secagg.parameters import Seat
+from vdb_shared.secagg.transcript import SharedRound
 
 BOUND: Final = 120.0
 """Seconds that 1000 participants with 1e4 lanes may take on two cores."""
-
-THREADS: Final = 3
-"""Participants that work at a time: while two wait for multi-exponentiations, which need no interpreter, one goes on."""
 
 REMEMBERED: Final = ("open_advertised", "open_shared", "open_masked", "verify_consistency")
 
@@ -43,26 +48,27 @@ def main() -> int:
     parser.add_argument("--participants", type=int, default=1000)
     parser.add_argument("--lanes", type=int, default=10_000)
     parser.add_argument("--collusion", type=int, default=100)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     chosen = parser.parse_args()
-    rows = simulate(chosen.participants, chosen.lanes, chosen.collusion)
+    rows = simulate(chosen.participants, chosen.lanes, chosen.collusion, chosen.processes)
     return report(rows, "wall seconds, one run", chosen.json)
 
 
-def simulate(participants: int, lanes: int, collusion: int) -> list[Row]:
+def simulate(participants: int, lanes: int, collusion: int, processes: int) -> list[Row]:
     """Run a session and return the seconds of its rounds."""
     parameters, keys = consortium(participants, collusion, lanes)
     inputs = {seat: random_lanes(lanes) for seat in keys}
     leaving = participants // 20
-    rehearsal = Rehearsal(parameters, keys, inputs, threads=THREADS)
     spent: dict[str, float] = {}
-    with _remembered_checks(), _no_garbage_collection():
+    with _elsewhere(Crew(parameters, keys, inputs), processes) as players:
+        rehearsal = Rehearsal(parameters, inputs, players)
         _lap(spent, "advertise keys", rehearsal.advertise)
-        _lap(spent, "share keys", rehearsal.share_keys)
+        _lap(spent, "commit and share keys", rehearsal.share_keys)
         _lap(spent, "masked input", lambda: rehearsal.mask_inputs(range(leaving)))
         _lap(spent, "consistency", lambda: rehearsal.agree(range(leaving, 2 * leaving)))
         _lap(spent, "unmasking", rehearsal.reveal)
         _lap(spent, "audit of sum and commitments", lambda: _audit(rehearsal.summed()))
-    title = f"n={participants}, d={lanes:g}, {leaving}+{leaving} dropouts, all in one process"
+    title = f"n={participants}, d={lanes:g}, {leaving}+{leaving} dropouts, {processes} processes"
     bound = BOUND if participants <= 1000 and lanes <= 10_000 else None
     return [
         *(Row(f"{title}: {name}", seconds, "s") for name, seconds in spent.items()),
@@ -85,29 +91,70 @@ def _audit(end: Summed) -> None:
 
 
 @contextmanager
-def _remembered_checks() -> Iterator[None]:
-    """Check each signature and decode each message once, whoever asks."""
-    with ExitStack() as undo:
-        for name in REMEMBERED:
-            undo.callback(setattr, rounds, name, getattr(rounds, name))
-            setattr(rounds, name, _remember(getattr(rounds, name)))
-        yield
+def _elsewhere(crew: Crew, processes: int) -> Iterator[Players]:
+    """Yield participants that run in other processes; each is always in the same one."""
+    with _collector_at_rest(), ExitStack() as open_pools:
+        context = multiprocessing.get_context("fork")
+        pools = [
+            open_pools.enter_context(ProcessPoolExecutor(1, context, initializer=_adopt, initargs=(crew,)))
+            for _ in range(processes)
+        ]
+
+        def players(name: str, seats: Sequence[Seat], received: Received) -> Iterator[Sent]:
+            for place, pool in enumerate(pools):
+                pool.submit(_listen, _part(received, place, processes)).result()
+            sending = [pools[seat % processes].submit(_play, name, seat) for seat in seats]
+            return (future.result() for future in sending)
+
+        yield players
+
+
+_adopted: Final[list[Crew]] = []
+"""The crew of a process that was made for it."""
+
+
+def _adopt(crew: Crew) -> None:
+    _adopted.append(crew)
+    for name in REMEMBERED:
+        setattr(rounds, name, _remember(getattr(rounds, name)))
+
+
+def _listen(received: Received) -> None:
+    _adopted[0].listen(received)
+
+
+def _play(name: str, seat: Seat) -> Sent:
+    return _adopted[0].play(name, seat)
+
+
+def _part(received: Received, place: int, processes: int) -> Received:
+    """Leave out of the sealed pairs those for participants in other processes."""
+    match received:
+        case headers, sealed:
+            return headers, {seat: pairs for seat, pairs in sealed.items() if seat % processes == place}
+        case _:
+            return received
 
 
 def _remember(check: Callable[..., Any]) -> Callable[..., Any]:
-    known: dict[tuple[Any, ...], Any] = {}
+    known: dict[tuple[Any, ...], list[Any]] = {}
 
     def remembered(parameters: Any, *what: Any) -> Any:
-        if what not in known:
-            known[what] = check(parameters, *what)
-        return known[what]
+        *context, seat, signed, _ = what
+        before = context[0] if context else b""
+        transcript = before.t2 if isinstance(before, SharedRound) else before
+        key = (seat, transcript, signed.body, signed.signature)
+        found = known.get(key)
+        if found is None:
+            found = known[key] = [check(parameters, *what)]
+        return found[0]
 
     return remembered
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Walk no million live objects in search of cycles, of which there are none."""
+def _collector_at_rest() -> Iterator[None]:
+    """Walk no million live objects in search of cycles, of which there are none; processes made meanwhile do the same."""
     gc.disable()
     try:
         yield

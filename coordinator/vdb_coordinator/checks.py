@@ -11,14 +11,14 @@ from typing import TypeVar
 
 from vdb_coordinator.events import ConsistencyReceived, InputReceived
 from vdb_coordinator.refusals import RefusedError
-from vdb_coordinator.rounds import CollectingConsistency, CollectingUnmasking, Summed
+from vdb_coordinator.rounds import CollectingConsistency
 from vdb_coordinator.states import Aborted, Aggregating, Ending, Opening, SessionState, attempt_of, phase_of
 from vdb_shared import labels
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.statement import Contribution, Predicate, parse_statement
 from vdb_shared.canonical import digest_bytes, digest_string
 from vdb_shared.errors import ProtocolError
-from vdb_shared.secagg.messages import ConsistencyStatement, MaskedInputHeader
+from vdb_shared.secagg.messages import MaskedInputHeader
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.secagg.transcript import seat_peer
 from vdb_shared.wire import reasons
@@ -52,6 +52,11 @@ def check_attempt(state: SessionState, attempt: int) -> None:
 
 
 def check_stays(left: frozenset[Seat], seat: Seat) -> None:
+    """Check that a seat did not leave.
+
+    Raises:
+        RefusedError: it did.
+    """
     if seat in left:
         raise RefusedError(reasons.TOO_LATE, f"seat {seat} left this session and cannot come back")
 
@@ -64,32 +69,37 @@ def predicate(opening: Opening, seat: Seat, envelope: Envelope, kind: type[P]) -
         FormatError: not such a statement.
     """
     payload = envelope.verify(labels.TYPE_STATEMENT, [opening.member(seat).public_key])
-    predicate, _ = parse_statement(payload, kind)
-    return predicate
+    return parse_statement(payload, kind)[0]
 
 
 def expect(seat: Seat, what: str, expected: object, found: object) -> None:
+    """Check one thing that a seat stated.
+
+    Raises:
+        ProtocolError: peer "seat n": it stated something else.
+    """
     if expected != found:
         raise ProtocolError(f"{what} is {found}, expected {expected}", peer=seat_peer(seat))
 
 
-def consistency_statement(state: Aggregating) -> ConsistencyStatement | None:
-    """Return the one statement that all survivors sign, once round 2 is closed."""
-    match state.rounds:
-        case CollectingConsistency() | CollectingUnmasking() | Summed():
-            return state.rounds.transcript.masked.statement
-        case _:
-            return None
-
-
 def check_view(state: Aggregating, event: ConsistencyReceived) -> None:
-    expected = consistency_statement(state)
-    if expected is None or event.statement.body != expected.encode():
+    """Check that a signature is over the one statement that all survivors sign.
+
+    Raises:
+        ProtocolError: it is over another one.
+    """
+    rounds = state.rounds
+    expected = rounds.transcript.masked.statement.encode() if isinstance(rounds, CollectingConsistency) else None
+    if event.statement.body != expected:
         raise ProtocolError("signs another view of the rounds than the coordinator's", peer=seat_peer(event.seat))
 
 
 def check_contribution(state: Aggregating, event: InputReceived) -> None:
-    """Check that the contribution is the one that the header names, and is about this masked input."""
+    """Check that the contribution is the one that the header names, and is about this masked input.
+
+    Raises:
+        SignatureError, FormatError, ProtocolError: it is not.
+    """
     seat, header = event.seat, MaskedInputHeader.decode(event.header.body)
     contribution = predicate(state.opening, seat, event.contribution, Contribution)
     member = state.opening.member(seat)

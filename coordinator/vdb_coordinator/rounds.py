@@ -2,8 +2,8 @@
 
 Promises that a message enters a phase only with a valid signature under the sealed roster, for this transcript, with the
 payload its header names; that a byte-identical resend changes nothing and other bytes for the same seat are refused; that
-the rounds are restarted only without a dealer whose guilt is shown; and that a sum comes out only of seeds that were checked,
-and only if the survivors' commitments open to it. Leaves durability, deadlines and transport to the service.
+the rounds are restarted only for a signed complaint, each participant's first; and that a sum comes out only of seeds that
+were checked, and only if the survivors' commitments open to it. Leaves durability, deadlines and transport to the service.
 
 Source: Bonawitz et al. 2017, section 6; protos/README.md §4.3 to §4.6.
 """
@@ -92,7 +92,7 @@ def receive(phase: Phase, message: Message) -> Phase:
 
     Returns:
         The same object when the message was accepted before; the next phase when it was the last one awaited; the first
-        phase of the next attempt after a complaint that holds.
+        phase of the next attempt after a complaint.
 
     Raises:
         ProtocolError: peer "seat n": the message breaks a rule of §4.5, differs from what this seat sent before, or came
@@ -115,24 +115,17 @@ def receive(phase: Phase, message: Message) -> Phase:
 
 
 def restart_by(phase: CollectingMaskedInputs, message: Complained) -> Restart:
-    """Return the evidence for a complaint, which may turn out to show nothing.
+    """Return the record of a restart for which this complaint asks.
 
     Raises:
-        ProtocolError: peer "seat n": not a complaint of this attempt about somebody who shared keys.
+        ProtocolError: peer "seat n": not a complaint of this attempt, by and about somebody who shared keys.
     """
     peer = seat_peer(message.seat)
     _check_member(message.seat, phase.shared.seats, "those who shared keys")
     complaint = open_complaint(phase.parameters, phase.advertised.t1, message.seat, message.signed, peer)
     if complaint.dealer not in phase.shared.seats:
         raise ProtocolError(f"complains about seat {complaint.dealer}, which shared no keys", peer=peer)
-    return Restart(
-        phase.advertised.messages,
-        complaint.dealer,
-        phase.shared.messages[complaint.dealer],
-        phase.sealed[complaint.dealer],
-        message.seat,
-        message.signed,
-    )
+    return Restart(phase.advertised.messages, message.seat, message.signed)
 
 
 def expire(phase: Phase) -> Phase:

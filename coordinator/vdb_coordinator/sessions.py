@@ -1,7 +1,7 @@
 """The life of a session as a pure reducer: `apply(state, event)`.
 
-Promises that a state follows from its events alone, that states only move forward, and that an event which breaks a rule
-leaves no trace. Time is an event. Leaves durability, clocks and signing to `conductor.py`.
+Promises that a state follows from its events alone, that states only move forward, by attempt and then by phase, and that an
+event which breaks a rule leaves no trace. Time is an event. Leaves durability, clocks and signing to `conductor.py`.
 
 Source: protos/README.md §11.3.
 """
@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Final, TypeVar, assert_never
+from typing import Final, assert_never, cast
 
+from vdb_coordinator.checks import check_contribution, check_stays, check_view, expect, misplaced, predicate
 from vdb_coordinator.events import (
+    ComplaintReceived,
     ConsistencyReceived,
     Countersigned,
     DeadlinePassed,
@@ -33,9 +35,9 @@ from vdb_coordinator.events import (
 )
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.rounds import (
-    CollectingConsistency,
     CollectingKeys,
-    CollectingUnmasking,
+    CollectingMaskedInputs,
+    Complained,
     ConsistencySigned,
     Failed,
     InputMasked,
@@ -46,6 +48,7 @@ from vdb_coordinator.rounds import (
     Summed,
     expire,
     receive,
+    restart_by,
 )
 from vdb_coordinator.rounds import Phase as RoundPhase
 from vdb_coordinator.states import (
@@ -61,27 +64,24 @@ from vdb_coordinator.states import (
     Sealed,
     Sealing,
     SessionState,
+    attempt_of,
     phase_of,
     stages_of,
 )
 from vdb_shared import labels
 from vdb_shared.bundle import record
 from vdb_shared.bundle.archive import read_archive
-from vdb_shared.bundle.envelope import Envelope
-from vdb_shared.bundle.statement import Abort, Contribution, Join, Predicate, Seal, parse_statement
-from vdb_shared.canonical import digest_bytes, digest_string, sha256_digest
+from vdb_shared.bundle.statement import Abort, Join, Seal, parse_statement
+from vdb_shared.canonical import digest_bytes, sha256_digest
 from vdb_shared.errors import ProtocolError
 from vdb_shared.roster import parse_roster
-from vdb_shared.secagg.messages import ConsistencyStatement, MaskedInputHeader
-from vdb_shared.secagg.parameters import Parameters, Seat, share_threshold
-from vdb_shared.secagg.transcript import seat_peer
+from vdb_shared.secagg.parameters import Parameters, Seat
+from vdb_shared.secagg.transcript import Stage, seat_peer
 from vdb_shared.spec import parse_spec_json
 from vdb_shared.wire import reasons
 from vdb_shared.wire.status import Phase
 
 RoundEvent = KeysReceived | SharesReceived | InputReceived | ConsistencyReceived | UnmaskingReceived
-
-P = TypeVar("P", bound=Predicate)
 
 _ROUND_OF: Final[Mapping[type[RoundEvent], Phase]] = {
     KeysReceived: Phase.ADVERTISING_KEYS,
@@ -117,6 +117,8 @@ def apply(state: SessionState, event: Event) -> SessionState:
             return _by_member(state, event)
         case KeysReceived() | SharesReceived() | InputReceived() | ConsistencyReceived() | UnmaskingReceived():
             return _message(state, event)
+        case ComplaintReceived():
+            return _complain(state, event)
         case DeadlinePassed():
             return _deadline(state, event)
         case SessionSealed() | DraftMade() | SessionPublished() | SessionFailed() | SessionAborted():
@@ -147,9 +149,9 @@ def _by_coordinator(
             return _draft(state, summed, event)
         case Publishing(), SessionPublished():
             archive = sha256_digest(event.archive)
-            return Published(state.opening, event.at, state.sealed, archive, stages_of(state))
+            return Published(state.opening, event.at, state.sealed, archive, stages_of(state), state.restarts)
         case Ending(), SessionAborted():
-            return Aborted(state.opening, event.at, state.reason, event.abort, state.stages)
+            return Aborted(state.opening, event.at, state.reason, event.abort, state.stages, state.attempt)
         case ((Accepting() | Sealing() | Aggregating() | Finalising() | Publishing()), SessionFailed()):
             return _ending(state, event.at, event.reason)
         case _:
@@ -157,7 +159,7 @@ def _by_coordinator(
 
 
 def _ending(state: SessionState, at: datetime, reason: str) -> Ending:
-    return Ending(state.opening, at, phase_of(state), reason, stages_of(state))
+    return Ending(state.opening, at, phase_of(state), reason, stages_of(state), attempt_of(state))
 
 
 # Joining.
@@ -205,18 +207,44 @@ def _seal(state: Sealing, event: SessionSealed) -> Aggregating:
 
 
 def _message(state: SessionState, event: RoundEvent) -> SessionState:
-    wanted = _ROUND_OF[type(event)]
-    if not isinstance(state, Aggregating) or phase_of(state) != wanted:
-        raise misplaced(state, wanted)
-    check_stays(state.left, event.seat)
-    if event.seat not in state.sealed.joins:
-        raise RefusedError(reasons.NOT_A_MEMBER, f"seat {event.seat} did not join this session")
+    state = _awaiting(state, _ROUND_OF[type(event)], event.seat)
     contributions = dict(state.contributions)
     if isinstance(event, InputReceived):
         check_contribution(state, event)
         contributions[event.seat] = event.contribution
     moved = receive(state.rounds, _round_message(state, event))
     return _advance(replace(state, contributions=contributions), moved, event.at)
+
+
+def _awaiting(state: SessionState, wanted: Phase, seat: Seat) -> Aggregating:
+    """Return the state if it is in this phase of the rounds and the seat takes part in them."""
+    if not isinstance(state, Aggregating) or phase_of(state) != wanted:
+        raise misplaced(state, wanted)
+    check_stays(state.left, seat)
+    if seat not in state.sealed.joins:
+        raise RefusedError(reasons.NOT_A_MEMBER, f"seat {seat} did not join this session")
+    if any(seat == restart.dealer for restart in state.restarts):
+        raise RefusedError(reasons.TOO_LATE, f"seat {seat} was left out after a complaint and cannot come back")
+    return state
+
+
+def _complain(state: SessionState, event: ComplaintReceived) -> SessionState:
+    """Begin the rounds again without a dealer, unless too few are left then."""
+    state = _awaiting(state, Phase.MASKING_INPUT, event.seat)
+    rounds = cast("CollectingMaskedInputs", state.rounds)
+    complained = Complained(event.seat, event.complaint)
+    moved, restart = receive(rounds, complained), restart_by(rounds, complained)
+    known = rounds.parameters
+    remaining = len(known.seats - state.left - {restart.dealer})
+    if not isinstance(moved, CollectingKeys) or remaining < known.smallest_cohort:
+        complainer, dealer = (state.opening.member(seat).institution for seat in (event.seat, restart.dealer))
+        reason = (
+            f"round {Stage.MASKED_INPUT}: {complainer} cannot open what {dealer} sealed for it, and without {dealer} "
+            f"only {remaining} of at least {known.smallest_cohort} participants are left"
+        )
+        return _ending(state, event.at, reason)
+    again = replace(state, contributions={}, restarts=(*state.restarts, restart))
+    return _advance(again, moved, event.at)
 
 
 def _round_message(state: Aggregating, event: RoundEvent) -> Message:
@@ -252,15 +280,14 @@ def _advance(state: Aggregating, rounds: RoundPhase, at: datetime) -> SessionSta
 def _draft(state: Aggregating, summed: Summed, event: DraftMade) -> Finalising:
     members = read_archive(event.archive)
     result = record.read_envelope(members, record.RESULT)
-    known = summed.transcript
     draft = Draft(
         archive=sha256_digest(event.archive),
         result=result.verify(labels.TYPE_STATEMENT, [state.opening.roster.coordinator.public_key]),
         survivors=summed.survivors,
-        needed=share_threshold(len(known.advertised.seats), known.parameters.collusion),
+        needed=summed.transcript.parameters.quorum,
         stages=stages_of(state),
     )
-    return Finalising(state.opening, event.at, state.sealed, draft, left=state.left)
+    return Finalising(state.opening, event.at, state.sealed, draft, left=state.left, restarts=state.restarts)
 
 
 def _countersign(state: Finalising, event: Countersigned) -> SessionState:
@@ -283,7 +310,7 @@ def _advance_countersigning(state: Finalising, at: datetime, *, late: bool) -> S
     found, needed = len(state.countersignatures), state.draft.needed
     if found < needed:
         return _ending(state, at, f"{found} institutions countersigned the result, {needed} are needed")
-    return Publishing(state.opening, at, state.sealed, state.draft, state.countersignatures)
+    return Publishing(state.opening, at, state.sealed, state.draft, state.countersignatures, state.restarts)
 
 
 # Leaving and waiting no longer.

@@ -19,10 +19,11 @@ from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
 from vdb_participant.network.link import Link
 from vdb_participant.session import records
+from vdb_participant.session.attempts import left, run_rounds
 from vdb_participant.session.claim import check_claim
 from vdb_participant.session.consent import Plan
 from vdb_participant.session.correspondence import Correspondence
-from vdb_participant.session.exchange import Exchange, left, run_rounds
+from vdb_participant.session.exchange import Exchange
 from vdb_participant.session.finishing import RESULT_FILE, Ending, finish
 from vdb_participant.session.preparation import Prepared, Resources, prepare
 from vdb_participant.session.progress import Progress, Reporter, silent
@@ -33,6 +34,7 @@ from vdb_participant.site.failpoints import Failpoints
 from vdb_participant.site.institution import Site
 from vdb_participant.site.journal import Journal
 from vdb_participant.site.ledger import Ledger
+from vdb_participant.site.policy import check_cohort
 from vdb_participant.site.spending import contribution_maker
 from vdb_participant.site.storage import FileStorage
 from vdb_shared.bundle.statement import Abort, Join, Statement
@@ -185,7 +187,10 @@ class Participation:
         )
         folder = self.site.folder.session(self.opening.session)
         maker = contribution_maker(self.site, self.post.journal, sealed, self.consented, measured.manifest)
-        run_rounds(exchange, measured.lanes, maker)
+        try:
+            run_rounds(exchange, measured.lanes, maker)
+        finally:
+            measured.erase()
         finish(Ending(self.post, sealed, self.site.signer, self.site.config.root_fingerprint, folder))
         self._end(records.PUBLISHED)
 
@@ -209,6 +214,7 @@ class Participation:
             return encode_sealed(post.link.seal(post.session))
 
         sealed = verify_seal(opening, decode_sealed(post.journal.once(records.SEAL_RECEIVED, fetch)), statement)
+        check_cohort(self.site.policy, sealed.terms.smallest_cohort)
         if sealed.terms.calibration.noised:
             check_claim(account(sealed.terms.calibration))  # the second opinion holds for those who really joined
         return sealed
@@ -219,7 +225,10 @@ class Participation:
         def make() -> bytes:
             reporter = Reporter(self.post.link, self.post.session, self.request.progress)
             measure = self.request.measure or _measured_here()
-            return measure(self.site, sealed, self.consented, self.request.resources, reporter).encode()
+            found = measure(self.site, sealed, self.consented, self.request.resources, reporter)
+            encoded = found.encode()
+            found.erase()
+            return encoded
 
         return Measured.decode(self.post.journal.once(records.MEASURED, make, secret=True))
 

@@ -231,14 +231,14 @@ def state_input(phase: Prepared, contribution: bytes) -> tuple[Masked, MaskedInp
 
 
 def complain(phase: SharedKeys, dealer: Seat) -> Signed:
-    """Instead of round 2: show, by our channel key of this attempt, that a dealer's sealed pair does not open.
+    """Instead of round 2: say, under our signature, that a dealer's sealed pair does not open. Reveals nothing.
 
     Args:
         phase: after round 1; nothing more may be sent in this attempt.
         dealer: as `mask_input` found it.
     """
     me = phase.membership
-    complaint = Complaint(phase.advertised.t1, me.seat, dealer, bytes(phase.secrets.channel_private))
+    complaint = Complaint(phase.advertised.t1, me.seat, dealer)
     return me.sign(labels.TYPE_COMPLAINT, complaint.encode())
 
 
@@ -338,12 +338,11 @@ def _verify_shared(phase: SharedKeys, messages: Mapping[Seat, Signed]) -> Shared
 
 
 def _deal(round0: AdvertisedRound, mask_seed: agreement.Secret, self_seed: bytes, seed: bytes) -> dict[Seat, SharePair]:
-    size = shamir.split_entropy(round0.threshold)
     key = agreement.derive_key(seed, round0.t1, labels.KDF_SHARE_COEFFICIENTS)
-    stream = expand(key, 2 * size)
+    stream = expand(key, 2 * shamir.split_entropy(round0.threshold))
     seats = sorted(round0.seats)
-    mask_key = shamir.split(int.from_bytes(mask_seed, "little"), round0.threshold, seats, stream[:size])
-    self_mask = shamir.split(int.from_bytes(self_seed, "little"), round0.threshold, seats, stream[size:])
+    seeds = [int.from_bytes(mask_seed, "little"), int.from_bytes(self_seed, "little")]
+    mask_key, self_mask = shamir.split_all(seeds, round0.threshold, seats, stream)
     return {seat: SharePair(mask_key[seat], self_mask[seat]) for seat in seats}
 
 

@@ -179,7 +179,7 @@ def decode_base64(text: str) -> bytes:
 
 def encode_fields(*fields: bytes) -> bytes:
     """Return the fields joined, each behind its length as 8 little-endian bytes (§2.1)."""
-    return b"".join(len(field).to_bytes(8, "little") + field for field in fields)
+    return b"".join([len(field).to_bytes(8, "little") + field for field in fields])
 
 
 def decode_fields(data: bytes, count: int | None = None) -> tuple[bytes, ...]:

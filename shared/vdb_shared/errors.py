@@ -14,6 +14,7 @@
     ├── ProtocolError           the peer's fault in the aggregation protocol; carries the peer
     │   └── UnusableShareError  a sealed pair of shares that does not open; carries the dealer
     ├── SessionAbortedError          the session ended without a result
+    ├── RoundsRestartedError         the rounds go on in a later attempt; ask for the cause
     ├── StoreError              durable storage refuses or is damaged
     ├── UnreachableError        the coordinator cannot be reached; says what to check
     └── VerificationError       a bundle check that failed; carries its id
@@ -110,6 +111,10 @@ class UnusableShareError(ProtocolError):
 
 class SessionAbortedError(VdbError):
     """The session ended without a result."""
+
+
+class RoundsRestartedError(VdbError):
+    """The rounds were restarted and go on in a later attempt; the cause is to be asked for."""
 
 
 class StoreError(VdbError):

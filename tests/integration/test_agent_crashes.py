@@ -18,6 +18,9 @@ from vdb_shared.errors import SessionAbortedError
 SHORT_ROUND = 4
 """Seconds that the others wait for the dead one."""
 
+PLACES = tuple(place for place in get_args(Place) if place not in ("after-complaint", "after-restart"))
+"""Failpoints of a session without a restart; see `test_agent_restarts.py` for the others."""
+
 
 @pytest.fixture
 def coordinator(tmp_path: Path) -> Iterator[RunningCoordinator]:
@@ -25,7 +28,7 @@ def coordinator(tmp_path: Path) -> Iterator[RunningCoordinator]:
         yield running
 
 
-@pytest.mark.parametrize("place", get_args(Place))
+@pytest.mark.parametrize("place", PLACES)
 def test_killed_anywhere_it_goes_on_where_it_stopped(
     coordinator: RunningCoordinator, tmp_path: Path, place: str
 ) -> None:

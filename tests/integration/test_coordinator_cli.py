@@ -147,6 +147,24 @@ def test_a_session_from_spec_to_exported_bundle(tmp_path: Path) -> None:
         assert not [line for line in report.lines if line.status.value == "FAIL"]
 
 
+def test_a_restart_of_the_rounds_is_shown(tmp_path: Path) -> None:
+    with running_coordinator(tmp_path, institutions=5) as coordinator:
+        lead = ("--dir", coordinator.home.path)
+        out, _ = run(*lead, "session", "create", pinned_spec(tmp_path / "spec.toml"), "--json")
+        session = json.loads(out)["session"]
+        members = [TestMember(coordinator, identity, session) for identity in coordinator.identities]
+        play(members, *STEPS[:3])
+        members[0].wait(Phase.MASKING_INPUT)
+        members[0].complain(4)
+        for member in members:
+            member.__exit__(None, None, None)
+        out, _ = run(*lead, "session", "status", session)
+        assert "advertising keys, attempt 2" in out
+        assert "left out" in out
+        out, _ = run(*lead, "session", "status", session, "--json")
+        assert json.loads(out)["attempt"] == 1
+
+
 def test_an_aborted_session_ends_the_watch_with_one(coordinator: RunningCoordinator, tmp_path: Path) -> None:
     lead = ("--dir", coordinator.home.path)
     out, _ = run(*lead, "session", "create", pinned_spec(tmp_path / "spec.toml"))

@@ -37,6 +37,7 @@ from vdb_shared.audit.policy import DEFAULT_POLICY
 from vdb_shared.canonical import encode_base64
 from vdb_shared.privacy.mechanism import encode, uniform_bytes_needed
 from vdb_shared.secagg.encoding import encode_lanes, ring_to_bytes
+from vdb_shared.secagg.vectors import vector_bytes
 
 TAPPED = 2
 """Seat whose connection is recorded."""
@@ -65,7 +66,7 @@ class PlantedMeasurement:
         )
         noised = noised_lanes(sealed.opening.spec, terms, planted, os.urandom, SAMPLERS)
         sums = np.concatenate([planted[block.name] for block in terms.layout.blocks])
-        self.lanes.append(noised)
+        self.lanes.append(noised.copy())  # the agent overwrites its own
         self.needles = {
             "sums": _pieces(sums.astype("<f8").tobytes()),
             "sums, big-endian": _pieces(sums.astype(">f8").tobytes()),
@@ -79,7 +80,7 @@ class PlantedMeasurement:
             "prompts": [f"prompt {n} of site {TAPPED}".encode() for n in range(3)],
             "folders": [str(resources.data).encode(), str(resources.models).encode()],
         }
-        return Measured(noised, chosen_manifest(sealed.opening.spec))
+        return Measured(noised, chosen_manifest(sealed))
 
 
 def _pieces(data: bytes) -> list[bytes]:
@@ -121,7 +122,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
         evidence = Evidence(bundle, root=None, policy=DEFAULT_POLICY, draft=False)
         digest = evidence.rounds.masked.headers[TAPPED].masked_digest
         masked = next(
-            data for data in _vectors(coordinator.home.blobs, len(evidence.totals) * 8) if data in tap.payloads
+            data
+            for data in _vectors(coordinator.home.blobs, vector_bytes(len(evidence.totals)))
+            if data in tap.payloads
         )
     assert digest
     return Recorded(tap, planted, bundle, masked)
@@ -156,7 +159,8 @@ def test_the_recording_holds_the_upload(recorded: Recorded) -> None:
 def test_the_search_finds_an_unmasked_upload(recorded: Recorded) -> None:
     """The attack that succeeds when the protection is off: the same recording with the masks taken away."""
     unmasked = ring_to_bytes(encode_lanes(recorded.planted.lanes[0]))
-    leaking = recorded.tap.payloads.replace(recorded.masked, unmasked)
+    leaking = recorded.tap.payloads.replace(recorded.masked, unmasked + recorded.masked[len(unmasked) :])
+    assert leaking != recorded.tap.payloads
     assert "lanes with noise and offset" in found_in(leaking, recorded.planted.needles)
 
 

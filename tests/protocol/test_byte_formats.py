@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CTR
+from py_arkworks_bls12381 import G1Point, Scalar
 
 from testkit.consortium import Consortium, consortium, entropy
 from vdb_coordinator.rounds import (
@@ -62,7 +63,10 @@ def dh(private: bytes, peer: bytes) -> bytes:
 
 def drawn(seat: int) -> tuple[bytes, bytes, bytes, bytes, bytes]:
     """Return k, channel key, nonce, b and the coefficients' seed of a seat."""
-    first, second = entropy("advertise", 0, seat, size=95), entropy("share", 0, seat, size=63)
+    first, second = (
+        entropy("advertise", 0, SESSION, seat, size=95),
+        entropy("share", 0, SESSION, seat, size=63),
+    )
     return first[:31], first[31:63], first[63:], second[:31], second[31:]
 
 
@@ -97,6 +101,25 @@ def session() -> tuple[Consortium, Summed]:
     return all_parties, end
 
 
+def committed(lanes: list[int], blinder: int) -> bytes:
+    """Return the commitment of one block: Σ v_j·G_j + r·H with generators that are hashed here."""
+    dst = b"vdb-secagg/1|generators|BLS12381G1_XMD:SHA-256_SSWU_RO_"
+    total = G1Point.hash_to_curve(b"blinder", dst) * Scalar.from_le_bytes(blinder.to_bytes(32, "little"))
+    for index, lane in enumerate(lanes):
+        total = total + G1Point.hash_to_curve(f"generator-{index}".encode(), dst) * Scalar(lane)
+    return total.to_compressed_bytes()
+
+
+def plain(all_parties: Consortium, seat: int) -> tuple[list[int], int]:
+    """Return a seat's encoded lanes and its blinder."""
+    lanes = [int(value) + 2**47 for value in all_parties.inputs[seat]]
+    return lanes, int.from_bytes(entropy("blinders", 0, SESSION, seat, size=64), "little") % ORDER
+
+
+def commitment_of(all_parties: Consortium, seat: int) -> bytes:
+    return committed(*plain(all_parties, seat))
+
+
 def test_round_0() -> None:
     all_parties, end = session()
     for message in all_parties.sent:
@@ -124,7 +147,11 @@ def test_round_1() -> None:
         assert message.sealed == sealed
         flat = [part for holder in sorted(sealed) for part in (u32(holder), sealed[holder])]
         assert message.header.body == fields(
-            t1, u32(seat), h("self-seed", t1, u32(seat), drawn(seat)[3]), h("sealed-shares", t1, u32(seat), *flat)
+            t1,
+            u32(seat),
+            h("self-seed", t1, u32(seat), drawn(seat)[3]),
+            h("sealed-shares", t1, u32(seat), *flat),
+            h("commitments", t1, u32(seat), commitment_of(all_parties, seat)),
         )
     assert end.transcript.shared.t2 == chained("T2", t1, end.transcript.shared.messages)
 
@@ -136,19 +163,22 @@ def test_round_2() -> None:
         if not isinstance(message, InputMasked):
             continue
         seat = message.seat
-        lanes = [int(value) + 2**47 for value in all_parties.inputs[seat]]
-        streams = [(1, hkdf(drawn(seat)[3], t2, "self-mask", b"lanes", u32(seat)))]
+        lanes, blinder = plain(all_parties, seat)
+        commitment = committed(lanes, blinder)
+        streams = [(1, hkdf(drawn(seat)[3], t2, "self-mask", u32(seat)))]
         for peer in set(range(N)) - {seat}:
             agreed = dh(mask_private(seat), public(mask_private(peer)))
             pair = (u32(min(seat, peer)), u32(max(seat, peer)))
-            streams.append((1 if peer > seat else -1, hkdf(agreed, t2, "pair-mask", b"lanes", *pair)))
+            streams.append((1 if peer > seat else -1, hkdf(agreed, t2, "pair-mask", *pair)))
         for sign, key in streams:
-            mask = words(stream(key, 8 * LANES))
+            uniform = stream(key, 8 * LANES + 64)
+            mask = words(uniform[: 8 * LANES])
             lanes = [(lane + sign * word) % 2**64 for lane, word in zip(lanes, mask, strict=True)]
-        masked = struct.pack(f"<{LANES}Q", *lanes)
+            blinder = (blinder + sign * int.from_bytes(uniform[8 * LANES :], "little")) % ORDER
+        masked = struct.pack(f"<{LANES}Q", *lanes) + blinder.to_bytes(32, "little")
         assert message.masked == masked
         contribution = entropy("contribution", 0, seat, size=32)
-        assert message.header.body == fields(t2, u32(seat), h("masked-input", masked), b"", b"", contribution)
+        assert message.header.body == fields(t2, u32(seat), h("masked-input", masked), commitment, contribution)
 
 
 def test_rounds_3_and_4() -> None:
@@ -168,10 +198,17 @@ def test_rounds_3_and_4() -> None:
             assert message.signed.body == fields(t3, u32(message.seat), shares, b"")
 
 
+def test_the_sum_and_its_blinder_are_what_the_commitments_add_up_to() -> None:
+    all_parties, end = session()
+    blinders = [int.from_bytes(entropy("blinders", 0, SESSION, seat, size=64), "little") for seat in range(N)]
+    assert end.blinders == (sum(blinders) % ORDER,)
+    assert end.totals.tolist() == [sum(int(lanes[j]) for lanes in all_parties.inputs.values()) for j in range(LANES)]
+
+
 def test_transcript_digests_have_not_changed_since_they_were_published() -> None:
     _, end = session()
-    assert end.transcript.advertised.t1.hex() == "212eb84030653ff4326de93c0c299e9ce62f3a85395f37486d2ba3598ffd415f"
-    assert end.transcript.shared.t2.hex() == "8460ccb3aee889e6774a26947248dc1e1b840f600a5d75aa9af22c919e00a8ce"
+    assert end.transcript.advertised.t1.hex() == "78adbac3e6c8694b63921e0109d3bd7a53dbcb801d4815d3451f16ace538c339"
+    assert end.transcript.shared.t2.hex() == "5302d71349d0ced81a405a9b5d417fc82c4ac57d5b9a95e593d5743162f5f81a"
     assert (
-        end.transcript.masked.statement.t3.hex() == "bb8b9e3a709385d085ae9b42661d30124e4450ec48f816f296a779ae903fd24c"
+        end.transcript.masked.statement.t3.hex() == "7a4db76173e72171edfcb3351d6f0d6b631abe957a49eedb633089e212733b1e"
     )

@@ -168,8 +168,9 @@ REFUSED: list[tuple[type[Message], Change, str]] = [
     (InputMasked, lambda m: remasked(m, t2=OTHER), "is for T2"),
     (InputMasked, lambda m: remasked(m, seat=3), "names seat 3"),
     (InputMasked, lambda m: remasked(m, masked=bytes(39)), "masked input: a vector of 5 lanes"),
-    (InputMasked, lambda m: remasked(m, blinders_digest=OTHER), "reserved"),
-    (InputMasked, lambda m: remasked(m, commitments=bytes(48)), "reserved"),
+    (InputMasked, lambda m: remasked(m, masked=bytes(40) + b"\xff" * 32), "below the order"),
+    (InputMasked, lambda m: remasked(m, commitments=bytes(96)), "holds 2 commitments, expected 1"),
+    (InputMasked, lambda m: remasked(m, commitments=bytes(48)), "other commitments than those it fixed in round 1"),
     (ConsistencySigned, lambda m: ConsistencySigned(LIAR, bytes(64)), "signature"),
 ]
 
@@ -388,7 +389,8 @@ def test_a_mask_key_seed_that_does_not_make_the_advertised_key_is_never_used() -
     all_parties = consortium(N)
     all_parties.run_until(Stage.SHARE_KEYS)
     phases = all_parties.participants.phases
-    phases[LIAR] = replace(expect(Advertised, phases[LIAR]), mask_seed=bytes(31))
+    advertised = expect(Advertised, phases[LIAR])
+    phases[LIAR] = replace(advertised, secrets=replace(advertised.secrets, mask_seed=bytearray(31)))
     end = all_parties.run({LIAR: Stage.MASKED_INPUT})
     assert isinstance(end, Failed)
     assert "mask-key seed of seat 2" in end.reason
@@ -396,7 +398,7 @@ def test_a_mask_key_seed_that_does_not_make_the_advertised_key_is_never_used() -
 
 def test_masks_that_do_not_cancel_give_no_sum() -> None:
     all_parties = consortium(N)
-    noise = entropy("noise", size=8 * all_parties.parameters.lanes)
+    noise = entropy("noise", size=8 * all_parties.parameters.lanes) + bytes(32)
     all_parties.network = Replacing(InputMasked, lambda m: remasked(m, masked=noise))
     all_parties.run_until(Stage.CONSISTENCY)
     end = all_parties.run({LIAR: Stage.CONSISTENCY})

@@ -11,13 +11,20 @@ from vdb_coordinator.rounds import CollectingKeys, Phase, Summed, receive
 from vdb_participant.rounds import (
     Advertised,
     Agreed,
+    Committed,
     Masked,
+    Prepared,
+    Revealed,
     SharedKeys,
     advertise,
     agree,
+    commit_entropy_bytes,
+    commit_input,
+    complain,
     mask_input,
     reveal,
     share_keys,
+    state_input,
 )
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.secagg.transcript import Stage
@@ -41,24 +48,31 @@ def test_every_transition_repeats_itself_whatever_the_order_of_what_it_was_sent(
     others = Participants(sealed, inputs)
     me, key = 0, signer(0, 0)
 
-    fresh = entropy("advertise", 0, me, size=95)
+    fresh = entropy("advertise", 0, sealed.session, me, size=95)
     phase0, own = advertise(sealed, me, key, fresh)
     assert advertise(sealed, me, key, fresh)[1] == own
     advertised = {seat: others.advertise(seat) for seat in range(N)}
 
-    fresh = entropy("share", 0, me, size=63)
-    phase1, shared = share_keys(phase0, advertised, fresh)
-    assert share_keys(phase0, backwards(advertised), fresh)[1] == shared
+    blinders = entropy("blinders", 0, sealed.session, me, size=commit_entropy_bytes(sealed.lanes))
+    committed = commit_input(sealed, inputs[me], blinders)
+    assert commit_input(sealed, inputs[me], blinders).commitments == committed.commitments
+
+    fresh = entropy("share", 0, sealed.session, me, size=63)
+    phase1, shared = share_keys(phase0, advertised, fresh, committed.commitments)
+    assert share_keys(phase0, backwards(advertised), fresh, committed.commitments)[1] == shared
     sent = {seat: others.share_keys(seat, advertised) for seat in range(N)}
     assert sent[me] == shared
 
     headers = {seat: message.header for seat, message in sent.items()}
     sealed_pairs = {seat: {peer: sent[peer].sealed[seat] for peer in sent if peer != seat} for seat in sent}
+    prepared = mask_input(phase1, headers, sealed_pairs[me], committed)
+    assert mask_input(phase1, backwards(headers), backwards(sealed_pairs[me]), committed) == prepared
     contribution = entropy("contribution", 0, me, size=32)
-    phase2, masked = mask_input(phase1, headers, sealed_pairs[me], inputs[me], contribution)
-    again = mask_input(phase1, backwards(headers), backwards(sealed_pairs[me]), inputs[me], contribution)
-    assert again[1] == masked
+    phase2, masked = state_input(prepared, contribution)
+    assert state_input(prepared, contribution)[1] == masked
+    assert complain(phase1, 2) == complain(phase1, 2)
     inputs_sent = {seat: others.mask_input(seat, headers, sealed_pairs[seat]) for seat in range(N)}
+    assert inputs_sent[me] == masked
 
     masked_headers = {seat: message.header for seat, message in inputs_sent.items()}
     phase3, agreed = agree(phase2, masked_headers)
@@ -85,10 +99,10 @@ def test_other_entropy_gives_other_keys_seeds_and_shares() -> None:
     one, own = advertise(sealed, 0, signer(0, 0), entropy(1, size=95))
     two, other = advertise(sealed, 0, signer(0, 0), entropy(2, size=95))
     assert own != other
-    assert one.mask_seed != two.mask_seed
-    assert one.channel_private != two.channel_private
+    assert one.secrets.mask_seed != two.secrets.mask_seed
+    assert one.secrets.channel_private != two.secrets.channel_private
     advertised = {seat: Participants(sealed, {}).advertise(seat) for seat in range(1, N)} | {0: own}
-    shares = [share_keys(one, advertised, entropy(place, size=63))[1] for place in range(2)]
+    shares = [share_keys(one, advertised, entropy(place, size=63), bytes(48))[1] for place in range(2)]
     assert shares[0].header != shares[1].header
     assert not set(shares[0].sealed.values()) & set(shares[1].sealed.values())
 
@@ -113,7 +127,7 @@ def test_receiving_leaves_the_phase_before_as_it_was() -> None:
         assert receive(phases[place], message) == phases[place + 1]
 
 
-@pytest.mark.parametrize("kind", [Advertised, SharedKeys, Masked, Agreed])
+@pytest.mark.parametrize("kind", [Advertised, SharedKeys, Committed, Prepared, Masked, Agreed, Revealed])
 def test_phases_cannot_be_changed(kind: type[object]) -> None:
     assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]  # dataclasses keep it there
     assert "__slots__" in vars(kind)

@@ -1,56 +1,17 @@
 """Stories of a coordinator that shows different participants different views."""
 
-from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import pytest
 
+from testkit.adversary import equivocator, everyone
 from testkit.consortium import Participants, inputs_for, parameters, signer
-from vdb_participant.rounds import MaskedInputMessage, SharedKeysMessage
 from vdb_shared import labels
 from vdb_shared.errors import ProtocolError
-from vdb_shared.secagg.messages import Signed
-from vdb_shared.secagg.parameters import Seat
-
-Views = Mapping[Seat, Collection[Seat]]
-"""Which members each participant is shown."""
-
-
-class Equivocator:
-    """A coordinator that plays each round with a view of its choice for each participant."""
-
-    def __init__(self, joined: int, collusion: int = 1) -> None:
-        sealed = parameters(joined, collusion=collusion)
-        self.participants = Participants(sealed, inputs_for(sealed))
-        self.advertised = {seat: self.participants.advertise(seat) for seat in range(joined)}
-        self.shared: dict[Seat, SharedKeysMessage] = {}
-        self.masked: dict[Seat, MaskedInputMessage] = {}
-        self.agreed: dict[Seat, Signed] = {}
-
-    def share_keys(self, views: Views) -> None:
-        for seat, view in views.items():
-            self.shared[seat] = self.participants.share_keys(seat, {peer: self.advertised[peer] for peer in view})
-
-    def mask_inputs(self, views: Views) -> None:
-        for seat, view in views.items():
-            headers = {peer: self.shared[peer].header for peer in view}
-            sealed = {peer: self.shared[peer].sealed[seat] for peer in view if peer != seat}
-            self.masked[seat] = self.participants.mask_input(seat, headers, sealed)
-
-    def agree(self, views: Views) -> None:
-        for seat, view in views.items():
-            self.agreed[seat] = self.participants.agree(seat, {peer: self.masked[peer].header for peer in view})
-
-    def reveal(self, seat: Seat, signers: Collection[Seat]) -> Signed:
-        return self.participants.reveal(seat, {peer: self.agreed[peer].signature for peer in signers})
-
-
-def everyone(seats: Collection[Seat], view: Collection[Seat]) -> dict[Seat, Collection[Seat]]:
-    return dict.fromkeys(seats, view)
 
 
 def test_two_views_of_u1_are_noticed_in_the_next_round() -> None:
-    coordinator = Equivocator(7, collusion=2)
+    coordinator = equivocator(7, 2)
     without_6, without_5 = range(6), (0, 1, 2, 3, 4, 6)
     coordinator.share_keys(everyone((0, 1, 2, 5), without_6) | everyone((3, 4, 6), without_5))
     with pytest.raises(ProtocolError, match="message of seat 3 is for T1") as caught:
@@ -59,7 +20,7 @@ def test_two_views_of_u1_are_noticed_in_the_next_round() -> None:
 
 
 def test_a_share_sealed_under_another_view_does_not_open() -> None:
-    coordinator = Equivocator(7, collusion=2)
+    coordinator = equivocator(7, 2)
     coordinator.share_keys(everyone((0, 1, 2, 5, 6), range(7)) | everyone((3, 4), range(6)))
     foreign = coordinator.shared[3].sealed[0]
     headers = {seat: coordinator.shared[seat].header for seat in (0, 1, 2, 5, 6)}
@@ -70,7 +31,7 @@ def test_a_share_sealed_under_another_view_does_not_open() -> None:
 
 
 def test_two_views_of_u2_are_noticed_in_the_next_round() -> None:
-    coordinator = Equivocator(7, collusion=2)
+    coordinator = equivocator(7, 2)
     coordinator.share_keys(everyone(range(7), range(7)))
     coordinator.mask_inputs(everyone((0, 1, 2, 5), range(6)) | everyone((3, 4, 6), (0, 1, 2, 3, 4, 6)))
     with pytest.raises(ProtocolError, match="message of seat 3 is for T2"):
@@ -78,7 +39,7 @@ def test_two_views_of_u2_are_noticed_in_the_next_round() -> None:
 
 
 def test_two_views_of_u3_leave_neither_with_a_quorum() -> None:
-    coordinator = Equivocator(7, collusion=2)
+    coordinator = equivocator(7, 2)
     coordinator.share_keys(everyone(range(7), range(7)))
     coordinator.mask_inputs(everyone(range(7), range(7)))
     coordinator.agree(everyone((0, 1, 2, 5), range(6)) | everyone((3, 4, 6), (0, 1, 2, 3, 4, 6)))
@@ -90,9 +51,9 @@ def test_two_views_of_u3_leave_neither_with_a_quorum() -> None:
         coordinator.reveal(0, (0, 1, 2, 5, 6))
 
 
-def test_quorum_is_counted_against_u1_although_u2_is_smaller() -> None:
-    """U1 has 10, so q = 6; counted against the 6 of U2 it would be 4, and two halves of the honest could each reach it."""
-    coordinator = Equivocator(10)
+def test_quorum_is_counted_on_all_joins_although_u2_is_smaller() -> None:
+    """10 joined, so q = 6; counted on the 6 of U2 it would be 4, and two halves of the honest could each reach it."""
+    coordinator = equivocator(10)
     six = range(6)
     coordinator.share_keys(everyone(range(10), range(10)))
     coordinator.mask_inputs(everyone(six, six))
@@ -102,16 +63,27 @@ def test_quorum_is_counted_against_u1_although_u2_is_smaller() -> None:
     coordinator.reveal(0, six)
 
 
+def test_quorum_is_counted_on_all_joins_although_u1_is_smaller() -> None:
+    coordinator = equivocator(10)
+    six = range(6)
+    coordinator.share_keys(everyone(six, six))
+    coordinator.mask_inputs(everyone(six, six))
+    coordinator.agree(everyone(six, six))
+    with pytest.raises(ProtocolError, match="no quorum: expected 6 signatures, found 5"):
+        coordinator.reveal(0, range(5))
+    coordinator.reveal(0, six)
+
+
 def test_two_disjoint_halves_cannot_be_summed_under_one_name() -> None:
     """Each half would have its own threshold of 4; the smallest cohort is counted against all 10 who joined."""
-    coordinator = Equivocator(10)
+    coordinator = equivocator(10)
     for half in (range(5), range(5, 10)):
         with pytest.raises(ProtocolError, match="U1 holds 5 participants, expected at least 6"):
             coordinator.share_keys(everyone(half, half))
 
 
 def test_a_colluder_that_signs_both_views_gives_neither_more_than_the_other_lacks() -> None:
-    coordinator = Equivocator(7, collusion=2)
+    coordinator = equivocator(7, 2)
     coordinator.share_keys(everyone(range(7), range(7)))
     coordinator.mask_inputs(everyone(range(7), range(7)))
     first, second = range(6), (0, 1, 2, 3, 4, 6)
@@ -124,7 +96,7 @@ def test_a_colluder_that_signs_both_views_gives_neither_more_than_the_other_lack
 
 
 def test_messages_of_another_session_are_refused() -> None:
-    ours, sealed = Equivocator(4), parameters(4)
+    ours, sealed = equivocator(4), parameters(4)
     elsewhere = Participants(replace(sealed, session=bytes(32)), inputs_for(sealed))
     own = {3: elsewhere.advertise(3)}
     with pytest.raises(ProtocolError, match="message of seat 0 is for session"):

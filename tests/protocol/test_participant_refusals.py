@@ -1,13 +1,24 @@
 """What a participant refuses from its coordinator, round by round; nothing leaves it after a refusal."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pytest
 
 from testkit.consortium import Participants, entropy, expect, inputs_for, parameters, signer
-from vdb_participant.rounds import Advertised, MaskedInputMessage, SharedKeysMessage, advertise, share_keys
+from vdb_participant.rounds import (
+    Advertised,
+    Masked,
+    MaskedInputMessage,
+    Prepared,
+    SharedKeys,
+    SharedKeysMessage,
+    advertise,
+    commit_input,
+    mask_input,
+    share_keys,
+)
 from vdb_shared import labels
 from vdb_shared.errors import ProtocolError, StatisticError
 from vdb_shared.secagg.messages import (
@@ -217,14 +228,19 @@ def test_a_sealed_share_that_does_not_open_names_its_dealer(
     assert caught.value.peer == "seat 2"
 
 
-def test_a_lane_that_overflows_is_never_masked() -> None:
+def test_a_lane_that_overflows_is_never_committed_to() -> None:
     sealed = parameters(N)
     inputs = inputs_for(sealed) | {ME: np.full(sealed.lanes, 2**47, dtype=np.int64)}
-    room = Room(Participants(sealed, inputs))
+    with pytest.raises(StatisticError, match="lane 0"):
+        Participants(sealed, inputs).committed(ME)
+
+
+def test_a_vector_that_was_not_committed_to_is_never_masked(room: Room) -> None:
     shared = room.shared()
     headers = {seat: sent.header for seat, sent in shared.items()}
-    with pytest.raises(StatisticError, match="lane 0"):
-        room.participants.mask_input(ME, headers, sealed_for(ME, shared))
+    phase = expect(SharedKeys, room.participants.phases[ME])
+    with pytest.raises(ValueError, match="other commitments"):
+        mask_input(phase, headers, sealed_for(ME, shared), room.participants.committed(1))
 
 
 def masked_header(messages: Messages, seat: Seat) -> MaskedInputHeader:
@@ -233,6 +249,16 @@ def masked_header(messages: Messages, seat: Seat) -> MaskedInputHeader:
 
 def header_for_another_t2(messages: Messages) -> Messages:
     header = replace(masked_header(messages, 1), t2=entropy("other", size=32))
+    return messages | {1: signed_by(1, labels.TYPE_MASKED_INPUT, header.encode())}
+
+
+def other_commitments(messages: Messages) -> Messages:
+    header = replace(masked_header(messages, 1), commitments=masked_header(messages, 2).commitments)
+    return messages | {1: signed_by(1, labels.TYPE_MASKED_INPUT, header.encode())}
+
+
+def one_commitment_too_many(messages: Messages) -> Messages:
+    header = replace(masked_header(messages, 1), commitments=2 * masked_header(messages, 1).commitments)
     return messages | {1: signed_by(1, labels.TYPE_MASKED_INPUT, header.encode())}
 
 
@@ -246,6 +272,8 @@ def own_contribution_changed(messages: Messages) -> Messages:
     [
         *COMMON,
         (header_for_another_t2, "message of seat 1 is for T2"),
+        (other_commitments, "message of seat 1 holds other commitments than those it fixed in round 1"),
+        (one_commitment_too_many, "message of seat 1 holds 2 commitments, expected 1"),
         (own_contribution_changed, "our own message is missing or changed"),
     ],
 )
@@ -311,14 +339,35 @@ def test_exactly_one_kind_of_share_is_revealed_for_each_member_of_u2(room: Room)
 
 def test_no_phase_prints_a_secret(room: Room) -> None:
     room.advertised()
-    secret = expect(Advertised, room.participants.phases[ME])
-    assert repr(secret.mask_seed) not in repr(secret)
-    assert repr(secret.channel_private) not in repr(secret)
-    assert "signer" not in repr(secret)
+    advertised = expect(Advertised, room.participants.phases[ME])
+    assert "secrets" not in repr(advertised)
+    assert "signer" not in repr(advertised)
+    assert repr(advertised.secrets) == "Secrets()"
     shared = room.shared()
-    assert "secrets" not in repr(room.participants.phases[ME])
-    assert "held" not in repr(room.participants.phases[ME])
-    assert "sealed" not in repr(shared[ME])
+    for secret in ("secrets", "own_pair", "held", "sealed"):
+        assert secret not in repr(room.participants.phases[ME])
+        assert secret not in repr(shared[ME])
+    headers = {seat: sent.header for seat, sent in shared.items()}
+    prepared = room.participants.prepare_input(ME, headers, sealed_for(ME, shared))
+    assert "masked" not in repr(prepared)
+    assert "held" not in repr(prepared)
+
+
+def test_secrets_are_overwritten_when_erased(room: Room) -> None:
+    room.shared()
+    secrets = expect(SharedKeys, room.participants.phases[ME]).secrets
+    kept = [secrets.mask_seed, secrets.channel_private, secrets.self_seed, *secrets.channels.values()]
+    assert all(any(secret) for secret in kept)
+    secrets.erase()
+    assert not any(any(secret) for secret in kept)
+    assert [len(secret) for secret in kept] == [31, 32, 31, *[32] * (N - 1)]
+
+
+def test_no_later_phase_holds_a_seed_or_key(room: Room) -> None:
+    room.masked()
+    assert {field.name for field in fields(Masked)} == {"membership", "advertised", "shared", "own", "held"}
+    assert {field.name for field in fields(Prepared)}.isdisjoint({"secrets", "lanes", "blinders"})
+    assert isinstance(room.participants.phases[ME], Masked)
 
 
 @pytest.mark.parametrize("size", [0, 94, 96])
@@ -330,7 +379,7 @@ def test_entropy_of_another_size_is_our_misuse(size: int) -> None:
 def test_entropy_of_round_1_of_another_size_is_our_misuse(room: Room) -> None:
     messages = room.advertised()
     with pytest.raises(ValueError, match="63 bytes of entropy"):
-        share_keys(expect(Advertised, room.participants.phases[ME]), messages, bytes(64))
+        share_keys(expect(Advertised, room.participants.phases[ME]), messages, bytes(64), bytes(48))
 
 
 def test_a_signer_that_does_not_own_the_seat_is_our_misuse() -> None:
@@ -341,8 +390,11 @@ def test_a_signer_that_does_not_own_the_seat_is_our_misuse() -> None:
 @pytest.mark.parametrize("lanes", [4, 6])
 def test_a_vector_of_another_length_is_our_misuse(lanes: int) -> None:
     sealed = parameters(N)
-    room = Room(Participants(sealed, inputs_for(sealed) | {ME: np.zeros(lanes, dtype=np.int64)}))
-    shared = room.shared()
-    headers = {seat: sent.header for seat, sent in shared.items()}
     with pytest.raises(ValueError, match="5 lanes"):
-        room.participants.mask_input(ME, headers, sealed_for(ME, shared))
+        Participants(sealed, {ME: np.zeros(lanes, dtype=np.int64)}).committed(ME)
+
+
+def test_entropy_of_the_blinders_of_another_size_is_our_misuse() -> None:
+    sealed = parameters(N)
+    with pytest.raises(ValueError, match="64 bytes of entropy"):
+        commit_input(sealed, inputs_for(sealed)[ME], bytes(63))

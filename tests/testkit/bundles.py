@@ -6,10 +6,9 @@ and sign again in the name of whomever its adversary controls.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -21,11 +20,10 @@ from securesystemslib.signer._crypto_signer import CryptoSigner
 from tuf.api._payload import Root
 from tuf.api.metadata import Metadata
 
-from testkit.consortium import Consortium, Participants, entropy, expect, signer
+from testkit.consortium import entropy, signer
+from testkit.fates import Fate, Rounds
+from testkit.made_up import noised_lanes
 from vdb_coordinator.identity.trust import make_root, sign_roster
-from vdb_coordinator.phases import Summed
-from vdb_participant.phases import MaskedInputMessage, SharedKeys
-from vdb_participant.rounds import mask_input
 from vdb_shared import labels
 from vdb_shared.audit.figures import accounting_json, metrics_json
 from vdb_shared.bundle.archive import write_archive
@@ -46,29 +44,26 @@ from vdb_shared.bundle.statement import (
 )
 from vdb_shared.canonical import digest_bytes, digest_string, sha256_digest
 from vdb_shared.identity import StatementKey
-from vdb_shared.layout import count_block
-from vdb_shared.metrics.features import Vector, feature_moments, score_histogram, standard_normals
-from vdb_shared.metrics.statistic import Statistics
-from vdb_shared.privacy.calibration import LOCAL_SIGMA
-from vdb_shared.privacy.mechanism import encode, uniform_bytes_needed
 from vdb_shared.roster import Member, Roster, SignedRoster
 from vdb_shared.seal import SealTerms, seal_terms
 from vdb_shared.secagg.encoding import LANE_OFFSET
-from vdb_shared.secagg.messages import MaskedInputHeader, Signed
+from vdb_shared.secagg.messages import MaskedInputHeader
 from vdb_shared.secagg.parameters import Parameters, Seat
-from vdb_shared.secagg.transcript import Stage
 from vdb_shared.spec import Spec, parse_spec_toml
 from vdb_shared.tasks import public_tasks, shard
 
 INSTITUTIONS = ("archive-oslo", "clinic-lyon", "film-studio", "lab-kyoto", "museum-lima")
 COORDINATOR = "lead-geneva"
 DROPOUT: Seat = 2
+LIAR: Seat = 3
 MADE = datetime(2026, 1, 31, 12, tzinfo=UTC)
-PRIVATE_PROMPTS = 400
 SOFTWARE = "video-diffusion-bench 0"
 
 Edits = Mapping[str, bytes | None]
 """Members to replace, or to remove when None."""
+
+Surplus = tuple[tuple[int, int], ...]
+"""Lanes, and what is added to each."""
 
 
 SPEC = """
@@ -199,15 +194,22 @@ def twisted(predicate: Predicate, twist: Twist | None) -> Predicate:
 
 @cache
 def small_session(
-    seed: object = 0, spec: Spec | None = None, liar: Seat | None = None, twist: Twist | None = None
+    seed: object = 0,
+    spec: Spec | None = None,
+    liar: Seat | None = None,
+    twist: Twist | None = None,
+    fate: Fate = Fate.DROPS_OUT,
+    surplus: Surplus = (),
 ) -> SmallSession:
-    """Return a session of five institutions, one of which drops out after it shared keys.
+    """Return a session of five institutions, one of which is not in the sum.
 
     Args:
         seed: of keys, data and noise.
         spec: of the benchmark.
         liar: seat of a member that declares other weights than the spec's and a clip that failed, or None.
         twist: a field of one statement that everybody signs as if it were right, or None.
+        fate: why `DROPOUT` is not in the sum.
+        surplus: what `LIAR` adds to lanes beyond what it measured.
     """
     spec = spec or small_spec()
     roster = make_roster(seed)
@@ -215,7 +217,7 @@ def small_session(
     joins = {name: make_join(opening, spec, roster, seat, seed, twist) for seat, name in enumerate(INSTITUTIONS)}
     terms = seal_terms(spec, range(len(INSTITUTIONS)))
     seal = sign(twisted(make_seal(opening, spec, roster, joins, terms), twist), coordinator_key(seed))
-    record = run_rounds(SealedSession(spec, roster, opening, joins, seal, terms, seed, liar, twist))
+    record = run_rounds(SealedSession(spec, roster, opening, joins, seal, terms, seed, liar, twist, fate, surplus))
     members = record.members()
     members[METRICS] = metrics_json(spec, terms, totals_of(record), len(record.masked))
     members[ACCOUNTING] = accounting_json(terms)
@@ -241,6 +243,8 @@ class SealedSession:
     seed: object
     liar: Seat | None = None
     twist: Twist | None = None
+    fate: Fate = Fate.DROPS_OUT
+    surplus: Surplus = ()
 
     @property
     def parameters(self) -> Parameters:
@@ -254,33 +258,20 @@ class SealedSession:
         )
 
 
-@dataclass
-class ContributingParticipants(Participants):
-    """Participants that make a contribution statement about their masked input before they send it."""
-
-    sealed: SealedSession = field(kw_only=True)
-    contributions: dict[str, Envelope] = field(init=False, default_factory=dict)
-
-    def mask_input(
-        self, seat: Seat, headers: Mapping[Seat, Signed], sealed: Mapping[Seat, bytes]
-    ) -> MaskedInputMessage:
-        phase = expect(SharedKeys, self.phases[seat])
-        _, first = mask_input(phase, headers, sealed, self.inputs[seat], bytes(32))
-        masked = MaskedInputHeader.decode(first.header.body).masked_digest
-        contribution = make_contribution(self.sealed, seat, masked)
-        self.contributions[INSTITUTIONS[seat]] = contribution
-        digest = digest_bytes(contribution.payload_digest)
-        self.phases[seat], sent = mask_input(phase, headers, sealed, self.inputs[seat], digest)
-        return sent
-
-
 def run_rounds(sealed: SealedSession) -> SessionRecord:
-    """Return the record of a session whose `DROPOUT` vanishes after it shared keys."""
-    inputs = {seat: noised_lanes(sealed, seat) for seat in range(len(INSTITUTIONS))}
-    participants = ContributingParticipants(sealed.parameters, inputs, sealed.seed, sealed=sealed)
-    consortium = Consortium(sealed.parameters, inputs, sealed.seed)
-    consortium.participants = participants
-    summed = expect(Summed, consortium.run({DROPOUT: Stage.MASKED_INPUT}))
+    """Return the record of a session in which its fate befalls the seat `DROPOUT`."""
+    inputs = {seat: noised_lanes(sealed.spec, sealed.terms, sealed.seed, seat) for seat in range(len(INSTITUTIONS))}
+    for lane, change in sealed.surplus:
+        inputs[LIAR][lane] += change
+    rounds = Rounds(
+        sealed.parameters,
+        inputs,
+        sealed.seed,
+        lambda seat, masked: make_contribution(sealed, seat, masked),
+        victim=DROPOUT,
+    )
+    finished = rounds.play(sealed.fate)
+    summed = finished.summed
     transcript = summed.transcript
     signatures = sorted(
         (
@@ -295,12 +286,14 @@ def run_rounds(sealed: SealedSession) -> SessionRecord:
         open=sealed.opening,
         joins=sealed.joins,
         seal=sealed.seal,
+        restarts=finished.restarts,
         advertised=transcript.advertised.messages,
         shared=transcript.shared.messages,
         masked=transcript.masked.messages,
-        contributions=participants.contributions,
+        contributions={INSTITUTIONS[seat]: item for seat, item in finished.contributions.items()},
         survivors=Envelope(labels.TYPE_CONSISTENCY, transcript.masked.statement.encode(), tuple(signatures)),
         aggregate=(summed.totals + len(summed.survivors) * LANE_OFFSET).astype(np.uint64),
+        blinders=summed.blinders,
     )
 
 
@@ -400,6 +393,7 @@ def make_seal(
         noise_multiplier=terms.noise_multiplier,
         scale=terms.scale,
         public_tasks=terms.public_tasks,
+        generators=terms.generators,
         sealed="2026-01-31T12:10:00Z",
     )
 
@@ -432,14 +426,18 @@ def make_contribution(sealed: SealedSession, seat: Seat, masked: bytes) -> Envel
 
 
 def result_of(record: SessionRecord, terms: SealTerms) -> Result:
-    """Return the result of a record in which only `DROPOUT` dropped out."""
+    """Return the result of a record in which only `DROPOUT` is not in the sum."""
     headers = {seat: MaskedInputHeader.decode(signed.body) for seat, signed in record.masked.items()}
     t3 = record.survivors.payload[8:40]
     return Result(
         session=record.open.payload_digest,
         seal=record.seal.payload_digest,
         survivors=tuple(INSTITUTIONS[seat] for seat in sorted(record.masked)),
-        dropped=(Dropped(institution=INSTITUTIONS[DROPOUT], seat=DROPOUT, stage="shared-keys"),),
+        dropped=(
+            Dropped(
+                institution=INSTITUTIONS[DROPOUT], seat=DROPOUT, stage="left-out" if record.restarts else "shared-keys"
+            ),
+        ),
         t1=record.shared[0].body[8:40].hex(),
         t2=headers[0].t2.hex(),
         t3=t3.hex(),

@@ -1,14 +1,14 @@
 """A whole consortium in memory: n participants and a coordinator, with dropouts and a tampering network.
 
 Promises determinism: the same seed gives the same bytes. Each round is one method, so that a test can tell its story step
-by step; `run` tells the usual one.
+by step; `run` tells the usual one, also through complaints and restarts.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TypeVar
 
@@ -20,7 +20,9 @@ from vdb_coordinator.rounds import (
     CollectingMaskedInputs,
     CollectingShares,
     CollectingUnmasking,
+    Complained,
     ConsistencySigned,
+    Failed,
     InputMasked,
     KeysAdvertised,
     KeysShared,
@@ -29,6 +31,7 @@ from vdb_coordinator.rounds import (
     SharesRevealed,
     expire,
     receive,
+    restart_by,
 )
 from vdb_participant.rounds import (
     ADVERTISE_ENTROPY_BYTES,
@@ -52,11 +55,15 @@ from vdb_participant.rounds import (
     share_keys,
     state_input,
 )
+from vdb_shared import labels
+from vdb_shared.errors import UnusableShareError
 from vdb_shared.identity import StatementKey
 from vdb_shared.secagg.encoding import Lanes
-from vdb_shared.secagg.messages import Signed
+from vdb_shared.secagg.messages import SharedKeysHeader, Signed
 from vdb_shared.secagg.parameters import Parameters, Seat, smallest_cohort
-from vdb_shared.secagg.transcript import Stage
+from vdb_shared.secagg.restarts import Restart, verify_restart
+from vdb_shared.secagg.sealing import SEALED_BYTES, sealed_digest
+from vdb_shared.secagg.transcript import COORDINATOR, Stage
 
 ParticipantPhase = Advertised | SharedKeys | Masked | Agreed | Revealed
 _Expected = TypeVar("_Expected")
@@ -115,13 +122,26 @@ def inputs_for(sealed: Parameters, seed: object = 0) -> dict[Seat, Lanes]:
     }
 
 
+def deal(sent: SharedKeysMessage, key: StatementKey, changed: Mapping[Seat, bytes]) -> SharedKeysMessage:
+    """Return a dealer's round-1 message with other pairs, which it signs as its own."""
+    header = SharedKeysHeader.decode(sent.header.body)
+    sealed = {**sent.sealed, **changed}
+    body = replace(header, sealed_digest=sealed_digest(header.t1, header.seat, sealed)).encode()
+    return SharedKeysMessage(Signed(body, key.sign(labels.TYPE_SHARE_KEYS, body)), sealed)
+
+
 @dataclass
 class Participants:
-    """The participants alone, so that a test can be their coordinator, also a malicious one."""
+    """The participants alone, so that a test can be their coordinator, also a malicious one.
+
+    Attributes:
+        garbage: by dealer, the holders for whom it seals what does not open.
+    """
 
     parameters: Parameters
     inputs: Mapping[Seat, Lanes]
     seed: object = 0
+    garbage: Mapping[Seat, Collection[Seat]] = field(default_factory=dict)
     phases: dict[Seat, ParticipantPhase] = field(init=False, default_factory=dict)
 
     def advertise(self, seat: Seat) -> Signed:
@@ -136,6 +156,10 @@ class Participants:
         self.phases[seat], sent = share_keys(
             expect(Advertised, self.phases[seat]), advertised, fresh, self.committed(seat).commitments
         )
+        holders = set(self.garbage.get(seat, ())) & sent.sealed.keys()
+        if holders:
+            sent = deal(sent, signer(self.seed, seat), dict.fromkeys(holders, bytes(SEALED_BYTES)))
+            self.phases[seat] = replace(expect(SharedKeys, self.phases[seat]), own=sent.header)
         return sent
 
     def mask_input(
@@ -184,14 +208,16 @@ class Consortium:
     seed: object = 0
     network: Network = field(default_factory=Network)
     deadlines: bool = True
+    garbage: Mapping[Seat, Collection[Seat]] = field(default_factory=dict)
     phase: Phase = field(init=False)
     participants: Participants = field(init=False)
     there: set[Seat] = field(init=False)
     sent: list[Message] = field(init=False, default_factory=list)
+    restarts: list[Restart] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.phase = CollectingKeys(self.parameters)
-        self.participants = Participants(self.parameters, self.inputs, self.seed)
+        self.participants = Participants(self.parameters, self.inputs, self.seed, self.garbage)
         self.there = set(self.parameters.roster)
 
     def advertise(self, absent: Collection[Seat] = ()) -> None:
@@ -209,14 +235,33 @@ class Consortium:
         self._end_of_round(CollectingShares)
 
     def mask_inputs(self, absent: Collection[Seat] = ()) -> None:
-        """Round 2."""
+        """Round 2; who cannot open a pair complains, and all follow the restart; who complained before drops out."""
         opened = self.at(CollectingMaskedInputs)
         for seat in self._present(absent):
             received = self.network.down(seat, Stage.MASKED_INPUT, opened.shared.messages)
             sealed = self.network.sealed(seat, opened.sealed_for(seat))
-            sent = self.participants.mask_input(seat, received, sealed)
+            try:
+                sent = self.participants.mask_input(seat, received, sealed)
+            except UnusableShareError as error:
+                if seat not in self.parameters.complained:
+                    self.complain(seat, error.dealer)
+                if not isinstance(self.phase, CollectingMaskedInputs):
+                    return
+                self.there.discard(seat)
+                continue
             self._send(InputMasked(seat, sent.header, sent.masked))
         self._end_of_round(CollectingMaskedInputs)
+
+    def complain(self, seat: Seat, dealer: Seat) -> None:
+        """Send a complaint; if it holds, every participant checks the evidence and begins the next attempt."""
+        message = Complained(seat, self.participants.complain(seat, dealer))
+        evidence = restart_by(self.at(CollectingMaskedInputs), message)
+        self._send(message)
+        if isinstance(self.phase, CollectingKeys):
+            self.restarts.append(evidence)
+            self.parameters = verify_restart(self.parameters, evidence, COORDINATOR)
+            self.participants = Participants(self.parameters, self.inputs, self.seed, self.garbage)
+            self.there -= self.parameters.left_out
 
     def agree(self, absent: Collection[Seat] = ()) -> None:
         """Round 3."""
@@ -242,11 +287,14 @@ class Consortium:
         """Run the rounds from where the coordinator is to before `end`, as `run` does."""
         rounds = (self.advertise, self.share_keys, self.mask_inputs, self.agree, self.reveal)
         starts = (CollectingKeys, CollectingShares, CollectingMaskedInputs, CollectingConsistency, CollectingUnmasking)
-        for stage, play, start in zip(STAGES, rounds, starts, strict=True):
-            if stage == end:
-                break
-            if isinstance(self.phase, start):
-                play([seat for seat, last in (dropouts or {}).items() if last == stage])
+        played = -1
+        while played < len(self.restarts):  # once more for each restart
+            played = len(self.restarts)
+            for stage, play, start in zip(STAGES, rounds, starts, strict=True):
+                if stage == end:
+                    break
+                if isinstance(self.phase, start):
+                    play([seat for seat, last in (dropouts or {}).items() if last == stage])
         return self.phase
 
     def at(self, kind: type[_Expected]) -> _Expected:
@@ -266,7 +314,7 @@ class Consortium:
 
     def _send(self, message: Message) -> None:
         arrived = self.network.up(message)
-        if arrived is not None:
+        if arrived is not None and not isinstance(self.phase, Failed):
             self.sent.append(arrived)
             self.phase = receive(self.phase, arrived)
 

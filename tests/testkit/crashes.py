@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NoReturn
 
@@ -17,9 +17,11 @@ from vdb_coordinator.phases import (
     CollectingMaskedInputs,
     CollectingShares,
     CollectingUnmasking,
+    Failed,
     Summed,
 )
 from vdb_coordinator.rounds import (
+    Complained,
     ConsistencySigned,
     InputMasked,
     KeysAdvertised,
@@ -27,11 +29,18 @@ from vdb_coordinator.rounds import (
     Message,
     SharesRevealed,
     receive,
+    restart_by,
 )
 from vdb_coordinator.rounds import Phase as RoundPhase
 from vdb_participant.network.link import Upload
-from vdb_shared.secagg.messages import Signed
+from vdb_participant.phases import SharedKeys, SharedKeysMessage
+from vdb_participant.session.records import in_attempt
+from vdb_shared import labels
+from vdb_shared.errors import RoundsRestartedError, UnusableShareError
+from vdb_shared.secagg.messages import SharedKeysHeader, Signed
 from vdb_shared.secagg.parameters import Seat
+from vdb_shared.secagg.restarts import Restart
+from vdb_shared.secagg.sealing import SEALED_BYTES, sealed_digest
 from vdb_shared.wire.status import Phase, SealedSession, SessionDetails, SessionStatus, SessionSummary, Shares
 
 
@@ -84,20 +93,31 @@ class Disk:
         self.writes += 1
 
 
+def sealing_garbage(phase: SharedKeys, message: SharedKeysMessage, recipient: Seat) -> SharedKeysMessage:
+    """Return round 1 of a dealer that signs a pair which its recipient cannot open."""
+    me, t1 = phase.membership, phase.advertised.t1
+    sealed = {**message.sealed, recipient: bytes(SEALED_BYTES)}
+    header = replace(SharedKeysHeader.decode(message.header.body), sealed_digest=sealed_digest(t1, me.seat, sealed))
+    return SharedKeysMessage(me.sign(labels.TYPE_SHARE_KEYS, header.encode()), sealed)
+
+
 @dataclass
 class MemoryLink:
     """A coordinator and all institutions but `seat`; implements Link.
 
     Attributes:
-        others: the other institutions, who all take part in every round.
-        seat: whose messages come over this link.
-        phase: the coordinator's.
-        sent: every message of ours, by kind; two different ones of a kind are the breach that tests look for.
+        others: the other institutions.
+        seat: ours, which they are not.
+        garbage: recipients by dealer: what such a dealer seals for its recipient does not open, in any attempt.
+        made: all restarts, in order.
+        sent: every message of ours, by attempt and kind; two different ones of a kind are the breach that tests look for.
     """
 
     others: Participants
     seat: Seat
+    garbage: Mapping[Seat, Seat] = field(default_factory=dict)
     phase: RoundPhase = field(init=False)
+    made: list[Restart] = field(default_factory=list)
     sent: dict[str, set[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -108,30 +128,57 @@ class MemoryLink:
         """The other seats."""
         return sorted(self.others.parameters.seats - {self.seat})
 
-    def wait(self, session: str, phase: Phase) -> SessionStatus:
+    @property
+    def attempt(self) -> int:
+        """The present attempt."""
+        return len(self.made)
+
+    @property
+    def bad_dealers(self) -> set[Seat]:
+        """The others who seal garbage in the present attempt."""
+        return set(self.garbage) & set(self.rest)
+
+    def wait(self, session: str, phase: Phase, attempt: int = 0) -> SessionStatus:
         """Let the others send what they owe until a phase is reached, and return the status."""
-        if self._status().phase < phase:
+        if not self._status().reached(phase, attempt):
             self._others_send()
         found = self._status()
-        assert found.phase >= phase, f"waits for {phase.name}, but the session is {found.phase.name}"
+        assert found.reached(phase, attempt) or found.phase.ended, (
+            f"waits for {phase.name} of attempt {attempt}, but the session is {found.phase.name} of {found.attempt}"
+        )
         return found
 
     def _others_send(self) -> None:
         match self.phase:
             case CollectingKeys():
                 self._take(*(KeysAdvertised(seat, self.others.advertise(seat)) for seat in self.rest))
-            case CollectingShares(advertised=advertised):
-                made = {seat: self.others.share_keys(seat, advertised.messages) for seat in self.rest}
-                self._take(*(KeysShared(seat, sent.header, sent.sealed) for seat, sent in made.items()))
-            case CollectingMaskedInputs() as opened:
-                for seat in self.rest:
-                    made_input = self.others.mask_input(seat, opened.shared.messages, opened.sealed_for(seat))
-                    self._take(InputMasked(seat, made_input.header, made_input.masked))
+            case CollectingShares() as sharing:
+                self._others_share(sharing)
+            case CollectingMaskedInputs() as masking:
+                self._others_mask(masking)
             case CollectingConsistency(transcript=transcript):
                 for seat in self.rest:
                     self._take(ConsistencySigned(seat, self.others.agree(seat, transcript.masked.messages).signature))
             case _:
                 pass
+
+    def _others_share(self, opened: CollectingShares) -> None:
+        for seat in self.rest:
+            sent = self.others.share_keys(seat, opened.advertised.messages)
+            if seat in self.bad_dealers:
+                sent = sealing_garbage(expect(SharedKeys, self.others.phases[seat]), sent, self.garbage[seat])
+            self._take(KeysShared(seat, sent.header, sent.sealed))
+
+    def _others_mask(self, opened: CollectingMaskedInputs) -> None:
+        for seat in self.rest:
+            if seat in self.bad_dealers:
+                continue  # it never comes to round 2
+            try:
+                sent = self.others.mask_input(seat, opened.shared.messages, opened.sealed_for(seat))
+            except UnusableShareError as error:
+                return self._take(Complained(seat, self.others.complain(seat, error.dealer)))
+            self._take(InputMasked(seat, sent.header, sent.masked))
+        return None
 
     def _status(self) -> SessionStatus:
         phases = {
@@ -141,40 +188,53 @@ class MemoryLink:
             CollectingConsistency: Phase.CONSISTENCY,
             CollectingUnmasking: Phase.UNMASKING,
             Summed: Phase.FINALISING,
+            Failed: Phase.ABORTED,
         }
-        return SessionStatus(phases[type(self.phase)], 1, "", ())
+        reason = self.phase.reason if isinstance(self.phase, Failed) else ""
+        return SessionStatus(phases[type(self.phase)], 1, reason, (), self.attempt)
 
-    def advertise_keys(self, session: str, seat: Seat, keys: Signed) -> None:
-        self._ours("keys", keys.body + keys.signature, KeysAdvertised(seat, keys))
+    def advertise_keys(self, session: str, seat: Seat, attempt: int, keys: Signed) -> None:
+        self._ours("keys", attempt, keys.body + keys.signature, KeysAdvertised(seat, keys))
 
-    def advertised_keys(self, session: str) -> Mapping[Seat, Signed]:
+    def advertised_keys(self, session: str, attempt: int) -> Mapping[Seat, Signed]:
+        self._check(attempt)
         return expect(CollectingShares, self.phase).advertised.messages
 
-    def share_keys(self, session: str, seat: Seat, header: Signed, sealed: Mapping[Seat, bytes]) -> None:
+    def share_keys(self, session: str, seat: Seat, attempt: int, header: Signed, sealed: Mapping[Seat, bytes]) -> None:
         content = header.body + header.signature + b"".join(sealed[seat] for seat in sorted(sealed))
-        self._ours("shares", content, KeysShared(seat, header, sealed))
+        self._ours("shares", attempt, content, KeysShared(seat, header, sealed))
 
-    def shared_keys(self, session: str, seat: Seat) -> Shares:
+    def shared_keys(self, session: str, seat: Seat, attempt: int) -> Shares:
+        self._check(attempt)
         opened = expect(CollectingMaskedInputs, self.phase)
         return Shares(opened.shared.messages, opened.sealed_for(seat))
 
-    def upload(self, session: str, seat: Seat, upload: Upload) -> None:
+    def upload(self, session: str, seat: Seat, attempt: int, upload: Upload) -> None:
         content = upload.header.body + upload.header.signature + upload.masked + upload.contribution
-        self._ours("input", content, InputMasked(seat, upload.header, upload.masked))
+        self._ours("input", attempt, content, InputMasked(seat, upload.header, upload.masked))
 
-    def masked_inputs(self, session: str) -> Mapping[Seat, Signed]:
+    def complain(self, session: str, seat: Seat, attempt: int, complaint: Signed) -> None:
+        self._ours("complaint", attempt, complaint.body + complaint.signature, Complained(seat, complaint))
+
+    def restarts(self, session: str) -> tuple[Restart, ...]:
+        return tuple(self.made)
+
+    def masked_inputs(self, session: str, attempt: int) -> Mapping[Seat, Signed]:
+        self._check(attempt)
         return expect(CollectingConsistency, self.phase).transcript.masked.messages
 
-    def sign_consistency(self, session: str, seat: Seat, statement: Signed) -> None:
-        self._ours("consistency", statement.body + statement.signature, ConsistencySigned(seat, statement.signature))
+    def sign_consistency(self, session: str, seat: Seat, attempt: int, statement: Signed) -> None:
+        content = statement.body + statement.signature
+        self._ours("consistency", attempt, content, ConsistencySigned(seat, statement.signature))
 
-    def consistency(self, session: str) -> Mapping[Seat, Signed]:
+    def consistency(self, session: str, attempt: int) -> Mapping[Seat, Signed]:
+        self._check(attempt)
         opened = expect(CollectingUnmasking, self.phase)
         body = opened.transcript.masked.statement.encode()
         return {seat: Signed(body, signature) for seat, signature in opened.signatures.items()}
 
-    def reveal_shares(self, session: str, seat: Seat, shares: Signed) -> None:
-        self._ours("unmasking", shares.body + shares.signature, SharesRevealed(seat, shares))
+    def reveal_shares(self, session: str, seat: Seat, attempt: int, shares: Signed) -> None:
+        self._ours("unmasking", attempt, shares.body + shares.signature, SharesRevealed(seat, shares))
 
     def finish(self) -> Summed:
         """Let the others reveal, and return the sum."""
@@ -184,13 +244,21 @@ class MemoryLink:
                 self._take(SharesRevealed(seat, self.others.reveal(seat, opened.signatures)))
         return expect(Summed, self.phase)
 
-    def _ours(self, kind: str, content: bytes, message: Message) -> None:
-        self.sent.setdefault(kind, set()).add(content)
+    def _ours(self, kind: str, attempt: int, content: bytes, message: Message) -> None:
+        self.sent.setdefault(in_attempt(attempt, kind), set()).add(content)
+        self._check(attempt)
         self._take(message)
+
+    def _check(self, attempt: int) -> None:
+        if attempt != self.attempt:
+            raise RoundsRestartedError(f"the rounds are in attempt {self.attempt}")
 
     def _take(self, *messages: Message) -> None:
         for message in messages:
-            self.phase = receive(self.phase, message)
+            before, self.phase = self.phase, receive(self.phase, message)
+            if isinstance(message, Complained) and isinstance(self.phase, CollectingKeys):
+                self.made.append(restart_by(expect(CollectingMaskedInputs, before), message))
+                self.others.parameters = self.phase.parameters
 
     def _unused(self, *_: object) -> NoReturn:
         raise AssertionError("the rounds do not need this")

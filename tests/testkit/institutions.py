@@ -132,17 +132,18 @@ class ChosenMeasurement:
         statistics = chosen_statistics(sealed, self.clips, self.score)
         self.statistics.append(statistics)
         lanes = noised_lanes(spec, sealed.terms, statistics, os.urandom, SAMPLERS)
-        return Measured(lanes, chosen_manifest(spec))
+        return Measured(lanes, chosen_manifest(sealed))
 
 
-def chosen_manifest(spec: Spec) -> RunManifest:
-    """Return a manifest of a run that never was."""
+def chosen_manifest(sealed: SealedTerms) -> RunManifest:
+    """Return the manifest of a run that never was, of our public share."""
+    spec = sealed.opening.spec
     return RunManifest(
         environment={"python": "3.11"},
         models=tuple(NamedDigest(id=item.id, manifest=item.manifest) for item in spec.models),
         extractors=tuple(NamedDigest(id=item.id, manifest=item.manifest) for item in spec.extractors),
         profile="exact",
-        public_clips_made=1,
+        public_clips_made=len(sealed.shard),
         public_clips_failed=0,
         sample_root=sample_root([]),
     )

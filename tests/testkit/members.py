@@ -1,12 +1,13 @@
 """A participant without models, videos or a disk: joins, takes part in the rounds with given lanes, countersigns.
 
-Promises that each message is made once and resent byte for byte. Tests play its steps one by one, in any order.
+Promises that each message of an attempt is made once and resent byte for byte. Tests play its steps one by one, in any order;
+one that `spoils` shares seals garbage for these seats, and whoever it hits may `complain`; all who go on `restart`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ from testkit.consortium import entropy
 from testkit.coordinator import CALL, Identity, RunningCoordinator
 from testkit.refusals import reason_of
 from vdb_participant import rounds
-from vdb_participant.phases import Advertised, Agreed, Masked, SharedKeys
+from vdb_participant.phases import Advertised, Agreed, Committed, Masked, SharedKeys, SharedKeysMessage
 from vdb_shared import labels
 from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.envelope import Envelope, sign_envelope
@@ -33,10 +34,13 @@ from vdb_shared.bundle.statement import (
     parse_statement,
 )
 from vdb_shared.canonical import digest_bytes, digest_string, sha256_digest
+from vdb_shared.identity import StatementKey
 from vdb_shared.secagg.encoding import Lanes
 from vdb_shared.secagg.masking import masked_digest
-from vdb_shared.secagg.messages import Signed
-from vdb_shared.secagg.parameters import DIGEST_BYTES, Parameters
+from vdb_shared.secagg.messages import SharedKeysHeader, Signed
+from vdb_shared.secagg.parameters import Parameters
+from vdb_shared.secagg.restarts import Restart, verify_restart
+from vdb_shared.secagg.sealing import SEALED_BYTES, sealed_digest
 from vdb_shared.spec import Spec, parse_spec_json
 from vdb_shared.wire import convert, reasons
 from vdb_shared.wire import federation_pb2 as pb
@@ -54,7 +58,10 @@ class TestMember:
     identity: Identity
     session: str
     lanes: Lanes | None = None
-    sent: dict[str, Any] = field(default_factory=dict)
+    spoils: tuple[int, ...] = ()
+    attempt: int = 0
+    restarts: tuple[Restart, ...] = ()
+    attempts: list[dict[str, Any]] = field(default_factory=lambda: [{}])
 
     def __post_init__(self) -> None:
         self.connect()
@@ -82,6 +89,11 @@ class TestMember:
         return self.identity.seat
 
     @property
+    def sent(self) -> dict[str, Any]:
+        """What was sent in the present attempt, by step."""
+        return self.attempts[self.attempt]
+
+    @property
     def spec(self) -> Spec:
         return parse_spec_json(self.details().spec)
 
@@ -91,11 +103,11 @@ class TestMember:
         )
 
     def wait(self, phase: Phase) -> SessionStatus:
-        """Return the first status at or beyond a phase."""
+        """Return the first status at or beyond a phase of the present attempt."""
         stream = self.sessions.WatchSession(pb.WatchSessionRequest(session=self.session), timeout=3 * CALL)
         for answer in stream:
             status = convert.status_from_wire(answer.status)
-            if status.phase >= phase:
+            if status.reached(phase, self.attempt):
                 stream.cancel()
                 return status
         raise AssertionError(f"the watch ended before {phase.name}")
@@ -122,6 +134,13 @@ class TestMember:
         return envelope, parse_statement(envelope.payload, Seal)[0]
 
     def parameters(self) -> Parameters:
+        """Return the parameters of the present attempt."""
+        found = self.sealed_parameters()
+        for restart in self.restarts[: self.attempt]:
+            found = verify_restart(found, restart, "coordinator")
+        return found
+
+    def sealed_parameters(self) -> Parameters:
         envelope, seal = self.seal()
         roster = self.details().roster.verify(self.identity.root_fingerprint, None)
         return Parameters(
@@ -134,50 +153,74 @@ class TestMember:
 
     def advertise(self) -> Receipt:
         if "advertise" not in self.sent:
-            fresh = entropy("advertise", self.session, self.seat, size=rounds.ADVERTISE_ENTROPY_BYTES)
+            fresh = self._entropy("advertise", rounds.ADVERTISE_ENTROPY_BYTES)
             key = self.identity.statement_key
             self.sent["advertise"] = rounds.advertise(self.parameters(), self.seat, key, fresh)
         signed = self.sent["advertise"][1]
-        request = pb.AdvertiseKeysRequest(session=self.session, keys=convert.signed_to_wire(self.seat, signed))
+        request = pb.AdvertiseKeysRequest(**self._call, keys=convert.signed_to_wire(self.seat, signed))
         answer = self.rounds.AdvertiseKeys(request, timeout=CALL)
-        return convert.receipt_from_wire(answer.receipt, convert.keys_digest(signed))
+        return convert.receipt_from_wire(answer.receipt, convert.keys_digest(signed, self.attempt))
 
     def share(self) -> Receipt:
         if "share" not in self.sent:
             phase: Advertised = self.sent["advertise"][0]
-            answer = self.rounds.GetAdvertisedKeys(pb.GetAdvertisedKeysRequest(session=self.session), timeout=CALL)
-            fresh = entropy("share", self.session, self.seat, size=rounds.SHARE_KEYS_ENTROPY_BYTES)
-            self.sent["share"] = rounds.share_keys(phase, convert.signed_set_from_wire(answer.keys), fresh)
+            answer = self.rounds.GetAdvertisedKeys(pb.GetAdvertisedKeysRequest(**self._call), timeout=CALL)
+            fresh = self._entropy("share", rounds.SHARE_KEYS_ENTROPY_BYTES)
+            received = convert.signed_set_from_wire(answer.keys)
+            made = rounds.share_keys(phase, received, fresh, self.committed().commitments)
+            self.sent["share"] = spoiled(*made, self.identity.statement_key, self.spoils) if self.spoils else made
         message = self.sent["share"][1]
         request = pb.ShareKeysRequest(
-            session=self.session,
+            **self._call,
             header=convert.signed_to_wire(self.seat, message.header),
             sealed=convert.sealed_to_wire(self.seat, message.sealed),
         )
         receipt = self.rounds.ShareKeys(request, timeout=CALL).receipt
-        return convert.receipt_from_wire(receipt, convert.shares_digest(message.header, message.sealed))
+        return convert.receipt_from_wire(receipt, convert.shares_digest(message.header, message.sealed, self.attempt))
+
+    def committed(self) -> Committed:
+        """Return the vector of this attempt with its commitments; zeros unless the test gave lanes."""
+        sealed = self.parameters()
+        lanes = np.zeros(sealed.lanes, dtype=np.int64) if self.lanes is None else self.lanes
+        return rounds.commit_input(sealed, lanes, self._entropy("blinders", rounds.commit_entropy_bytes(lanes.size)))
 
     def prepare_mask(self) -> None:
-        """Make the masked input, without sending it."""
+        """Make the masked input, without sending it.
+
+        Raises:
+            UnusableShareError: a dealer's shares do not open.
+        """
         if "mask" in self.sent:
             return
         phase: SharedKeys = self.sent["share"][0]
-        answer = self.rounds.GetSharedKeys(pb.GetSharedKeysRequest(session=self.session), timeout=CALL)
+        answer = self.rounds.GetSharedKeys(pb.GetSharedKeysRequest(**self._call), timeout=CALL)
         shares = convert.shares_from_wire(answer, self.seat)
-        lanes = self.lanes
-        if lanes is None:
-            lanes = np.zeros(self.parameters().lanes, dtype=np.int64)
-        _, preview = rounds.mask_input(phase, shares.headers, shares.sealed, lanes, bytes(DIGEST_BYTES))
-        contribution = self.contribution(masked_digest(preview.masked))
-        digest = digest_bytes(contribution.payload_digest)
-        made = rounds.mask_input(phase, shares.headers, shares.sealed, lanes, digest)
+        prepared = rounds.mask_input(phase, shares.headers, shares.sealed, self.committed())
+        contribution = self.contribution(masked_digest(prepared.masked))
+        made = rounds.state_input(prepared, digest_bytes(contribution.payload_digest))
         self.sent["mask"] = (*made, contribution.to_json())
+
+    def complain(self, dealer: int) -> Receipt:
+        """Say, instead of sending a masked input, that what a dealer sealed does not open, whether it does or not."""
+        if "complain" not in self.sent:
+            self.sent["complain"] = rounds.complain(self.sent["share"][0], dealer)
+        signed = self.sent["complain"]
+        request = pb.ComplainRequest(**self._call, complaint=convert.signed_to_wire(self.seat, signed))
+        answer = self.rounds.Complain(request, timeout=CALL)
+        return convert.receipt_from_wire(answer.receipt, convert.complaint_digest(signed, self.attempt))
+
+    def restart(self) -> None:
+        """Go on with the newest attempt."""
+        answer = self.rounds.GetRestarts(pb.GetRestartsRequest(session=self.session), timeout=CALL)
+        self.restarts = convert.restarts_from_wire(answer)
+        self.attempt = len(self.restarts)
+        self.attempts.extend({} for _ in range(self.attempt + 1 - len(self.attempts)))
 
     def upload_parts(self, offset: int = 0, until: int | None = None) -> Iterator[pb.UploadMaskedInputRequest]:
         """Yield the upload's messages from `offset` to `until`."""
         _, message, contribution = self.sent["mask"]
         start = pb.UploadStart(
-            session=self.session,
+            **self._call,
             header=convert.signed_to_wire(self.seat, message.header),
             contribution=contribution,
             size=len(message.masked),
@@ -190,31 +233,33 @@ class TestMember:
     def mask(self) -> Receipt:
         self.prepare_mask()
         _, message, contribution = self.sent["mask"]
-        query = pb.QueryUploadRequest(session=self.session, digest=masked_digest(message.masked))
+        query = pb.QueryUploadRequest(**self._call, digest=masked_digest(message.masked))
         stored = self.rounds.QueryUpload(query, timeout=CALL).stored
         answer = self.rounds.UploadMaskedInput(self.upload_parts(stored), timeout=CALL)
-        return convert.receipt_from_wire(answer.receipt, convert.masked_digest(message.header, contribution))
+        return convert.receipt_from_wire(
+            answer.receipt, convert.masked_digest(message.header, contribution, self.attempt)
+        )
 
     def agree(self) -> Receipt:
         if "agree" not in self.sent:
             phase: Masked = self.sent["mask"][0]
-            answer = self.rounds.GetMaskedInputs(pb.GetMaskedInputsRequest(session=self.session), timeout=CALL)
+            answer = self.rounds.GetMaskedInputs(pb.GetMaskedInputsRequest(**self._call), timeout=CALL)
             self.sent["agree"] = rounds.agree(phase, convert.signed_set_from_wire(answer.headers))
         signed = self.sent["agree"][1]
-        request = pb.SignConsistencyRequest(session=self.session, consistency=convert.signed_to_wire(self.seat, signed))
+        request = pb.SignConsistencyRequest(**self._call, consistency=convert.signed_to_wire(self.seat, signed))
         receipt = self.rounds.SignConsistency(request, timeout=CALL).receipt
-        return convert.receipt_from_wire(receipt, convert.consistency_digest(signed))
+        return convert.receipt_from_wire(receipt, convert.consistency_digest(signed, self.attempt))
 
     def reveal(self) -> Receipt:
         if "reveal" not in self.sent:
             phase: Agreed = self.sent["agree"][0]
-            answer = self.rounds.GetConsistency(pb.GetConsistencyRequest(session=self.session), timeout=CALL)
+            answer = self.rounds.GetConsistency(pb.GetConsistencyRequest(**self._call), timeout=CALL)
             found = convert.signed_set_from_wire(answer.signatures)
             self.sent["reveal"] = rounds.reveal(phase, {seat: signed.signature for seat, signed in found.items()})
         signed: Signed = self.sent["reveal"][1]
-        request = pb.RevealSharesRequest(session=self.session, shares=convert.signed_to_wire(self.seat, signed))
+        request = pb.RevealSharesRequest(**self._call, shares=convert.signed_to_wire(self.seat, signed))
         receipt = self.rounds.RevealShares(request, timeout=CALL).receipt
-        return convert.receipt_from_wire(receipt, convert.unmasking_digest(signed))
+        return convert.receipt_from_wire(receipt, convert.unmasking_digest(signed, self.attempt))
 
     def bundle(self) -> bytes:
         stream = self.sessions.GetBundle(pb.GetBundleRequest(session=self.session), timeout=CALL)
@@ -243,6 +288,14 @@ class TestMember:
         receipt = self.sessions.Abort(request, timeout=CALL).receipt
         return convert.receipt_from_wire(receipt, convert.abort_digest(self.sent["abort"]))
 
+    @property
+    def _call(self) -> dict[str, Any]:
+        """The fields of every request of the rounds."""
+        return {"session": self.session, "attempt": self.attempt}
+
+    def _entropy(self, what: str, size: int) -> bytes:
+        return entropy(what, self.session, self.attempt, self.seat, size=size)
+
     def contribution(self, masked: bytes, **changes: Any) -> Envelope:
         """Return the contribution statement, with some fields changed."""
         spec, (seal, _) = self.spec, self.seal()
@@ -265,6 +318,17 @@ class TestMember:
             "manifest": manifest,
         }
         return Statement((), Contribution(**{**fields, **changes})).sign(self.identity.statement_key)
+
+
+def spoiled(
+    phase: SharedKeys, message: SharedKeysMessage, key: StatementKey, holders: Iterable[int]
+) -> tuple[SharedKeys, SharedKeysMessage]:
+    """Return a round 1 that is signed as it should be, but holds garbage for some holders."""
+    header = SharedKeysHeader.decode(message.header.body)
+    sealed = {**message.sealed, **dict.fromkeys(holders, bytes(SEALED_BYTES))}
+    body = replace(header, sealed_digest=sealed_digest(header.t1, header.seat, sealed)).encode()
+    own = Signed(body, key.sign(labels.TYPE_SHARE_KEYS, body))
+    return replace(phase, own=own), SharedKeysMessage(own, sealed)
 
 
 STEPS = ("join", "advertise", "share", "mask", "agree", "reveal", "countersign")

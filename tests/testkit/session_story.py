@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from testkit.bundles import INSTITUTIONS, coordinator_key, make_join, make_roster, sign, small_spec
 from testkit.consortium import Participants, expect, signer
+from testkit.members import spoiled
 from vdb_coordinator.duties import Coordinator
 from vdb_coordinator.events import (
+    ComplaintReceived,
     ConsistencyReceived,
     Countersigned,
     DeadlinePassed,
@@ -38,14 +39,15 @@ from vdb_coordinator.rounds import (
 )
 from vdb_coordinator.sessions import apply, opened
 from vdb_coordinator.states import Aggregating, Finalising, SessionState, duty_of, phase_of
-from vdb_participant.phases import Masked, MaskedInputMessage, SharedKeys
-from vdb_participant.rounds import mask_input
+from vdb_participant.phases import SharedKeys
+from vdb_participant.rounds import state_input
 from vdb_shared import labels
 from vdb_shared.bundle.envelope import Envelope, sign_envelope
 from vdb_shared.bundle.statement import Abort, Contribution, RunManifest
 from vdb_shared.canonical import digest_bytes, digest_string, sha256_digest
 from vdb_shared.secagg.masking import masked_digest
 from vdb_shared.secagg.messages import Signed
+from vdb_shared.secagg.restarts import verify_restart
 from vdb_shared.spec import Spec
 
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -61,11 +63,13 @@ class Story:
         state: after all events.
         events: from the first on.
         blobs: what events hold by digest.
+        attempts: the participants of each attempt at the rounds so far.
     """
 
     spec: Spec = field(default_factory=small_spec)
     events: list[Event] = field(default_factory=list)
     blobs: dict[str, bytes] = field(default_factory=dict)
+    attempts: list[Participants] = field(default_factory=list, repr=False)
     state: SessionState = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,13 +99,21 @@ class Story:
             join = make_join(opening.open, self.spec, opening.signed_roster, seat, 0)
             self.add(Joined(self.now(), seat, join))
 
-    @cached_property
+    @property
     def participants(self) -> Participants:
-        """Those that were sealed, each with a vector of zeros."""
-        parameters = expect(Aggregating, self.state).sealed.parameters
-        return Participants(
-            parameters, {seat: np.zeros(parameters.lanes, dtype=np.int64) for seat in parameters.roster}
-        )
+        """Those of the present attempt, each with a vector of zeros."""
+        state = expect(Aggregating, self.state)
+        sealed = state.sealed.parameters
+        while len(self.attempts) <= len(state.restarts):
+            made = len(self.attempts)
+            known = (
+                verify_restart(self.attempts[-1].parameters, state.restarts[made - 1], "coordinator")
+                if made
+                else sealed
+            )
+            inputs = {seat: np.zeros(known.lanes, dtype=np.int64) for seat in known.roster}
+            self.attempts.append(Participants(known, inputs))
+        return self.attempts[-1]
 
     def advertise(self, *seats: int) -> None:
         for seat in seats:
@@ -113,16 +125,23 @@ class Story:
             sent = self.participants.share_keys(seat, messages)
             self.add(SharesReceived(self.now(), seat, sent.header, sent.sealed))
 
+    def share_spoiled(self, seat: int, holders: Sequence[int]) -> None:
+        """Let a seat sign for some holders shares that do not open."""
+        sent = self.participants.share_keys(seat, self.rounds(CollectingShares).advertised.messages)
+        phase = expect(SharedKeys, self.participants.phases[seat])
+        self.participants.phases[seat], wrong = spoiled(phase, sent, signer(0, seat), holders)
+        self.add(SharesReceived(self.now(), seat, wrong.header, wrong.sealed))
+
+    def complaint(self, seat: int, dealer: int) -> ComplaintReceived:
+        """Return a seat's complaint about what a dealer sealed for it."""
+        return ComplaintReceived(self.now(), seat, self.participants.complain(seat, dealer))
+
     def masked(self, seat: int, /, **changes: Any) -> InputReceived:
         """Return a seat's round 2, with some fields of its contribution changed."""
         collecting = self.rounds(CollectingMaskedInputs)
-        headers, sealed = collecting.shared.messages, collecting.sealed_for(seat)
-        lanes = self.participants.inputs[seat]
-        phase = expect(SharedKeys, self.participants.phases[seat])
-        _, preview = mask_input(phase, headers, sealed, lanes, bytes(32))
-        contribution = self.contribution(seat, preview, **changes)
-        digest = digest_bytes(contribution.payload_digest)
-        self.next_phase, sent = mask_input(phase, headers, sealed, lanes, digest)
+        prepared = self.participants.prepare_input(seat, collecting.shared.messages, collecting.sealed_for(seat))
+        contribution = self.contribution(seat, prepared.masked, **changes)
+        self.next_phase, sent = state_input(prepared, digest_bytes(contribution.payload_digest))
         return InputReceived(self.now(), seat, sent.header, contribution, sent.masked)
 
     def mask(self, *seats: int) -> None:
@@ -131,7 +150,7 @@ class Story:
             made.append((self.masked(seat), self.next_phase))
         for event, phase in made:
             self.blobs[sha256_digest(event.masked)] = event.masked
-            self.participants.phases[event.seat] = expect(Masked, phase)
+            self.participants.phases[event.seat] = phase
             self.add(event)
 
     def agree(self, *seats: int) -> None:
@@ -164,7 +183,7 @@ class Story:
     def rounds(self, kind: type[Any]) -> Any:
         return expect(kind, expect(Aggregating, self.state).rounds)
 
-    def contribution(self, seat: int, preview: MaskedInputMessage, /, **changes: Any) -> Envelope:
+    def contribution(self, seat: int, masked: bytes, /, **changes: Any) -> Envelope:
         manifest = RunManifest(
             environment={},
             models=(),
@@ -179,7 +198,7 @@ class Story:
             "seal": expect(Aggregating, self.state).sealed.seal.payload_digest,
             "institution": INSTITUTIONS[seat],
             "seat": seat,
-            "masked_input": digest_string(masked_digest(preview.masked)),
+            "masked_input": digest_string(masked_digest(masked)),
             "ledger_entry": sha256_digest(b""),
             "manifest": manifest,
         }

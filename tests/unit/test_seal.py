@@ -9,6 +9,7 @@ import pytest
 from testkit.specs import small_spec
 from vdb_shared.errors import PrivacyError
 from vdb_shared.seal import NOT_NOISED, seal_terms
+from vdb_shared.secagg.generators import GENERATORS_DIGEST
 from vdb_shared.secagg.parameters import share_threshold
 
 
@@ -32,6 +33,10 @@ def test_more_joins_allow_a_finer_scale() -> None:
     few, many = seal_terms(small_spec(), range(4)), seal_terms(small_spec(), range(12))
     assert Decimal(few.scale) < Decimal(many.scale)
     assert few.noise_multiplier == many.noise_multiplier
+
+
+def test_the_generators_of_the_commitments_are_fixed_with_the_terms() -> None:
+    assert seal_terms(small_spec(), range(5)).generators == GENERATORS_DIGEST
 
 
 def test_too_few_joins_are_refused() -> None:

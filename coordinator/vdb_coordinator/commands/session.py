@@ -77,14 +77,15 @@ def abort(common: Common, session: str, reason: str) -> None:
 
 
 def _headline(status: SessionStatus) -> str:
-    return f"{status.phase.words}: {status.reason}" if status.reason else status.phase.words
+    words = f"{status.phase.words}, attempt {status.attempt + 1}" if status.attempt else status.phase.words
+    return f"{words}: {status.reason}" if status.reason else words
 
 
 def _changes(before: SessionStatus | None, now: SessionStatus) -> list[str]:
     """Return one line for each site that moved, and then one for the phase."""
     known = {site.institution: site.stage for site in before.sites} if before else {}
     lines = [f"{site.institution}: {site.stage}" for site in now.sites if known.get(site.institution) != site.stage]
-    if before is None or before.phase != now.phase:
+    if before is None or (before.attempt, before.phase) != (now.attempt, now.phase):
         lines.append(f"— {_headline(now)}")
     return lines
 
@@ -92,6 +93,7 @@ def _changes(before: SessionStatus | None, now: SessionStatus) -> list[str]:
 def _as_json(status: SessionStatus) -> dict[str, Any]:
     return {
         "phase": status.phase.words,
+        "attempt": status.attempt,
         "event": status.event,
         "reason": status.reason,
         "sites": [{"institution": site.institution, "seat": site.seat, "stage": site.stage} for site in status.sites],

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import TypeAlias
 
+from vdb_coordinator.checks import check_attempt
 from vdb_coordinator.events import (
+    ComplaintReceived,
     ConsistencyReceived,
     Event,
     KeysReceived,
@@ -41,7 +43,7 @@ from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.federation_pb2_grpc import AggregationServiceServicer
 from vdb_shared.wire.status import Shares
 
-R = TypeVar("R")
+SealedState: TypeAlias = Aggregating | Finalising | Publishing | Published
 
 
 class AggregationServicer(AggregationServiceServicer):
@@ -54,7 +56,8 @@ class AggregationServicer(AggregationServiceServicer):
     async def AdvertiseKeys(self, request: pb.AdvertiseKeysRequest, context: Context) -> pb.AdvertiseKeysResponse:
         """Take round 0."""
         live, seat, keys = await self._signed(request.session, request.keys)
-        submission = Submission(seat, "AdvertiseKeys", convert.keys_digest(keys))
+        digest = convert.keys_digest(keys, request.attempt)
+        submission = _submission(seat, "AdvertiseKeys", digest, request.attempt)
         receipt = await self._submit(live, submission, partial(KeysReceived, seat=seat, keys=keys))
         return pb.AdvertiseKeysResponse(receipt=receipt)
 
@@ -62,21 +65,24 @@ class AggregationServicer(AggregationServiceServicer):
         """Take round 1."""
         live, seat, header = await self._signed(request.session, request.header)
         sealed = convert.sealed_from_wire(seat, request.sealed)
-        submission = Submission(seat, "ShareKeys", convert.shares_digest(header, sealed))
+        digest = convert.shares_digest(header, sealed, request.attempt)
+        submission = _submission(seat, "ShareKeys", digest, request.attempt)
         make = partial(SharesReceived, seat=seat, header=header, sealed=sealed)
         return pb.ShareKeysResponse(receipt=await self._submit(live, submission, make))
 
     async def SignConsistency(self, request: pb.SignConsistencyRequest, context: Context) -> pb.SignConsistencyResponse:
         """Take round 3."""
         live, seat, statement = await self._signed(request.session, request.consistency)
-        submission = Submission(seat, "SignConsistency", convert.consistency_digest(statement))
+        digest = convert.consistency_digest(statement, request.attempt)
+        submission = _submission(seat, "SignConsistency", digest, request.attempt)
         make = partial(ConsistencyReceived, seat=seat, statement=statement)
         return pb.SignConsistencyResponse(receipt=await self._submit(live, submission, make))
 
     async def RevealShares(self, request: pb.RevealSharesRequest, context: Context) -> pb.RevealSharesResponse:
         """Take round 4."""
         live, seat, shares = await self._signed(request.session, request.shares)
-        submission = Submission(seat, "RevealShares", convert.unmasking_digest(shares))
+        digest = convert.unmasking_digest(shares, request.attempt)
+        submission = _submission(seat, "RevealShares", digest, request.attempt)
         make = partial(UnmaskingReceived, seat=seat, shares=shares)
         return pb.RevealSharesResponse(receipt=await self._submit(live, submission, make))
 
@@ -84,6 +90,7 @@ class AggregationServicer(AggregationServiceServicer):
         """Return how much of a masked input is stored."""
         live = await self._conductor.find(request.session)
         seat = seat_of(current_caller(), live.state.opening)
+        check_attempt(live.state, request.attempt)
         return pb.QueryUploadResponse(stored=self._uploads.stored(live, seat, request.digest))
 
     async def UploadMaskedInput(
@@ -97,7 +104,7 @@ class AggregationServicer(AggregationServiceServicer):
         self, request: pb.GetAdvertisedKeysRequest, context: Context
     ) -> pb.GetAdvertisedKeysResponse:
         """Return round 0 of all."""
-        _, rounds, _ = await self._rounds(request.session, "round 0")
+        rounds, _ = await self._rounds(request.session, request.attempt, "round 0")
         match rounds:
             case CollectingKeys():
                 raise _not_closed("round 0")
@@ -109,7 +116,7 @@ class AggregationServicer(AggregationServiceServicer):
 
     async def GetSharedKeys(self, request: pb.GetSharedKeysRequest, context: Context) -> pb.GetSharedKeysResponse:
         """Return the headers of round 1 of all, and what was sealed for the caller."""
-        _, rounds, seat = await self._rounds(request.session, "round 1")
+        rounds, seat = await self._rounds(request.session, request.attempt, "round 1")
         match rounds:
             case CollectingKeys() | CollectingShares():
                 raise _not_closed("round 1")
@@ -118,9 +125,22 @@ class AggregationServicer(AggregationServiceServicer):
             case _:
                 raise RefusedError(reasons.TOO_LATE, f"seat {seat} is not waited for in round 2; it has dropped out")
 
+    async def Complain(self, request: pb.ComplainRequest, context: Context) -> pb.ComplainResponse:
+        """Take, instead of round 2, a complaint that what a dealer sealed for the caller does not open."""
+        live, seat, complaint = await self._signed(request.session, request.complaint)
+        digest = convert.complaint_digest(complaint, request.attempt)
+        submission = _submission(seat, "Complain", digest, request.attempt)
+        make = partial(ComplaintReceived, seat=seat, complaint=complaint)
+        return pb.ComplainResponse(receipt=await self._submit(live, submission, make))
+
+    async def GetRestarts(self, request: pb.GetRestartsRequest, context: Context) -> pb.GetRestartsResponse:
+        """Return why the rounds were restarted, each time."""
+        state, _ = await self._sealed(request.session, "the first round")
+        return pb.GetRestartsResponse(restarts=[convert.restart_to_wire(restart) for restart in state.restarts])
+
     async def GetMaskedInputs(self, request: pb.GetMaskedInputsRequest, context: Context) -> pb.GetMaskedInputsResponse:
         """Return the headers of round 2 of all."""
-        _, rounds, _ = await self._rounds(request.session, "round 2")
+        rounds, _ = await self._rounds(request.session, request.attempt, "round 2")
         match rounds:
             case CollectingConsistency() | CollectingUnmasking() | Summed():
                 return pb.GetMaskedInputsResponse(headers=convert.signed_set_to_wire(rounds.transcript.masked.messages))
@@ -129,7 +149,7 @@ class AggregationServicer(AggregationServiceServicer):
 
     async def GetConsistency(self, request: pb.GetConsistencyRequest, context: Context) -> pb.GetConsistencyResponse:
         """Return the signatures of round 3 of all."""
-        _, rounds, _ = await self._rounds(request.session, "round 3")
+        rounds, _ = await self._rounds(request.session, request.attempt, "round 3")
         match rounds:
             case CollectingUnmasking() | Summed():
                 body = rounds.transcript.masked.statement.encode()
@@ -146,19 +166,29 @@ class AggregationServicer(AggregationServiceServicer):
         receipt = await self._conductor.submit(live, submission, make, current_caller().spiffe_id)
         return convert.receipt_to_wire(receipt)
 
-    async def _rounds(self, session: str, what: str) -> tuple[LiveSession, Collecting | Summed, Seat]:
-        """Return a session's rounds if they run and the caller takes part."""
+    async def _sealed(self, session: str, what: str) -> tuple[SealedState, Seat]:
+        """Return a session's state if it has been sealed and the caller takes part."""
         live = await self._conductor.find(session)
         state, seat = live.state, seat_of(current_caller(), live.state.opening)
         match state:
-            case Aggregating():
+            case Aggregating() | Finalising() | Publishing() | Published():
                 if seat not in state.sealed.joins:
                     raise RefusedError(reasons.NOT_A_MEMBER, f"seat {seat} did not join this session")
-                return live, state.rounds, seat
-            case Finalising() | Publishing() | Published():
-                raise RefusedError(reasons.TOO_LATE, f"the rounds are over; the session is {phase_of(state).words}")
+                return state, seat
             case _:
                 raise not_there(state, what)
+
+    async def _rounds(self, session: str, attempt: int, what: str) -> tuple[Collecting | Summed, Seat]:
+        """Return a session's rounds if they run, in this attempt, and the caller takes part."""
+        state, seat = await self._sealed(session, what)
+        check_attempt(state, attempt)
+        if not isinstance(state, Aggregating):
+            raise RefusedError(reasons.TOO_LATE, f"the rounds are over; the session is {phase_of(state).words}")
+        return state.rounds, seat
+
+
+def _submission(seat: Seat, name: str, digest: bytes, attempt: int) -> Submission:
+    return Submission(seat, convert.round_kind(name, attempt), digest, attempt)
 
 
 def _not_closed(what: str) -> RefusedError:

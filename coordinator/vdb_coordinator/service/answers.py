@@ -40,6 +40,7 @@ _CODES: Final[Mapping[str, StatusCode]] = {
     reasons.NO_SUCH_SESSION: StatusCode.NOT_FOUND,
     reasons.NOT_YET: StatusCode.FAILED_PRECONDITION,
     reasons.TOO_LATE: StatusCode.FAILED_PRECONDITION,
+    reasons.RESTARTED: StatusCode.FAILED_PRECONDITION,
     reasons.CONFLICT: StatusCode.ALREADY_EXISTS,
     reasons.ABORTED: StatusCode.FAILED_PRECONDITION,
     reasons.PROTOCOL: StatusCode.INVALID_ARGUMENT,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from vdb_coordinator.checks import check_attempt, misplaced
 from vdb_coordinator.events import InputReceived
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.rounds import CollectingMaskedInputs
@@ -21,20 +22,20 @@ from vdb_coordinator.service.callers import Caller, check_seat
 from vdb_coordinator.serving.conductor import Conductor
 from vdb_coordinator.serving.history import Submission
 from vdb_coordinator.serving.live import LiveSession
-from vdb_coordinator.states import Aggregating, phase_of
+from vdb_coordinator.states import Aggregating
 from vdb_coordinator.store.blobs import UploadStore, upload_prefix
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.errors import FormatError, ProtocolError
-from vdb_shared.secagg.encoding import LANE_BYTES
 from vdb_shared.secagg.masking import masked_digest
 from vdb_shared.secagg.messages import MaskedInputHeader, Signed
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.secagg.transcript import open_masked, seat_peer
+from vdb_shared.secagg.vectors import vector_bytes
 from vdb_shared.wire import convert, reasons
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.status import Phase, Receipt
 
-KIND: Final = "UploadMaskedInput"
+NAME: Final = "UploadMaskedInput"
 READ_SECONDS: Final = 30.0
 """How long the next chunk may take."""
 
@@ -50,13 +51,15 @@ class Announced:
     signed: Signed
     header: MaskedInputHeader
     contribution: bytes = field(repr=False)
+    attempt: int
     size: int
     offset: int
 
     @property
     def submission(self) -> Submission:
         """What the receipt will be for."""
-        return Submission(self.seat, KIND, convert.masked_digest(self.signed, self.contribution))
+        digest = convert.masked_digest(self.signed, self.contribution, self.attempt)
+        return Submission(self.seat, convert.round_kind(NAME, self.attempt), digest, self.attempt)
 
 
 class Uploads:
@@ -84,8 +87,9 @@ class Uploads:
         live = await self._conductor.find(start.start.session)
         seat, signed = convert.signed_from_wire(start.start.header)
         check_seat(caller, live.state.opening, seat)
-        digest = convert.masked_digest(signed, start.start.contribution)
-        known = live.snapshot.receipts.get((seat, KIND))
+        attempt = start.start.attempt
+        digest = convert.masked_digest(signed, start.start.contribution, attempt)
+        known = live.snapshot.receipts.get((seat, convert.round_kind(NAME, attempt)))
         if known is not None and known.digest == digest:
             return known
         announced = _announced(live, seat, signed, start.start)
@@ -131,18 +135,17 @@ class Uploads:
 
 
 def _announced(live: LiveSession, seat: Seat, signed: Signed, start: pb.UploadStart) -> Announced:
-    """Return an upload that may begin: in the right phase, of the right size, under a header that its seat signed."""
+    """Return an upload that may begin: in its attempt and phase, of the right size, under a header that its seat signed."""
     state = live.state
+    check_attempt(state, start.attempt)
     if not isinstance(state, Aggregating) or not isinstance(state.rounds, CollectingMaskedInputs):
-        early = phase_of(state) < Phase.MASKING_INPUT
-        reason = reasons.NOT_YET if early else reasons.TOO_LATE
-        raise RefusedError(reason, f"the session is {phase_of(state).words}, so it takes no masked inputs")
+        raise misplaced(state, Phase.MASKING_INPUT)
     rounds = state.rounds
     header = open_masked(rounds.parameters, rounds.shared, seat, signed, seat_peer(seat))
-    expected = rounds.parameters.lanes * LANE_BYTES
+    expected = vector_bytes(rounds.parameters.lanes)
     if start.size != expected:
         raise ProtocolError(f"announces {start.size} bytes, the vector has {expected}", peer=seat_peer(seat))
-    return Announced(live, seat, signed, header, start.contribution, start.size, start.offset)
+    return Announced(live, seat, signed, header, start.contribution, start.attempt, start.size, start.offset)
 
 
 async def _next(parts: AsyncIterator[pb.UploadMaskedInputRequest]) -> pb.UploadMaskedInputRequest | None:

@@ -1,8 +1,8 @@
 """All sessions of a running server: takes submissions, keeps time, and does the coordinator's own duties.
 
-Promises that nothing is acknowledged before it is durable, that a byte-identical resend gets the same receipt and other bytes
-are refused and recorded, that a request which is cancelled half-way is finished all the same, and that a restart goes on
-where the log ends. Leaves transport and identity to `service/`.
+Promises that nothing is acknowledged before it is durable, that a byte-identical resend gets the same receipt, that other
+bytes and what breaks the protocol are refused and recorded, that a request which is cancelled half-way is finished all the
+same, and that a restart goes on where the log ends. Leaves transport and identity to `service/`.
 
 Source: protos/README.md §11.3, §11.4.
 """
@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
+from vdb_coordinator.checks import check_attempt
 from vdb_coordinator.duties import LONGEST_REASON, Coordinator
 from vdb_coordinator.events import DeadlinePassed, Event, SessionFailed
 from vdb_coordinator.refusals import RefusedError
@@ -25,11 +26,11 @@ from vdb_coordinator.serving.clock import Clock
 from vdb_coordinator.serving.history import SessionHistory, Submission
 from vdb_coordinator.serving.live import LiveSession
 from vdb_coordinator.sessions import apply
-from vdb_coordinator.states import Duty, duty_of, phase_of, seconds_allowed
+from vdb_coordinator.states import Duty, attempt_of, duty_of, phase_of, seconds_allowed
 from vdb_coordinator.store import attempts
 from vdb_coordinator.store.blobs import UploadStore
 from vdb_coordinator.store.database import Database
-from vdb_shared.errors import StoreError, UsageError, VdbError
+from vdb_shared.errors import ProtocolError, SignatureError, StoreError, UsageError, VdbError
 from vdb_shared.roster import SignedRoster, parse_roster
 from vdb_shared.seal import seal_terms
 from vdb_shared.spec import Spec
@@ -139,7 +140,8 @@ class Conductor:
             who: the caller's SPIFFE id, for the audit log.
 
         Raises:
-            RefusedError: other bytes were accepted before, or the event does not belong into the session's state.
+            RefusedError: other bytes were accepted before, or the event does not belong into the session's state or into
+                its present attempt at the rounds.
             FormatError, SignatureError, ProtocolError: it breaks a rule.
             StoreError: it could not be stored; sending it again is safe.
         """
@@ -174,24 +176,28 @@ class Conductor:
         self, live: LiveSession, submission: Submission, make: Callable[[datetime], Event], who: str
     ) -> Receipt:
         key = (submission.seat, submission.kind)
-        async with live.lock:
-            known = live.snapshot.receipts.get(key)
-            if known is None:
-                await self._append_locked(live, make(self._services.clock.now()), submission)
-                return live.snapshot.receipts[key]
+        try:
+            async with live.lock:
+                known = live.snapshot.receipts.get(key)
+                if known is None:
+                    if submission.attempt is not None:
+                        check_attempt(live.state, submission.attempt)
+                    await self._append_locked(live, make(self._services.clock.now()), submission)
+                    return live.snapshot.receipts[key]
+        except (ProtocolError, SignatureError) as error:
+            await self._record_refusal(live, submission, who, str(error))
+            raise
         if known.digest != submission.digest:
-            await self._refuse_other_bytes(live, submission, who)
+            message = f"seat {submission.seat} sent other bytes before; only the first count"
+            await self._record_refusal(live, submission, who, message)
+            raise RefusedError(reasons.CONFLICT, message)
         return known
 
-    async def _refuse_other_bytes(self, live: LiveSession, submission: Submission, who: str) -> None:
-        now, message = (
-            self._services.clock.now(),
-            f"seat {submission.seat} sent other bytes before; only the first count",
-        )
+    async def _record_refusal(self, live: LiveSession, submission: Submission, who: str, why: str) -> None:
+        now = self._services.clock.now()
         await self._services.database.run(
-            lambda connection: attempts.record_refusal(connection, now, who, submission.kind, f"{live.id}: {message}")
+            lambda connection: attempts.record_refusal(connection, now, who, submission.kind, f"{live.id}: {why}")
         )
-        raise RefusedError(reasons.CONFLICT, message)
 
     async def _append(self, live: LiveSession, event: Event) -> None:
         async with live.lock:
@@ -213,6 +219,7 @@ class Conductor:
             kind=type(event).__name__,
             sequence=snapshot.position.sequence,
             phase=phase_of(state).words,
+            attempt=attempt_of(state),
             **({"seat": submission.seat} if submission else {}),
         )
 

@@ -27,11 +27,19 @@ from vdb_shared.wire.status import Phase, Receipt, SessionSummary
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Who submitted an event: seat, kind of submission, and the digest that the receipt names."""
+    """Who submitted what.
+
+    Attributes:
+        seat: who.
+        kind: of the submission (§11.4).
+        digest: that the receipt names.
+        attempt: at the rounds, to which it belongs; None for what belongs to none.
+    """
 
     seat: Seat
     kind: str
     digest: bytes
+    attempt: int | None = None
 
 
 class SessionHistory:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from vdb_coordinator.states import Accepting, Sealing, SessionState, phase_of, reason_of, stages_of
+from vdb_coordinator.states import Accepting, Sealing, SessionState, attempt_of, phase_of, reason_of, stages_of
 from vdb_coordinator.store.eventlog import Position
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.wire.status import Receipt, SessionStatus, SiteStatus
@@ -57,6 +57,8 @@ class LiveSession:
         """Show a new end of the log and wake who waits; `now` is monotonic."""
         if snapshot.state.since != self.state.since:
             self.entered = now
+        if attempt_of(snapshot.state) != attempt_of(self.state):
+            self._progress.clear()
         self.snapshot = snapshot
         self._wake()
 
@@ -74,7 +76,8 @@ class LiveSession:
             institution = self.state.opening.member(seat).institution
             shown = self._progress.get(seat, stage) if computing and stage == "joined" else stage
             sites.append(SiteStatus(institution, seat, shown))
-        return SessionStatus(phase_of(self.state), self.snapshot.position.sequence, reason_of(self.state), tuple(sites))
+        event = self.snapshot.position.sequence
+        return SessionStatus(phase_of(self.state), event, reason_of(self.state), tuple(sites), attempt_of(self.state))
 
     def news(self) -> asyncio.Event:
         """Return what the next change will set; take it before looking at the state, or a change may be missed."""

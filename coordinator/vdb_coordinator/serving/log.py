@@ -15,6 +15,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 ALLOWED: Final = frozenset(
     {
         "address",
+        "attempt",
         "bytes",
         "count",
         "error",

@@ -15,7 +15,15 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from vdb_shared.errors import IdentityError, ProtocolError, SessionAbortedError, UnreachableError, UsageError, VdbError
+from vdb_shared.errors import (
+    IdentityError,
+    ProtocolError,
+    RoundsRestartedError,
+    SessionAbortedError,
+    UnreachableError,
+    UsageError,
+    VdbError,
+)
 from vdb_shared.wire import reasons
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -27,6 +35,7 @@ _KINDS: Final[Mapping[str, type[VdbError]]] = {
     reasons.NOT_YET: UnreachableError,
     reasons.TOO_LATE: SessionAbortedError,
     reasons.ABORTED: SessionAbortedError,
+    reasons.RESTARTED: RoundsRestartedError,
     reasons.TOO_MUCH: UnreachableError,
     reasons.WRONG_OFFSET: UnreachableError,
     reasons.STORAGE: UnreachableError,

@@ -20,6 +20,7 @@ from vdb_shared.errors import FormatError
 from vdb_shared.secagg.masking import masked_digest
 from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.parameters import Seat
+from vdb_shared.secagg.restarts import Restart
 from vdb_shared.wire import convert
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.federation_pb2_grpc import AggregationServiceStub, SessionServiceStub
@@ -67,20 +68,20 @@ class Client:
         request = pb.GetSessionRequest(session=session)
         return self._call(lambda: self._sessions.GetSession(request, timeout=self._seconds), convert.details_from_wire)
 
-    def wait(self, session: str, phase: Phase) -> SessionStatus:
-        """Return once the session has reached a phase or gone beyond it."""
+    def wait(self, session: str, phase: Phase, attempt: int = 0) -> SessionStatus:
+        """Return once the session has reached a phase of an attempt, or gone beyond it, or ended."""
         while True:
-            status = self._connection.attempt(lambda: self._watch(session, phase))
+            status = self._connection.attempt(lambda: self._watch(session, phase, attempt))
             if status is not None:
                 return status
 
-    def _watch(self, session: str, phase: Phase) -> SessionStatus | None:
+    def _watch(self, session: str, phase: Phase, attempt: int) -> SessionStatus | None:
         """Follow one stream of statuses; return None when it ended before the phase was reached."""
         stream = self._sessions.WatchSession(pb.WatchSessionRequest(session=session), timeout=WATCH_SECONDS)
         try:
             for answer in stream:
                 status = convert.status_from_wire(answer.status)
-                if status.phase >= phase:
+                if status.phase.ended or status.reached(phase, attempt):
                     return status
         except grpc.RpcError as error:
             if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -105,82 +106,101 @@ class Client:
         report = self._sessions.ReportProgress
         self._connection.attempt(lambda: report(request, timeout=REPORT_SECONDS), patient=False)
 
-    def advertise_keys(self, session: str, seat: Seat, keys: Signed) -> None:
+    def advertise_keys(self, session: str, seat: Seat, attempt: int, keys: Signed) -> None:
         """Submit our round-0 message."""
-        request = pb.AdvertiseKeysRequest(session=session, keys=convert.signed_to_wire(seat, keys))
+        request = pb.AdvertiseKeysRequest(session=session, attempt=attempt, keys=convert.signed_to_wire(seat, keys))
         self._submit(
             lambda: self._rounds.AdvertiseKeys(request, timeout=self._seconds),
-            convert.keys_digest(keys),
+            convert.keys_digest(keys, attempt),
         )
 
-    def advertised_keys(self, session: str) -> Mapping[Seat, Signed]:
+    def advertised_keys(self, session: str, attempt: int) -> Mapping[Seat, Signed]:
         """Return the round-0 messages of U1."""
-        request = pb.GetAdvertisedKeysRequest(session=session)
+        request = pb.GetAdvertisedKeysRequest(session=session, attempt=attempt)
         return self._call(
             lambda: self._rounds.GetAdvertisedKeys(request, timeout=self._seconds),
             lambda answer: convert.signed_set_from_wire(answer.keys),
         )
 
-    def share_keys(self, session: str, seat: Seat, header: Signed, sealed: Mapping[Seat, bytes]) -> None:
+    def share_keys(self, session: str, seat: Seat, attempt: int, header: Signed, sealed: Mapping[Seat, bytes]) -> None:
         """Submit our round-1 header and the shares sealed for each recipient."""
         request = pb.ShareKeysRequest(
-            session=session, header=convert.signed_to_wire(seat, header), sealed=convert.sealed_to_wire(seat, sealed)
+            session=session,
+            attempt=attempt,
+            header=convert.signed_to_wire(seat, header),
+            sealed=convert.sealed_to_wire(seat, sealed),
         )
         self._submit(
             lambda: self._rounds.ShareKeys(request, timeout=self._seconds),
-            convert.shares_digest(header, sealed),
+            convert.shares_digest(header, sealed, attempt),
         )
 
-    def shared_keys(self, session: str, seat: Seat) -> Shares:
+    def shared_keys(self, session: str, seat: Seat, attempt: int) -> Shares:
         """Return the round-1 headers of U2 and the shares sealed for our seat, by dealer."""
-        request = pb.GetSharedKeysRequest(session=session)
+        request = pb.GetSharedKeysRequest(session=session, attempt=attempt)
         return self._call(
             lambda: self._rounds.GetSharedKeys(request, timeout=self._seconds),
             lambda answer: convert.shares_from_wire(answer, seat),
         )
 
-    def upload(self, session: str, seat: Seat, upload: Upload) -> None:
+    def upload(self, session: str, seat: Seat, attempt: int, upload: Upload) -> None:
         """Submit our masked input, going on where an earlier upload stopped."""
-        query = pb.QueryUploadRequest(session=session, digest=masked_digest(upload.masked))
+        query = pb.QueryUploadRequest(session=session, attempt=attempt, digest=masked_digest(upload.masked))
 
         def transfer() -> Any:
             stored = self._rounds.QueryUpload(query, timeout=self._seconds).stored
-            parts = _upload_parts(session, seat, upload, min(stored, len(upload.masked)))
+            parts = _upload_parts(session, seat, attempt, upload, min(stored, len(upload.masked)))
             return self._rounds.UploadMaskedInput(parts, timeout=TRANSFER_SECONDS)
 
-        expected = convert.masked_digest(upload.header, upload.contribution)
+        expected = convert.masked_digest(upload.header, upload.contribution, attempt)
         self._call(transfer, lambda answer: convert.receipt_from_wire(answer.receipt, expected))
 
-    def masked_inputs(self, session: str) -> Mapping[Seat, Signed]:
+    def complain(self, session: str, seat: Seat, attempt: int, complaint: Signed) -> None:
+        """Submit our complaint about a dealer, in place of a masked input."""
+        signed = convert.signed_to_wire(seat, complaint)
+        request = pb.ComplainRequest(session=session, attempt=attempt, complaint=signed)
+        self._submit(
+            lambda: self._rounds.Complain(request, timeout=self._seconds),
+            convert.complaint_digest(complaint, attempt),
+        )
+
+    def restarts(self, session: str) -> tuple[Restart, ...]:
+        """Return the records of all restarts so far, in order."""
+        request = pb.GetRestartsRequest(session=session)
+        return self._call(lambda: self._rounds.GetRestarts(request, timeout=self._seconds), convert.restarts_from_wire)
+
+    def masked_inputs(self, session: str, attempt: int) -> Mapping[Seat, Signed]:
         """Return the round-2 headers of U3."""
-        request = pb.GetMaskedInputsRequest(session=session)
+        request = pb.GetMaskedInputsRequest(session=session, attempt=attempt)
         return self._call(
             lambda: self._rounds.GetMaskedInputs(request, timeout=self._seconds),
             lambda answer: convert.signed_set_from_wire(answer.headers),
         )
 
-    def sign_consistency(self, session: str, seat: Seat, statement: Signed) -> None:
+    def sign_consistency(self, session: str, seat: Seat, attempt: int, statement: Signed) -> None:
         """Submit our signature of T3."""
-        request = pb.SignConsistencyRequest(session=session, consistency=convert.signed_to_wire(seat, statement))
+        request = pb.SignConsistencyRequest(
+            session=session, attempt=attempt, consistency=convert.signed_to_wire(seat, statement)
+        )
         self._submit(
             lambda: self._rounds.SignConsistency(request, timeout=self._seconds),
-            convert.consistency_digest(statement),
+            convert.consistency_digest(statement, attempt),
         )
 
-    def consistency(self, session: str) -> Mapping[Seat, Signed]:
+    def consistency(self, session: str, attempt: int) -> Mapping[Seat, Signed]:
         """Return the round-3 messages."""
-        request = pb.GetConsistencyRequest(session=session)
+        request = pb.GetConsistencyRequest(session=session, attempt=attempt)
         return self._call(
             lambda: self._rounds.GetConsistency(request, timeout=self._seconds),
             lambda answer: convert.signed_set_from_wire(answer.signatures),
         )
 
-    def reveal_shares(self, session: str, seat: Seat, shares: Signed) -> None:
+    def reveal_shares(self, session: str, seat: Seat, attempt: int, shares: Signed) -> None:
         """Submit the shares we reveal."""
-        request = pb.RevealSharesRequest(session=session, shares=convert.signed_to_wire(seat, shares))
+        request = pb.RevealSharesRequest(session=session, attempt=attempt, shares=convert.signed_to_wire(seat, shares))
         self._submit(
             lambda: self._rounds.RevealShares(request, timeout=self._seconds),
-            convert.unmasking_digest(shares),
+            convert.unmasking_digest(shares, attempt),
         )
 
     def bundle(self, session: str) -> bytes:
@@ -233,11 +253,14 @@ class Client:
         self._call(call, lambda answer: convert.receipt_from_wire(answer.receipt, expected))
 
 
-def _upload_parts(session: str, seat: Seat, upload: Upload, offset: int) -> Iterator[pb.UploadMaskedInputRequest]:
+def _upload_parts(
+    session: str, seat: Seat, attempt: int, upload: Upload, offset: int
+) -> Iterator[pb.UploadMaskedInputRequest]:
     """Yield the messages of one upload from an offset on."""
     yield pb.UploadMaskedInputRequest(
         start=pb.UploadStart(
             session=session,
+            attempt=attempt,
             header=convert.signed_to_wire(seat, upload.header),
             contribution=upload.contribution,
             size=len(upload.masked),

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.parameters import Seat
+from vdb_shared.secagg.restarts import Restart
 from vdb_shared.wire.status import Phase, SealedSession, SessionDetails, SessionStatus, SessionSummary, Shares
 
 
@@ -21,7 +22,7 @@ class Upload:
 
     Attributes:
         header: signed round-2 header.
-        masked: y, 8 bytes for each lane.
+        masked: y: 8 bytes for each lane, 32 for each blinder.
         contribution: envelope of the contribution statement.
     """
 
@@ -35,7 +36,8 @@ class Link(Protocol):
 
     Every method raises UnreachableError when it cannot be reached for as long as the implementation is patient,
     SessionAbortedError when the session has ended or no longer waits for this site, and ProtocolError when the answer
-    makes no sense. Submissions may be repeated with the same bytes.
+    makes no sense. Submissions may be repeated with the same bytes. Methods of the rounds name the attempt that they belong
+    to, from 0, and raise RoundsRestartedError when the rounds go on in a later one.
     """
 
     def sessions(self) -> tuple[SessionSummary, ...]:
@@ -44,8 +46,8 @@ class Link(Protocol):
     def details(self, session: str) -> SessionDetails:
         """Return what there is to know about a session, named by its id or a unique prefix."""
 
-    def wait(self, session: str, phase: Phase) -> SessionStatus:
-        """Return once the session has reached a phase or gone beyond it; an aborted one is beyond every phase."""
+    def wait(self, session: str, phase: Phase, attempt: int = 0) -> SessionStatus:
+        """Return once the session has reached a phase of an attempt, or gone beyond it, or ended."""
 
     def join(self, session: str, statement: bytes) -> None:
         """Submit the envelope of our join statement."""
@@ -56,31 +58,37 @@ class Link(Protocol):
     def report(self, session: str, stage: str, done: int, total: int) -> None:
         """Tell the lead how far we are; nothing depends on its arriving."""
 
-    def advertise_keys(self, session: str, seat: Seat, keys: Signed) -> None:
+    def advertise_keys(self, session: str, seat: Seat, attempt: int, keys: Signed) -> None:
         """Submit our round-0 message."""
 
-    def advertised_keys(self, session: str) -> Mapping[Seat, Signed]:
+    def advertised_keys(self, session: str, attempt: int) -> Mapping[Seat, Signed]:
         """Return the round-0 messages of U1."""
 
-    def share_keys(self, session: str, seat: Seat, header: Signed, sealed: Mapping[Seat, bytes]) -> None:
+    def share_keys(self, session: str, seat: Seat, attempt: int, header: Signed, sealed: Mapping[Seat, bytes]) -> None:
         """Submit our round-1 header and the shares sealed for each recipient."""
 
-    def shared_keys(self, session: str, seat: Seat) -> Shares:
+    def shared_keys(self, session: str, seat: Seat, attempt: int) -> Shares:
         """Return the round-1 headers of U2 and the shares sealed for our seat, by dealer."""
 
-    def upload(self, session: str, seat: Seat, upload: Upload) -> None:
+    def upload(self, session: str, seat: Seat, attempt: int, upload: Upload) -> None:
         """Submit our masked input, going on where an earlier upload stopped."""
 
-    def masked_inputs(self, session: str) -> Mapping[Seat, Signed]:
+    def complain(self, session: str, seat: Seat, attempt: int, complaint: Signed) -> None:
+        """Submit our complaint about a dealer, in place of a masked input."""
+
+    def restarts(self, session: str) -> tuple[Restart, ...]:
+        """Return the records of all restarts so far, in order."""
+
+    def masked_inputs(self, session: str, attempt: int) -> Mapping[Seat, Signed]:
         """Return the round-2 headers of U3."""
 
-    def sign_consistency(self, session: str, seat: Seat, statement: Signed) -> None:
+    def sign_consistency(self, session: str, seat: Seat, attempt: int, statement: Signed) -> None:
         """Submit our signature of T3."""
 
-    def consistency(self, session: str) -> Mapping[Seat, Signed]:
+    def consistency(self, session: str, attempt: int) -> Mapping[Seat, Signed]:
         """Return the round-3 messages."""
 
-    def reveal_shares(self, session: str, seat: Seat, shares: Signed) -> None:
+    def reveal_shares(self, session: str, seat: Seat, attempt: int, shares: Signed) -> None:
         """Submit the shares we reveal."""
 
     def bundle(self, session: str) -> bytes:

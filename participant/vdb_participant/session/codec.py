@@ -14,6 +14,7 @@ from vdb_shared.canonical import decode_fields, encode_fields
 from vdb_shared.errors import FormatError
 from vdb_shared.secagg.messages import Signed, encode_seat
 from vdb_shared.secagg.parameters import Seat
+from vdb_shared.secagg.restarts import Restart
 
 
 def encode_signed(signed: Signed) -> bytes:
@@ -75,3 +76,17 @@ def decode_upload(data: bytes) -> Upload:
     """Return the upload of these bytes."""
     header, masked, contribution = decode_fields(data, 3)
     return Upload(decode_signed(header), masked, contribution)
+
+
+def encode_restart(restart: Restart) -> bytes:
+    """Return the record of a restart as bytes."""
+    return encode_fields(
+        encode_signed_set(restart.advertised), encode_signed_set({restart.complainer: restart.complaint})
+    )
+
+
+def decode_restart(data: bytes) -> Restart:
+    """Return the record of a restart of these bytes."""
+    advertised, complaint = decode_fields(data, 2)
+    ((complainer, complained),) = decode_signed_set(complaint).items()
+    return Restart(decode_signed_set(advertised), complainer, complained)

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from vdb_participant.network.link import Link
 from vdb_participant.site.journal import Journal
-from vdb_shared.errors import SessionAbortedError, StoreError
+from vdb_shared.errors import ProtocolError, RoundsRestartedError, SessionAbortedError, StoreError
 from vdb_shared.wire.status import Phase, SessionStatus
 
 SENT: Final = "/sent"
@@ -39,15 +39,38 @@ class Correspondence:
     session: str
 
     def wait(self, phase: Phase) -> SessionStatus:
-        """Return once the session has reached a phase or gone beyond it.
+        """Return once the session has reached a phase or gone beyond it, in whatever attempt.
 
         Raises:
             SessionAbortedError: it was aborted.
         """
-        status = self.link.wait(self.session, phase)
-        if status.phase is Phase.ABORTED:
-            raise SessionAbortedError(f"the session was aborted: {status.reason or 'the coordinator gave no reason'}")
+        return _not_aborted(self.link.wait(self.session, phase))
+
+    def wait_in(self, attempt: int, phase: Phase) -> SessionStatus:
+        """Return once the session has reached a phase of an attempt or gone beyond it in this attempt.
+
+        Raises:
+            SessionAbortedError: it was aborted.
+            RoundsRestartedError: it is in a later attempt.
+            ProtocolError: it is back in an earlier one.
+        """
+        status = _not_aborted(self.link.wait(self.session, phase, attempt))
+        if status.attempt > attempt:
+            raise RoundsRestartedError(f"the rounds were restarted; they are in attempt {status.attempt}")
+        if status.attempt < attempt:
+            raise ProtocolError(
+                f"is back in attempt {status.attempt} of the rounds after it proved the restart to {attempt}",
+                peer="coordinator",
+            )
         return status
+
+    def wait_for_restart(self, attempt: int) -> SessionStatus:
+        """Return once an attempt was given up for a later one, or the session has ended in it.
+
+        Raises:
+            SessionAbortedError: it was aborted.
+        """
+        return _not_aborted(self.link.wait(self.session, Phase.ADVERTISING_KEYS, attempt + 1))
 
     def keep(self, name: str, message: bytes, *, secret: bool = False) -> None:
         """Record a message before it is sent; after a restart, check that the same one came out again.
@@ -70,15 +93,22 @@ class Correspondence:
             send()
             self.journal.record(name + ACKNOWLEDGED, b"")
 
-    def in_time(self, step: Callable[[], T]) -> T | None:
-        """Return what a step returns, or None when the others have finished without it.
+    def in_time(self, attempt: int, step: Callable[[], T]) -> T | None:
+        """Return what a step returns, or None when the others have finished this attempt without it.
 
         Raises:
             SessionAbortedError: the step came too late, and the session has not finished.
+            RoundsRestartedError: this attempt was given up.
         """
         try:
             return step()
         except SessionAbortedError:
-            if self.wait(Phase.ACCEPTING).phase >= Phase.FINALISING:
+            if self.wait_in(attempt, Phase.ACCEPTING).phase >= Phase.FINALISING:
                 return None
             raise
+
+
+def _not_aborted(status: SessionStatus) -> SessionStatus:
+    if status.phase is Phase.ABORTED:
+        raise SessionAbortedError(f"the session was aborted: {status.reason or 'the coordinator gave no reason'}")
+    return status

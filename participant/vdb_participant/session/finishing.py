@@ -17,11 +17,12 @@ from vdb_participant.session.codec import decode_signed, decode_upload
 from vdb_participant.session.correspondence import Correspondence
 from vdb_participant.session.countersigning import OwnPart, audit_bundle, countersignature, result_payload
 from vdb_participant.session.exchange import AGREE_SENT, MASK_SENT
+from vdb_participant.session.records import in_attempt, present_attempt
 from vdb_participant.session.terms import SealedTerms
 from vdb_participant.site.journal import Journal
 from vdb_participant.site.storage import write_durably
 from vdb_shared.bundle.envelope import Envelope
-from vdb_shared.errors import VerificationError
+from vdb_shared.errors import ProtocolError, RoundsRestartedError, VerificationError
 from vdb_shared.identity import Signer
 from vdb_shared.wire.status import Phase
 
@@ -53,19 +54,29 @@ def finish(end: Ending) -> None:
     Raises:
         VerificationError: draft or result fail the audit, or are not what we took part in.
         SessionAbortedError: the session was aborted all the same.
+        ProtocolError: the coordinator restarts rounds that had ended.
     """
-    post = end.post
+    try:
+        _finish(end)
+    except RoundsRestartedError as error:
+        raise ProtocolError("restarts the rounds after they had ended", peer="coordinator") from error
+
+
+def _finish(end: Ending) -> None:
+    post, attempt = end.post, present_attempt(end.post.journal)
     own = _own_part(end)
 
     def sign() -> bytes:
-        post.wait(Phase.FINALISING)
+        post.wait_in(attempt, Phase.FINALISING)
         draft = post.link.bundle(post.session)
         audit_bundle(draft, own, end.sealed, end.root, draft=True)
         return countersignature(draft, end.signer)
 
     signed = post.journal.once(records.COUNTERSIGN_SENT, sign)
-    post.in_time(lambda: post.deliver(records.COUNTERSIGN_SENT, lambda: post.link.countersign(post.session, signed)))
-    post.wait(Phase.PUBLISHED)
+    post.in_time(
+        attempt, lambda: post.deliver(records.COUNTERSIGN_SENT, lambda: post.link.countersign(post.session, signed))
+    )
+    post.wait_in(attempt, Phase.PUBLISHED)
     published = post.link.bundle(post.session)
     audit_bundle(published, own, end.sealed, end.root, draft=False)
     if result_payload(published) != Envelope.from_json(signed).payload:
@@ -76,14 +87,16 @@ def finish(end: Ending) -> None:
 def signed_view(journal: Journal) -> bytes | None:
     """Return the body of the consistency statement that we signed, acknowledged or not; None if we signed none.
 
-    A coordinator that withholds the acknowledgement must not be able to publish another set of survivors.
+    A coordinator that withholds the acknowledgement must not be able to publish another set of survivors. Only in the last
+    attempt can there be one: after it no restart is followed.
     """
-    return decode_signed(journal.recall(AGREE_SENT)).body if AGREE_SENT in journal else None
+    signed = in_attempt(present_attempt(journal), AGREE_SENT)
+    return decode_signed(journal.recall(signed)).body if signed in journal else None
 
 
 def _own_part(end: Ending) -> OwnPart:
     journal, opening = end.post.journal, end.sealed.opening
-    upload = decode_upload(journal.recall(MASK_SENT))
+    upload = decode_upload(journal.recall(in_attempt(present_attempt(journal), MASK_SENT)))
     return OwnPart(
         institution=opening.member.institution,
         seat=opening.seat,

@@ -1,5 +1,7 @@
 """What the journal holds outside the rounds: names of records, and the bytes of those with several parts.
 
+Promises one name for each record of the rounds in each attempt of them.
+
 Source: protos/README.md §12.2.
 """
 
@@ -13,6 +15,7 @@ import numpy as np
 
 from vdb_participant.session.contribution import Lanes
 from vdb_participant.session.terms import Offered
+from vdb_participant.site.journal import Journal
 from vdb_shared.bundle.statement import RunManifest
 from vdb_shared.canonical import canonical_json, decode_fields, encode_fields
 from vdb_shared.roster import SignedRoster
@@ -24,12 +27,29 @@ SEAL_RECEIVED: Final = "seal/received"
 MEASURED: Final = "measurement"
 DEBIT_BEGUN: Final = "ledger/begun"
 """Recorded before the ledger is debited, so that a debit without it shows that a journal was lost."""
+RESTART: Final = "restart/"
+"""Begins the name of the record of what led to an attempt: "restart/1"."""
 COUNTERSIGN_SENT: Final = "countersign/sent"
 ABORT_SENT: Final = "abort/sent"
 OUTCOME: Final = "outcome"
 """The last record: nothing is sent after it."""
 
 PUBLISHED: Final = b"published"
+
+
+def in_attempt(attempt: int, name: str) -> str:
+    """Return what a record of the rounds is called in an attempt: after a restart "attempt-1/share-keys/sent"."""
+    return f"attempt-{attempt}/{name}" if attempt else name
+
+
+def present_attempt(journal: Journal) -> int:
+    """Return the attempt that a journal has come to, from 0."""
+    return sum(name.startswith(RESTART) for name in journal.names)
+
+
+def in_some_attempt(journal: Journal, name: str) -> bool:
+    """Return whether a record of the rounds was written in any attempt."""
+    return any(in_attempt(attempt, name) in journal for attempt in range(present_attempt(journal) + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +114,10 @@ class Measured:
         """Return the value of a record."""
         lanes, manifest = decode_fields(data, 2)
         return cls(np.frombuffer(lanes, dtype="<i8").astype(np.int64), RunManifest.model_validate_json(manifest))
+
+    def erase(self) -> None:
+        """Overwrite the lanes in memory."""
+        self.lanes.fill(0)
 
 
 def encode_sealed(sealed: SealedSession) -> bytes:

@@ -193,6 +193,7 @@ def verify_seal(opening: Opening, sealed: SealedSession, own_join: bytes) -> Sea
         noise_multiplier=terms.noise_multiplier,
         scale=terms.scale,
         public_tasks=terms.public_tasks,
+        generators=terms.generators,
         sealed=seal.sealed,
     )
     for name in Seal.model_fields:

@@ -26,6 +26,8 @@ Place = Literal[
     "after-share-keys",
     "before-masked-input",
     "after-masked-input",
+    "after-complaint",
+    "after-restart",
     "after-consistency",
     "after-unmask",
 ]

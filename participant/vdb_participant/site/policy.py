@@ -117,6 +117,23 @@ def read_policy(path: Path) -> PolicyFile:
         raise UsageError(f"{path}: expected this site's policy, cannot read it ({error})") from error
 
 
+def check_cohort(policy: PolicyFile, smallest: int) -> None:
+    """Refuse a session whose sum may be of fewer institutions than the site demands.
+
+    Args:
+        policy: the site's.
+        smallest: n_min, of the fewest joins that the spec allows or of the joins that were sealed.
+
+    Raises:
+        BudgetError: names the rule and both numbers.
+    """
+    if smallest < policy.minimum_cohort:
+        raise BudgetError(
+            f"policy.toml: minimum_cohort demands {policy.minimum_cohort} institutions in the sum, "
+            f"the session is content with {smallest}; decline, or change the policy"
+        )
+
+
 def check_policy(policy: PolicyFile, spec: Spec) -> None:
     """Refuse a spec that the site's rules do not allow.
 
@@ -129,12 +146,7 @@ def check_policy(policy: PolicyFile, spec: Spec) -> None:
             f"the spec asks for {spec.privacy.epsilon}; decline, or change the policy"
         )
     cohort = spec.cohort
-    smallest = smallest_cohort(cohort.minimum, cohort.collusion, cohort.dropout)
-    if smallest < policy.minimum_cohort:
-        raise BudgetError(
-            f"policy.toml: minimum_cohort demands {policy.minimum_cohort} institutions in the sum, "
-            f"the spec is content with {smallest}; decline, or change the policy"
-        )
+    check_cohort(policy, smallest_cohort(cohort.minimum, cohort.collusion, cohort.dropout))
     for rule, allowed, wanted in (
         ("allowed_metrics", policy.allowed_metrics, [metric.id for metric in spec.metrics]),
         ("allowed_models", policy.allowed_models, [model.id for model in spec.models]),

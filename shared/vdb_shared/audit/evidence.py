@@ -185,7 +185,7 @@ class Evidence:
         """What the rounds of the last attempt worked with: the sealed facts, led through every restart.
 
         Raises:
-            ProtocolError: evidence for a restart that shows no fault of the dealer.
+            ProtocolError: a record of a restart that does not hold.
             SessionAbortedError: restarts that leave too few.
         """
         parameters = Parameters(

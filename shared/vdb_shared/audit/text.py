@@ -27,7 +27,7 @@ STYLES: Final = {
 }
 
 STAGES: Final = {
-    "left-out": "left out, since a pair of shares it sealed does not open",
+    "left-out": "left out by a restart, after a complaint about it",
     "joined": "after joining",
     "advertised-keys": "after advertising keys",
     "shared-keys": "after sharing keys",

@@ -28,7 +28,7 @@ def message_from_json(item: Any) -> tuple[Seat, Signed]:
         FormatError: not what `message_to_json` makes.
     """
     match item:
-        case {"body": str(body), "seat": seat, "signature": str(signature), **rest} if not rest and is_seat(seat):
+        case {"body": str(body), "seat": seat, "signature": str(signature), **rest} if not rest and _is_seat(seat):
             return seat, Signed(decode_base64(body), decode_base64(signature))
         case _:
             raise FormatError("a signed message has exactly body, seat and signature")
@@ -48,20 +48,15 @@ def round_from_json(items: Any) -> dict[Seat, Signed]:
     if not isinstance(items, list):
         raise FormatError("the messages of a round form a list")
     messages = [message_from_json(item) for item in items]
-    check_ascending([seat for seat, _ in messages])
+    _check_ascending([seat for seat, _ in messages])
     return dict(messages)
 
 
-def is_seat(value: object) -> TypeGuard[Seat]:
+def _is_seat(value: object) -> TypeGuard[Seat]:
     """Return whether a JSON value is a seat; true and false are none."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SEAT
 
 
-def check_ascending(seats: list[Seat]) -> None:
-    """Check that seats ascend and none stands twice.
-
-    Raises:
-        FormatError: they do not.
-    """
+def _check_ascending(seats: list[Seat]) -> None:
     if seats != sorted(set(seats)):
-        raise FormatError("what a list holds ascends by seat, one for each")
+        raise FormatError("the messages of a round ascend by seat, one for each")

@@ -111,9 +111,14 @@ def _weights(commitments: Sequence[bytes], totals: Ring, blinder_totals: Sequenc
 
 
 def _commit_block(values: Ring, blinder: int) -> bytes:
+    """Return one commitment.
+
+    The blinder is kept out of the multi-exponentiation: among scalars of 48 bits, one of 255 makes all a quarter dearer (22.5
+    instead of 17.5 ms).
+    """
     bases = load_generators()
-    points = [*bases.lanes[: values.size], bases.blinder]
-    return G1Point.multiexp_unchecked(points, [*_scalars(values), _scalar(blinder)]).to_compressed_bytes()
+    lanes = G1Point.multiexp_unchecked(list(bases.lanes[: values.size]), _scalars(values))
+    return (lanes + bases.blinder * _scalar(blinder)).to_compressed_bytes()
 
 
 def _scalars(values: Ring) -> list[Scalar]:

@@ -15,7 +15,7 @@ from typing import Final, Self
 
 from vdb_shared.canonical import decode_fields, encode_fields
 from vdb_shared.errors import FormatError
-from vdb_shared.secagg.agreement import KEY_BYTES, check_public_key
+from vdb_shared.secagg.agreement import check_public_key
 from vdb_shared.secagg.field import SCALAR_BYTES, decode_scalar, encode_scalar
 from vdb_shared.secagg.parameters import DIGEST_BYTES, MAX_SEAT, Seat
 from vdb_shared.secagg.vectors import COMMITMENT_BYTES
@@ -201,26 +201,21 @@ class MaskedInputHeader:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """Instead of round 2: a sealed pair does not open, and here is the key that shows it.
-
-    The key served one attempt, which ends here for the complainer: it opens what was sealed for it and what it sealed
-    itself, seeds under which it sends nothing (§4.4).
+    """Instead of round 2: a pair sealed for us does not open. It reveals nothing, and proves nobody's guilt (§4.4).
 
     Attributes:
         t1: transcript digest after round 0.
         seat: who complains.
         dealer: whose pair does not open.
-        channel_private: the complainer's X25519 channel key, 32 bytes.
     """
 
     t1: bytes
     seat: Seat
     dealer: Seat
-    channel_private: bytes = field(repr=False)
 
     def encode(self) -> bytes:
         """Return the bytes that are signed."""
-        return encode_fields(self.t1, encode_seat(self.seat), encode_seat(self.dealer), self.channel_private)
+        return encode_fields(self.t1, encode_seat(self.seat), encode_seat(self.dealer))
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
@@ -229,13 +224,8 @@ class Complaint:
         Raises:
             FormatError: not the encoding of such a value.
         """
-        t1, seat, dealer, channel_private = decode_fields(body, 4)
-        return cls(
-            _sized(t1, DIGEST_BYTES, "T1"),
-            _decode_seat(seat),
-            _decode_seat(dealer),
-            _sized(channel_private, KEY_BYTES, "channel key"),
-        )
+        t1, seat, dealer = decode_fields(body, 3)
+        return cls(_sized(t1, DIGEST_BYTES, "T1"), _decode_seat(seat), _decode_seat(dealer))
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ class Parameters:
         smallest_cohort: n_min.
         lanes: length of the vector.
         left_out: dealers without whom the rounds were restarted.
+        complained: who complained about them; nobody may twice.
 
     Raises:
         ValueError: parameters that no seal can yield.
@@ -84,6 +85,7 @@ class Parameters:
     smallest_cohort: int
     lanes: int
     left_out: frozenset[Seat] = frozenset()
+    complained: frozenset[Seat] = frozenset()
 
     def __post_init__(self) -> None:
         joined = len(self.roster)

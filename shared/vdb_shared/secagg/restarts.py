@@ -1,13 +1,11 @@
-"""Restart without a dealer whose sealed pair does not open: the evidence, its check, the parameters of the next attempt.
+"""Restart without a dealer whose sealed pair does not open for somebody: the record, its check, the next attempt's parameters.
 
-Promises that a restart is accepted only with a proof that the dealer itself signed a pair that its holder cannot use: anyone
-with the evidence can open the pair with the key that the complaint reveals. A pair that the coordinator altered on the way
-proves nothing, because the dealer's signed header names the digest of all its pairs; neither does a false complaint.
+Promises that a restart is accepted only with a complaint that a participant of the attempt signed, one of each participant in a
+session. A complaint reveals no key and no share, so provoking many of them gains nothing; it proves no guilt either: the
+dealer, the complainer or the coordinator is at fault, and both names stay on record. Leaving out a participant is something
+that a coordinator can do anyway, by losing its messages; what bounds the harm is n_min, which stays.
 
-Why revealing a channel key is harmless: whoever complains sends no masked input and no share in that attempt, so m complainers
-and c colluders hold at most |U1| − n_min + c < t shares of any other seed, and with the next attempt all keys are fresh.
-
-Source: Bonawitz et al. 2017, section 6 (what to do when a ciphertext does not open is left open there); protos/README.md §4.4.
+Source: Bonawitz et al. 2017, section 6, leaves open what follows when a ciphertext does not open; protos/README.md §4.4.
 """
 
 from __future__ import annotations
@@ -17,69 +15,82 @@ from dataclasses import dataclass, field, replace
 
 from vdb_shared import labels
 from vdb_shared.canonical import labelled_hash
-from vdb_shared.errors import FormatError, ProtocolError, SessionAbortedError
-from vdb_shared.secagg import agreement
-from vdb_shared.secagg.messages import Signed, encode_seat
+from vdb_shared.errors import ProtocolError, SessionAbortedError
+from vdb_shared.secagg.messages import Complaint, Signed, encode_seat
 from vdb_shared.secagg.parameters import Parameters, Seat
-from vdb_shared.secagg.sealing import SEALED_BYTES, Route, open_sealed, sealed_digest
 from vdb_shared.secagg.transcript import (
     AdvertisedRound,
     check_distinct_keys,
     close_advertised,
     open_advertised,
     open_complaint,
-    open_shared,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Why an attempt was given up: a dealer, a complainer, and all that shows who is right.
+    """Why an attempt was given up.
 
     Attributes:
         advertised: round-0 messages of U1 of that attempt.
-        dealer: whose pair does not open.
-        header: the dealer's round-1 header.
-        sealed: all pairs that the dealer sealed, by recipient.
         complainer: who complains.
-        complaint: signed, with the complainer's channel key.
+        complaint: signed.
     """
 
     advertised: Mapping[Seat, Signed] = field(repr=False)
-    dealer: Seat
-    header: Signed = field(repr=False)
-    sealed: Mapping[Seat, bytes] = field(repr=False)
     complainer: Seat
     complaint: Signed = field(repr=False)
 
+    @property
+    def dealer(self) -> Seat:
+        """Whose pair does not open, as the complaint says.
+
+        Raises:
+            FormatError: the complaint is malformed.
+        """
+        return Complaint.decode(self.complaint.body).dealer
+
 
 def verify_restart(parameters: Parameters, restart: Restart, peer: str) -> Parameters:
-    """Return the parameters of the next attempt after checking the evidence.
+    """Return the parameters of the next attempt after checking the record.
 
     Args:
         parameters: those of the attempt that was given up.
-        restart: the evidence.
+        restart: the record.
         peer: whom to blame if it does not hold.
 
     Raises:
-        ProtocolError: by `peer`: the evidence shows no fault of the dealer.
-        SessionAbortedError: it does, but too few are left without it.
+        ProtocolError: by `peer`: not a complaint of this attempt, or not its sender's first.
+        SessionAbortedError: it is, but too few are left.
     """
     round0 = _replay_keys(parameters, restart, peer)
-    if restart.dealer not in round0.seats or restart.complainer not in round0.seats:
-        raise ProtocolError("a restart names seats that did not advertise keys", peer=peer)
-    if restart.dealer == restart.complainer:
-        raise ProtocolError(f"seat {restart.dealer} complains about itself", peer=peer)
-    _check_dealt(parameters, round0, restart, peer)
-    _check_unusable(parameters, round0, restart, peer)
-    left_out = parameters.left_out | {restart.dealer}
+    complainer = restart.complainer
+    if complainer not in round0.seats:
+        raise ProtocolError(f"a complaint of seat {complainer}, which advertised no keys", peer=peer)
+    complaint = open_complaint(parameters, round0.t1, complainer, restart.complaint, peer)
+    dealer = complaint.dealer
+    if dealer not in round0.seats:
+        raise ProtocolError(f"a complaint about seat {dealer}, which advertised no keys", peer=peer)
+    if dealer == complainer:
+        raise ProtocolError(f"seat {dealer} complains about itself", peer=peer)
+    if complainer in parameters.complained:
+        raise ProtocolError(f"seat {complainer} complains a second time; only its first complaint counts", peer=peer)
+    left_out = parameters.left_out | {dealer}
     remaining = len(parameters.roster) - len(left_out)
     if remaining < parameters.smallest_cohort:
         raise SessionAbortedError(
-            f"seat {restart.dealer} sealed shares that do not open, and without it only {remaining} of at least "
-            f"{parameters.smallest_cohort} participants are left"
+            f"seat {complainer} cannot open what seat {dealer} sealed for it, and without seat {dealer} only {remaining} of at "
+            f"least {parameters.smallest_cohort} participants are left"
         )
-    return replace(parameters, session=_next_session(parameters, round0, restart), left_out=left_out)
+    session = labelled_hash(
+        labels.HASH_RESTART,
+        parameters.session,
+        round0.t1,
+        encode_seat(complainer),
+        restart.complaint.body,
+        restart.complaint.signature,
+    )
+    return replace(parameters, session=session, left_out=left_out, complained=parameters.complained | {complainer})
 
 
 def _replay_keys(parameters: Parameters, restart: Restart, peer: str) -> AdvertisedRound:
@@ -89,47 +100,3 @@ def _replay_keys(parameters: Parameters, restart: Restart, peer: str) -> Adverti
     if len(keys) < parameters.smallest_cohort:
         raise ProtocolError(f"a restart of a round with {len(keys)} participants", peer=peer)
     return close_advertised(parameters, messages, keys)
-
-
-def _check_dealt(parameters: Parameters, round0: AdvertisedRound, restart: Restart, peer: str) -> None:
-    """Check that the dealer signed exactly these pairs."""
-    header = open_shared(parameters, round0.t1, restart.dealer, restart.header, peer)
-    if restart.sealed.keys() != round0.seats - {restart.dealer}:
-        raise ProtocolError("a restart without all pairs of the dealer", peer=peer)
-    if any(len(sealed) != SEALED_BYTES for sealed in restart.sealed.values()):
-        raise ProtocolError(f"a sealed pair of shares must have {SEALED_BYTES} bytes", peer=peer)
-    if sealed_digest(round0.t1, restart.dealer, restart.sealed) != header.sealed_digest:
-        raise ProtocolError(f"the pairs shown for a restart are not those that seat {restart.dealer} signed", peer=peer)
-
-
-def _check_unusable(parameters: Parameters, round0: AdvertisedRound, restart: Restart, peer: str) -> None:
-    """Check that the complainer's key is its own and does not open the pair."""
-    complaint = open_complaint(parameters, round0.t1, restart.complainer, restart.complaint, peer)
-    if complaint.dealer != restart.dealer:
-        raise ProtocolError("a restart without the seat that the complaint names", peer=peer)
-    if agreement.public_key(complaint.channel_private) != round0.keys[restart.complainer].channel_key:
-        raise ProtocolError(f"seat {restart.complainer} complains with a key that it did not advertise", peer=peer)
-    channel = agreement.load_private_key(complaint.channel_private)
-    shared = agreement.agree(channel, round0.keys[restart.dealer].channel_key)
-    route = Route(round0.t1, restart.dealer, restart.complainer)
-    try:
-        open_sealed(restart.sealed[restart.complainer], route, shared)
-    except FormatError:
-        return
-    raise ProtocolError(
-        f"the complaint of seat {restart.complainer} is false: what seat {restart.dealer} sealed for it opens",
-        peer=peer,
-    )
-
-
-def _next_session(parameters: Parameters, round0: AdvertisedRound, restart: Restart) -> bytes:
-    return labelled_hash(
-        labels.HASH_RESTART,
-        parameters.session,
-        round0.t1,
-        encode_seat(restart.complainer),
-        restart.complaint.body,
-        restart.complaint.signature,
-        restart.header.body,
-        restart.header.signature,
-    )

@@ -231,36 +231,26 @@ def shares_from_wire(message: pb.GetSharedKeysResponse, holder: Seat) -> Shares:
 # Restarts, §4.4.
 
 
-def restart_to_wire(restart: Restart) -> pb.RestartEvidence:
-    """Return the message of a restart's evidence."""
-    return pb.RestartEvidence(
+def restart_to_wire(restart: Restart) -> pb.RestartRecord:
+    """Return the message of a restart's record."""
+    return pb.RestartRecord(
         advertised=signed_set_to_wire(restart.advertised),
-        header=signed_to_wire(restart.dealer, restart.header),
-        sealed=sealed_to_wire(restart.dealer, restart.sealed),
         complaint=signed_to_wire(restart.complainer, restart.complaint),
     )
 
 
-def restart_from_wire(message: pb.RestartEvidence) -> Restart:
-    """Return a restart's evidence, not yet verified.
+def restart_from_wire(message: pb.RestartRecord) -> Restart:
+    """Return a restart's record, not yet verified.
 
     Raises:
-        FormatError: a message is malformed or missing, a seat stands twice, or a pair is another dealer's.
+        FormatError: a message is malformed or missing, or a seat stands twice.
     """
-    dealer, header = signed_from_wire(message.header)
     complainer, complaint = signed_from_wire(message.complaint)
-    return Restart(
-        advertised=signed_set_from_wire(message.advertised),
-        dealer=dealer,
-        header=header,
-        sealed=sealed_from_wire(dealer, message.sealed),
-        complainer=complainer,
-        complaint=complaint,
-    )
+    return Restart(signed_set_from_wire(message.advertised), complainer, complaint)
 
 
 def restarts_from_wire(message: pb.GetRestartsResponse) -> tuple[Restart, ...]:
-    """Return the evidence for all restarts in order, not yet verified; raises as `restart_from_wire`."""
+    """Return the records of all restarts in order, not yet verified; raises as `restart_from_wire`."""
     return tuple(restart_from_wire(item) for item in message.restarts)
 
 

@@ -130,26 +130,16 @@ class SealedShares(_message.Message):
 Global___SealedShares: _TypeAlias = SealedShares  # noqa: Y015
 
 @_typing.final
-class RestartEvidence(_message.Message):
-    """RestartEvidence shows that a dealer sealed shares that their holder cannot open (§4.4): anyone can check it."""
+class RestartRecord(_message.Message):
+    """RestartRecord says why an attempt of the rounds was given up (§4.4)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ADVERTISED_FIELD_NUMBER: _builtins.int
-    HEADER_FIELD_NUMBER: _builtins.int
-    SEALED_FIELD_NUMBER: _builtins.int
     COMPLAINT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def advertised(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedMessage]:
         """Round 0 of all."""
-
-    @_builtins.property
-    def header(self) -> Global___SignedMessage:
-        """The dealer's header of round 1; its seat is the dealer's."""
-
-    @_builtins.property
-    def sealed(self) -> _containers.RepeatedCompositeFieldContainer[Global___SealedShares]:
-        """Everything that the dealer sealed."""
 
     @_builtins.property
     def complaint(self) -> Global___SignedMessage:
@@ -159,17 +149,15 @@ class RestartEvidence(_message.Message):
         self,
         *,
         advertised: _abc.Iterable[Global___SignedMessage] | None = ...,
-        header: Global___SignedMessage | None = ...,
-        sealed: _abc.Iterable[Global___SealedShares] | None = ...,
         complaint: Global___SignedMessage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["complaint", b"complaint", "header", b"header"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["complaint", b"complaint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advertised", b"advertised", "complaint", b"complaint", "header", b"header", "sealed", b"sealed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advertised", b"advertised", "complaint", b"complaint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RestartEvidence: _TypeAlias = RestartEvidence  # noqa: Y015
+Global___RestartRecord: _TypeAlias = RestartRecord  # noqa: Y015
 
 @_typing.final
 class SignedRoster(_message.Message):
@@ -1170,11 +1158,11 @@ class GetRestartsResponse(_message.Message):
 
     RESTARTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def restarts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RestartEvidence]: ...
+    def restarts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RestartRecord]: ...
     def __init__(
         self,
         *,
-        restarts: _abc.Iterable[Global___RestartEvidence] | None = ...,
+        restarts: _abc.Iterable[Global___RestartRecord] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

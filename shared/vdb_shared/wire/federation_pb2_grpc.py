@@ -692,14 +692,14 @@ class AggregationServiceServicer:
 
     def Complain(self, request, context):
         """Complain takes the place of a masked input when what a dealer sealed for the caller does not open. The rounds begin
-        again without the dealer if the complaint holds.
+        again without the dealer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetRestarts(self, request, context):
-        """GetRestarts returns the evidence for every restart so far, in order.
+        """GetRestarts returns the record of every restart so far, in order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -214,10 +214,10 @@ class AggregationServiceStub:
     UploadMaskedInput: _grpc.StreamUnaryMultiCallable[_federation_pb2.UploadMaskedInputRequest, _federation_pb2.UploadMaskedInputResponse]
     Complain: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ComplainRequest, _federation_pb2.ComplainResponse]
     """Complain takes the place of a masked input when what a dealer sealed for the caller does not open. The rounds begin
-    again without the dealer if the complaint holds.
+    again without the dealer.
     """
     GetRestarts: _grpc.UnaryUnaryMultiCallable[_federation_pb2.GetRestartsRequest, _federation_pb2.GetRestartsResponse]
-    """GetRestarts returns the evidence for every restart so far, in order."""
+    """GetRestarts returns the record of every restart so far, in order."""
     GetMaskedInputs: _grpc.UnaryUnaryMultiCallable[_federation_pb2.GetMaskedInputsRequest, _federation_pb2.GetMaskedInputsResponse]
     SignConsistency: _grpc.UnaryUnaryMultiCallable[_federation_pb2.SignConsistencyRequest, _federation_pb2.SignConsistencyResponse]
     GetConsistency: _grpc.UnaryUnaryMultiCallable[_federation_pb2.GetConsistencyRequest, _federation_pb2.GetConsistencyResponse]
@@ -240,10 +240,10 @@ class AggregationServiceAsyncStub(AggregationServiceStub):
     UploadMaskedInput: _aio.StreamUnaryMultiCallable[_federation_pb2.UploadMaskedInputRequest, _federation_pb2.UploadMaskedInputResponse]  # type: ignore[assignment]
     Complain: _aio.UnaryUnaryMultiCallable[_federation_pb2.ComplainRequest, _federation_pb2.ComplainResponse]  # type: ignore[assignment]
     """Complain takes the place of a masked input when what a dealer sealed for the caller does not open. The rounds begin
-    again without the dealer if the complaint holds.
+    again without the dealer.
     """
     GetRestarts: _aio.UnaryUnaryMultiCallable[_federation_pb2.GetRestartsRequest, _federation_pb2.GetRestartsResponse]  # type: ignore[assignment]
-    """GetRestarts returns the evidence for every restart so far, in order."""
+    """GetRestarts returns the record of every restart so far, in order."""
     GetMaskedInputs: _aio.UnaryUnaryMultiCallable[_federation_pb2.GetMaskedInputsRequest, _federation_pb2.GetMaskedInputsResponse]  # type: ignore[assignment]
     SignConsistency: _aio.UnaryUnaryMultiCallable[_federation_pb2.SignConsistencyRequest, _federation_pb2.SignConsistencyResponse]  # type: ignore[assignment]
     GetConsistency: _aio.UnaryUnaryMultiCallable[_federation_pb2.GetConsistencyRequest, _federation_pb2.GetConsistencyResponse]  # type: ignore[assignment]
@@ -305,7 +305,7 @@ class AggregationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.ComplainResponse, _abc.Awaitable[_federation_pb2.ComplainResponse]]:
         """Complain takes the place of a masked input when what a dealer sealed for the caller does not open. The rounds begin
-        again without the dealer if the complaint holds.
+        again without the dealer.
         """
 
     @_abc_1.abstractmethod
@@ -314,7 +314,7 @@ class AggregationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _federation_pb2.GetRestartsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.GetRestartsResponse, _abc.Awaitable[_federation_pb2.GetRestartsResponse]]:
-        """GetRestarts returns the evidence for every restart so far, in order."""
+        """GetRestarts returns the record of every restart so far, in order."""
 
     @_abc_1.abstractmethod
     def GetMaskedInputs(

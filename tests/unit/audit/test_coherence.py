@@ -15,7 +15,8 @@ from vdb_shared.bundle.envelope import sign_envelope
 from vdb_shared.bundle.record import SURVIVORS, TRANSCRIPT, encode_transcript
 from vdb_shared.bundle.statement import Contribution, Join, Predicate, Seal, SessionOpen, parse_statement
 from vdb_shared.canonical import decode_fields, encode_fields
-from vdb_shared.secagg.messages import ConsistencyStatement, MaskedInputHeader, Signed
+from vdb_shared.secagg.masking import commitments_digest
+from vdb_shared.secagg.messages import ConsistencyStatement, MaskedInputHeader, SharedKeysHeader, Signed
 from vdb_shared.secagg.transcript import chain
 from vdb_shared.spec import parse_spec_json
 
@@ -42,6 +43,7 @@ FIELDS: list[tuple[type[Predicate], str, object, str]] = [
     (Seal, "noise_multiplier", "0.1", "noise multiplier of the seal"),
     (Seal, "scale", "90000", "scale of the seal"),
     (Seal, "public_tasks", 1, "public clips of the seal"),
+    (Seal, "generators", DIGEST, "generators of the seal"),
     (Contribution, "session", DIGEST, "session of the contribution of lab-kyoto"),
     (Contribution, "seal", DIGEST, "seal of the contribution of lab-kyoto"),
     (Contribution, "institution", "other", "institution of the contribution of lab-kyoto"),
@@ -94,7 +96,7 @@ def test_a_ghost_that_never_advertised_keys_is_found(plain: SmallSession) -> Non
     session = bytes.fromhex(record.seal.payload_digest.removeprefix("sha256:"))
     advertised = {seat: signed for seat, signed in record.advertised.items() if seat != 4}
     t1 = chain(labels.HASH_T1, session, advertised)
-    shared = {seat: resigned(plain, seat, labels.TYPE_SHARE_KEYS, t1, record.shared) for seat in record.shared}
+    shared = {seat: shared_behind(plain, seat, t1) for seat in record.shared}
     t2 = chain(labels.HASH_T2, t1, shared)
     masked = {seat: resigned(plain, seat, labels.TYPE_MASKED_INPUT, t2, record.masked) for seat in record.masked}
     t3 = chain(labels.HASH_T3, t2, masked)
@@ -160,6 +162,15 @@ def test_more_clips_declared_than_counted_are_found(session: SmallSession) -> No
     check, detail = first_failure(twisted, twisted.bundle())
     assert check == "V40"
     assert detail.startswith("public clips declared")
+
+
+def shared_behind(plain: SmallSession, seat: int, t1: bytes) -> Signed:
+    """Return a seat's header of round 1, signed again behind another T1; survivors fix the same commitments."""
+    header = replace(SharedKeysHeader.decode(plain.record.shared[seat].body), t1=t1)
+    if seat in plain.record.masked:
+        commitments = MaskedInputHeader.decode(plain.record.masked[seat].body).commitments
+        header = replace(header, commitments_digest=commitments_digest(t1, seat, commitments))
+    return Signed(header.encode(), plain.key(seat).sign(labels.TYPE_SHARE_KEYS, header.encode()))
 
 
 def resigned(plain: SmallSession, seat: int, kind: str, previous: bytes, headers: Mapping[int, Signed]) -> Signed:

@@ -15,6 +15,7 @@ from testkit.bundles import (
     INSTITUTIONS,
     Edits,
     SmallSession,
+    Surplus,
     root_signed_as_roster,
     sign,
     small_session,
@@ -24,7 +25,15 @@ from vdb_shared.audit.checks.container import MAX_JSON_BYTES
 from vdb_shared.audit.report import Report, Status
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.envelope import Envelope, sign_envelope
-from vdb_shared.bundle.record import AGGREGATE, COUNTERSIGN, RESULT, SPEC, SURVIVORS, TRANSCRIPT, encode_transcript
+from vdb_shared.bundle.record import (
+    AGGREGATE,
+    COUNTERSIGN,
+    RESULT,
+    SPEC,
+    SURVIVORS,
+    TRANSCRIPT,
+    encode_transcript,
+)
 from vdb_shared.bundle.statement import Contribution, Join, Predicate, Result, Seal, SessionOpen, parse_statement
 from vdb_shared.canonical import canonical_json, parse_canonical_json, sha256_digest
 from vdb_shared.labels import TYPE_STATEMENT
@@ -63,27 +72,28 @@ def document(session: SmallSession, name: str, change: Callable[[Any], object]) 
     return {name: canonical_json(value)}
 
 
-def clips(session: SmallSession, block: str, change: float, lane: int = 0) -> Edits:
-    """Change a lane of an exact block by so many clips."""
-    return lanes(session, block, round(change * 2**session.terms.calibration.public_exponent), lane)
+def with_clips(session: SmallSession, block: str, change: float, lane: int = 0) -> bytes:
+    """Let a member add so many clips to a lane of an exact block."""
+    return with_lane(session, block, round(change * 2**session.terms.calibration.public_exponent), lane)
 
 
-def half_clips(session: SmallSession) -> Edits:
-    """Move half a clip from one full bin of a histogram to another."""
-    block = "public/tiny-wan-a/temporal-flickering@1/histogram"
-    start = session.terms.layout.slice_of(block).start
-    exponent = session.terms.calibration.public_exponent
-    aggregate = session.record.aggregate.astype(np.int64)
-    first, second = start + np.argsort(aggregate[session.terms.layout.slice_of(block)])[-2:]
-    aggregate[first] += 2 ** (exponent - 1)
-    aggregate[second] -= 2 ** (exponent - 1)
-    return {AGGREGATE: aggregate.astype("<u8").tobytes()}
+def with_half_clips(session: SmallSession) -> bytes:
+    """Let a member move half a clip from one full bin of a histogram to another."""
+    block = session.terms.layout.slice_of("public/tiny-wan-a/temporal-flickering@1/histogram")
+    half = 2 ** (session.terms.calibration.public_exponent - 1)
+    first, second = block.start + np.argsort(session.record.aggregate[block].astype(np.int64))[-2:]
+    return with_surplus(session, ((int(first), half), (int(second), -half)))
 
 
-def lanes(session: SmallSession, block: str, change: int, lane: int = 0) -> Edits:
-    aggregate = session.record.aggregate.astype(np.int64)
-    aggregate[session.terms.layout.slice_of(block).start + lane] += change
-    return {AGGREGATE: aggregate.astype("<u8").tobytes()}
+def with_lane(session: SmallSession, block: str, change: int, lane: int = 0) -> bytes:
+    """Let a member add to a lane of a block."""
+    return with_surplus(session, ((session.terms.layout.slice_of(block).start + lane, change),))
+
+
+def with_surplus(session: SmallSession, surplus: Surplus) -> bytes:
+    """Return the bundle of a session in which a member adds to its lanes; everything else follows from that."""
+    spec = parse_spec_json(session.members[SPEC])
+    return small_session.__wrapped__(session.seed, spec, surplus=surplus).bundle()
 
 
 def contribution(institution: str) -> str:
@@ -257,6 +267,10 @@ COORDINATOR_ALONE: dict[str, tuple[str, Forgery]] = {
         "V20",
         lambda s: s.forged(by_coordinator(s, "seal.dsse.json", Seal, public_tasks=1)),
     ),
+    "seal with other generators": (
+        "V20",
+        lambda s: s.forged(by_coordinator(s, "seal.dsse.json", Seal, generators=DIGEST)),
+    ),
     "seal that leaves out a join": (
         "V20",
         lambda s: s.forged(
@@ -278,38 +292,38 @@ COORDINATOR_ALONE: dict[str, tuple[str, Forgery]] = {
     "survivor kept quiet": ("V32", lambda s: s.forged({}, survivors=("archive-oslo", "clinic-lyon", "lab-kyoto"))),
     "dropout kept quiet": ("V32", lambda s: s.forged({}, dropped=())),
     "dropout said to be earlier": ("V32", said_to_drop_out_earlier),
-    "aggregate too short": ("V40", lambda s: s.forged({AGGREGATE: s.members[AGGREGATE][:-8]})),
-    "aggregate too long": ("V40", lambda s: s.forged({AGGREGATE: s.members[AGGREGATE] + bytes(8)})),
+    "aggregate too short": ("V34.commitments", lambda s: s.forged({AGGREGATE: s.members[AGGREGATE][:-8]})),
+    "aggregate too long": ("V34.commitments", lambda s: s.forged({AGGREGATE: s.members[AGGREGATE] + bytes(8)})),
     "lane out of reach of any sum": (
-        "V40",
+        "V34.commitments",
         lambda s: s.forged({AGGREGATE: b"\xff" * 8 + s.members[AGGREGATE][8:]}),
     ),
     "noised lane beyond clips and noise": (
         "V40",
-        lambda s: s.forged(lanes(s, count_block("reference"), 4 * LANE_OFFSET // 100)),
+        lambda s: with_lane(s, count_block("reference"), 4 * LANE_OFFSET // 100),
     ),
-    "negative count": ("V40", lambda s: s.forged(clips(s, count_block("public", "tiny-wan-a"), -1, lane=1))),
-    "fractional count": ("V40", lambda s: s.forged(lanes(s, count_block("public", "tiny-wan-a"), 1))),
+    "negative count": ("V40", lambda s: with_clips(s, count_block("public", "tiny-wan-a"), -1, lane=1)),
+    "fractional count": ("V40", lambda s: with_lane(s, count_block("public", "tiny-wan-a"), 1)),
     "more clips than there were to make": (
         "V40",
-        lambda s: s.forged(clips(s, count_block("public", "tiny-wan-a"), 9, lane=1)),
+        lambda s: with_clips(s, count_block("public", "tiny-wan-a"), 9, lane=1),
     ),
     "histogram that does not add up": (
         "V40",
-        lambda s: s.forged(clips(s, "public/tiny-wan-a/temporal-flickering@1/histogram", 1)),
+        lambda s: with_clips(s, "public/tiny-wan-a/temporal-flickering@1/histogram", 1),
     ),
-    "half clips in a histogram": ("V40", lambda s: s.forged(half_clips(s))),
+    "half clips in a histogram": ("V40", with_half_clips),
     "mean beyond its range": (
         "V40",
-        lambda s: s.forged(clips(s, "public/tiny-wan-a/temporal-flickering@1/moments", 30)),
+        lambda s: with_clips(s, "public/tiny-wan-a/temporal-flickering@1/moments", 30),
     ),
     "squares below the squared mean": (
         "V40",
-        lambda s: s.forged(clips(s, "public/tiny-wan-a/temporal-flickering@1/moments", -2, lane=1)),
+        lambda s: with_clips(s, "public/tiny-wan-a/temporal-flickering@1/moments", -2, lane=1),
     ),
     "embedding beyond its norm": (
         "V40",
-        lambda s: s.forged(clips(s, "public/tiny-wan-a/mmd-rff@1/embedding", 40)),
+        lambda s: with_clips(s, "public/tiny-wan-a/mmd-rff@1/embedding", 40),
     ),
     "better score": (
         "V41",
@@ -322,10 +336,6 @@ COORDINATOR_ALONE: dict[str, tuple[str, Forgery]] = {
     "better rank": (
         "V41",
         lambda s: s.forged(document(s, "metrics.json", lambda v: v["results"][0].update(ranks=[1, 1]))),
-    ),
-    "sum changed within reason": (
-        "V41",
-        lambda s: s.forged(clips(s, "public/tiny-wan-a/temporal-flickering@1/moments", -0.25)),
     ),
     "smaller cost to privacy": (
         "V42",
@@ -386,7 +396,8 @@ def test_the_check_made_for_a_lie_finds_it(session: SmallSession, name: str) -> 
 @pytest.mark.parametrize(
     ("name", "detail"),
     [
-        ("lane out of reach of any sum", "exceeds what 4 participants can add up to"),
+        ("aggregate too short", "number of lanes in the aggregate"),
+        ("aggregate too long", "number of lanes in the aggregate"),
         ("noised lane beyond clips and noise", "beyond the"),
         ("negative count", "a count is negative"),
         ("fractional count", "not a whole number"),
@@ -417,6 +428,12 @@ def test_the_detail_says_what_was_found(session: SmallSession, name: str, detail
     failure = outcome(session, COORDINATOR_ALONE[name][1](session)).first_failure
     assert failure is not None
     assert detail in failure.detail
+
+
+def test_an_impossible_lane_fails_its_own_check_too(session: SmallSession) -> None:
+    forged = COORDINATOR_ALONE["lane out of reach of any sum"][1](session)
+    (line,) = [line for line in outcome(session, forged).lines if line.id == "V40"]
+    assert "exceeds what 4 participants can add up to" in line.detail
 
 
 def test_a_member_named_twice_is_found(session: SmallSession) -> None:

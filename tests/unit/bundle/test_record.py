@@ -5,7 +5,9 @@ import pytest
 from testkit.bundles import small_session
 from vdb_shared.bundle.record import (
     AGGREGATE,
+    BLINDERS,
     RELEASED,
+    RESTARTS,
     TRANSCRIPT,
     VERSION,
     SessionRecord,
@@ -14,6 +16,7 @@ from vdb_shared.bundle.record import (
 )
 from vdb_shared.canonical import canonical_json, parse_canonical_json
 from vdb_shared.errors import FormatError
+from vdb_shared.secagg.field import FIELD_ORDER, encode_scalar
 
 
 def test_reads_what_it_writes() -> None:
@@ -56,6 +59,22 @@ def test_another_version_is_refused() -> None:
 def test_an_aggregate_of_broken_lanes_is_refused(size: int) -> None:
     with pytest.raises(FormatError, match=AGGREGATE):
         SessionRecord.from_members({**small_session().record.members(), AGGREGATE: bytes(size)})
+
+
+def test_blinders_are_little_endian() -> None:
+    record = small_session().record
+    assert int.from_bytes(record.members()[BLINDERS][:32], "little") == record.blinders[0]
+
+
+@pytest.mark.parametrize("data", [bytes(31), bytes(33), encode_scalar(FIELD_ORDER)])
+def test_blinders_that_are_no_scalars_are_refused(data: bytes) -> None:
+    with pytest.raises(FormatError, match=BLINDERS):
+        SessionRecord.from_members({**small_session().record.members(), BLINDERS: data})
+
+
+def test_malformed_restarts_are_refused_by_name() -> None:
+    with pytest.raises(FormatError, match=RESTARTS):
+        SessionRecord.from_members({**small_session().record.members(), RESTARTS: b"{}"})
 
 
 def _transcript_with(**item: object) -> bytes:

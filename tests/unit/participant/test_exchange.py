@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field
-
-import numpy as np
 import pytest
 
-from testkit.consortium import Participants, inputs_for, parameters, signer
+from testkit.consortium import Participants, inputs_for
 from testkit.crashes import Crash, Disk, Loss, MemoryLink
+from testkit.lives import SEALED, SEAT, SESSION, World
+from vdb_participant.session.attempts import left
 from vdb_participant.session.correspondence import Correspondence
-from vdb_participant.session.exchange import AGREE_SENT, LEAVING, MASK_SENT, Exchange, left, run_rounds
+from vdb_participant.session.exchange import AGREE_SENT, MASK_SENT
 from vdb_participant.site.journal import Journal
-from vdb_shared.bundle.envelope import sign_envelope
 from vdb_shared.errors import SessionAbortedError, StoreError
-
-SEAT = 1
-SEALED = parameters(4, lanes=6)
-SESSION = bytes(32)
-
-
-@dataclass
-class World:
-    """What outlives a crash: the disk, the ledger, and the coordinator with the others."""
-
-    disk: Disk = field(default_factory=Disk)
-    link: MemoryLink = field(default_factory=lambda: MemoryLink(Participants(SEALED, inputs_for(SEALED)), SEAT))
-    debits: int = 0
-
-    def live(self) -> None:
-        """One life of the agent: fresh entropy, whatever the disk says."""
-        journal = Journal(self.disk, SESSION)
-        post = Correspondence(journal, self.link, "session")
-        lanes = np.frombuffer(journal.once("measurement", lambda: os.urandom(48), secret=True), dtype="<i8") >> 20
-        exchange = Exchange(post, SEALED, SEAT, signer(0, SEAT))
-
-        def contribution(masked: bytes) -> bytes:
-            assert LEAVING not in journal
-            self.debits = 1  # the real ledger is idempotent by session
-            return sign_envelope("test", masked + os.urandom(8), signer(0, SEAT)).to_json()
-
-        run_rounds(exchange, lanes, contribution)
 
 
 def writes_of_a_whole_life() -> int:
@@ -55,7 +25,7 @@ WRITES = writes_of_a_whole_life()
 
 
 def test_a_life_has_as_many_records_as_the_documentation_says() -> None:
-    assert WRITES == 20
+    assert WRITES == 21
 
 
 @pytest.mark.parametrize("loss", list(Loss))
@@ -68,7 +38,7 @@ def test_kill_at_any_record_never_sends_a_second_version(crash_at: int, loss: Lo
     world.disk.crash_at = None
     world.live()
     world.live()
-    assert {kind: len(versions) for kind, versions in world.link.sent.items()} == {
+    assert world.versions == {
         "keys": 1,
         "shares": 1,
         "input": 1,
@@ -81,9 +51,9 @@ def test_kill_at_any_record_never_sends_a_second_version(crash_at: int, loss: Lo
 class Hasty(MemoryLink):
     """Loses the acknowledgement of every first submission."""
 
-    def _ours(self, kind: str, content: bytes, message: object) -> None:
+    def _ours(self, kind: str, attempt: int, content: bytes, message: object) -> None:
         first = kind not in self.sent
-        super()._ours(kind, content, message)  # type: ignore[arg-type]  # any field, also a wrong one, is meant
+        super()._ours(kind, attempt, content, message)  # type: ignore[arg-type]  # any field, also a wrong one, is meant
         if first:
             raise Crash
 
@@ -113,7 +83,7 @@ def test_a_second_survivor_set_is_never_looked_at() -> None:
 
 
 def test_an_agent_that_computes_other_bytes_stops_instead_of_sending_them() -> None:
-    world = World(Disk(crash_at=14))
+    world = World(Disk(crash_at=15))
     with pytest.raises(Crash):
         world.live()
     journal = Journal(Disk(world.disk.data), SESSION)
@@ -139,7 +109,7 @@ class Late(MemoryLink):
 
     def _status(self):  # type: ignore[no-untyped-def]  # a fake; its shape is the Protocol's
         found = super()._status()
-        return type(found)(found.phase.FINALISING, 1, "", ()) if getattr(self, "late", False) else found
+        return type(found)(found.phase.FINALISING, 1, "", (), found.attempt) if getattr(self, "late", False) else found
 
 
 def test_a_session_that_finishes_without_our_signature_is_not_given_up() -> None:

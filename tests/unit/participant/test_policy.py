@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from testkit.specs import small_spec
-from vdb_participant.site.policy import DEFAULT_POLICY, check_cost, check_policy, parse_policy
+from vdb_participant.site.policy import DEFAULT_POLICY, check_cohort, check_cost, check_policy, parse_policy
 from vdb_shared.errors import BudgetError, UsageError
 from vdb_shared.privacy.accountant import rho_within
 from vdb_shared.privacy.conversion import epsilon_of_rho
@@ -34,6 +34,13 @@ def test_each_rule_refuses(old: str, new: str, named: str) -> None:
     assert old in DEFAULT_POLICY
     with pytest.raises(BudgetError, match=named):
         check_policy(parse_policy(DEFAULT_POLICY.replace(old, new)), small_spec())
+
+
+def test_the_cohort_of_the_sealed_joins_is_held_against_the_policy() -> None:
+    policy = parse_policy(DEFAULT_POLICY.replace("minimum_cohort = 3", "minimum_cohort = 5"))
+    check_cohort(policy, 5)
+    with pytest.raises(BudgetError, match=r"minimum_cohort demands 5 .* content with 4"):
+        check_cohort(policy, 4)
 
 
 def test_cap_is_the_largest_rho_within_the_total() -> None:

@@ -14,6 +14,7 @@ from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.statement import Join, P, Seal, SessionOpen, parse_statement
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import IdentityError, ProtocolError
+from vdb_shared.secagg.parameters import share_threshold, smallest_cohort
 from vdb_shared.tasks import public_tasks
 from vdb_shared.wire.status import SealedSession
 
@@ -118,6 +119,7 @@ def test_a_roster_with_another_key_of_ours_is_refused() -> None:
         {"noise_multiplier": "0.1"},
         {"scale": "1"},
         {"public_tasks": 1},
+        {"generators": sha256_digest(b"other")},
         {"joins": ()},
     ],
     ids=lambda changes: next(iter(changes)),
@@ -126,6 +128,18 @@ def test_a_seal_whose_parameter_does_not_follow_is_refused(changes: dict[str, An
     forged = dataclasses.replace(SEALED, seal=changed(SESSION.record.seal, Seal, **changes))
     with pytest.raises(ProtocolError, match=f"does not follow from the spec and the joins: {next(iter(changes))}"):
         sealed(forged)
+
+
+def test_cohort_and_threshold_are_those_of_the_signed_spec_whatever_the_seal_says() -> None:
+    """A coordinator that signs a smaller cohort is refused; what the rounds work with is computed here."""
+    for smallest in range(3, SESSION.terms.smallest_cohort):
+        forged = dataclasses.replace(SEALED, seal=changed(SESSION.record.seal, Seal, smallest_cohort=smallest))
+        with pytest.raises(ProtocolError, match="smallest_cohort"):
+            sealed(forged)
+    found, cohort = sealed().parameters, opening().spec.cohort
+    assert found.collusion == cohort.collusion
+    assert found.smallest_cohort == smallest_cohort(5, cohort.collusion, cohort.dropout)
+    assert found.quorum == share_threshold(5, cohort.collusion)
 
 
 def test_a_seal_signed_by_somebody_else_is_refused() -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from testkit.consortium import entropy
 from vdb_shared.secagg.field import FIELD_ORDER
-from vdb_shared.secagg.shamir import combine, lagrange_at_zero, split, split_entropy
+from vdb_shared.secagg.shamir import combine, lagrange_at_zero, split, split_all, split_entropy
 
 SECRET = st.integers(0, FIELD_ORDER - 1)
 
@@ -40,6 +40,23 @@ def test_fewer_than_threshold_shares_do_not_rebuild(sharing: tuple[int, int, lis
 def test_polynomial_is_what_the_entropy_says() -> None:
     fresh = (2).to_bytes(64, "little") + (3).to_bytes(64, "little")
     assert split(5, 3, [0, 1, 2], fresh) == {0: 2 + 3 + 5, 1: 2 * 4 + 3 * 2 + 5, 2: 2 * 9 + 3 * 3 + 5}
+
+
+def test_independent_implementation_rebuilds_our_shares_for_many_holders() -> None:
+    threshold, seats = 40, range(3300)
+    shares = split(7, threshold, seats, entropy("many", size=split_entropy(threshold)))
+    theirs = [shamirs.share(seat + 1, value, FIELD_ORDER) for seat, value in list(shares.items())[-threshold:]]
+    assert shamirs.interpolate(theirs, threshold=threshold) == 7
+
+
+@pytest.mark.parametrize(("threshold", "holders"), [(3, 5), (260, 520)])
+def test_secrets_split_together_have_the_shares_of_secrets_split_alone(threshold: int, holders: int) -> None:
+    fresh, size = entropy("together", size=2 * split_entropy(threshold)), split_entropy(threshold)
+    together = split_all([5, 8], threshold, range(holders), fresh)
+    assert together == [
+        split(5, threshold, range(holders), fresh[:size]),
+        split(8, threshold, range(holders), fresh[size:]),
+    ]
 
 
 def test_coefficients_are_computed_once_for_a_set_of_holders() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from vdb_shared.errors import FormatError
 from vdb_shared.roster import SignedRoster
 from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.parameters import MAX_SEAT
+from vdb_shared.secagg.restarts import Restart
 from vdb_shared.wire import convert
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.status import (
@@ -29,6 +32,13 @@ statuses = st.builds(
     st.integers(0, 2**40),
     st.text(max_size=20),
     st.lists(st.builds(SiteStatus, st.text(max_size=10), seats, st.text(max_size=10)), max_size=3).map(tuple),
+    st.integers(0, 2**32 - 1),
+)
+restarts = st.builds(
+    Restart,
+    st.dictionaries(seats, signed, max_size=3),
+    seats,
+    signed,
 )
 DIGEST = "sha256:" + "ab" * 32
 
@@ -52,6 +62,36 @@ def test_sealed_shares_survive_the_wire(sealed: dict[int, bytes], headers: dict[
     assert convert.sealed_from_wire(seat, convert.sealed_to_wire(seat, sealed)) == sealed
     shares = Shares(headers, sealed)
     assert convert.shares_from_wire(convert.shares_to_wire(shares, seat), seat) == shares
+
+
+@given(st.lists(restarts, max_size=3))
+def test_restarts_survive_the_wire_in_order(found: list[Restart]) -> None:
+    message = pb.GetRestartsResponse(restarts=[convert.restart_to_wire(restart) for restart in found])
+    again = pb.GetRestartsResponse.FromString(message.SerializeToString())
+    assert convert.restarts_from_wire(again) == tuple(found)
+
+
+def test_malformed_restarts_are_refused() -> None:
+    parts: dict[str, Any] = {"advertised": [message(1), message(3)], "complaint": message(3)}
+    assert convert.restart_from_wire(pb.RestartRecord(**parts)).complainer == 3
+    for wrong in (
+        {"complaint": None},
+        {"complaint": message(MAX_SEAT + 1)},
+        {"complaint": message(3, signature=b"")},
+        {"advertised": [message(1), message(1)]},
+        {"advertised": [message(1, body=b"")]},
+    ):
+        changed: dict[str, Any] = {**parts, **wrong}
+        with pytest.raises(FormatError):
+            convert.restart_from_wire(pb.RestartRecord(**changed))
+
+
+def test_statuses_are_ordered_by_attempt_and_then_by_phase() -> None:
+    status = SessionStatus(Phase.SHARING_KEYS, 9, "", (), attempt=1)
+    assert status.reached(Phase.SHARING_KEYS, 1)
+    assert status.reached(Phase.PUBLISHED)
+    assert not status.reached(Phase.MASKING_INPUT, 1)
+    assert not status.reached(Phase.ADVERTISING_KEYS, 2)
 
 
 def test_summaries_and_seals_survive_the_wire() -> None:
@@ -109,23 +149,32 @@ def test_receipts_must_be_for_what_was_sent() -> None:
         convert.receipt_from_wire(wire, convert.join_digest(b"other"))
 
 
-def test_submission_digests_tell_kinds_and_parts_apart() -> None:
+def test_submission_digests_tell_kinds_attempts_and_parts_apart() -> None:
     one, two = Signed(b"a", b"b"), Signed(b"ab", b"")
     digests = [
-        convert.keys_digest(one),
-        convert.keys_digest(two),
-        convert.consistency_digest(one),
-        convert.unmasking_digest(one),
-        convert.masked_digest(one, b""),
-        convert.shares_digest(one, {}),
-        convert.shares_digest(one, {1: b"x"}),
-        convert.shares_digest(one, {2: b"x"}),
+        convert.keys_digest(one, 0),
+        convert.keys_digest(one, 1),
+        convert.keys_digest(two, 0),
+        convert.consistency_digest(one, 0),
+        convert.consistency_digest(one, 1),
+        convert.unmasking_digest(one, 0),
+        convert.unmasking_digest(one, 1),
+        convert.complaint_digest(one, 0),
+        convert.complaint_digest(one, 1),
+        convert.masked_digest(one, b"", 0),
+        convert.masked_digest(one, b"", 1),
+        convert.shares_digest(one, {}, 0),
+        convert.shares_digest(one, {}, 1),
+        convert.shares_digest(one, {1: b"x"}, 0),
+        convert.shares_digest(one, {2: b"x"}, 0),
         convert.join_digest(b"ab"),
         convert.countersign_digest(b"ab"),
         convert.abort_digest(b"ab"),
     ]
     assert len(set(digests)) == len(digests)
-    assert convert.shares_digest(one, {1: b"x", 2: b"y"}) == convert.shares_digest(one, {2: b"y", 1: b"x"})
+    assert convert.round_kind("ShareKeys", 0) == "ShareKeys"
+    assert convert.round_kind("ShareKeys", 2) == "ShareKeys/2"
+    assert convert.shares_digest(one, {1: b"x", 2: b"y"}, 0) == convert.shares_digest(one, {2: b"y", 1: b"x"}, 0)
 
 
 def test_a_roster_without_a_root_is_refused() -> None:

@@ -35,13 +35,17 @@ def _transcript(evidence: Evidence) -> Finding:
 
 def _left_out(evidence: Evidence) -> str:
     """Return the sentence about restarts, whose evidence was verified on the way to the rounds, or ""."""
-    names = [evidence.roster.seated(restart.dealer).institution for restart in evidence.record.restarts]
-    if not names:
+    complaints = [
+        f"without {evidence.roster.seated(restart.dealer).institution}, because "
+        f"{evidence.roster.seated(restart.complainer).institution} said under its signature that it could not use the key "
+        "share which that institution had sealed for it"
+        for restart in evidence.record.restarts
+    ]
+    if not complaints:
         return ""
     return (
-        f" Before that, the rounds had been started anew without {', '.join(names)}: "
-        f"{'a pair' if len(names) == 1 else 'of each a pair'} of key shares, signed by that institution, could not be used by "
-        "the one it was meant for. The evidence is in the bundle and was verified."
+        f" Before that, the rounds were started anew {', then '.join(complaints)}. Which of "
+        "them, or the coordinator, was at fault is not shown."
     )
 
 
@@ -91,7 +95,8 @@ def _survivors(evidence: Evidence) -> Finding:
     _check_lists(evidence, statement)
     return passed(
         f"{len(signatures)} of the {len(statement.masked)} institutions in the sum signed one and the same list of who is in "
-        f"it, before anything was unmasked; {evidence.quorum} were needed, counted on the {len(evidence.seal.joins)} that joined."
+        f"it, before anything was unmasked; {evidence.quorum} were needed, counted on the {len(evidence.seal.joins)} that "
+        "joined."
     )
 
 
