@@ -60,6 +60,7 @@ def simulate(participants: int, lanes: int, collusion: int, processes: int) -> l
     inputs = {seat: random_lanes(lanes) for seat in keys}
     leaving = participants // 20
     spent: dict[str, float] = {}
+    before = _cpu_seconds()
     with _elsewhere(Crew(parameters, keys, inputs), processes) as players:
         rehearsal = Rehearsal(parameters, inputs, players)
         _lap(spent, "advertise keys", rehearsal.advertise)
@@ -73,6 +74,7 @@ def simulate(participants: int, lanes: int, collusion: int, processes: int) -> l
     return [
         *(Row(f"{title}: {name}", seconds, "s") for name, seconds in spent.items()),
         Row(f"{title}: whole session", sum(spent.values()), "s", bound),
+        Row(f"{title}: CPU of all processes", _cpu_seconds() - before, "s"),
     ]
 
 
@@ -80,6 +82,12 @@ def _lap(spent: dict[str, float], name: str, work: Callable[[], object]) -> None
     began = time.perf_counter()
     work()
     spent[name] = time.perf_counter() - began
+
+
+def _cpu_seconds() -> float:
+    """Return what this process and those that it made and that have ended took."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _audit(end: Summed) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Final, assert_never, cast
+from typing import Final, assert_never
 
 from vdb_coordinator.checks import check_contribution, check_stays, check_view, expect, misplaced, predicate
 from vdb_coordinator.events import (
@@ -231,7 +231,9 @@ def _awaiting(state: SessionState, wanted: Phase, seat: Seat) -> Aggregating:
 def _complain(state: SessionState, event: ComplaintReceived) -> SessionState:
     """Begin the rounds again without a dealer, unless too few are left then."""
     state = _awaiting(state, Phase.MASKING_INPUT, event.seat)
-    rounds = cast("CollectingMaskedInputs", state.rounds)
+    rounds = state.rounds
+    if not isinstance(rounds, CollectingMaskedInputs):
+        raise misplaced(state, Phase.MASKING_INPUT)
     complained = Complained(event.seat, event.complaint)
     moved, restart = receive(rounds, complained), restart_by(rounds, complained)
     known = rounds.parameters

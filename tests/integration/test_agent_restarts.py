@@ -95,7 +95,7 @@ def test_the_dealer_pays_only_for_an_input_that_left(coordinator: RunningCoordin
     runs.start(*institutions)
     runs.join()
     paid = kinds(dealer)
-    assert paid == (["debit"] if LEAVING in journal_of(dealer) else paid[:1] + ["refund"] * len(paid[:1]))
+    assert paid in ([["debit"]] if LEAVING in journal_of(dealer) else [[], ["debit", "refund"]])
     with pytest.raises(SessionAbortedError, match="restarted without us"):
         dealer.take_part()
     assert kinds(dealer) == paid

@@ -49,6 +49,26 @@ def test_all_take_part_and_keep_the_same_verified_result(
         assert "secret" not in journal_of(institution).values()
 
 
+def test_lanes_are_overwritten_in_memory_when_the_rounds_have_ended(
+    coordinator: RunningCoordinator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[records.Measured] = []
+    real = records.Measured.decode
+
+    def decode(record: bytes) -> records.Measured:
+        decoded.append(real(record))
+        assert decoded[-1].lanes.any()
+        return decoded[-1]
+
+    monkeypatch.setattr(records.Measured, "decode", decode)
+    runs = Runs()
+    runs.start(*consortium(coordinator, tmp_path))
+    runs.join()
+    assert not runs.errors
+    assert len(decoded) == SITES
+    assert not any(measured.lanes.any() for measured in decoded)
+
+
 def test_running_again_after_the_end_does_nothing(coordinator: RunningCoordinator, tmp_path: Path) -> None:
     institutions = consortium(coordinator, tmp_path)
     runs = Runs()

@@ -69,8 +69,8 @@ def test_a_session_goes_on_without_a_dealer_whose_shares_do_not_open(coordinator
     with spoilt(coordinator) as members:
         there = members[:DEALER]
         members[1].mask()
-        report = pb.ReportProgressRequest(session=members[0].session, stage="generating", done=36, total=36)
-        members[2].sessions.ReportProgress(report, timeout=CALL)
+        progress = pb.ReportProgressRequest(session=members[0].session, stage="generating", done=36, total=36)
+        members[2].sessions.ReportProgress(progress, timeout=CALL)
         assert discovered(members[HELD_BY]) == DEALER
         members[HELD_BY].complain(DEALER)
         status = members[HELD_BY].details().status

@@ -18,6 +18,7 @@ from testkit.consortium import (
 )
 from vdb_coordinator.rounds import (
     CollectingUnmasking,
+    Complained,
     ConsistencySigned,
     Failed,
     InputMasked,
@@ -135,6 +136,8 @@ def resigned(message: Message, signature: bytes) -> Message:
             return replace(message, header=replace(message.header, signature=signature))
         case ConsistencySigned():
             return replace(message, signature=signature)
+        case Complained():
+            raise AssertionError(message)
 
 
 def with_payload_changed(message: Message) -> Message:
@@ -220,6 +223,8 @@ def other_bytes(message: Message) -> Message:
             return ConsistencySigned(message.seat, flip(message.signature))
         case SharesRevealed():
             return SharesRevealed(message.seat, replace(message.signed, signature=flip(message.signed.signature)))
+        case Complained():
+            raise AssertionError(message)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,7 +13,7 @@ from vdb_shared.errors import FormatError, ProtocolError
 from vdb_shared.secagg import transcript
 from vdb_shared.secagg.commitments import commit
 from vdb_shared.secagg.encoding import encode_lanes
-from vdb_shared.secagg.messages import ConsistencyStatement, MaskedInputHeader, UnmaskingShares
+from vdb_shared.secagg.messages import ConsistencyStatement, MaskedInputHeader, Signed, UnmaskingShares
 from vdb_shared.secagg.parameters import Parameters, Seat
 
 
@@ -23,7 +23,7 @@ def up_to_masked(story: Equivocator) -> None:
     story.mask_inputs(everyone(seats, seats))
 
 
-def shares_in(message: transcript.Signed) -> UnmaskingShares:
+def shares_in(message: Signed) -> UnmaskingShares:
     return UnmaskingShares.decode(message.body)
 
 

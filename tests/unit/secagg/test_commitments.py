@@ -21,7 +21,6 @@ from vdb_shared.secagg.field import FIELD_ORDER, reduce_uniform
 from vdb_shared.secagg.generators import derive_generators, load_generators
 from vdb_shared.secagg.parameters import BLOCK_LANES, blocks_of
 
-
 LANE = st.integers(0, 2**48 - 1)
 SCALAR = st.integers(0, FIELD_ORDER - 1)
 
@@ -66,7 +65,7 @@ def sums(seats: int, count: int) -> tuple[list[bytes], Ring, list[int]]:
     vectors = [lanes_of(count, seat) for seat in range(seats)]
     blinders = [blinders_of(count, seat) for seat in range(seats)]
     signed = [commit(values, row) for values, row in zip(vectors, blinders, strict=True)]
-    total = np.sum(np.stack(vectors), axis=0, dtype=np.uint64)
+    total: Ring = np.add.reduce(vectors)
     return signed, total, [sum(column) % FIELD_ORDER for column in zip(*blinders, strict=True)]
 
 

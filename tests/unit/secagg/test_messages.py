@@ -8,6 +8,7 @@ from testkit.consortium import entropy
 from vdb_shared.canonical import decode_fields, encode_fields
 from vdb_shared.errors import FormatError
 from vdb_shared.secagg.agreement import public_key
+from vdb_shared.secagg.field import FIELD_ORDER
 from vdb_shared.secagg.messages import (
     AdvertisedKeys,
     Complaint,
@@ -16,7 +17,6 @@ from vdb_shared.secagg.messages import (
     SharedKeysHeader,
     UnmaskingShares,
 )
-from vdb_shared.secagg.field import FIELD_ORDER
 
 D = [entropy("digest", i, size=32) for i in range(4)]
 Body = AdvertisedKeys | SharedKeysHeader | MaskedInputHeader | Complaint | ConsistencyStatement | UnmaskingShares

@@ -192,7 +192,7 @@ def test_a_complaint_about_a_seat_that_advertised_nothing_is_refused() -> None:
 
 
 def test_a_record_restarts_once() -> None:
-    with pytest.raises(ProtocolError, match="without which the rounds were restarted|is for session"):
+    with pytest.raises(ProtocolError, match=r"without which the rounds were restarted|is for session"):
         verify_restart(after((DEALER, COMPLAINER)), restart(), "coordinator")
 
 
@@ -206,7 +206,7 @@ def test_who_was_left_out_takes_no_part_in_a_later_restart() -> None:
 
 def test_a_dealer_is_left_out_only_if_enough_remain() -> None:
     sealed = parameters(4, dropout="0")
-    with pytest.raises(SessionAbortedError, match="seat 2 cannot open what seat 1 sealed .*only 3 of at least 4"):
+    with pytest.raises(SessionAbortedError, match=r"seat 2 cannot open what seat 1 sealed .*only 3 of at least 4"):
         verify_restart(sealed, record_of(sealed, 1, 2), "coordinator")
 
 

@@ -58,7 +58,7 @@ def test_upload_at_1e5_lanes_is_hardly_larger_than_the_plain_vector() -> None:
 
 @pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + bytes(1), lambda _data: b""])
 def test_other_lengths_are_refused(change) -> None:  # type: ignore[no-untyped-def]  # a lambda of pytest's table
-    with pytest.raises(FormatError, match="has .* bytes, not"):
+    with pytest.raises(FormatError, match=r"has .* bytes, not"):
         Vector.from_bytes(change(some_vector(5).to_bytes()), 5)
 
 
