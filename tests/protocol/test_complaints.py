@@ -303,7 +303,7 @@ def test_a_coordinator_that_makes_all_but_one_complain_is_told_nothing_that_it_d
 
 
 def test_if_complaints_showed_channel_keys_it_would_read_that_ones_lanes() -> None:
-    """Why a complaint proves nothing: the keys that would prove it open the victim's pairs, at a time when it has sent its input."""
+    """Why a complaint proves nothing: keys that would prove it open the victim's pairs when it has sent its input."""
     story = equivocator(10, 3)
     victim, seats = 0, range(10)
     phases = story.participants.phases

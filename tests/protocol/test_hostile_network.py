@@ -83,23 +83,23 @@ class HostileNetwork(RuleBasedStateMachine):
     def next_message(self, seat: Seat) -> Message | None:
         """Return what a participant sends next, if the coordinator's phase lets it."""
         known, phase = self.participants.phases.get(seat), self.phase
-        if seat in self.silent:
-            return None
+        message: Message | None = None
         match phase, known:
+            case _ if seat in self.silent:
+                pass
             case CollectingKeys(), None:
-                return KeysAdvertised(seat, self.participants.advertise(seat))
+                message = KeysAdvertised(seat, self.participants.advertise(seat))
             case CollectingShares(), Advertised() if seat in phase.advertised.seats:
                 shared = self.participants.share_keys(seat, phase.advertised.messages)
-                return KeysShared(seat, shared.header, shared.sealed)
+                message = KeysShared(seat, shared.header, shared.sealed)
             case CollectingMaskedInputs(), SharedKeys() if seat in phase.shared.seats:
-                return self.input_or_complaint(seat, phase)
+                message = self.input_or_complaint(seat, phase)
             case CollectingConsistency(), Masked() if seat in phase.transcript.survivors:
                 signed = self.participants.agree(seat, phase.transcript.masked.messages)
-                return ConsistencySigned(seat, signed.signature)
+                message = ConsistencySigned(seat, signed.signature)
             case CollectingUnmasking(), Agreed() if seat in phase.signatures:
-                return SharesRevealed(seat, self.participants.reveal(seat, phase.signatures))
-            case _:
-                return None
+                message = SharesRevealed(seat, self.participants.reveal(seat, phase.signatures))
+        return message
 
     def input_or_complaint(self, seat: Seat, phase: CollectingMaskedInputs) -> Message | None:
         try:

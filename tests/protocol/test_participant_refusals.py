@@ -1,26 +1,17 @@
 """What a participant refuses from its coordinator, round by round; nothing leaves it after a refusal."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
-import numpy as np
 import pytest
 
-from testkit.consortium import Participants, entropy, expect, inputs_for, parameters, signer
+from testkit.consortium import Participants, entropy, inputs_for, parameters, signer
 from vdb_participant.rounds import (
-    Advertised,
-    Masked,
     MaskedInputMessage,
-    Prepared,
-    SharedKeys,
     SharedKeysMessage,
-    advertise,
-    commit_input,
-    mask_input,
-    share_keys,
 )
 from vdb_shared import labels
-from vdb_shared.errors import ProtocolError, StatisticError
+from vdb_shared.errors import ProtocolError
 from vdb_shared.secagg.messages import (
     AdvertisedKeys,
     MaskedInputHeader,
@@ -228,21 +219,6 @@ def test_a_sealed_share_that_does_not_open_names_its_dealer(
     assert caught.value.peer == "seat 2"
 
 
-def test_a_lane_that_overflows_is_never_committed_to() -> None:
-    sealed = parameters(N)
-    inputs = inputs_for(sealed) | {ME: np.full(sealed.lanes, 2**47, dtype=np.int64)}
-    with pytest.raises(StatisticError, match="lane 0"):
-        Participants(sealed, inputs).committed(ME)
-
-
-def test_a_vector_that_was_not_committed_to_is_never_masked(room: Room) -> None:
-    shared = room.shared()
-    headers = {seat: sent.header for seat, sent in shared.items()}
-    phase = expect(SharedKeys, room.participants.phases[ME])
-    with pytest.raises(ValueError, match="other commitments"):
-        mask_input(phase, headers, sealed_for(ME, shared), room.participants.committed(1))
-
-
 def masked_header(messages: Messages, seat: Seat) -> MaskedInputHeader:
     return MaskedInputHeader.decode(messages[seat].body)
 
@@ -335,66 +311,3 @@ def test_exactly_one_kind_of_share_is_revealed_for_each_member_of_u2(room: Room)
     shares = UnmaskingShares.decode(signed.body)
     assert shares.self_mask.keys() == {0, 1, 2, 4}
     assert shares.mask_key.keys() == {3}
-
-
-def test_no_phase_prints_a_secret(room: Room) -> None:
-    room.advertised()
-    advertised = expect(Advertised, room.participants.phases[ME])
-    assert "secrets" not in repr(advertised)
-    assert "signer" not in repr(advertised)
-    assert repr(advertised.secrets) == "Secrets()"
-    shared = room.shared()
-    for secret in ("secrets", "own_pair", "held", "sealed"):
-        assert secret not in repr(room.participants.phases[ME])
-        assert secret not in repr(shared[ME])
-    headers = {seat: sent.header for seat, sent in shared.items()}
-    prepared = room.participants.prepare_input(ME, headers, sealed_for(ME, shared))
-    assert "masked" not in repr(prepared)
-    assert "held" not in repr(prepared)
-
-
-def test_secrets_are_overwritten_when_erased(room: Room) -> None:
-    room.shared()
-    secrets = expect(SharedKeys, room.participants.phases[ME]).secrets
-    kept = [secrets.mask_seed, secrets.channel_private, secrets.self_seed, *secrets.channels.values()]
-    assert all(any(secret) for secret in kept)
-    secrets.erase()
-    assert not any(any(secret) for secret in kept)
-    assert [len(secret) for secret in kept] == [31, 32, 31, *[32] * (N - 1)]
-
-
-def test_no_later_phase_holds_a_seed_or_key(room: Room) -> None:
-    room.masked()
-    assert {field.name for field in fields(Masked)} == {"membership", "advertised", "shared", "own", "held"}
-    assert {field.name for field in fields(Prepared)}.isdisjoint({"secrets", "lanes", "blinders"})
-    assert isinstance(room.participants.phases[ME], Masked)
-
-
-@pytest.mark.parametrize("size", [0, 94, 96])
-def test_entropy_of_another_size_is_our_misuse(size: int) -> None:
-    with pytest.raises(ValueError, match="95 bytes of entropy"):
-        advertise(parameters(N), ME, signer(0, ME), bytes(size))
-
-
-def test_entropy_of_round_1_of_another_size_is_our_misuse(room: Room) -> None:
-    messages = room.advertised()
-    with pytest.raises(ValueError, match="63 bytes of entropy"):
-        share_keys(expect(Advertised, room.participants.phases[ME]), messages, bytes(64), bytes(48))
-
-
-def test_a_signer_that_does_not_own_the_seat_is_our_misuse() -> None:
-    with pytest.raises(ValueError, match="seat 1"):
-        advertise(parameters(N), 1, signer(0, ME), bytes(95))
-
-
-@pytest.mark.parametrize("lanes", [4, 6])
-def test_a_vector_of_another_length_is_our_misuse(lanes: int) -> None:
-    sealed = parameters(N)
-    with pytest.raises(ValueError, match="5 lanes"):
-        Participants(sealed, {ME: np.zeros(lanes, dtype=np.int64)}).committed(ME)
-
-
-def test_entropy_of_the_blinders_of_another_size_is_our_misuse() -> None:
-    sealed = parameters(N)
-    with pytest.raises(ValueError, match="64 bytes of entropy"):
-        commit_input(sealed, inputs_for(sealed)[ME], bytes(63))

@@ -1,4 +1,4 @@
-"""Transcript digests depend on every byte of every message, signature and seat; who sees other bytes signs another T3 or refuses."""
+"""Transcript digests depend on every byte of every message, signature and seat; no participant goes on with other bytes."""
 
 from collections.abc import Iterator
 from functools import cache

@@ -1,7 +1,7 @@
 """A coordinator that brings two attempts of one session to a sum, and the quorum that stops it.
 
-An honest participant follows a restart only before it signs a T3, and signs one T3 in all attempts; the durable layer sees to that.
-So each signs in one attempt only, and the quorum must be so large that no two attempts can both have it.
+An honest participant follows a restart only before it signs a T3, and signs one T3 in all attempts; the durable layer sees to
+that. So each signs in one attempt only, and the quorum must be so large that no two attempts can both have it.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ class Attempt:
 
 
 def two_attempts(n: int, c: int) -> tuple[Attempt, Attempt]:
-    """Return both attempts; the last c seats collude, and one of them complains about seat 0, whose signature it has by then."""
+    """Return both attempts; the last c seats collude, and one of them complains about seat 0, which signs in the first."""
     first = equivocator(n, c)
     size = first.parameters.smallest_cohort
     needed = share_threshold(size, c)

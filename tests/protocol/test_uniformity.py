@@ -1,7 +1,7 @@
-"""Masked inputs are uniform bytes and uniform field elements, independent of the inputs and of each other as far as can be seen.
+"""Masked inputs are uniform bytes and field elements, independent of the inputs and of each other as far as can be seen.
 
-The consortium is deterministic, so each statistic is one number that does not change; bounds are such that a uniform source would
-fail one of them less often than once in 10^6.
+The consortium is deterministic, so each statistic is one number that does not change; bounds are such that a uniform source
+would fail each of them less often than once in 10^6.
 """
 
 from functools import cache

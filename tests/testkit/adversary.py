@@ -1,19 +1,21 @@
 """A malicious coordinator in memory: it shows each participant what it likes, and computes what it may then learn.
 
-Promises to use the product's own functions on both sides, so that a story ends where a guard of the product stops it. With a guard
-patched out, `unmask_one` and `unmask_sum` show what it was there for.
+Promises to use the product's own functions on both sides, so that a story ends where a guard of the product stops it. With a
+guard patched out, `unmask_one` and `unmask_sum` show what it was there for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from testkit.consortium import Participants, inputs_for, parameters
+from testkit.consortium import Network, Participants, expect, inputs_for, parameters, signer
+from vdb_coordinator.rounds import InputMasked, KeysShared, Message
 from vdb_participant.rounds import MaskedInputMessage, SharedKeysMessage
+from vdb_shared import labels
 from vdb_shared.secagg import agreement
 from vdb_shared.secagg.encoding import Lanes, decode_totals
-from vdb_shared.secagg.masking import pair_mask_key, pair_sign, self_mask_key
+from vdb_shared.secagg.masking import masked_digest, pair_mask_key, pair_sign, self_mask_key
 from vdb_shared.secagg.messages import (
     AdvertisedKeys,
     MaskedInputHeader,
@@ -89,21 +91,25 @@ class Equivocator:
         """Round 4."""
         return self.participants.reveal(seat, {peer: self.agreed[peer].signature for peer in signers})
 
-    def rounds(self, view: Collection[Seat]) -> tuple[AdvertisedRound, SharedRound]:
-        """Return rounds 0 and 1 closed over one view."""
+    def rounds(
+        self, view: Collection[Seat], shared: Collection[Seat] | None = None
+    ) -> tuple[AdvertisedRound, SharedRound]:
+        """Return rounds 0 and 1 closed over one view, or over U1 and U2."""
         messages = {seat: self.advertised[seat] for seat in sorted(view)}
         keys = {seat: AdvertisedKeys.decode(signed.body) for seat, signed in messages.items()}
         advertised = close_advertised(self.parameters, messages, keys)
-        headers = {seat: self.shared[seat].header for seat in sorted(view)}
+        headers = self.headers(sorted(view if shared is None else shared))
         opened = {seat: SharedKeysHeader.decode(signed.body) for seat, signed in headers.items()}
         return advertised, close_shared(advertised.t1, headers, opened)
 
-    def transcript(self, view: Collection[Seat], survivors: Collection[Seat]) -> Transcript:
-        """Return all rounds closed over one view."""
-        advertised, shared = self.rounds(view)
+    def transcript(
+        self, view: Collection[Seat], survivors: Collection[Seat], shared: Collection[Seat] | None = None
+    ) -> Transcript:
+        """Return all rounds closed over one view, or over U1, U3 and U2."""
+        advertised, round1 = self.rounds(view, shared)
         messages = {seat: self.masked[seat].header for seat in sorted(survivors)}
         opened = {seat: MaskedInputHeader.decode(signed.body) for seat, signed in messages.items()}
-        return Transcript(self.parameters, advertised, shared, close_masked(advertised, shared, messages, opened))
+        return Transcript(self.parameters, advertised, round1, close_masked(advertised, round1, messages, opened))
 
 
 def equivocator(joined: int, collusion: int = 1, *, lanes: int = 5, dropout: str = "0.4") -> Equivocator:
@@ -172,3 +178,43 @@ def _first_seed(answers: list[UnmaskingShares], dealer: Seat, transcript: Transc
     seed = seed_of(shares)
     assert seed is not None
     return seed
+
+
+def signed_by(seat: Seat, payload_type: str, body: bytes) -> Signed:
+    """Return a body with the signature of a seat of the consortium."""
+    return Signed(body, signer(0, seat).sign(payload_type, body))
+
+
+def reshared(message: Message, **changes: object) -> KeysShared:
+    """Return a round-1 message whose sender signs other fields."""
+    sent = expect(KeysShared, message)
+    body = replace(SharedKeysHeader.decode(sent.header.body), **changes).encode()  # type: ignore[arg-type]  # any field, also a wrong one, is meant
+    return replace(sent, header=signed_by(sent.seat, labels.TYPE_SHARE_KEYS, body))
+
+
+def remasked(message: Message, masked: bytes | None = None, **changes: object) -> InputMasked:
+    """Return a round-2 message whose sender signs other fields, or another masked input."""
+    sent = expect(InputMasked, message)
+    vector = sent.masked if masked is None else masked
+    all_changes = {"masked_digest": masked_digest(vector), **changes}
+    body = replace(MaskedInputHeader.decode(sent.header.body), **all_changes).encode()  # type: ignore[arg-type]  # any field, also a wrong one, is meant
+    return InputMasked(sent.seat, signed_by(sent.seat, labels.TYPE_MASKED_INPUT, body), vector)
+
+
+@dataclass
+class Replacing(Network):
+    """A network that replaces one seat's messages of one kind.
+
+    Attributes:
+        kind: of message.
+        seat: whose.
+        change: what becomes of it.
+    """
+
+    kind: type[Message]
+    seat: Seat
+    change: Callable[[Message], Message]
+
+    def up(self, message: Message) -> Message | None:
+        """Return what arrives instead."""
+        return self.change(message) if isinstance(message, self.kind) and message.seat == self.seat else message

@@ -115,7 +115,7 @@ def test_a_missing_or_repeated_commitment_does_not_open() -> None:
 def test_each_commitment_is_that_of_every_vector_under_exactly_one_blinder(
     values: list[int], others: list[int], blinder: int, wrong: int
 ) -> None:
-    """So a commitment says nothing about the lanes, whatever computing power one has: shown over bases with known logarithms."""
+    """So a commitment says nothing about the lanes, at any computing power: shown over bases with known logarithms."""
     logarithms, of_blinder = reduce_uniform(entropy("logarithms", size=4 * 64)), 3**100 % FIELD_ORDER
     bases = generators.Generators(tuple(times_g(log) for log in logarithms), times_g(of_blinder))
     apart = sum(log * (ours - theirs) for log, ours, theirs in zip(logarithms, values, others, strict=True))
