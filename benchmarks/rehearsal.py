@@ -50,18 +50,25 @@ DROPOUT = Decimal("0.3")
 
 
 class Stopwatch:
-    """CPU seconds of this process, all its threads together, by what they were spent on; one list entry for each call."""
+    """What calls took, by name; one list entry for each call.
+
+    Attributes:
+        seconds: CPU seconds of this process, all its threads together.
+        walls: wall seconds.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, list[float]] = defaultdict(list)
+        self.walls: dict[str, list[float]] = defaultdict(list)
 
     def run(self, name: str, call: Callable[[], _Value]) -> _Value:
         """Return what a call returns, and note how long it took."""
-        began = time.process_time()
+        began, wall = time.process_time(), time.perf_counter()
         try:
             return call()
         finally:
             self.seconds[name].append(time.process_time() - began)
+            self.walls[name].append(time.perf_counter() - wall)
 
     @contextmanager
     def listen(self, module: ModuleType, function: str) -> Iterator[None]:

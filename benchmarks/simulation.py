@@ -3,8 +3,9 @@
     python benchmarks/simulation.py [--json FILE] [--participants 1000] [--lanes 10000] [--collusion 100] [--processes N]
 
 One in twenty drops out after sharing keys and one in twenty after its masked input. Checks that the sum is exact and that the
-survivors' commitments open to it, and prints wall seconds of each round. The coordinator runs in this process and the
-participants in N others, by default one for each core: X25519 holds the interpreter's lock, so threads would not help.
+survivors' commitments open to it, and prints wall seconds of each round. With `--processes 1` all parties run in this
+process. Otherwise the coordinator runs here and the participants in N others, by default one for each core: X25519 holds the
+interpreter's lock, so threads would not help.
 
 A thousand participants check the same signatures a thousand times, on a thousand machines; here, and only here, a process does
 each check once and remembers it. Nothing else is shared between participants.
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from rehearsal import Crew, Players, Received, Rehearsal, Sent, consortium, random_lanes
+from rehearsal import Crew, Players, Received, Rehearsal, Sent, consortium, here, random_lanes
 from rows import Row, report
 
 from vdb_coordinator.rounds import Summed
@@ -47,10 +48,11 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="also write the rows here")
     parser.add_argument("--participants", type=int, default=1000)
     parser.add_argument("--lanes", type=int, default=10_000)
-    parser.add_argument("--collusion", type=int, default=100)
+    parser.add_argument("--collusion", type=int, help="c; by default a tenth of the participants")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     chosen = parser.parse_args()
-    rows = simulate(chosen.participants, chosen.lanes, chosen.collusion, chosen.processes)
+    collusion = chosen.participants // 10 if chosen.collusion is None else chosen.collusion
+    rows = simulate(chosen.participants, chosen.lanes, collusion, chosen.processes)
     return report(rows, "wall seconds, one run", chosen.json)
 
 
@@ -61,7 +63,8 @@ def simulate(participants: int, lanes: int, collusion: int, processes: int) -> l
     leaving = participants // 20
     spent: dict[str, float] = {}
     before = _cpu_seconds()
-    with _elsewhere(Crew(parameters, keys, inputs), processes) as players:
+    crew = Crew(parameters, keys, inputs)
+    with _collector_at_rest(), _here(crew) if processes == 1 else _elsewhere(crew, processes) as players:
         rehearsal = Rehearsal(parameters, inputs, players)
         _lap(spent, "advertise keys", rehearsal.advertise)
         _lap(spent, "commit and share keys", rehearsal.share_keys)
@@ -69,8 +72,9 @@ def simulate(participants: int, lanes: int, collusion: int, processes: int) -> l
         _lap(spent, "consistency", lambda: rehearsal.agree(range(leaving, 2 * leaving)))
         _lap(spent, "unmasking", rehearsal.reveal)
         _lap(spent, "audit of sum and commitments", lambda: _audit(rehearsal.summed()))
-    title = f"n={participants}, d={lanes:g}, {leaving}+{leaving} dropouts, {processes} processes"
-    bound = BOUND if participants <= 1000 and lanes <= 10_000 else None
+    where = "one process" if processes == 1 else f"{processes} processes"
+    title = f"n={participants}, d={lanes:g}, {leaving}+{leaving} dropouts, {where}"
+    bound = BOUND if participants <= 1000 and lanes <= 10_000 and processes > 1 else None
     return [
         *(Row(f"{title}: {name}", seconds, "s") for name, seconds in spent.items()),
         Row(f"{title}: whole session", sum(spent.values()), "s", bound),
@@ -99,9 +103,21 @@ def _audit(end: Summed) -> None:
 
 
 @contextmanager
+def _here(crew: Crew) -> Iterator[Players]:
+    """Yield participants that run in this process."""
+    checks = {name: getattr(rounds, name) for name in REMEMBERED}
+    _memoise_checks()
+    try:
+        yield here(crew)
+    finally:
+        for name, check in checks.items():
+            setattr(rounds, name, check)
+
+
+@contextmanager
 def _elsewhere(crew: Crew, processes: int) -> Iterator[Players]:
     """Yield participants that run in other processes; each is always in the same one."""
-    with _collector_at_rest(), ExitStack() as open_pools:
+    with ExitStack() as open_pools:
         context = multiprocessing.get_context("fork")
         pools = [
             open_pools.enter_context(ProcessPoolExecutor(1, context, initializer=_adopt, initargs=(crew,)))
@@ -123,6 +139,10 @@ _adopted: Final[list[Crew]] = []
 
 def _adopt(crew: Crew) -> None:
     _adopted.append(crew)
+    _memoise_checks()
+
+
+def _memoise_checks() -> None:
     for name in REMEMBERED:
         setattr(rounds, name, _remember(getattr(rounds, name)))
 

@@ -14,7 +14,7 @@ Source: Bonawitz et al. 2017, section 6; protos/README.md §4.3 to §4.5.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from vdb_participant.phases import (
@@ -205,7 +205,7 @@ def mask_input(
     if commitments_digest(phase.advertised.t1, me.seat, committed.commitments) != fixed:
         raise ValueError("round 1 fixed other commitments than those of this vector")
     vector = committed.vector.copy()
-    _add_masks(vector, phase, round1)
+    vector.add_masks(_masks(phase, round1))
     return Prepared(me, phase.advertised, round1, vector.to_bytes(), committed.commitments, held)
 
 
@@ -363,12 +363,13 @@ def _open_shares(phase: SharedKeys, round1: SharedRound, sealed: Mapping[Seat, b
     return held
 
 
-def _add_masks(vector: Vector, phase: SharedKeys, round1: SharedRound) -> None:
+def _masks(phase: SharedKeys, round1: SharedRound) -> Iterator[tuple[bytes, int]]:
+    """Yield the keys of our own mask and of those we share with the others, each with its sign."""
     me = phase.membership
-    vector.add_mask(self_mask_key(phase.secrets.self_seed, round1.t2, me.seat), 1)
+    yield self_mask_key(phase.secrets.self_seed, round1.t2, me.seat), 1
     mask_private = agreement.load_private_key(
         agreement.mask_private_key(phase.secrets.mask_seed, me.parameters.session)
     )
     for peer in sorted(round1.seats - {me.seat}):
         shared = agreement.agree(mask_private, phase.advertised.keys[peer].mask_key)
-        vector.add_mask(pair_mask_key(shared, round1.t2, (me.seat, peer)), pair_sign(me.seat, peer))
+        yield pair_mask_key(shared, round1.t2, (me.seat, peer)), pair_sign(me.seat, peer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from vdb_shared.errors import FormatError, IdentityError, SignatureError
 from vdb_shared.identity import StatementKey, StatementPublicKey, pre_authentication_encoding
@@ -41,6 +41,25 @@ def test_verify_returns_the_payload_or_raises() -> None:
             key.public_key.verify(kind, payload, forged)
     with pytest.raises(SignatureError):
         StatementKey.generate().public_key.verify("a", b"payload", signature)
+
+
+def test_a_key_of_small_order_signs_nothing() -> None:
+    """Under the neutral element (0, 1) one signature would fit all messages, as RFC 8032's equation alone allows."""
+    neutral = b"\x01" + bytes(31)
+    signature = neutral + bytes(32)
+    Ed25519PublicKey.from_public_bytes(neutral).verify(signature, pre_authentication_encoding("a", b"any message"))
+    with pytest.raises(SignatureError):
+        StatementPublicKey(neutral).verify("a", b"any message", signature)
+
+
+def test_a_signature_has_one_spelling() -> None:
+    """RFC 8032, section 5.1.7: S is below the order of the base point."""
+    key = StatementKey.generate()
+    signature = key.sign("a", b"payload")
+    order = 2**252 + 27742317777372353535851937790883648493
+    second = int.from_bytes(signature[32:], "little") + order
+    with pytest.raises(SignatureError):
+        key.public_key.verify("a", b"payload", signature[:32] + second.to_bytes(32, "little"))
 
 
 def test_key_at_rest_needs_its_passphrase() -> None:

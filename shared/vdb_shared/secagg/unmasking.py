@@ -9,7 +9,8 @@ Source: Bonawitz et al. 2017, section 4; protos/README.md §4.3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, combinations, islice
 from typing import Final, TypeAlias
@@ -163,13 +164,18 @@ def remove_masks(total: Vector, transcript: Transcript, recovered: Recovered) ->
         transcript: rounds 0 to 2.
         recovered: the seeds.
     """
-    t2 = transcript.shared.t2
     plain = total.copy()
+    plain.add_masks(_remaining_masks(transcript, recovered), os.cpu_count() or 1)
+    return plain
+
+
+def _remaining_masks(transcript: Transcript, recovered: Recovered) -> Iterator[tuple[bytes, int]]:
+    """Yield the keys of the masks that are still in the sum, each with the sign that takes it off."""
+    t2 = transcript.shared.t2
     for seat, seed in recovered.self_mask.items():
-        plain.add_mask(self_mask_key(seed, t2, seat), -1)
+        yield self_mask_key(seed, t2, seat), -1
     for dropped, seed in recovered.mask_key.items():
         private = agreement.load_private_key(agreement.mask_private_key(seed, transcript.parameters.session))
         for seat in transcript.survivors:
             shared = agreement.agree(private, transcript.advertised.keys[seat].mask_key)
-            plain.add_mask(pair_mask_key(shared, t2, (seat, dropped)), -pair_sign(seat, dropped))
-    return plain
+            yield pair_mask_key(shared, t2, (seat, dropped)), -pair_sign(seat, dropped)

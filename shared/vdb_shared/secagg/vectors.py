@@ -8,6 +8,8 @@ Source: Bonawitz et al. 2017, section 4.1; NIST SP 800-38A, section 6.5 (CTR); p
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -25,8 +27,11 @@ COMMITMENT_BYTES: Final = 48
 """A commitment: a point of BLS12-381 G1 in its compressed form."""
 
 _ZERO_COUNTER: Final = bytes(16)
-_CHUNK_LANES: Final = 2**15
-"""Lanes masked at a time: a chunk of 256 KiB and its mask stay in the processor's cache."""
+_CHUNK_LANES: Final = 2**16
+"""Lanes masked at a time: 512 KiB and their mask about fill a core's cache; smaller chunks make threads wait for the lock."""
+
+_LANES_A_THREAD: Final = 2**21
+"""Lanes masked from which a further thread is worth its start and its own sum."""
 
 _ZEROS: Final = memoryview(bytes(LANE_BYTES * _CHUNK_LANES))
 
@@ -84,24 +89,42 @@ class Vector:
         return Vector(self.lanes + other.lanes, [a + b for a, b in zip(self.blinders, other.blinders, strict=True)])
 
     def add_mask(self, key: bytes, sign: int) -> None:
-        """Add the mask of a key in place, or subtract it when `sign` is -1.
+        """Add the mask of one key in place, or subtract it; see `add_masks`."""
+        self.add_masks([(key, sign)])
 
-        The mask is the AES-256-CTR key stream from counter 0: 8 bytes for each lane, then 64 bytes for each blinder, read
+    def add_masks(self, keys: Iterable[tuple[bytes, int]], threads: int = 1) -> None:
+        """Add the mask of each key in place, or subtract it where its sign is -1.
+
+        A mask is the AES-256-CTR key stream from counter 0: 8 bytes for each lane, then 64 bytes for each blinder, read
         little-endian and reduced mod r.
 
         Args:
-            key: 32 bytes, used for one mask only.
-            sign: +1 or -1.
+            keys: 32 bytes, used for one mask only, and +1 or -1.
+            threads: how many may share out a long work; cipher and addition give the interpreter's lock back. The sums are
+                exact, so this changes no byte.
         """
-        stream = Cipher(AES256(key), CTR(_ZERO_COUNTER)).encryptor()
-        operation = np.add if sign > 0 else np.subtract
-        chunk = min(self.lanes.size, _CHUNK_LANES)
-        output = bytearray(LANE_BYTES * chunk + _CIPHER_SLACK)
-        mask = np.frombuffer(output, dtype="<u8", count=chunk)
-        for start in range(0, self.lanes.size, _CHUNK_LANES):
-            part = self.lanes[start : start + _CHUNK_LANES]
-            stream.update_into(_ZEROS[: LANE_BYTES * part.size], output)
-            operation(part, mask[: part.size], out=part)
-        uniform = stream.update(bytes(UNIFORM_BYTES * len(self.blinders)))
-        for block, at in enumerate(range(0, len(uniform), UNIFORM_BYTES)):
-            self.blinders[block] += sign * int.from_bytes(uniform[at : at + UNIFORM_BYTES], "little")
+        listed = list(keys)
+        shares = min(threads, len(listed) * self.lanes.size // _LANES_A_THREAD)
+        if shares <= 1:
+            self._add_each(listed)
+            return
+        parts = [self, *(Vector.zeros(self.lanes.size) for _ in range(shares - 1))]
+        with ThreadPoolExecutor(shares) as pool:
+            list(pool.map(Vector._add_each, parts, [listed[place::shares] for place in range(shares)]))
+        for part in parts[1:]:
+            self.lanes += part.lanes
+            self.blinders = [a + b for a, b in zip(self.blinders, part.blinders, strict=True)]
+
+    def _add_each(self, keys: Sequence[tuple[bytes, int]]) -> None:
+        output = bytearray(LANE_BYTES * min(self.lanes.size, _CHUNK_LANES) + _CIPHER_SLACK)
+        mask = np.frombuffer(output, dtype="<u8", count=len(output) // LANE_BYTES)
+        for key, sign in keys:
+            stream = Cipher(AES256(key), CTR(_ZERO_COUNTER)).encryptor()
+            operation = np.add if sign > 0 else np.subtract
+            for start in range(0, self.lanes.size, _CHUNK_LANES):
+                part = self.lanes[start : start + _CHUNK_LANES]
+                stream.update_into(_ZEROS[: LANE_BYTES * part.size], output)
+                operation(part, mask[: part.size], out=part)
+            uniform = stream.update(bytes(UNIFORM_BYTES * len(self.blinders)))
+            for block, at in enumerate(range(0, len(uniform), UNIFORM_BYTES)):
+                self.blinders[block] += sign * int.from_bytes(uniform[at : at + UNIFORM_BYTES], "little")

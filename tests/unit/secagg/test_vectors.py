@@ -18,7 +18,7 @@ def some_vector(lanes: int, seed: int = 0) -> Vector:
     return Vector(values, reduce_uniform(entropy("blinders", seed, size=64 * blocks_of(lanes))))
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 4095, 4096, 4097, 2**15, 2**15 + 1, 2**16 + 3])
+@pytest.mark.parametrize("lanes", [1, 2, 4095, 4096, 4097, 2**16, 2**16 + 1, 2**17 + 3])
 def test_mask_is_lanes_then_blinders_of_one_key_stream(lanes: int) -> None:
     vector = Vector.zeros(lanes)
     vector.add_mask(KEY, 1)
@@ -35,6 +35,16 @@ def test_masks_come_off(lanes: int) -> None:
     assert vector.to_bytes() != plain
     vector.add_mask(KEY, -1)
     assert vector.to_bytes() == plain
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 50])
+def test_threads_change_no_byte(threads: int) -> None:
+    lanes, keys = 2**17 + 1, [(entropy("mask", place, size=32), (-1) ** place) for place in range(49)]
+    vector, one_by_one = some_vector(lanes), some_vector(lanes)
+    vector.add_masks(keys, threads)
+    for key, sign in keys:
+        one_by_one.add_mask(key, sign)
+    assert vector.to_bytes() == one_by_one.to_bytes()
 
 
 def test_sum_is_taken_in_both_rings() -> None:
