@@ -105,23 +105,29 @@ class Journal:
         """Replace every secret by its SHA-256; the journal remembers that it was there, not what it was.
 
         Raises:
-            StoreError: the disk refuses; the old journal is still there.
+            StoreError: the disk refuses; every record is still there, and this journal has to be opened again.
         """
         if not any(record.kind == "secret" for record in self._records.values()):
             return
         records = [_erased(record) for record in self._records.values()]
         data, link = encode_journal(self._session, records)
+        self._check_usable()
+        self._failed = True
         self._storage.replace(data)
+        self._failed = False
         self._records = {record.name: record for record in records}
         self._link, self._size = link, len(data)
 
     def _append(self, data: bytes) -> None:
-        if self._failed:
-            raise StoreError("an earlier write to the journal failed; run again")
+        self._check_usable()
         self._failed = True  # after a failed fsync nobody can say what is on the disk, short of reading it again
         self._storage.append(self._size, data)
         self._failed = False
         self._size += len(data)
+
+    def _check_usable(self) -> None:
+        if self._failed:
+            raise StoreError("an earlier write to the journal failed; run again")
 
 
 def _erased(record: Record) -> Record:

@@ -97,7 +97,7 @@ def read_journal(data: bytes, session: bytes) -> Reading:
         StoreError: another session's, or damaged before its end.
     """
     start = preamble(session)
-    if _cut_short(data, len(start)) and start.startswith(data.rstrip(b"\0")):
+    if len(data) <= len(start) and data != start and start.startswith(data.rstrip(b"\0")):
         return Reading((), first_link(session), 0)
     if not data.startswith(start):
         raise StoreError("the journal is not one of this session; restore the folder or leave the session")

@@ -52,7 +52,7 @@ class FileStorage:
             raise StoreError(
                 f"{path.parent}: another vdb-participant works on this session; wait for it or stop it"
             ) from error
-        _wipe(path.with_suffix(_OLD))
+        _finish_replacing(path)
         self._file = _open(path, os.O_RDWR | os.O_CREAT)
         sync_folder(path.parent)
 
@@ -78,19 +78,25 @@ class FileStorage:
             ) from error
 
     def replace(self, data: bytes) -> None:
-        """Put `data` in the place of all bytes, durably and at once, and overwrite the old ones."""
+        """Put `data` in the place of all bytes, durably and at once, and overwrite the old ones.
+
+        The old bytes keep a name of their own until they are overwritten, so that whoever opens the file after a crash
+        finds them; before the new ones have their name, both names mean the same file, which is then only unnamed.
+        """
         old = self._path.with_suffix(_OLD)
         try:
             new = _write_new(self._path, data)
+            _finish_replacing(self._path)
             os.link(self._path, old)
+            sync_folder(self._path.parent)
             new.replace(self._path)
             sync_folder(self._path.parent)
         except OSError as error:
             raise StoreError(
                 f"{self._path}: cannot be replaced ({error.strerror}); free some space and run again"
             ) from error
-        os.close(self._file)
-        self._file = _open(self._path, os.O_RDWR)
+        replaced, self._file = self._file, _open(self._path, os.O_RDWR)
+        os.close(replaced)
         _wipe(old)
 
 
@@ -154,6 +160,15 @@ def _write_new(path: Path, data: bytes) -> Path:
     finally:
         os.close(descriptor)
     return new
+
+
+def _finish_replacing(path: Path) -> None:
+    """Overwrite what a replacement left behind, unless it never came to take the file's place."""
+    old = path.with_suffix(_OLD)
+    if old.exists() and path.exists() and old.samefile(path):
+        old.unlink()
+    else:
+        _wipe(old)
 
 
 def _wipe(path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -191,6 +193,65 @@ def test_replacing_overwrites_the_old_bytes(tmp_path: Path) -> None:
     assert sorted(item.name for item in tmp_path.iterdir()) == ["journal", "journal.lock"]
     with Journal(FileStorage(path), SESSION) as journal:
         assert journal.names == ("seed", "outcome")
+
+
+CALLS = ("open", "link", "replace", "fsync", "pwrite", "close", "unlink")
+"""The system calls that a replacement makes."""
+
+
+class Died(BaseException):
+    """The process is gone before this call."""
+
+
+@pytest.mark.parametrize("fault", [Died(), OSError(5, "I/O error")], ids=["killed", "I/O error"])
+def test_whatever_call_of_a_replacement_fails_the_journal_goes_on(
+    fault: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between link and rename old and new name mean one file: overwriting the old one then would take what was sent along."""
+    failed_at = -1
+    for fails_at in range(100):
+        path = tmp_path / str(fails_at) / "journal"
+        with Journal(FileStorage(path), SESSION) as journal:
+            journal.record("seed", b"very secret seed", secret=True)
+            journal.record("consistency/sent", b"T3")
+            with monkeypatch.context() as patch:
+                _fail_call(patch, fails_at, fault)
+                try:
+                    journal.erase_secrets()
+                except (Died, OSError, StoreError):
+                    failed_at = fails_at
+        with Journal(FileStorage(path), SESSION) as journal:
+            assert journal.recall("consistency/sent") == b"T3"
+            with pytest.raises(StoreError, match="a second"):
+                journal.record("consistency/sent", b"another T3")
+            journal.erase_secrets()
+        assert b"very secret seed" not in path.read_bytes()
+        assert sorted(item.name for item in path.parent.iterdir()) == ["journal", "journal.lock"]
+        if failed_at < fails_at:
+            break
+    assert failed_at > 10
+
+
+def _fail_call(patch: pytest.MonkeyPatch, number: int, fault: BaseException) -> None:
+    """Let the n-th of all system calls of a replacement fail before it does anything."""
+    made = itertools.count()
+
+    def failing(original: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **named: object) -> object:
+            if next(made) == number:
+                raise fault
+            return original(*arguments, **named)
+
+        return call
+
+    for name in CALLS:
+        patch.setattr(os, name, failing(getattr(os, name)))
+
+
+@pytest.mark.parametrize("size", [PREAMBLE_BYTES + 1, 500, 5000])
+def test_a_journal_of_zeros_is_damaged_not_new(size: int) -> None:
+    with pytest.raises(StoreError, match="not one of this session"):
+        read_journal(bytes(size), SESSION)
 
 
 PROGRAM = """
