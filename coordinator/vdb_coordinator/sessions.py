@@ -71,10 +71,12 @@ from vdb_coordinator.states import (
 from vdb_shared import labels
 from vdb_shared.bundle import record
 from vdb_shared.bundle.archive import read_archive
+from vdb_shared.bundle.restarts import encode_restarts
 from vdb_shared.bundle.statement import Abort, Join, Seal, parse_statement
 from vdb_shared.canonical import digest_bytes, sha256_digest
 from vdb_shared.errors import ProtocolError
 from vdb_shared.roster import parse_roster
+from vdb_shared.seal import MAX_JSON_BYTES
 from vdb_shared.secagg.parameters import Parameters, Seat
 from vdb_shared.secagg.transcript import Stage, seat_peer
 from vdb_shared.spec import parse_spec_json
@@ -245,8 +247,10 @@ def _complain(state: SessionState, event: ComplaintReceived) -> SessionState:
             f"only {remaining} of at least {known.smallest_cohort} participants are left"
         )
         return _ending(state, event.at, reason)
-    again = replace(state, contributions={}, restarts=(*state.restarts, restart))
-    return _advance(again, moved, event.at)
+    restarts = (*state.restarts, restart)
+    if len(encode_restarts(restarts)) > MAX_JSON_BYTES:
+        return _ending(state, event.at, f"restarted {len(restarts)} times: no bundle could hold the records of more")
+    return _advance(replace(state, contributions={}, restarts=restarts), moved, event.at)
 
 
 def _round_message(state: Aggregating, event: RoundEvent) -> Message:

@@ -214,7 +214,7 @@ class Participation:
             return encode_sealed(post.link.seal(post.session))
 
         sealed = verify_seal(opening, decode_sealed(post.journal.once(records.SEAL_RECEIVED, fetch)), statement)
-        check_cohort(self.site.policy, sealed.terms.smallest_cohort)
+        check_cohort(self.site.policy, sealed.terms.smallest_cohort, opening.spec.cohort.collusion)
         if sealed.terms.calibration.noised:
             check_claim(account(sealed.terms.calibration))  # the second opinion holds for those who really joined
         return sealed

@@ -65,6 +65,18 @@ class LaneOutOfRange(Lying):
         return Committed(vector, commit(vector.lanes, vector.blinders))
 
 
+class LaneFarBelow(Lying):
+    """Masks and commits to v - K, as an integer: below zero, where no encoded lane can be."""
+
+    DISTANCE: Final = 2**48
+
+    def lie(self, honest: Committed) -> Committed:
+        lanes = honest.vector.lanes - np.uint64(self.DISTANCE)  # wraps around in the ring
+        beside = commit(np.full_like(lanes, self.DISTANCE), [0])
+        points = G1Point.from_compressed_bytes(honest.commitments) - G1Point.from_compressed_bytes(beside)
+        return Committed(Vector(lanes, list(honest.vector.blinders)), points.to_compressed_bytes())
+
+
 def story_with(kind: type[Lying]) -> Consortium:
     sealed = parameters(N)
     story = Consortium(sealed, inputs_for(sealed))
@@ -88,6 +100,14 @@ def test_a_lane_that_no_honest_vector_holds_ends_the_session() -> None:
     assert isinstance(end, Failed)
     assert "the masks do not cancel" in end.reason
     assert "seat" not in end.reason
+
+
+def test_a_lane_outside_the_range_that_the_others_make_up_for_goes_unnoticed() -> None:
+    """The range is each honest site's own promise (§4.6): a liar reaches as far as all survivors together, and no further."""
+    story = story_with(LaneFarBelow)
+    end = story.run()
+    assert isinstance(end, Summed)
+    assert end.totals.tolist() == (story.total(set(range(N))) - LaneFarBelow.DISTANCE).tolist()
 
 
 @pytest.mark.parametrize(

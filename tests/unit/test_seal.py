@@ -6,11 +6,14 @@ from decimal import Decimal
 
 import pytest
 
+from testkit.consortium import Consortium, expect, inputs_for, parameters
 from testkit.specs import small_spec
-from vdb_shared.errors import PrivacyError
-from vdb_shared.seal import NOT_NOISED, seal_terms
+from vdb_coordinator.rounds import Summed
+from vdb_shared.bundle.record import encode_transcript
+from vdb_shared.errors import PrivacyError, UsageError
+from vdb_shared.seal import MAX_JSON_BYTES, NOT_NOISED, seal_terms, transcript_bytes
 from vdb_shared.secagg.generators import GENERATORS_DIGEST
-from vdb_shared.secagg.parameters import share_threshold
+from vdb_shared.secagg.parameters import MAX_SEAT, share_threshold
 
 
 def test_terms_do_not_depend_on_the_order_of_joins() -> None:
@@ -42,6 +45,27 @@ def test_the_generators_of_the_commitments_are_fixed_with_the_terms() -> None:
 def test_too_few_joins_are_refused() -> None:
     with pytest.raises(PrivacyError, match=r"cohort.minimum: 4 institutions must join, only 3 did"):
         seal_terms(small_spec(), range(3))
+
+
+def test_more_than_any_bundle_holds_is_refused_before_anybody_spends_a_budget() -> None:
+    spec = small_spec(privacy=small_spec().privacy.model_copy(update={"delta": Decimal("1e-9")}))
+    most = MAX_JSON_BYTES // transcript_bytes(1, seal_terms(spec, range(5)).layout.lanes)
+    seal_terms(spec, range(most))
+    with pytest.raises(UsageError, match=f"{most + 1} institutions with .* lanes: the transcript would have"):
+        seal_terms(spec, range(most + 1))
+
+
+@pytest.mark.parametrize(("seats", "lanes"), [(4, 1), (5, 4096), (6, 9000)])
+def test_a_transcript_is_no_larger_than_was_reckoned(seats: int, lanes: int) -> None:
+    """At the largest seat numbers, whose decimal digits are the longest."""
+    sealed = parameters(seats, lanes=lanes)
+    story = Consortium(sealed, inputs_for(sealed))
+    story.run()
+    found = expect(Summed, story.phase).transcript
+    rounds = (found.advertised.messages, found.shared.messages, found.masked.messages)
+    longest = [{MAX_SEAT - seat: message for seat, message in messages.items()} for messages in rounds]
+    size = len(encode_transcript(*longest))
+    assert 0.8 * transcript_bytes(seats, lanes) < size <= transcript_bytes(seats, lanes)
 
 
 def test_delta_must_suit_the_number_of_records() -> None:

@@ -29,8 +29,11 @@ delta = 1e-6
 # session reads. Give data that share no record accounts of their own, in agents of their own, to budget them apart.
 ledger_account = "site"
 
-# Fewest institutions among which ours may be hidden.
+# Fewest institutions in a sum; fewest of them, ours included, that are neither in league with the coordinator nor add no noise;
+# and how many such institutions a spec must at least reckon with (its cohort.collusion).
 minimum_cohort = 3
+minimum_honest = 2
+minimum_collusion = 1
 
 # Metrics and models that may be run on our data; "*" allows all.
 allowed_metrics = ["*"]
@@ -55,7 +58,9 @@ class PolicyFile(BaseModel):
         epsilon_total: largest epsilon of all sessions charged to one account.
         delta: at which both are judged.
         ledger_account: name of the account, chosen by the site: neither a spec nor a changed file opens a new one.
-        minimum_cohort: fewest institutions in a sum, when as few join as the spec allows.
+        minimum_cohort: n_min, fewest institutions in a sum, when as few join as the spec allows.
+        minimum_honest: n_min - c, fewest of them that do not collude with the coordinator.
+        minimum_collusion: smallest c of a spec: it is the lead who writes c, and everything rests on it.
         allowed_metrics, allowed_models: ids, or "*" for all.
     """
 
@@ -66,6 +71,8 @@ class PolicyFile(BaseModel):
     delta: Real = Field(gt=0, lt=Decimal("0.01"))
     ledger_account: Name = "site"
     minimum_cohort: int = Field(ge=3)
+    minimum_honest: int = Field(default=2, ge=2)
+    minimum_collusion: int = Field(default=1, ge=1)
     allowed_metrics: list[str]
     allowed_models: list[str]
 
@@ -117,21 +124,24 @@ def read_policy(path: Path) -> PolicyFile:
         raise UsageError(f"{path}: expected this site's policy, cannot read it ({error})") from error
 
 
-def check_cohort(policy: PolicyFile, smallest: int) -> None:
-    """Refuse a session whose sum may be of fewer institutions than the site demands.
+def check_cohort(policy: PolicyFile, smallest: int, collusion: int) -> None:
+    """Refuse a session whose sum may be of fewer institutions, or of fewer honest ones, than the site demands.
 
     Args:
         policy: the site's.
         smallest: n_min, of the fewest joins that the spec allows or of the joins that were sealed.
+        collusion: c of the spec.
 
     Raises:
         BudgetError: names the rule and both numbers.
     """
-    if smallest < policy.minimum_cohort:
-        raise BudgetError(
-            f"policy.toml: minimum_cohort demands {policy.minimum_cohort} institutions in the sum, "
-            f"the session is content with {smallest}; decline, or change the policy"
-        )
+    for rule, demanded, found, words in (
+        ("minimum_cohort", policy.minimum_cohort, smallest, "institutions in the sum, the session is content with"),
+        ("minimum_honest", policy.minimum_honest, smallest - collusion, "honest ones in the sum, the session ensures"),
+        ("minimum_collusion", policy.minimum_collusion, collusion, "that may collude, the spec reckons with"),
+    ):
+        if found < demanded:
+            raise BudgetError(f"policy.toml: {rule} demands {demanded} {words} {found}; decline, or change the policy")
 
 
 def check_policy(policy: PolicyFile, spec: Spec) -> None:
@@ -146,7 +156,7 @@ def check_policy(policy: PolicyFile, spec: Spec) -> None:
             f"the spec asks for {spec.privacy.epsilon}; decline, or change the policy"
         )
     cohort = spec.cohort
-    check_cohort(policy, smallest_cohort(cohort.minimum, cohort.collusion, cohort.dropout))
+    check_cohort(policy, smallest_cohort(cohort.minimum, cohort.collusion, cohort.dropout), cohort.collusion)
     for rule, allowed, wanted in (
         ("allowed_metrics", policy.allowed_metrics, [metric.id for metric in spec.metrics]),
         ("allowed_models", policy.allowed_models, [model.id for model in spec.models]),

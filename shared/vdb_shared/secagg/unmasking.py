@@ -79,27 +79,30 @@ Recovery: TypeAlias = Recovered | Unrecovered
 
 
 def rebuild(
-    shares: Mapping[Seat, int], threshold: int, fits: Callable[[bytes], bool]
+    shares: Mapping[Seat, int], threshold: int, fits: Callable[[bytes], bool], first: tuple[Seat, ...] = ()
 ) -> tuple[bytes, tuple[Seat, ...]] | None:
     """Return the seed that fits and the holders left out for it, or None when no set of suspects yields it.
 
     All shares are interpolated at once; leaving out a set E multiplies the i-th Lagrange coefficient by
-    Π_{k∈E} (1 − x_i/x_k), so each further set costs |E| products instead of a new interpolation. Smallest sets come
-    first.
+    Π_{k∈E} (1 − x_i/x_k), so each further set costs |E| products instead of a new interpolation. Nobody is suspected
+    first, then whom `first` names, then smallest sets first.
 
     Args:
         shares: field elements by holder; at least `threshold`.
         threshold: t.
         fits: whether 31 bytes are the seed.
+        first: holders to suspect first; whoever answered wrongly for one dealer mostly does for all.
     """
     holders = tuple(sorted(shares))
     if len(holders) < threshold:
         return None
     weighted = [c * shares[seat] for c, seat in zip(lagrange_at_zero(holders), holders, strict=True)]
     moments: list[int] = []
-    suspects = chain.from_iterable(combinations(holders, size) for size in range(len(holders) - threshold + 1))
+    sizes = range(1, len(holders) - threshold + 1)
+    likely = [first] if len(holders) - len(first) >= threshold else []
+    suspects = chain([()], likely, chain.from_iterable(combinations(holders, size) for size in sizes))
     for left_out in islice(suspects, MAX_TRIALS):
-        if len(moments) <= len(left_out):
+        while len(moments) <= len(left_out):
             moments.append(sum(weighted) % FIELD_ORDER)
             weighted = [w * (seat + 1) for w, seat in zip(weighted, holders, strict=True)]
         value = sum(c * m for c, m in zip(_correction(left_out), moments, strict=True)) % FIELD_ORDER
@@ -132,11 +135,13 @@ def recover(transcript: Transcript, revealed: Mapping[Seat, UnmaskingShares]) ->
     omitted: list[LeftOutShare] = []
     wanted = [("self-mask", seat) for seat in sorted(transcript.survivors)]
     wanted += [("mask-key", seat) for seat in sorted(transcript.dropped_with_masks)]
+    suspects: tuple[Seat, ...] = ()
     for kind, dealer in wanted:
-        found = rebuild(_shares_of(kind, dealer, revealed), threshold, _check(kind, dealer, transcript))
+        found = rebuild(_shares_of(kind, dealer, revealed), threshold, _check(kind, dealer, transcript), suspects)
         if found is None:
             return Unrecovered(dealer, kind)
         seeds[kind][dealer], left_out = found
+        suspects = left_out or suspects
         omitted += [LeftOutShare(dealer, holder) for holder in left_out]
     return Recovered(seeds["self-mask"], seeds["mask-key"], tuple(omitted))
 

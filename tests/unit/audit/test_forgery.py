@@ -21,7 +21,6 @@ from testkit.bundles import (
     small_session,
     small_spec,
 )
-from vdb_shared.audit.checks.container import MAX_JSON_BYTES
 from vdb_shared.audit.report import Report, Status
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.envelope import Envelope, sign_envelope
@@ -38,6 +37,7 @@ from vdb_shared.bundle.statement import Contribution, Join, Predicate, Result, S
 from vdb_shared.canonical import canonical_json, parse_canonical_json, sha256_digest
 from vdb_shared.labels import TYPE_STATEMENT
 from vdb_shared.layout import count_block
+from vdb_shared.seal import MAX_JSON_BYTES
 from vdb_shared.secagg.encoding import LANE_OFFSET
 from vdb_shared.spec import parse_spec_json
 

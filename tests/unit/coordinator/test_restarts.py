@@ -9,6 +9,7 @@ import pytest
 from testkit.bundles import INSTITUTIONS, small_spec
 from testkit.consortium import expect
 from testkit.session_story import EVERYBODY, STEPS, Story, forged, story
+from vdb_coordinator import sessions
 from vdb_coordinator.events import ComplaintReceived, KeysReceived, SessionOpened
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.rounds import CollectingKeys
@@ -26,6 +27,7 @@ from vdb_coordinator.states import (
     stages_of,
 )
 from vdb_shared.audit.verify import verify
+from vdb_shared.bundle.restarts import encode_restarts
 from vdb_shared.errors import ProtocolError
 from vdb_shared.secagg.restarts import verify_restart
 from vdb_shared.wire import reasons
@@ -157,6 +159,16 @@ def test_a_second_complaint_of_a_seat_changes_nothing_in_any_attempt() -> None:
     for step in STEPS[3:]:
         step(told, *OTHERS)
     assert attempt_of(expect(Published, told.state)) == 1
+
+
+def test_a_restart_whose_record_no_bundle_can_hold_ends_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = len(encode_restarts(expect(Aggregating, restarted().state).restarts))
+    monkeypatch.setattr(sessions, "MAX_JSON_BYTES", size)
+    assert isinstance(restarted().state, Aggregating)
+    monkeypatch.setattr(sessions, "MAX_JSON_BYTES", size - 1)
+    told = spoilt()
+    told.add(told.complaint(0, DEALER))
+    assert expect(Aborted, told.state).reason == "restarted 1 times: no bundle could hold the records of more"
 
 
 def test_nobody_complains_after_its_masked_input() -> None:

@@ -26,6 +26,8 @@ def test_default_policy_allows_the_small_spec() -> None:
             "epsilon_per_session allows 7.99, the spec asks for 8",
         ),
         ("minimum_cohort = 3", "minimum_cohort = 5", "minimum_cohort demands 5 institutions in the sum"),
+        ("minimum_honest = 2", "minimum_honest = 4", "minimum_honest demands 4 honest ones in the sum"),
+        ("minimum_collusion = 1", "minimum_collusion = 2", "minimum_collusion demands 2 that may collude"),
         ('allowed_metrics = ["*"]', 'allowed_metrics = ["clip-score@1"]', "does not hold temporal-flickering@1"),
         ('allowed_models = ["*"]', 'allowed_models = ["tiny-wan-a"]', "allowed_models does not hold tiny-wan-b"),
     ],
@@ -38,9 +40,16 @@ def test_each_rule_refuses(old: str, new: str, named: str) -> None:
 
 def test_the_cohort_of_the_sealed_joins_is_held_against_the_policy() -> None:
     policy = parse_policy(DEFAULT_POLICY.replace("minimum_cohort = 3", "minimum_cohort = 5"))
-    check_cohort(policy, 5)
+    check_cohort(policy, 5, 1)
     with pytest.raises(BudgetError, match=r"minimum_cohort demands 5 .* content with 4"):
-        check_cohort(policy, 4)
+        check_cohort(policy, 4, 1)
+
+
+def test_colluders_hide_nobody() -> None:
+    policy = parse_policy(DEFAULT_POLICY.replace("minimum_honest = 2", "minimum_honest = 3"))
+    check_cohort(policy, 6, 3)
+    with pytest.raises(BudgetError, match=r"minimum_honest demands 3 .* ensures 2"):
+        check_cohort(policy, 6, 4)
 
 
 def test_cap_is_the_largest_rho_within_the_total() -> None:

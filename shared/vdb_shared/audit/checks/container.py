@@ -13,10 +13,7 @@ from vdb_shared.audit.report import Status
 from vdb_shared.bundle.record import COUNTERSIGN, RELEASED, RESULT, check_names, subjects_of
 from vdb_shared.canonical import parse_canonical_json
 from vdb_shared.errors import FormatError
-
-MAX_JSON_BYTES: Final = 4 * 2**20
-"""Largest JSON member: a spec may have as much, and a transcript of 4000 institutions, 926 bytes each, is smaller. Parsed
-JSON takes some 30 times its bytes, and nothing is signed yet when it is parsed."""
+from vdb_shared.seal import MAX_JSON_BYTES
 
 _ROSTER_FOLDER: Final = "roster/"
 """TUF metadata; signed over their own canonical form, and read by the TUF library (V10)."""
