@@ -99,7 +99,7 @@ def rebuild(
     weighted = [c * shares[seat] for c, seat in zip(lagrange_at_zero(holders), holders, strict=True)]
     moments: list[int] = []
     sizes = range(1, len(holders) - threshold + 1)
-    likely = [first] if len(holders) - len(first) >= threshold else []
+    likely = [first] if first and len(holders) - len(first) >= threshold else []
     suspects = chain([()], likely, chain.from_iterable(combinations(holders, size) for size in sizes))
     for left_out in islice(suspects, MAX_TRIALS):
         while len(moments) <= len(left_out):

@@ -79,3 +79,20 @@ def test_trials_end() -> None:
 
     assert rebuild(shares, 10, count) is None
     assert trials == MAX_TRIALS
+
+
+def test_who_was_wrong_for_one_dealer_is_suspected_first_for_the_next() -> None:
+    """Three wrong of forty are beyond what is searched, but not beyond what is known."""
+    shares, wrong = shares_of(SEED, 30, 40), (37, 38, 39)
+    for seat in wrong:
+        shares[seat] = unrelated(seat)
+    assert rebuild(shares, 30, lambda seed: seed == SEED) is None
+    assert rebuild(shares, 30, lambda seed: seed == SEED, wrong) == (SEED, wrong)
+
+
+def test_nobody_is_left_out_for_an_earlier_fault() -> None:
+    shares = shares_of(SEED, 4, 7)
+    assert rebuild(shares, 4, lambda seed: seed == SEED, (2,)) == (SEED, ())
+    shares[3] += 1
+    assert rebuild(shares, 4, lambda seed: seed == SEED, (2,)) == (SEED, (3,))
+    assert rebuild(shares, 4, lambda seed: seed == SEED, (0, 1, 2, 4)) == (SEED, (3,))
