@@ -1,7 +1,7 @@
 """The figures of a benchmark: rows that are printed as a table and written as JSON.
 
 Promises one form for all scripts: {name, value, unit, bound, holds}; value null where something could not be measured, whose
-reason the name then gives; bound null where none is asked, and holds null where nothing is known about it.
+reason the name then gives; bound and holds null where none is asked. A bound that could not be measured does not hold.
 """
 
 from __future__ import annotations
@@ -34,22 +34,24 @@ class Row:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the value keeps its bound; None when nothing was measured."""
-        if self.value is None:
-            return None
+        """Whether the value keeps its bound; None where none is asked, False where nothing was measured."""
         if self.bound is None:
-            return True
+            return None
+        if self.value is None:
+            return False
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
     def __str__(self) -> str:
         value = "-" if self.value is None else f"{self.value:.3f}"
-        verdict = {True: "holds", False: "BROKEN", None: "not measured"}[self.holds]
+        verdict = "holds" if self.holds else "BROKEN" if self.value is not None else "NOT MEASURED"
         bound = "" if self.bound is None else f"{'>=' if self.at_least else '<='} {self.bound:g} {verdict}"
         return f"{self.name:<72} {value:>12} {self.unit:<6} {bound}".rstrip()
 
 
 def report(rows: Sequence[Row], remark: str, path: Path | None) -> int:
-    """Print the rows, write them as JSON if a path is given, and return the exit status: 1 when a bound is broken.
+    """Print the rows, write them as JSON if a path is given, and return the exit status.
+
+    It is 1 when a bound is broken or was not measured.
 
     Args:
         rows: in the order of the table.

@@ -8,7 +8,8 @@ process. Otherwise the coordinator runs here and the participants in N others, b
 interpreter's lock, so threads would not help.
 
 A thousand participants check the same signatures a thousand times, on a thousand machines; here, and only here, a process does
-each check once and remembers it. Nothing else is shared between participants.
+each check once and remembers it. Two small caches of the product, which serve one party in earnest, serve all of a process
+here: powers of the holders' points and Lagrange coefficients; a participant alone would need some 30 ms more.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def simulate(participants: int, lanes: int, collusion: int, processes: int) -> l
         _lap(spent, "audit of sum and commitments", lambda: _audit(rehearsal.summed()))
     where = "one process" if processes == 1 else f"{processes} processes"
     title = f"n={participants}, d={lanes:g}, {leaving}+{leaving} dropouts, {where}"
-    bound = BOUND if participants <= 1000 and lanes <= 10_000 and processes > 1 else None
+    bound = BOUND if participants <= 1000 and lanes <= 10_000 else None
     return [
         *(Row(f"{title}: {name}", seconds, "s") for name, seconds in spent.items()),
         Row(f"{title}: whole session", sum(spent.values()), "s", bound),

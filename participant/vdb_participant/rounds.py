@@ -215,6 +215,9 @@ def state_input(phase: Prepared, contribution: bytes) -> tuple[Masked, MaskedInp
     Args:
         phase: the masked input.
         contribution: SHA-256 of our contribution statement's payload, 32 bytes; the statement names the masked digest.
+
+    Raises:
+        ValueError: a digest of another size.
     """
     me = phase.membership
     if len(contribution) != DIGEST_BYTES:

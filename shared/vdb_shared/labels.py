@@ -56,6 +56,6 @@ TYPE_UNMASKING: Final = "application/vnd.vdb.secagg.unmasking.v1"
 TYPE_COMPLAINT: Final = "application/vnd.vdb.secagg.complaint.v1"
 TYPE_POSSESSION: Final = "application/vnd.vdb.enrolment.possession.v1"
 
-# in-toto statement and predicate types, §8.
+# in-toto statement and predicate types, §9.2.
 STATEMENT_V1: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_PREFIX: Final = "urn:vdb:predicate:"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -97,11 +97,3 @@ def share_secrets(held: Mapping[int, SharePair]) -> dict[str, bytes]:
         for seat, pair in held.items()
         for kind, share in (("k", pair.mask_key), ("b", pair.self_mask))
     }
-
-
-def shown_of(values: Iterable[object]) -> Haystack:
-    """Return a haystack of these values."""
-    found = Haystack()
-    for value in values:
-        found.add(value)
-    return found

@@ -6,7 +6,6 @@ are played, and the bad cases. `tests/protocol/test_vectors.py` checks all of it
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -29,11 +28,11 @@ from vdb_participant.rounds import (
     state_input,
 )
 from vdb_shared import labels
-from vdb_shared.canonical import encode_fields
 from vdb_shared.identity import StatementKey
 from vdb_shared.secagg import agreement
+from vdb_shared.secagg.commitments import check_weights
 from vdb_shared.secagg.encoding import Lanes, encode_lanes, ring_to_bytes
-from vdb_shared.secagg.field import encode_scalars, reduce_uniform
+from vdb_shared.secagg.field import reduce_uniform
 from vdb_shared.secagg.masking import commitments_digest, expand, masked_digest, pair_mask_key, pair_sign, self_mask_key
 from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.parameters import Parameters, Seat, share_threshold
@@ -340,14 +339,9 @@ class Unmasking:
     def weights(self, plain: Vector) -> list[bytes]:
         """Return the weights of the check of all blocks at once, 16 bytes each."""
         headers = self.transcript.masked.headers
-        text = encode_fields(
-            labels.HASH_COMMITMENT_WEIGHTS.encode(),
-            ring_to_bytes(plain.lanes),
-            encode_scalars(plain.reduced_blinders()),
-            *(headers[seat].commitments for seat in sorted(headers)),
-        )
-        drawn = hashlib.shake_256(text).digest(16 * self.transcript.parameters.blocks)
-        return [drawn[start : start + 16] for start in range(0, len(drawn), 16)]
+        signed = [headers[seat].commitments for seat in sorted(headers)]
+        weights = check_weights(signed, plain.lanes, plain.reduced_blinders())
+        return [weight.to_bytes(16, "little") for weight in weights]
 
     def seeds(self) -> Recovered:
         """Return the seeds that the shares yield."""

@@ -2,7 +2,7 @@
 
 Promises that a copied preset differs from the shipped one in the digests of weights only. Leaves parsing to `spec.py`.
 
-Source: protos/README.md §5.3.
+Source: protos/README.md §5.
 """
 
 from __future__ import annotations

@@ -15,9 +15,6 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Final, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vdb_shared.canonical import decimal_string
 from vdb_shared.errors import PrivacyError, StatisticError
 from vdb_shared.metrics.statistic import LANE_LIMIT, Layout, grid_exponent
@@ -127,11 +124,6 @@ class Calibration:
             else 2.0**self.public_exponent
             for block in layout.blocks
         }
-
-    def lane_scales(self, layout: Layout) -> NDArray[np.float64]:
-        """Return the scale of every lane, shape (lanes,), float64."""
-        scales = self.block_scales(layout)
-        return np.concatenate([np.full(block.dims, scales[block.name]) for block in layout.blocks])
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON form; reals are decimal strings."""

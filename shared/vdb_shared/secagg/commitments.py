@@ -86,7 +86,7 @@ def commitments_open(commitments: Sequence[bytes], totals: Ring, blinder_totals:
     sums = [G1Point.identity()] * blocks
     for signed in commitments:
         sums = [total + point for total, point in zip(sums, decode_commitments(signed, blocks), strict=True)]
-    weights = _weights(commitments, totals, blinder_totals)
+    weights = check_weights(commitments, totals, blinder_totals)
     bases = load_generators()
     left = G1Point.multiexp_unchecked(sums, [_scalar(weight) for weight in weights])
     exponents = [_reduced(total) for total in _weighted(totals, weights)]
@@ -96,8 +96,11 @@ def commitments_open(commitments: Sequence[bytes], totals: Ring, blinder_totals:
     return bool(left == right)
 
 
-def _weights(commitments: Sequence[bytes], totals: Ring, blinder_totals: Sequence[int]) -> list[int]:
-    """Return the weight of each block: SHAKE-256 of the label, the totals, the blinders and all commitments."""
+def check_weights(commitments: Sequence[bytes], totals: Ring, blinder_totals: Sequence[int]) -> list[int]:
+    """Return the weight of each block: SHAKE-256 of the label, the totals, the blinders and all commitments.
+
+    Whoever knew a weight before all of these are fixed could make errors of two blocks cancel.
+    """
     statement = encode_fields(
         labels.HASH_COMMITMENT_WEIGHTS.encode("ascii"),
         ring_to_bytes(totals),

@@ -40,7 +40,11 @@ def split(secret: int, threshold: int, holders: Iterable[Seat], entropy: bytes) 
 
 
 def split_all(secrets: Sequence[int], threshold: int, holders: Iterable[Seat], entropy: bytes) -> list[dict[Seat, int]]:
-    """Return the shares of several secrets for the same holders, as `split` does for each with its part of the entropy."""
+    """Return the shares of several secrets for the same holders, as `split` does for each with its part of the entropy.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
     seats = list(holders)
     size = split_entropy(threshold)
     if not all(0 <= secret < FIELD_ORDER for secret in secrets):

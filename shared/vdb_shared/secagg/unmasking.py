@@ -2,7 +2,7 @@
 
 Promises that every rebuilt seed is the one its owner committed to: b against H(b) of the round-1 header, k against the
 advertised mask key. Wrong shares are worked around where more than t holders answered. Leaves to the coordinator's rounds
-when to try and when to give up; an auditor with the full transcript runs the same code.
+when to try and when to give up.
 
 Source: Bonawitz et al. 2017, section 4; protos/README.md §4.3.
 """

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +15,9 @@ from py_arkworks_bls12381 import G1Point, Scalar
 from testkit.consortium import entropy
 from vdb_shared import labels
 from vdb_shared.canonical import sha256_digest
-from vdb_shared.errors import FormatError
+from vdb_shared.errors import FormatError, VerificationError
 from vdb_shared.secagg import commitments, generators
-from vdb_shared.secagg.commitments import commit, commitments_open, decode_commitments
+from vdb_shared.secagg.commitments import check_weights, commit, commitments_open, decode_commitments
 from vdb_shared.secagg.encoding import Ring
 from vdb_shared.secagg.field import FIELD_ORDER, reduce_uniform
 from vdb_shared.secagg.generators import derive_generators, load_generators
@@ -77,6 +79,58 @@ def three_sums() -> tuple[list[bytes], Ring, list[int]]:
 @pytest.mark.parametrize("count", [1, 5, BLOCK_LANES, BLOCK_LANES + 1, 3 * BLOCK_LANES + 77])
 def test_honest_commitments_open_to_the_sum(count: int) -> None:
     assert commitments_open(*sums(3, count))
+
+
+BLOCKS = 3
+
+
+def two_survivors() -> tuple[list[bytes], Ring, list[int]]:
+    """Return the commitments of two survivors to three blocks, and what they open to."""
+    values = [np.full(BLOCKS * BLOCK_LANES, lane, dtype=np.uint64) for lane in (5, 7)]
+    blinders = [reduce_uniform(entropy("blinders", seat, size=64 * BLOCKS)) for seat in range(2)]
+    signed = [commit(*one) for one in zip(values, blinders, strict=True)]
+    return signed, values[0] + values[1], [(a + b) % FIELD_ORDER for a, b in zip(*blinders, strict=True)]
+
+
+def test_every_weight_changes_with_whatever_is_checked() -> None:
+    signed, totals, blinders = two_survivors()
+    changed_lane, other_point = totals.copy(), generators.load_generators().blinder.to_compressed_bytes()
+    changed_lane[-1] += np.uint64(1)
+    variants = [
+        (signed, totals, blinders),
+        (signed, changed_lane, blinders),
+        (signed, totals, [*blinders[:-1], (blinders[-1] + 1) % FIELD_ORDER]),
+        ([signed[0], signed[1][:-48] + other_point], totals, blinders),
+        ([other_point + signed[0][48:], signed[1]], totals, blinders),
+        (signed[::-1], totals, blinders),
+    ]
+    weights = [check_weights(*variant) for variant in variants]
+    assert all(len({found[block] for found in weights}) == len(variants) for block in range(BLOCKS))
+
+
+def test_whoever_knows_the_weights_beforehand_opens_another_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With weights that do not depend on the blinders, errors of two blocks cancel; with the real ones they do not."""
+    signed, totals, blinders = two_survivors()
+    weights = check_weights(signed, totals, blinders)
+    forged = [blinders[0] + weights[1], blinders[1] - weights[0], blinders[2]]
+    forged = [blinder % FIELD_ORDER for blinder in forged]
+    assert not commitments_open(signed, totals, forged)
+    monkeypatch.setattr(commitments, "check_weights", lambda *_: weights)
+    assert commitments_open(signed, totals, forged)
+
+
+def test_damaged_generators_are_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytearray(resources.files("vdb_shared.secagg").joinpath("generators.bin").read_bytes())
+    for place in (0, len(data) // 2, len(data) - 1):
+        data[place] ^= 1
+        (tmp_path / "generators.bin").write_bytes(data)
+        data[place] ^= 1
+        monkeypatch.setattr(resources, "files", lambda _: tmp_path)
+        generators.load_generators.cache_clear()
+        with pytest.raises(VerificationError, match=r"generators\.bin is damaged"):
+            generators.load_generators()
+    monkeypatch.undo()
+    assert len(generators.load_generators().lanes) == BLOCK_LANES
 
 
 @given(st.data())
