@@ -16,6 +16,7 @@ from vdb_participant.rounds import (
     commit_input,
     mask_input,
     share_keys,
+    state_input,
 )
 from vdb_shared.errors import StatisticError
 
@@ -114,3 +115,12 @@ def test_entropy_of_the_blinders_of_another_size_is_our_misuse() -> None:
     sealed = parameters(N)
     with pytest.raises(ValueError, match="64 bytes of entropy"):
         commit_input(sealed, inputs_for(sealed)[ME], bytes(63))
+
+
+def test_a_contribution_of_another_size_than_a_digest_is_our_misuse(room: Equivocator) -> None:
+    share(room)
+    phase = expect(SharedKeys, room.participants.phases[ME])
+    headers, pairs = room.headers(range(N)), room.sealed_for(ME, range(N))
+    prepared = mask_input(phase, headers, pairs, room.participants.committed(ME))
+    with pytest.raises(ValueError, match="32 bytes of digest"):
+        state_input(prepared, bytes(31))

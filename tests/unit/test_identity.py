@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from vdb_shared.errors import FormatError, IdentityError, SignatureError
 from vdb_shared.identity import StatementKey, StatementPublicKey, pre_authentication_encoding
@@ -70,6 +72,12 @@ def test_key_at_rest_needs_its_passphrase() -> None:
     for wrong in (b"open sesam", None):
         with pytest.raises(IdentityError, match="passphrase"):
             StatementKey.from_pem(data, wrong)
+
+
+def test_a_pem_file_with_a_key_of_another_kind_is_refused() -> None:
+    data = X25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    with pytest.raises(IdentityError, match="not an Ed25519 key"):
+        StatementKey.from_pem(data, None)
 
 
 def test_key_does_not_print() -> None:

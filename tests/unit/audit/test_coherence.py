@@ -113,6 +113,26 @@ def test_a_ghost_that_never_advertised_keys_is_found(plain: SmallSession) -> Non
     assert "without having taken part" in failure.detail
 
 
+def test_a_ghost_that_never_shared_keys_is_found(plain: SmallSession) -> None:
+    record = plain.record
+    ghost = max(record.masked)
+    shared = {seat: signed for seat, signed in record.shared.items() if seat != ghost}
+    t1 = record.shared[0].body[8:40]
+    t2 = chain(labels.HASH_T2, t1, shared)
+    masked = {seat: resigned(plain, seat, labels.TYPE_MASKED_INPUT, t2, record.masked) for seat in record.masked}
+    t3 = chain(labels.HASH_T3, t2, masked)
+    forged = plain.forged(
+        {TRANSCRIPT: encode_transcript(record.advertised, shared, masked)},
+        accomplices=tuple(masked),
+        t2=t2.hex(),
+        t3=t3.hex(),
+    )
+    failure = verify(forged, root=plain.root).first_failure
+    assert failure is not None
+    assert failure.id == "V30"
+    assert f"a masked input of seat {ghost}, which shared no keys" in failure.detail
+
+
 def consistency(plain: SmallSession, signers: Collection[int], **changes: Any) -> bytes:
     """Return a consistency statement with changed fields, signed by these seats."""
     statement = replace(ConsistencyStatement.decode(plain.record.survivors.payload), **changes)

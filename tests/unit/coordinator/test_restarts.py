@@ -88,6 +88,17 @@ def test_the_record_holds_for_whoever_knows_the_seal() -> None:
     assert following.left_out == {DEALER}
 
 
+def test_records_of_restarts_are_kept_in_their_order() -> None:
+    """Each is verified under what the one before it gives; five institutions have but one, so an earlier one is put there."""
+    earlier = expect(Aggregating, restarted().state).restarts[0]
+    told = story(Story.share)
+    told.share(0, 1, 2, DEALER)
+    told.share_spoiled(3, [1])
+    before = replace(expect(Aggregating, told.state), restarts=(earlier,))
+    after = expect(Aggregating, apply(before, told.complaint(1, 3)))
+    assert [(restart.dealer, restart.complainer) for restart in after.restarts] == [(DEALER, 0), (3, 1)]
+
+
 def test_states_follow_from_events_alone_and_move_forward_by_attempt_and_phase() -> None:
     told = restarted()
     for step in STEPS[1:]:

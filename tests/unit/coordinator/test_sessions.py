@@ -234,6 +234,16 @@ def test_masked_inputs_are_refused_unless_their_contribution_is_about_them() -> 
         told.add(replace(good, masked=other.masked))
 
 
+def test_a_contribution_other_than_the_headers_is_refused() -> None:
+    """Even if all it says is true of this session, seat and vector: one statement is signed with each masked input."""
+    told = story(Story.mask)
+    good, other = told.masked(0), told.masked(0, ledger_entry="sha256:" + "1" * 64)
+    assert good.masked == other.masked
+    with pytest.raises(ProtocolError, match="seat 0: contribution in its header is"):
+        told.add(replace(good, contribution=other.contribution))
+    told.add(good)
+
+
 def test_forged_round_messages_leave_no_trace() -> None:
     told = story(Story.advertise)
     told.advertise(0)

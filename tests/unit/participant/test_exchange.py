@@ -6,10 +6,18 @@ import pytest
 
 from testkit.consortium import Participants, inputs_for
 from testkit.crashes import Crash, Disk, Loss, MemoryLink
-from testkit.lives import SEALED, SEAT, SESSION, World
+from testkit.lives import SEALED, SEAT, SESSION, World, link
 from vdb_participant.session.attempts import left
 from vdb_participant.session.correspondence import Correspondence
-from vdb_participant.session.exchange import AGREE_SENT, MASK_SENT
+from vdb_participant.session.exchange import (
+    ADVERTISE_ENTROPY,
+    AGREE_SENT,
+    MASK_RECEIVED,
+    MASK_SENT,
+    SHARE_BLINDERS,
+    SHARE_ENTROPY,
+)
+from vdb_participant.session.records import in_attempt
 from vdb_participant.site.journal import Journal
 from vdb_shared.errors import SessionAbortedError, StoreError
 
@@ -89,6 +97,30 @@ def test_an_agent_that_computes_other_bytes_stops_instead_of_sending_them() -> N
     journal = Journal(Disk(world.disk.data), SESSION)
     with pytest.raises(StoreError, match="finish it with the version that began it"):
         Correspondence(journal, world.link, "s").keep(MASK_SENT, b"other bytes", secret=True)
+
+
+def erased_at_the_end(world: World) -> set[str]:
+    """Return the records whose values are gone when the session has ended."""
+    journal = world.journal
+    journal.erase_secrets()
+    gone = set()
+    for name in journal.names:
+        try:
+            journal.recall(name)
+        except StoreError:
+            gone.add(name)
+    return gone
+
+
+@pytest.mark.parametrize("garbage", [{}, {0: 2}], ids=["one attempt", "a restart"])
+def test_what_a_key_a_mask_or_a_share_could_be_learned_from_is_erased_at_the_end(garbage: dict[int, int]) -> None:
+    """In every attempt: these records, as §12.2 has it, and no others."""
+    world = World(link=link(garbage=garbage))
+    world.live()
+    secret = {ADVERTISE_ENTROPY, SHARE_BLINDERS, SHARE_ENTROPY, MASK_RECEIVED, MASK_SENT}
+    attempts = range(2 if garbage else 1)
+    expected = {in_attempt(attempt, name) for attempt in attempts for name in secret}
+    assert erased_at_the_end(world) == {"measurement"} | expected
 
 
 def test_without_the_leaving_record_the_input_never_left() -> None:

@@ -238,6 +238,12 @@ def test_another_key_gives_other_samples_and_every_call_has_its_own() -> None:
     assert not np.array_equal(sample_noise(8), sample_noise(8))
 
 
+def test_what_a_session_draws_has_the_sigma_that_its_privacy_rests_on() -> None:
+    """Not the sampler with some exponent, but the one function that sessions call; the bounds are ten standard deviations."""
+    samples = sample_noise(20_000).astype(np.float64)
+    assert 0.9 < np.mean(samples**2) / LOCAL_SIGMA**2 < 1.1
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, BLOCK, 3 * BLOCK + 1])
 def test_any_number_can_be_drawn(count: int) -> None:
     found = sample_noise(count)

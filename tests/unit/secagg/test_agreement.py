@@ -46,6 +46,13 @@ def test_second_spelling_of_a_key_is_refused() -> None:
         check_public_key(spelled_again)
 
 
+@pytest.mark.parametrize("coordinate", [PRIME, PRIME + 1, PRIME + 2, 2**255 - 1])
+def test_the_prime_and_what_lies_between_it_and_2_to_255_are_no_keys(coordinate: int) -> None:
+    """They are second spellings of 0, 1, 2 and 18: not to be caught as points of small order alone."""
+    with pytest.raises(FormatError, match="2\\^255 - 19"):
+        check_public_key(coordinate.to_bytes(32, "little"))
+
+
 @pytest.mark.parametrize("key", [b"", bytes(31), bytes(33)])
 def test_key_of_another_length_is_refused(key: bytes) -> None:
     with pytest.raises(FormatError, match="32 bytes"):

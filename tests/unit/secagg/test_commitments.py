@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from py_arkworks_bls12381 import G1Point, Scalar
 
+from testkit import oracle
 from testkit.consortium import entropy
 from vdb_shared import labels
 from vdb_shared.canonical import sha256_digest
@@ -156,6 +157,13 @@ def test_two_changes_that_cancel_do_not_open() -> None:
     assert not commitments_open(signed, altered, blinders)
     swapped = np.concatenate([total[BLOCK_LANES:], total[:BLOCK_LANES]])
     assert not commitments_open(signed, swapped, blinders)
+
+
+def test_the_weights_are_those_of_the_protocol() -> None:
+    """They follow from all that is checked: the sum, the blinders and every survivor's commitments."""
+    signed, total, blinders = three_sums()
+    raw = b"".join(blinder.to_bytes(32, "little") for blinder in blinders)
+    assert check_weights(signed, total, blinders) == oracle.weights(total.astype("<u8").tobytes(), raw, signed)
 
 
 def test_a_missing_or_repeated_commitment_does_not_open() -> None:

@@ -80,7 +80,9 @@ def _with_field(value: Body, place: int, field: bytes) -> bytes:
         (EXAMPLES[3], 1, bytes.fromhex("020000000100000000000001")),
         (EXAMPLES[3], 1, bytes.fromhex("0100000001000000")),
         (EXAMPLES[3], 1, b"\x01\x00\x00"),
-        (EXAMPLES[3], 2, bytes.fromhex("0100000005000000")),
+        (EXAMPLES[3], 1, bytes.fromhex("010000002c010000ffff0000")),
+        (EXAMPLES[3], 2, bytes.fromhex("01000000050000002c010000")),
+        (EXAMPLES[3], 3, bytes.fromhex("02000000")),
         (EXAMPLES[4], 2, bytes.fromhex("01000000") + FIELD_ORDER.to_bytes(32, "little")),
         (EXAMPLES[4], 2, bytes(35)),
         (EXAMPLES[4], 2, bytes(36) + bytes(36)),
@@ -98,7 +100,9 @@ def _with_field(value: Body, place: int, field: bytes) -> bytes:
         "seats_not_ascending",
         "seat_twice",
         "seats_cut",
+        "listed_seat_too_large",
         "shared_not_within_advertised",
+        "masked_not_within_shared",
         "share_not_below_order",
         "shares_cut",
         "share_twice",
@@ -109,6 +113,19 @@ def _with_field(value: Body, place: int, field: bytes) -> bytes:
 def test_faulty_fields_are_refused(value: Body, place: int, field: bytes) -> None:
     with pytest.raises(FormatError):
         type(value).decode(_with_field(value, place, field))
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [(value, place) for value in EXAMPLES for place in range(len(decode_fields(value.encode())))],
+    ids=lambda item: item if isinstance(item, int) else type(item).__name__,
+)
+def test_no_field_may_be_a_byte_shorter_or_longer(value: Body, place: int) -> None:
+    """Not one that nothing is compared with either, such as a nonce: other readers would refuse what ours accepts."""
+    field = decode_fields(value.encode())[place]
+    for changed in (field[:-1], field + b"\x00"):
+        with pytest.raises(FormatError):
+            type(value).decode(_with_field(value, place, changed))
 
 
 def test_both_kinds_of_share_for_one_seat_cannot_be_written() -> None:

@@ -28,6 +28,8 @@ def test_two_quorums_share_more_than_the_colluders(n: int, c: int) -> None:
         (10, 3, "0.49", 7),
         (3, 1, "0.4", 3),
         (10, 1, "0.0000000000000000000000000000000001", 10),
+        (25, 1, "0.44", 14),  # in floating point 0.56 · 25 is a little more than 14
+        (50, 1, "0.42", 29),
     ],
 )
 def test_smallest_cohort_takes_the_strictest_bound(joined: int, collusion: int, dropout: str, expected: int) -> None:
@@ -57,6 +59,7 @@ def _built(**changes: object) -> Parameters:
         ({"collusion": 0}, "collusion"),
         ({"smallest_cohort": 3}, "smallest_cohort"),
         ({"smallest_cohort": 6}, "smallest_cohort"),
+        ({"smallest_cohort": 5, "left_out": frozenset({1})}, "smallest_cohort"),
         ({"lanes": 0}, "lanes"),
         ({"roster": {seat: signer(0, 0).public_key for seat in range(5)}}, "roster"),
         ({"roster": {seat: signer(0, seat).public_key for seat in (0, 1, 2, 3, 65535)}}, "roster"),
@@ -65,3 +68,10 @@ def _built(**changes: object) -> Parameters:
 def test_impossible_parameters_are_refused_by_name(changes: dict[str, object], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         _built(**changes)
+
+
+def test_two_institutions_are_too_few_for_each_other() -> None:
+    """With one of them colluding, the sum of two is the other one's input: c + 2 is the least that any seal may say."""
+    roster = {seat: signer(0, seat).public_key for seat in range(2)}
+    with pytest.raises(ValueError, match="smallest_cohort: 2 is not between 3 and the 2 who may take part"):
+        _built(roster=roster, smallest_cohort=2)
