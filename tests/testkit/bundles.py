@@ -9,21 +9,27 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
-from securesystemslib.signer._crypto_signer import CryptoSigner
-from tuf.api._payload import Root
-from tuf.api.metadata import Metadata
 
-from testkit.consortium import entropy, signer
+from testkit.consortium import signer
 from testkit.fates import Fate, Rounds
 from testkit.made_up import noised_lanes
-from vdb_coordinator.identity.trust import make_root, sign_roster
+from testkit.statements import (
+    INSTITUTIONS,
+    SOFTWARE,
+    Twist,
+    coordinator_key,
+    make_join,
+    make_opening,
+    make_roster,
+    make_seal,
+    sign,
+    twisted,
+)
 from vdb_shared import labels
 from vdb_shared.audit.figures import accounting_json, metrics_json
 from vdb_shared.bundle.archive import write_archive
@@ -32,19 +38,14 @@ from vdb_shared.bundle.record import ACCOUNTING, COUNTERSIGN, METRICS, RESULT, S
 from vdb_shared.bundle.statement import (
     Contribution,
     Dropped,
-    Join,
     NamedDigest,
-    Predicate,
     Result,
     RunManifest,
-    Seal,
-    SealedJoin,
-    SessionOpen,
     Statement,
 )
 from vdb_shared.canonical import digest_bytes, digest_string, sha256_digest
 from vdb_shared.identity import StatementKey
-from vdb_shared.roster import Member, Roster, SignedRoster
+from vdb_shared.roster import SignedRoster
 from vdb_shared.seal import SealTerms, seal_terms
 from vdb_shared.secagg.encoding import LANE_OFFSET
 from vdb_shared.secagg.messages import MaskedInputHeader
@@ -52,12 +53,8 @@ from vdb_shared.secagg.parameters import Parameters, Seat
 from vdb_shared.spec import Spec, parse_spec_toml
 from vdb_shared.tasks import public_tasks, shard
 
-INSTITUTIONS = ("archive-oslo", "clinic-lyon", "film-studio", "lab-kyoto", "museum-lima")
-COORDINATOR = "lead-geneva"
 DROPOUT: Seat = 2
 LIAR: Seat = 3
-MADE = datetime(2026, 1, 31, 12, tzinfo=UTC)
-SOFTWARE = "video-diffusion-bench 0"
 
 Edits = Mapping[str, bytes | None]
 """Members to replace, or to remove when None."""
@@ -173,25 +170,6 @@ def apply_edits(members: Mapping[str, bytes], edits: Edits) -> dict[str, bytes]:
     return {name: data for name, data in {**members, **edits}.items() if data is not None}
 
 
-@dataclass(frozen=True)
-class Twist:
-    """A wrong field in a statement of one kind; of one institution, where institutions make it."""
-
-    kind: type[Predicate]
-    field: str
-    value: object
-    institution: str = "lab-kyoto"
-
-
-def twisted(predicate: Predicate, twist: Twist | None) -> Predicate:
-    """Return a predicate with the wrong field, if it is the one that is meant."""
-    if twist is None or not isinstance(predicate, twist.kind):
-        return predicate
-    if isinstance(predicate, Join | Contribution) and predicate.institution != twist.institution:
-        return predicate
-    return predicate.model_copy(update={twist.field: twist.value})
-
-
 @cache
 def small_session(
     seed: object = 0,
@@ -300,102 +278,6 @@ def run_rounds(sealed: SealedSession) -> SessionRecord:
 def totals_of(record: SessionRecord) -> NDArray[np.int64]:
     """Return the sums in a record, offset removed."""
     return record.aggregate.astype(np.int64) - len(record.masked) * LANE_OFFSET
-
-
-def make_roster(seed: object = 0) -> SignedRoster:
-    """Return the roster of five institutions and a coordinator, under a root of its own."""
-    root, targets = (Ed25519PrivateKey.from_private_bytes(entropy(name, seed, size=32)) for name in ("root", "targets"))
-    members = [
-        Member(
-            institution=name,
-            role="participant",
-            seat=seat,
-            statement_key=signer(seed, seat).public_key.raw.hex(),
-            spiffe_id=f"spiffe://testbed/participant/{name}",
-        )
-        for seat, name in enumerate(INSTITUTIONS)
-    ]
-    lead = Member(
-        institution=COORDINATOR,
-        role="coordinator",
-        seat=None,
-        statement_key=coordinator_key(seed).public_key.raw.hex(),
-        spiffe_id=f"spiffe://testbed/coordinator/{COORDINATOR}",
-    )
-    ordered = tuple(sorted((*members, lead), key=lambda member: member.institution))
-    roster = Roster(version="vdb-roster/1", consortium="testbed", members=ordered).canonical()
-    return SignedRoster((make_root(root, targets, MADE),), sign_roster(targets, roster, 1, MADE), roster)
-
-
-def root_signed_as_roster(seed: object = 0) -> bytes:
-    """Return root metadata that bears the signature of the roster key."""
-    metadata: Metadata[Root] = Metadata.from_bytes(make_roster(seed).roots[0])
-    metadata.sign(CryptoSigner(Ed25519PrivateKey.from_private_bytes(entropy("targets", seed, size=32))))
-    return metadata.to_bytes()
-
-
-def coordinator_key(seed: object) -> StatementKey:
-    """Return the coordinator's statement key."""
-    return StatementKey.from_seed(entropy("coordinator", seed, size=32))
-
-
-def sign(predicate: Predicate, *keys: StatementKey) -> Envelope:
-    """Return a statement without subjects, signed."""
-    return Statement((), predicate).sign(*keys)
-
-
-def make_opening(spec: Spec, roster: SignedRoster, seed: object, twist: Twist | None = None) -> Envelope:
-    """Return the opening of a session."""
-    opening = SessionOpen(
-        protocol="vdb-secagg/1",
-        consortium="testbed",
-        spec=spec.digest,
-        roster=sha256_digest(roster.roster),
-        root=roster.root_fingerprint,
-        nonce=entropy("nonce", seed, size=32).hex(),
-        opened="2026-01-31T12:00:00Z",
-        software=SOFTWARE,
-    )
-    return sign(twisted(opening, twist), coordinator_key(seed))
-
-
-def make_join(
-    opening: Envelope, spec: Spec, roster: SignedRoster, seat: Seat, seed: object, twist: Twist | None = None
-) -> Envelope:
-    """Return the JOIN of a seat."""
-    join = Join(
-        session=opening.payload_digest,
-        spec=spec.digest,
-        roster=sha256_digest(roster.roster),
-        institution=INSTITUTIONS[seat],
-        seat=seat,
-        consent=sha256_digest(b"the plan"),
-    )
-    return sign(twisted(join, twist), signer(seed, seat))
-
-
-def make_seal(
-    opening: Envelope, spec: Spec, roster: SignedRoster, joins: Mapping[str, Envelope], terms: SealTerms
-) -> Seal:
-    """Return the seal that follows from the joins."""
-    return Seal(
-        session=opening.payload_digest,
-        spec=spec.digest,
-        roster=sha256_digest(roster.roster),
-        joins=tuple(
-            SealedJoin(institution=name, seat=seat, join=joins[name].payload_digest)
-            for seat, name in enumerate(INSTITUTIONS)
-        ),
-        smallest_cohort=terms.smallest_cohort,
-        layout=terms.layout.digest,
-        lanes=terms.layout.lanes,
-        private_lanes=terms.layout.private_lanes,
-        noise_multiplier=terms.noise_multiplier,
-        scale=terms.scale,
-        public_tasks=terms.public_tasks,
-        generators=terms.generators,
-        sealed="2026-01-31T12:10:00Z",
-    )
 
 
 def make_contribution(sealed: SealedSession, seat: Seat, masked: bytes) -> Envelope:

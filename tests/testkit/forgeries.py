@@ -8,18 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from testkit.bundles import (
-    COORDINATOR,
-    DROPOUT,
-    INSTITUTIONS,
-    Edits,
-    SmallSession,
-    Surplus,
-    root_signed_as_roster,
-    sign,
-    small_session,
-    small_spec,
-)
+from testkit.bundles import DROPOUT, Edits, SmallSession, Surplus, small_session, small_spec
+from testkit.statements import COORDINATOR, INSTITUTIONS, root_signed_as_roster, sign
 from vdb_shared.audit.report import Report
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.envelope import Envelope, sign_envelope

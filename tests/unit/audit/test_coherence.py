@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from testkit.bundles import INSTITUTIONS, SmallSession, Twist, small_session
+from testkit.bundles import SmallSession, small_session
+from testkit.statements import INSTITUTIONS, Twist
 from vdb_shared import labels
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.envelope import sign_envelope

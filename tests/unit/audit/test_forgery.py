@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from testkit.bundles import (
-    COORDINATOR,
-    Edits,
-    SmallSession,
-)
+from testkit.bundles import Edits, SmallSession
 from testkit.forgeries import COORDINATOR_ALONE, DIGEST, by_member, contribution, first_failure, join, outcome
+from testkit.statements import COORDINATOR
 from vdb_shared.audit.report import Status
 from vdb_shared.bundle.envelope import Envelope, sign_envelope
 from vdb_shared.bundle.record import (

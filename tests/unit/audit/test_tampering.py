@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testkit.bundles import COORDINATOR, SmallSession
+from testkit.bundles import SmallSession
+from testkit.statements import COORDINATOR
 from vdb_shared.audit.report import Verdict
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.archive import write_archive

@@ -7,7 +7,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 
-from testkit.bundles import INSTITUTIONS, make_roster
+from testkit.statements import INSTITUTIONS, make_roster
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.service.answers import DETAILS_KEY, status_of
 from vdb_coordinator.service.callers import authorised

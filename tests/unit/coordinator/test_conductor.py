@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from testkit.bundles import coordinator_key, make_join, make_roster, small_spec
+from testkit.bundles import small_spec
+from testkit.statements import coordinator_key, make_join, make_roster
 from vdb_coordinator.duties import Coordinator
 from vdb_coordinator.events import Joined
 from vdb_coordinator.refusals import RefusedError

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from testkit.bundles import INSTITUTIONS, small_spec
+from testkit.bundles import small_spec
 from testkit.consortium import expect
 from testkit.session_story import EVERYBODY, STEPS, Story, forged, story
+from testkit.statements import INSTITUTIONS
 from vdb_coordinator import sessions
 from vdb_coordinator.events import ComplaintReceived, KeysReceived, SessionOpened
 from vdb_coordinator.refusals import RefusedError

@@ -8,9 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from testkit.bundles import make_join, make_roster, sign, small_spec
+from testkit.bundles import small_spec
 from testkit.consortium import expect, signer
 from testkit.session_story import BEGIN, EVERYBODY, STEPS, Story, forged, story
+from testkit.statements import make_join, make_roster, sign
 from vdb_coordinator.events import (
     ConsistencyReceived,
     Countersigned,

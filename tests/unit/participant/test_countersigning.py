@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from testkit.bundles import DROPOUT, INSTITUTIONS, MADE, small_session, small_spec
+from testkit.bundles import DROPOUT, small_session, small_spec
 from testkit.specs import without_noise
+from testkit.statements import INSTITUTIONS, MADE
 from vdb_participant.session.countersigning import OwnPart, audit_bundle, countersignature, result_payload
 from vdb_participant.session.terms import Offered, Pins, SealedTerms, verify_opening, verify_seal
 from vdb_shared import labels

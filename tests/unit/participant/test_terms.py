@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from testkit.bundles import INSTITUTIONS, MADE, make_roster, sign, small_session, small_spec
+from testkit.bundles import small_session, small_spec
+from testkit.statements import INSTITUTIONS, MADE, make_roster, sign
 from vdb_participant.session.terms import Offered, Opening, Pins, SealedTerms, verify_opening, verify_seal
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.statement import Join, P, Seal, SessionOpen, parse_statement
