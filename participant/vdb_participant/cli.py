@@ -26,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 data_app = typer.Typer(help="Look at a data directory.", no_args_is_help=True, rich_markup_mode=None)
-models_app = typer.Typer(help="Look at weights.", no_args_is_help=True, rich_markup_mode=None)
+models_app = typer.Typer(help="Models that are known, and their weights.", no_args_is_help=True, rich_markup_mode=None)
 budget_app = typer.Typer(help="Show the site's privacy ledger.", rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
@@ -194,23 +194,93 @@ def data_check(
         raise typer.Exit(1)
 
 
+ModelId = Annotated[str, typer.Argument(help="Id of a model; see models list.", show_default=False)]
+
+
+@models_app.command("list", epilog="Example: vdb-participant models list --json")
+def models_list(context: typer.Context, as_json: Json = False) -> None:
+    """Show all models that are known here: the packaged ones and the site's own."""
+    registry = _load("commands.models").load_registry(_state(context).registry)
+    if as_json:
+        show = _load("commands.models").facts
+        _print_json([show(row, own=row.id in registry.own) for row in registry.rows.values()])
+    else:
+        _load("commands.models").print_list(console(), registry.rows.values())
+
+
+@models_app.command("show", epilog="Example: vdb-participant models show wan2.1-t2v-1.3b")
+def models_show(context: typer.Context, model: ModelId, as_json: Json = False) -> None:
+    """Show all that is known of a model, with its licence and the territories that it leaves out."""
+    commands = _load("commands.models")
+    registry = commands.load_registry(_state(context).registry)
+    row = commands.known_model(registry, model)
+    if as_json:
+        _print_json(commands.facts(row, own=model in registry.own))
+    else:
+        commands.print_facts(console(), row, own=model in registry.own)
+
+
 @models_app.command("verify", epilog="Example: vdb-participant models verify DIR")
 def models_verify(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Folder with <id>/ folders of weights.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Show the manifest digest of each folder of weights, as specs name them, and of every file in it."""
-    inspect_weights = _load("models").inspect_weights
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: expected a folder of models, found none")
-    found = [inspect_weights(place) for place in sorted(folder.iterdir()) if place.is_dir()]
+    """Show the manifest digest of each model and extractor, as specs name them, and of every file in it."""
+    commands = _load("commands.models")
+    found = commands.verified(folder, commands.load_registry(_state(context).registry))
     if as_json:
-        _print_json({item.directory.name: {"manifest": item.manifest, "files": dict(item.files)} for item in found})
+        _print_json(found)
         return
-    for item in found:
-        console().print(f"{item.directory.name}  {item.manifest}")
-        for name, digest in item.files.items():
-            console().print(f"    {digest}  {name}")
+    for name, item in found.items():
+        console().print(f"{name}  {item['manifest']}")
+        for file, digest in item["files"].items():
+            console().print(f"    {digest}  {file}")
+
+
+@models_app.command("fetch", epilog="Example: vdb-participant models fetch wan2.1-t2v-1.3b --from DIR --accept-licence")
+def models_fetch(
+    context: typer.Context,
+    model: ModelId,
+    directory: Annotated[Path | None, typer.Option("--from", help="Copy from this directory instead of a hub.")] = None,
+    mirror: Annotated[str | None, typer.Option(help="Address of the institution's mirror of the hub.")] = None,
+    models: ModelsFolder = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Accept the licence without a question.")
+    ] = False,
+) -> None:
+    """Show licence and territory, then bring the pinned weights into the folder of models."""
+    commands, state = _load("commands.models"), _state(context)
+    row = commands.known_model(commands.load_registry(state.registry), model)
+    console(stderr=True).print(f"{row.id}: {commands.notice(row)}")
+    ask = (lambda _: typer.confirm("Accept it?", err=True)) if sys.stdin.isatty() else None
+    commands.accept_licence(state, row, ask, accepted=accept_licence)
+    place, digest = commands.fetch(row, commands.Source(directory, mirror), models or state.models)
+    console().print(f"{place}  {digest}")
+
+
+@models_app.command("pin", epilog="Example: vdb-participant models pin wan2.1-t2v-1.3b COMMIT DIR")
+def models_pin(
+    context: typer.Context,
+    model: ModelId,
+    revision: Annotated[str, typer.Argument(help="Commit of the repository, 40 hex digits.", show_default=False)],
+    directory: Annotated[
+        Path | None, typer.Argument(help="Directory of weights whose digest is pinned too.", show_default=False)
+    ] = None,
+) -> None:
+    """Write the revision of a model, and the digest of its weights, into the site's own registry."""
+    row = _load("commands.models").pin(_state(context), model, revision, directory)
+    console().print(f"{row.id}  {row.revision}  {row.manifest}")
+
+
+@models_app.command("add", epilog="Example: vdb-participant models add my-model.toml")
+def models_add(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Registry file with own models.", show_default=False)],
+) -> None:
+    """Check a file with models of your own and copy it into the site's registry."""
+    for name in _load("commands.models").add(_state(context), file):
+        console().print(f"added {name}")
 
 
 def main() -> None:
@@ -241,7 +311,8 @@ def _new_passphrase(context: typer.Context, plaintext: bool) -> Any:
 
 
 def _resources(context: typer.Context, data: Path, models: Path | None, device: str) -> Any:
-    return _load("session.preparation").Resources(data, models or _state(context).models, device)
+    state = _state(context)
+    return _load("session.preparation").Resources(data, models or state.models, device, state.registry)
 
 
 def _print_json(value: object) -> None:

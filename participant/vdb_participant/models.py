@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from vdb_shared.errors import ModelError
+from vdb_shared.registry.classes import EXTERNAL
+from vdb_shared.registry.rows import Endpoint, Registry
+from vdb_shared.spec import Model, Spec
 from vdb_shared.weights import manifest_of
 
 WEIGHTS_SUFFIX: Final = ".safetensors"
@@ -32,11 +35,13 @@ class Weights:
         directory: where it stands.
         manifest: its manifest digest, "sha256:…".
         files: digest of each file by its path in the directory.
+        lora: file that is laid over them, verified too.
     """
 
     directory: Path
     manifest: str
     files: Mapping[str, str] = field(repr=False)
+    lora: Path | None = None
 
 
 def list_files(directory: Path) -> Mapping[str, str]:
@@ -88,6 +93,77 @@ def verify_weights(directory: Path, expected: str) -> Weights:
             "fetch the agreed weights or ask the lead (`vdb-participant models verify` shows every file's digest)"
         )
     return weights
+
+
+def weights_of(model: str, folder: Path, registry: Registry) -> Weights:
+    """Return the weights of a model as its row says, whatever their digest.
+
+    Args:
+        model: its id.
+        folder: with one <id>/ folder of weights for each model.
+        registry: rows; a model without one is its folder.
+
+    Raises:
+        ModelError: see `inspect_weights`; or the row names a LoRA that is not in the model's folder.
+    """
+    row = registry.get(model)
+    if row is None or row.changes is None:
+        return inspect_weights(folder / model)
+    own = inspect_weights(folder / model)
+    if row.lora is None or row.base is None:
+        return Weights(own.directory, row.composed({row.id: own.manifest}), own.files)
+    if row.lora not in own.files:
+        raise ModelError(
+            f"{own.directory / row.lora}: expected the LoRA that the registry names, found none; put it there"
+        )
+    base = inspect_weights(folder / row.base)
+    manifest = row.composed({row.id: own.manifest, row.base: base.manifest})
+    return Weights(base.directory, manifest, base.files, own.directory / row.lora)
+
+
+def verify_model(model: Model, folder: Path, registry: Registry) -> Weights:
+    """Return what a model of a spec is made of, after comparing it with the digest in the spec.
+
+    Raises:
+        ModelError: missing, changed, or of another class than its row; names the place and both digests.
+    """
+    row = registry.get(model.id)
+    if row is not None and row.pipeline != model.pipeline and row.changes is not None:
+        raise ModelError(
+            f"{model.id}: the spec says {model.pipeline}, the site's registry {row.pipeline}; ask the lead"
+        )
+    if model.pipeline != EXTERNAL:
+        place = folder / model.id
+        if row is None or row.changes is None or not place.is_dir():
+            return verify_weights(place, model.manifest)
+        found = weights_of(model.id, folder, registry)
+    elif row is None or row.external is None:
+        raise ModelError(f"{model.id}: is external, but no registry file here says how to run it; see `models add`")
+    else:
+        found = Weights(folder, row.external_digest(), {})
+    if found.manifest != model.manifest:
+        raise ModelError(
+            f"{model.id}: expected {model.manifest} in the spec, found {found.manifest} with its registry row; "
+            "fetch the agreed weights and row, or ask the lead"
+        )
+    return found
+
+
+def check_prompts_stay(spec: Spec, registry: Registry) -> None:
+    """Refuse private prompts for a model behind an address elsewhere: they would leave the site.
+
+    Raises:
+        ModelError: names the model and its address.
+    """
+    if not any(metric.inputs == "private" for metric in spec.metrics):
+        return
+    for model in spec.models:
+        row = registry.get(model.id)
+        how = row.external if row is not None and model.pipeline == EXTERNAL else None
+        if isinstance(how, Endpoint) and not how.is_local:
+            raise ModelError(
+                f"{model.id}: private prompts would leave the site for {how.url}; decline, or run the model on this machine"
+            )
 
 
 def _refuse_pickles_and_code(directory: Path) -> None:

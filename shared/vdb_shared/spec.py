@@ -16,13 +16,16 @@ from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -35,6 +38,7 @@ from vdb_shared.canonical import (
     sha256_digest,
 )
 from vdb_shared.errors import FormatError, SpecError
+from vdb_shared.registry.classes import known_class
 
 MAX_SPEC_BYTES: Final = 4 * 2**20
 """A spec travels in one message; larger prompt sets belong into files named by digest."""
@@ -66,13 +70,15 @@ Real = Annotated[Decimal, BeforeValidator(_decimal), PlainSerializer(decimal_str
 Digest = Annotated[str, BeforeValidator(_digest)]
 """sha256:<64 hex digits>."""
 
+Pipeline = Annotated[str, AfterValidator(known_class)]
+"""A class of the registry, or "external"."""
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-"""An identifier: lower-case letters, digits, dot, dash, underscore; at most 64 characters."""
+"""An identifier: at most 64 lower-case letters, digits, dots, dashes, underscores."""
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
-Sampler = Literal["opendp", "integer"]
-"""Which implementation draws the noise; the distribution is the same."""
+Sampler = Literal["opendp", "integer"]  # which implementation draws the noise; the distribution is the same
 
 
 class Section(BaseModel):
@@ -158,11 +164,30 @@ class Prompt(Section):
 
 
 class Model(Section):
-    """A model under test: its diffusers pipeline class and the digest of its weights manifest."""
+    """A model under test.
+
+    Attributes:
+        id: of the model, and of its row in the registry where it has one.
+        pipeline: diffusers class, or "external".
+        manifest: digest of its weights (§5.1).
+        steps, guidance, negative_prompt, frames, height, width, fps: its own terms; None stands for the spec's.
+    """
 
     id: Name
-    pipeline: Literal["WanPipeline"]
+    pipeline: Pipeline
     manifest: Digest
+    steps: int | None = Field(default=None, ge=1, le=1000)
+    guidance: Real | None = Field(default=None, ge=0, le=100)
+    negative_prompt: Annotated[str, StringConstraints(max_length=2000)] | None = None
+    frames: int | None = Field(default=None, ge=2, le=1024)
+    height: int | None = Field(default=None, ge=16, le=4096)
+    width: int | None = Field(default=None, ge=16, le=4096)
+    fps: int | None = Field(default=None, ge=1, le=240)
+
+    @model_serializer(mode="wrap")
+    def _without_absent_terms(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out terms that are the spec's: specs without any keep their canonical bytes."""
+        return {name: value for name, value in inner(self).items() if value is not None}
 
 
 class Extractor(Section):

@@ -3,6 +3,12 @@
 Promises that equal directories give equal digests wherever they stand. Leaves what a directory may hold, and
 loading, to the participant; the coordinator only pins digests into a spec.
 
+The OpenSSF model signing format hashes the same things: SHA-256 of each whole file, named by its POSIX path and sorted by it;
+so a signed manifest can be compared with `manifest_of` file by file. It differs in three points, and equal digests over a
+directory would need all of them: its one digest is SHA-256 over the files' 32-byte digests one after the other, without paths
+and sizes; it leaves out .git, .gitignore, .gitattributes, .github and the signature, where all dotted names are left out here;
+and it refuses links to files unless told otherwise, which hub caches are full of.
+
 Source: protos/README.md §5.1.
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vdb_participant.data.video import Frames
-from vdb_participant.generation.settings import GenerationError
+from vdb_participant.generation.settings import Clip, GenerationError
 from vdb_participant.models import manifest_digest
 from vdb_shared.spec import Spec, parse_spec_toml
 
@@ -99,14 +99,14 @@ class PaintingGenerator:
         self.failing = dict(failing or {})
         self._shape = shape
 
-    def generate(self, prompt: str, seed: int) -> Frames:
+    def generate(self, prompt: str, seed: int, condition: Frames | None = None) -> Clip:
         self.calls.append((prompt, seed))
         if self.failing.get(prompt, 0) > 0:
             self.failing[prompt] -= 1
             raise GenerationError("out of paint")
         count = int(np.prod(self._shape))
         values = (np.arange(count, dtype=np.uint64) * np.uint64(2654435761) + np.uint64(seed % 2**32)) >> np.uint64(8)
-        return (values % np.uint64(256)).astype(np.uint8).reshape(self._shape)
+        return Clip((values % np.uint64(256)).astype(np.uint8).reshape(self._shape))
 
     def warm_up(self) -> None:
         self.warmed += 1

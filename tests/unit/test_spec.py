@@ -62,7 +62,7 @@ def test_reals_are_exact() -> None:
         (
             'id = "tiny-wan-b"\npipeline = "WanPipeline"',
             'id = "tiny-wan-b"\npipeline = "SoraPipeline"',
-            "spec.toml:47: models.1.pipeline: Input should be 'WanPipeline' (found SoraPipeline)",
+            "spec.toml:47: models.1.pipeline: SoraPipeline is not a pipeline class of the registry; did you mean WanPipeline?",
         ),
         ('id = "tiny-wan-b"', 'id = "tiny-wan-a"', "spec.toml: models: tiny-wan-a stands twice"),
         (

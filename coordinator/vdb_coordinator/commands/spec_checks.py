@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from vdb_shared.clips import check_clips
 from vdb_shared.errors import SpecError, UsageError
 from vdb_shared.seal import SealTerms, seal_terms
 from vdb_shared.spec import MAX_SPEC_BYTES, Spec, line_of, parse_spec_toml
@@ -31,6 +32,7 @@ def checked(path: Path) -> tuple[Spec, SealTerms]:
         raise SpecError(f"is not UTF-8: {error}", file=str(path)) from error
     try:
         spec = parse_spec_toml(text, file=str(path))
+        check_clips(spec)
         return spec, seal_terms(spec, range(spec.cohort.minimum))
     except SpecError as error:
         line = error.line or (line_of(text, error.field) if error.field else None)

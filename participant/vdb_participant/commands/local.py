@@ -34,9 +34,9 @@ def run_locally(spec: Spec, resources: Resources, clips: Path, progress: Progres
     Raises:
         DatasetError, ModelError, SpecError: what cannot be used.
     """
-    verify_all_weights(spec, resources.models)
+    verify_all_weights(spec, resources)
     data = Dataset.open(resources.data, frames=spec.video.frames)
-    equipment = Equipment(resources.models, resources.models, resources.device)
+    equipment = Equipment(resources.models, resources.models, resources.device, resources.registry)
     found = measure_site(spec, public_tasks(spec), data, equipment, ClipStore(clips), progress)
     return evaluate(spec, found.statistics, None)
 

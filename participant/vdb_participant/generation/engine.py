@@ -14,6 +14,7 @@ from typing import Final
 from vdb_participant.device import device_name, synchronize
 from vdb_participant.generation.settings import GenerationError, GenerationSettings, Generator
 from vdb_participant.generation.store import ClipKey, ClipStore
+from vdb_shared.registry.rows import Registry
 from vdb_shared.spec import Spec
 from vdb_shared.tasks import ClipTask, clip_seed
 
@@ -33,20 +34,25 @@ class Outcome:
 class Engine:
     """Makes clips of a spec's tasks into a store."""
 
-    def __init__(self, spec: Spec, store: ClipStore) -> None:
+    def __init__(self, spec: Spec, store: ClipStore, registry: Registry | None = None) -> None:
         """Bind a spec to a store.
 
+        Args:
+            spec: what clips to make.
+            store: where they are kept.
+            registry: rows of models; the packaged ones by default.
+
         Raises:
-            SpecError: clips of a shape that the pipelines cannot make.
+            SpecError: clips of a shape that a model's class cannot make.
         """
-        self.settings = GenerationSettings.of(spec)
+        self.settings = {model.id: GenerationSettings.of(spec, model, registry) for model in spec.models}
         self._spec_digest = spec.digest
         self._manifests = {model.id: model.manifest for model in spec.models}
         self._store = store
 
     def key(self, task: ClipTask) -> ClipKey:
         """Return the store's key of a task."""
-        settings = tuple(sorted(self.settings.to_json().items()))
+        settings = tuple(sorted(self.settings[task.model].to_json().items()))
         return ClipKey(self._manifests[task.model], task.prompt, clip_seed(self._spec_digest, task), settings)
 
     def run(
@@ -89,13 +95,13 @@ class Engine:
         for _ in range(ATTEMPTS):
             started = time.perf_counter()
             try:
-                frames = generator.generate(prompt, key.seed)
+                clip = generator.generate(prompt, key.seed)
             except GenerationError as error:
                 reason = str(error)
                 continue
             synchronize(generator.device)
             seconds = time.perf_counter() - started
-            self._store.put(key, frames, seconds=seconds, device=device_name(generator.device))
+            self._store.put(key, clip.frames, seconds=seconds, device=device_name(generator.device))
             return None
         self._store.give_up(key, reason)
         return reason

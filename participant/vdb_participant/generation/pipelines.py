@@ -1,91 +1,205 @@
-"""Text-to-video pipelines from verified local weights.
+"""Clips of every diffusers class of the registry, from verified local weights.
 
 Promises that the weights are those of the spec, that no code comes with them, and that a clip depends on weights, prompt,
-seed and settings alone: one clip a call, noise drawn on the CPU, float32. Leaves keeping clips to `store.py`.
+condition, seed and settings alone: one clip a call, noise drawn on the CPU, float32 unless the caller names precisions.
+What differs between classes is data (`vdb_shared/registry/classes.toml`). Leaves loading to `loading.py` and keeping clips
+to `store.py`.
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from operator import attrgetter
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
-from diffusers import WanPipeline
-from diffusers.utils import logging
+from PIL import Image
 
 from vdb_participant.data.video import Frames
 from vdb_participant.device import exact_arithmetic, resolve_device
-from vdb_participant.generation.settings import GenerationError, GenerationSettings
+from vdb_participant.generation.loading import first_line, load_pipeline
+from vdb_participant.generation.settings import Clip, GenerationError, GenerationSettings, Sound
 from vdb_participant.models import Weights
-from vdb_shared.errors import ModelError
+from vdb_shared.registry.classes import PipelineClass, pipeline_classes
+from vdb_shared.registry.rows import Row
 from vdb_shared.spec import Model
 
-LONGEST_PROMPT: Final = 512
-"""Tokens of a prompt where the tokenizer states no limit: the length Wan was trained with."""
+WARM_UP_PROMPT: Final = "warm-up"
+WARM_UP_STEPS: Final = 2
+"""Some schedulers cannot do fewer, and a strength below 1 leaves out the first."""
+
+_FAULTS: Final = (RuntimeError, ValueError, ArithmeticError, TypeError, LookupError, NameError)
+"""What libraries raise when a clip cannot be made; out of memory is a RuntimeError, an optional package
+that is missing often a NameError."""
 
 
-class WanGenerator:
-    """A diffusers WanPipeline."""
+class Watch(Protocol):
+    """Wraps the call of a pipeline, for instance to keep checkpoints."""
 
-    def __init__(self, pipeline: Any, settings: GenerationSettings, device: str) -> None:
+    def __call__(
+        self, pipeline: Any, noise: torch.Generator, key: tuple[str, int] | None
+    ) -> AbstractContextManager[None]:
+        """Return the context in which the pipeline is called.
+
+        Args:
+            pipeline: the diffusers pipeline.
+            noise: the generator it draws from, freshly seeded.
+            key: prompt and seed of the clip; None for a warm-up.
+        """
+        ...
+
+
+def unwatched(pipeline: Any, noise: torch.Generator, key: tuple[str, int] | None) -> AbstractContextManager[None]:
+    """Return a context that does nothing."""
+    del pipeline, noise, key
+    return nullcontext()
+
+
+class DiffusersGenerator:
+    """A diffusers pipeline of any class of the registry."""
+
+    def __init__(
+        self,
+        pipeline: Any,
+        name: str,
+        known: PipelineClass,
+        settings: GenerationSettings,
+        device: str,
+        watch: Watch,
+    ) -> None:
         self.device = device
         self._pipeline = pipeline
+        self._name = name
+        self._known = known
         self._settings = settings
-        self._prompt_length = _prompt_length(pipeline.tokenizer)
+        self._watch = watch
+        self._constant = _constant_arguments(pipeline, known, settings)
 
     @classmethod
-    def load(cls, weights: Weights, model: Model, settings: GenerationSettings, device: str = "auto") -> WanGenerator:
+    def load(  # noqa: PLR0913 - the last two are rare and named
+        cls,
+        weights: Weights,
+        model: Model,
+        settings: GenerationSettings,
+        device: str = "auto",
+        *,
+        row: Row | None = None,
+        precisions: Mapping[str, str] | None = None,
+        watch: Watch = unwatched,
+    ) -> DiffusersGenerator:
         """Return the generator of verified weights.
 
-        Raises:
-            ModelError: of another class than the spec says, or not loadable.
-        """
-        directory = weights.directory
-        _check_class(directory, model.pipeline)
-        logging.disable_progress_bar()
-        try:
-            pipeline = WanPipeline.from_pretrained(
-                directory, local_files_only=True, use_safetensors=True, dtype=torch.float32
-            )
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"{directory}: {model.pipeline} cannot be loaded: {_first_line(error)}") from error
-        _check_precision(directory, pipeline)
-        pipeline.set_progress_bar_config(disable=True)
-        device = resolve_device(device)
-        return cls(pipeline.to(device), settings, device)
+        Args:
+            weights: that passed `verify_model`.
+            model: of the spec.
+            settings: of its clips.
+            device: where to compute.
+            row: of the registry, where it names a LoRA or another scheduler.
+            precisions: of components, "default" for the others; None is float32 for all, as the profile "exact" wants.
+            watch: wraps every call.
 
-    def generate(self, prompt: str, seed: int) -> Frames:
-        """Return the clip of a prompt and seed; see `Generator`."""
-        return self._run(prompt, seed, self._settings.steps)
+        Raises:
+            ModelError: of another class than the spec says, a package is missing, or not loadable.
+        """
+        known = pipeline_classes()[model.pipeline]
+        pipeline = load_pipeline(weights, model.pipeline, row, precisions or {})
+        if known.guider:
+            pipeline.guider = pipeline.guider.new(guidance_scale=settings.guidance)
+        device = resolve_device(device)
+        return cls(pipeline.to(device), model.pipeline, known, settings, device, watch)
+
+    def generate(self, prompt: str, seed: int, condition: Frames | None = None) -> Clip:
+        """Return the clip of a prompt, seed and condition; see `Generator`."""
+        return self._run(prompt, seed, self._settings.steps, condition, (prompt, seed))
 
     def warm_up(self) -> None:
-        """Make one throw-away clip with a single step; a failure shows when the first real clip is made."""
+        """Make one throw-away clip with two steps; a failure shows when the first real clip is made."""
+        settings, condition = self._settings, None
+        if self._known.needs_condition:
+            pictures = settings.frames if self._known.arguments.video else 1
+            condition = np.zeros((pictures, *settings.shape[1:]), dtype=np.uint8)
         try:
-            self._run("warm-up", 0, 1)
+            self._run(WARM_UP_PROMPT, 0, min(WARM_UP_STEPS, settings.steps), condition, None)
         except GenerationError:
             return
 
-    def _run(self, prompt: str, seed: int, steps: int) -> Frames:
-        settings = self._settings
+    def _run(self, prompt: str, seed: int, steps: int, condition: Frames | None, key: tuple[str, int] | None) -> Clip:
+        names = self._known.arguments
+        noise = torch.Generator("cpu").manual_seed(seed)
+        arguments = self._constant | self._condition_arguments(condition) | {names.steps: steps, "generator": noise}
+        if names.prompt:
+            arguments[names.prompt] = prompt
         try:
-            with exact_arithmetic():
-                video = self._pipeline(
-                    prompt=prompt,
-                    negative_prompt=settings.negative_prompt,
-                    height=settings.height,
-                    width=settings.width,
-                    num_frames=settings.frames,
-                    num_inference_steps=steps,
-                    guidance_scale=settings.guidance,
-                    generator=torch.Generator("cpu").manual_seed(seed),
-                    max_sequence_length=self._prompt_length,
-                    output_type="np",
-                ).frames[0]
-        except (RuntimeError, ValueError, ArithmeticError) as error:  # out of memory is a RuntimeError
-            raise GenerationError(_first_line(error)) from error
-        return _to_frames(video, settings.shape)
+            with exact_arithmetic(), self._watch(self._pipeline, noise, key):
+                result = self._pipeline(**arguments)
+        except _FAULTS as error:
+            raise GenerationError(first_line(error)) from error
+        video = np.asarray(getattr(result, self._known.output)[0])
+        return Clip(_to_frames(video, self._settings.shape), self._sound(result))
+
+    def _condition_arguments(self, condition: Frames | None) -> dict[str, Any]:
+        """Return what a clip starts from as the call wants it: a picture, or a list of them.
+
+        Raises:
+            GenerationError: there is none where one is needed, one where none is taken, or of another shape.
+        """
+        names = self._known.arguments
+        if condition is None:
+            if self._known.needs_condition:
+                wanted = "a video" if names.video else "a picture"
+                raise GenerationError(f"{self._name} makes clips from {wanted} and words; the task gives words only")
+            return {}
+        settings = self._settings
+        if condition.dtype != np.uint8 or condition.ndim != 4 or condition.shape[1:] != settings.shape[1:]:
+            raise GenerationError(
+                f"expected a condition of uint8 (1 or {settings.frames}, {settings.height}, {settings.width}, 3), "
+                f"found {condition.dtype} {condition.shape}"
+            )
+        pictures = [Image.fromarray(picture) for picture in condition]
+        if len(pictures) == 1 and names.image:
+            return {names.image: pictures[0]}
+        if len(pictures) == settings.frames and names.video:
+            return {names.video: [pictures] if self._known.video_list else pictures}
+        raise GenerationError(
+            f"{self._name} takes no condition of {len(pictures)} frames for clips of {settings.frames}"
+        )
+
+    def _sound(self, result: Any) -> Sound | None:
+        if not self._known.sound:
+            return None
+        found = getattr(result, self._known.sound)
+        if found is None:
+            return None
+        waveform = torch.as_tensor(found[0]).detach().to("cpu", torch.float32).numpy()
+        if not np.isfinite(waveform).all():
+            raise GenerationError("the pipeline made sound that is not finite")
+        return Sound(np.atleast_2d(waveform), int(attrgetter(self._known.rate)(self._pipeline)))
+
+
+def _constant_arguments(pipeline: Any, known: PipelineClass, settings: GenerationSettings) -> dict[str, Any]:
+    """Return the arguments that are the same for every clip."""
+    names = known.arguments
+    values = {
+        names.negative_prompt: settings.negative_prompt,
+        names.frames: known.frames.argument(settings.frames) + _cut(pipeline, known),
+        names.height: settings.height,
+        names.width: settings.width,
+        names.guidance: settings.guidance,
+        names.fps: settings.fps,
+    }
+    if names.prompt_tokens:
+        # A model that was trained with so many tokens may have no mask for fewer, so the limit is also the length.
+        values[names.prompt_tokens] = min(int(pipeline.tokenizer.model_max_length), known.tokens)
+    arguments: dict[str, Any] = {name: value for name, value in values.items() if name}
+    return arguments | dict(known.fixed) | {"output_type": "np"}
+
+
+def _cut(pipeline: Any, known: PipelineClass) -> int:
+    """Return how many frames the pipeline will leave out."""
+    cut = known.cut
+    return cut.frames if cut is not None and attrgetter(cut.setting)(pipeline) == cut.value else 0
 
 
 def _to_frames(video: np.ndarray[Any, np.dtype[np.float32]], shape: tuple[int, int, int, int]) -> Frames:
@@ -96,32 +210,3 @@ def _to_frames(video: np.ndarray[Any, np.dtype[np.float32]], shape: tuple[int, i
         raise GenerationError("the pipeline made values that are not finite")
     values: Frames = np.rint(np.clip(video, 0.0, 1.0) * np.float32(255)).astype(np.uint8)
     return values
-
-
-def _prompt_length(tokenizer: Any) -> int:
-    """Return the tokens of a prompt: the model was trained with them, and its attention has no mask for fewer."""
-    return min(int(tokenizer.model_max_length), LONGEST_PROMPT)
-
-
-def _check_class(directory: Path, expected: str) -> None:
-    index = directory / "model_index.json"
-    try:
-        found = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{index}: expected the index of a diffusers pipeline: {_first_line(error)}") from error
-    if found != expected:
-        raise ModelError(f"{index}: expected pipeline {expected} as in the spec, found {found!r}")
-
-
-def _check_precision(directory: Path, pipeline: Any) -> None:
-    """Refuse a library that kept another precision: clips would not be the other sites' clips."""
-    for name in ("text_encoder", "transformer", "vae"):
-        found = getattr(pipeline, name).dtype
-        if found != torch.float32:
-            raise ModelError(
-                f"{directory / name}: expected to load in float32, found {found}; install the pinned diffusers"
-            )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -1,28 +1,32 @@
-"""What every clip of a spec has in common, and what makes clips.
+"""What every clip of a model has in common, what a clip is, and what makes clips.
 
-Promises that a spec whose clips no pipeline can make is refused before any work. Leaves making them to `pipelines.py`.
+Promises that a spec whose clips a model cannot make is refused before any work. Leaves the rules to `vdb_shared.clips` and
+making clips to `pipelines.py` and `external.py`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vdb_participant.data.video import Frames
 from vdb_shared.canonical import decimal_string
-from vdb_shared.errors import SpecError
-from vdb_shared.spec import Spec
-
-FRAME_STEP: Final = 4
-"""Wan's VAE makes one latent frame of the first frame and one of every 4 that follow: clips have 4k + 1 frames."""
-
-SIZE_MULTIPLE: Final = 16
-"""Wan's VAE halves each side three times, its transformer takes 2 x 2 patches: sides are multiples of 16."""
+from vdb_shared.clips import clip_terms
+from vdb_shared.registry.classes import EXTERNAL, pipeline_classes
+from vdb_shared.registry.rows import Registry
+from vdb_shared.spec import Model, Spec
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationSettings:
-    """What a spec fixes about every clip, but for model, prompt and seed."""
+    """What a spec fixes about every clip of a model, but for prompt and seed.
+
+    Attributes:
+        fps: frames per second where the model is told them, else 0.
+    """
 
     frames: int
     height: int
@@ -31,39 +35,27 @@ class GenerationSettings:
     guidance: float
     negative_prompt: str
     profile: str
+    fps: int = 0
 
     @classmethod
-    def of(cls, spec: Spec) -> GenerationSettings:
-        """Return the settings of a spec, checked against what the pipelines can make.
+    def of(cls, spec: Spec, model: Model, registry: Registry | None = None) -> GenerationSettings:
+        """Return the settings of a model, checked against what its class can make.
 
         Raises:
-            SpecError: a number of frames or a size that no pipeline of the spec can make; names the field.
+            SpecError: a number of frames or a size that it cannot make; names the field.
         """
-        video = spec.video
-        if video.frames % FRAME_STEP != 1:
-            below = max(1, (video.frames - 1) // FRAME_STEP) * FRAME_STEP + 1
-            raise SpecError(
-                f"{video.frames} frames cannot be made by WanPipeline, which makes 4k+1; "
-                f"take {below} or {below + FRAME_STEP}",
-                field="video.frames",
-            )
-        for field, size in (("video.height", video.height), ("video.width", video.width)):
-            if size % SIZE_MULTIPLE:
-                below = max(1, size // SIZE_MULTIPLE) * SIZE_MULTIPLE
-                raise SpecError(
-                    f"{size} is not a multiple of {SIZE_MULTIPLE}, as WanPipeline needs; "
-                    f"take {below} or {below + SIZE_MULTIPLE}",
-                    field=field,
-                )
-        generation = spec.generation
+        terms = clip_terms(spec, model, registry)
+        known = pipeline_classes().get(model.pipeline)
+        told = model.pipeline == EXTERNAL or (known is not None and bool(known.arguments.fps))
         return cls(
-            frames=video.frames,
-            height=video.height,
-            width=video.width,
-            steps=generation.steps,
-            guidance=float(generation.guidance),
-            negative_prompt=generation.negative_prompt,
-            profile=generation.profile,
+            frames=terms.frames,
+            height=terms.height,
+            width=terms.width,
+            steps=terms.steps,
+            guidance=float(terms.guidance),
+            negative_prompt=terms.negative_prompt,
+            profile=spec.generation.profile,
+            fps=terms.fps if told else 0,
         )
 
     @property
@@ -72,8 +64,8 @@ class GenerationSettings:
         return self.frames, self.height, self.width, 3
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as they enter a clip's key."""
-        return {
+        """Return the settings as they enter a clip's key: frames per second only where they can change a pixel."""
+        settings: dict[str, Any] = {
             "frames": self.frames,
             "height": self.height,
             "width": self.width,
@@ -82,6 +74,28 @@ class GenerationSettings:
             "negative_prompt": self.negative_prompt,
             "profile": self.profile,
         }
+        return settings | {"fps": self.fps} if self.fps else settings
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What belongs to a clip's ears: float32 (channels, samples) in [-1, 1], and samples per second."""
+
+    waveform: NDArray[np.float32] = field(repr=False)
+    rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A generated clip.
+
+    Attributes:
+        frames: uint8 (T, H, W, 3).
+        sound: of models that make any. No metric uses it yet.
+    """
+
+    frames: Frames = field(repr=False)
+    sound: Sound | None = None
 
 
 class GenerationError(Exception):
@@ -97,8 +111,14 @@ class Generator(Protocol):
 
     device: str
 
-    def generate(self, prompt: str, seed: int) -> Frames:
-        """Return a clip, uint8 (T, H, W, 3).
+    def generate(self, prompt: str, seed: int, condition: Frames | None = None) -> Clip:
+        """Return a clip of the settings' shape.
+
+        Args:
+            prompt: the words.
+            seed: of the noise, in [0, 2^63).
+            condition: what the clip starts from: uint8 (1, H, W, 3), a picture, or (T, H, W, 3), a video. None for
+                text-to-video.
 
         Raises:
             GenerationError: it could not be made.

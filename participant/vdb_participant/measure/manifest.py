@@ -15,8 +15,12 @@ import torch
 from vdb_participant.models import Weights
 from vdb_shared.spec import Spec
 
-VERSIONED: Final = ("torch", "diffusers", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "av", "ftfy")
-"""Packages that can change a pixel or a feature; ftfy because Wan's pipeline mends prompts with it where it is installed."""
+VERSIONED: Final = (
+    *("torch", "diffusers", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "av"),
+    *("ftfy", "peft", "pillow", "torchvision"),
+)
+"""Packages that can change a pixel or a feature: ftfy because pipelines mend prompts with it where it is installed,
+torchvision because it takes over from Pillow where it is, peft because it lays LoRAs over weights."""
 
 
 def run_manifest(

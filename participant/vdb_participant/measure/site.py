@@ -23,18 +23,19 @@ from vdb_participant.data.resize import fit
 from vdb_participant.data.video import decode
 from vdb_participant.device import release_memory, resolve_device
 from vdb_participant.generation.engine import Engine, Outcome
-from vdb_participant.generation.pipelines import WanGenerator
+from vdb_participant.generation.generators import load_generator
 from vdb_participant.generation.store import ClipStore, clip_digest
 from vdb_participant.measure.extractors import LoadedExtractor, VideoExtractor, load_extractor
 from vdb_participant.measure.manifest import run_manifest
 from vdb_participant.measure.observation import Observation, shares
-from vdb_participant.models import Weights, verify_weights
+from vdb_participant.models import Weights, check_prompts_stay, verify_model, verify_weights
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import DatasetError, SpecError, StatisticError, StoreError
 from vdb_shared.layout import contributions_at_most, count_block, generated_block, layout_of, reference_block
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.metrics.features import outcome as outcome_share
 from vdb_shared.metrics.statistic import Tally
+from vdb_shared.registry.rows import Registry, load_registry
 from vdb_shared.spec import Model, Prompt, Spec
 from vdb_shared.tasks import ClipTask, tasks_for
 
@@ -52,11 +53,13 @@ class Equipment:
         models: folder of <model id>/ folders of weights.
         extractors: folder of <extractor id>/ folders of weights.
         device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:N".
+        registry: the site's own registry files, where it has any.
     """
 
     models: Path
     extractors: Path
     device: str = "auto"
+    registry: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ class _Work:
     spec: Spec
     prompts: tuple[Prompt, ...]
     clips: tuple[Path, ...]
+    registry: Registry
     models: Mapping[str, Weights]
     extractors: Mapping[str, Weights]
 
@@ -140,15 +144,16 @@ def measure_site(
         ModelError: weights are missing or changed.
         StoreError: a clip cannot be kept.
     """
-    engine = Engine(spec, store)
-    work = _check(spec, dataset, equipment)
+    registry = load_registry(equipment.registry)
+    engine = Engine(spec, store, registry)
+    work = _check(spec, dataset, equipment, registry)
     device = resolve_device(equipment.device)
     measuring = _Measuring(spec, _load_extractors(work, device))
     private_tasks = tasks_for(spec, [prompt.text for prompt in work.prompts])
     for model in spec.models:
         mine = [("public", task) for task in public_tasks if task.model == model.id and measuring.metrics["public"]]
         mine += [("private", task) for task in private_tasks if task.model == model.id]
-        outcomes = _generate(engine, work.models[model.id], model, [task for _, task in mine], device, progress)
+        outcomes = _generate(engine, work, model, [task for _, task in mine], device, progress)
         for done, ((side, _), made) in enumerate(zip(mine, outcomes, strict=True), start=1):
             measuring.generated(side, made, store)
             progress(f"measuring {model.id}", done, len(mine))
@@ -165,27 +170,29 @@ def measure_site(
 
 
 def _generate(
-    engine: Engine, weights: Weights, model: Model, tasks: Sequence[ClipTask], device: str, progress: Progress
+    engine: Engine, work: _Work, model: Model, tasks: Sequence[ClipTask], device: str, progress: Progress
 ) -> tuple[Outcome, ...]:
     outcomes = engine.run(
         tasks,
-        lambda: WanGenerator.load(weights, model, engine.settings, device),
+        lambda: load_generator(work.models[model.id], model, engine.settings[model.id], device, work.registry),
         lambda done, total: progress(f"generating with {model.id}", done, total),
     )
     release_memory(device)
     return outcomes
 
 
-def _check(spec: Spec, dataset: Dataset | None, equipment: Equipment) -> _Work:
+def _check(spec: Spec, dataset: Dataset | None, equipment: Equipment, registry: Registry) -> _Work:
     """Check all that can be checked before any work."""
     layout_of(spec)
+    check_prompts_stay(spec, registry)
     inputs = inputs_of(spec, dataset)
     used = {metric.extractor for metric in spec.metrics if metric.extractor is not None}
     return _Work(
         spec=spec,
         prompts=inputs.prompts,
         clips=inputs.clips,
-        models={model.id: verify_weights(equipment.models / model.id, model.manifest) for model in spec.models},
+        registry=registry,
+        models={model.id: verify_model(model, equipment.models, registry) for model in spec.models},
         extractors={
             extractor.id: verify_weights(equipment.extractors / extractor.id, extractor.manifest)
             for extractor in spec.extractors
@@ -200,10 +207,10 @@ def _load_extractors(work: _Work, device: str) -> Mapping[str, LoadedExtractor]:
     loaded: dict[str, LoadedExtractor] = {}
     for name, weights in work.extractors.items():
         extractor = load_extractor(weights, spec.extractor(name), device)
-        if isinstance(extractor, VideoExtractor) and extractor.frames > spec.video.frames:
+        fewest = min(model.frames or spec.video.frames for model in spec.models)
+        if isinstance(extractor, VideoExtractor) and extractor.frames > fewest:
             raise SpecError(
-                f"{spec.video.frames} is too few for extractor {name}, which takes {extractor.frames}",
-                field="video.frames",
+                f"{fewest} is too few for extractor {name}, which takes {extractor.frames}", field="video.frames"
             )
         loaded[name] = extractor
     return loaded

@@ -43,7 +43,7 @@ def measured_here(
             f"{resources.data}: the data are not those that were consented to ({consented.folder} as it was then); "
             "restore them and run again"
         )
-    equipment = Equipment(resources.models, resources.models, resources.device)
+    equipment = Equipment(resources.models, resources.models, resources.device, resources.registry)
     store = ClipStore(site.folder.clips)
     found = measure_site(spec, sealed.shard, data, equipment, store, progress)
     leaves = [sample.to_json() for sample in found.samples]

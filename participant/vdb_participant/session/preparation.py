@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vdb_participant.data.inputs import inputs_of
-from vdb_participant.models import verify_weights
+from vdb_participant.models import check_prompts_stay, verify_model, verify_weights
 from vdb_participant.session.claim import check_claim
 from vdb_participant.session.consent import Budget, Holdings, Plan, make_plan
 from vdb_participant.session.terms import Opening
@@ -22,9 +22,11 @@ from vdb_participant.site.institution import Site
 from vdb_participant.site.ledger import Ledger
 from vdb_participant.site.policy import check_cost, check_policy
 from vdb_shared.canonical import decimal_string
+from vdb_shared.clips import clip_terms
 from vdb_shared.errors import BudgetError
 from vdb_shared.privacy.accountant import Accounting, account
 from vdb_shared.privacy.conversion import rho_of_multiplier
+from vdb_shared.registry.rows import load_registry
 from vdb_shared.seal import SealTerms, seal_terms
 from vdb_shared.spec import Spec
 
@@ -43,12 +45,14 @@ class Resources:
         data: data directory.
         models: folder of <id>/ folders of weights, of models and extractors.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        registry: folder of the site's own registry files, where it has any.
         allow_unnoised: for tests only: take part although the spec adds no noise.
     """
 
     data: Path
     models: Path
     device: str = "auto"
+    registry: Path | None = None
     allow_unnoised: bool = False
 
 
@@ -83,7 +87,7 @@ def prepare(site: Site, opening: Opening, resources: Resources) -> Prepared:
     accounting = account(terms.calibration)
     if not (resources.allow_unnoised and accounting.rho is None):
         check_claim(accounting)
-    verify_all_weights(spec, resources.models)
+    verify_all_weights(spec, resources)
     from vdb_participant.data.dataset import Dataset  # noqa: PLC0415 - loads torch; all that is quick comes first
 
     data = Dataset.open(resources.data, frames=spec.video.frames)
@@ -104,15 +108,20 @@ def check_libraries() -> None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-def verify_all_weights(spec: Spec, folder: Path) -> None:
-    """Check that the weights of every model and extractor of a spec are the agreed ones.
+def verify_all_weights(spec: Spec, resources: Resources) -> None:
+    """Check that the weights of every model and extractor of a spec are the agreed ones, and its clips can be made.
 
     Raises:
         ModelError: names the directory and both digests.
+        SpecError: clips that a model cannot make; names the field.
     """
-    agreed = {item.id: item.manifest for item in spec.models} | {item.id: item.manifest for item in spec.extractors}
-    for name, manifest in agreed.items():
-        verify_weights(folder / name, manifest)
+    registry = load_registry(resources.registry)
+    check_prompts_stay(spec, registry)
+    for model in spec.models:
+        clip_terms(spec, model, registry)
+        verify_model(model, resources.models, registry)
+    for extractor in spec.extractors:
+        verify_weights(resources.models / extractor.id, extractor.manifest)
 
 
 def _expected_terms(opening: Opening) -> SealTerms:

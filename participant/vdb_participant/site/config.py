@@ -4,7 +4,7 @@ Promises that the folder and its files are readable by their owner alone and tha
 Leaves the content of keys to `keys.py` and of the ledger to `ledger.py`.
 
     DIR/config.json  policy.toml  statement-key.pem  tls-key.pem  certificate.pem  roster/  ledger.sqlite
-    DIR/sessions/<session>/journal  DIR/sessions/<session>/result.vdbb  DIR/clips/  DIR/models/
+    DIR/sessions/<session>/journal  DIR/sessions/<session>/result.vdbb  DIR/clips/  DIR/models/  DIR/registry/
 """
 
 from __future__ import annotations
@@ -103,6 +103,11 @@ class StateFolder:
     def models(self) -> Path:
         """Weights of models and extractors, unless --models says otherwise."""
         return self.path / "models"
+
+    @property
+    def registry(self) -> Path:
+        """The site's own registry files: models, pins, accepted licences."""
+        return self.path / "registry"
 
     def session(self, session: str) -> Path:
         """Return the folder of a session, named by its id."""

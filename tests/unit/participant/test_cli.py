@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from testkit.agent_cli import run
 from testkit.specs import TOML
-
-PROGRAM = "import sys; from vdb_participant.cli import main; main()"
-
-
-def run(*words: str | Path, program: str = PROGRAM, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", program, *map(str, words)],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env=os.environ | {"COLUMNS": "120", "TERM": "dumb"} | environment,
-        check=False,
-    )
 
 
 def error_of(*words: str | Path, expect: int, **environment: str) -> str:
@@ -36,9 +21,12 @@ def error_of(*words: str | Path, expect: int, **environment: str) -> str:
     return line.removeprefix("error: ")
 
 
+MODELS = [f"models {command}" for command in ("list", "show", "verify", "fetch", "pin", "add")]
+
+
 @pytest.mark.parametrize(
     "command",
-    ["", "enroll", "join", "run", "doctor", "budget", "budget verify", "data check", "models verify"],
+    ["", "enroll", "join", "run", "doctor", "budget", "budget verify", "data check", *MODELS],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     done = run(*command.split(), "--help")
@@ -54,7 +42,7 @@ def test_light_commands_load_no_framework(tmp_path: Path) -> None:
         "from vdb_participant.cli import main; main()"
     )
     missing = tmp_path / "none.invitation"
-    for words in (["--help"], ["budget"], ["budget", "verify"], ["enroll", str(missing)]):
+    for words in (["--help"], ["budget"], ["budget", "verify"], ["models", "list"], ["enroll", str(missing)]):
         done = run("--dir", tmp_path / "state", *words, program=program)
         assert done.stdout.splitlines()[-1] == "[]", words
 

@@ -1,10 +1,13 @@
-"""The real WanPipeline, tiny: a clip follows from weights, prompt, seed and settings."""
+"""A tiny WanPipeline: a clip follows from weights, prompt, seed and settings. `test_every_class.py` runs the others."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ import torch
 from diffusers import WanPipeline
 
 from testkit.tiny import tiny_spec
-from vdb_participant.generation.pipelines import WanGenerator
+from vdb_participant.generation.pipelines import DiffusersGenerator
 from vdb_participant.generation.settings import GenerationError, GenerationSettings
 from vdb_participant.models import inspect_weights
 from vdb_shared.errors import ModelError
@@ -26,9 +29,9 @@ def spec(tiny_models: Path) -> Spec:
     return tiny_spec(tiny_models, pipelines=("tiny-wan-a", "tiny-wan-b", "tiny-wan-c"), steps=4)
 
 
-def _load(folder: Path, spec: Spec, name: str = "tiny-wan-a") -> WanGenerator:
+def _load(folder: Path, spec: Spec, name: str = "tiny-wan-a") -> DiffusersGenerator:
     (model,) = (model for model in spec.models if model.id == name)
-    return WanGenerator.load(inspect_weights(folder / name), model, GenerationSettings.of(spec), "cpu")
+    return DiffusersGenerator.load(inspect_weights(folder / name), model, GenerationSettings.of(spec, model), "cpu")
 
 
 def test_a_clip_is_what_diffusers_makes(tiny_models: Path, spec: Spec) -> None:
@@ -46,7 +49,7 @@ def test_a_clip_is_what_diffusers_makes(tiny_models: Path, spec: Spec) -> None:
         max_sequence_length=64,
         output_type="pil",
     ).frames[0]
-    made = _load(tiny_models, spec).generate(PROMPT, 5)
+    made = _load(tiny_models, spec).generate(PROMPT, 5).frames
     assert made.dtype == np.uint8
     assert made.shape == (9, 32, 32, 3)
     np.testing.assert_array_equal(made, np.stack([np.asarray(picture) for picture in expected]))
@@ -54,18 +57,18 @@ def test_a_clip_is_what_diffusers_makes(tiny_models: Path, spec: Spec) -> None:
 
 def test_the_same_clip_again_whatever_came_before(tiny_models: Path, spec: Spec) -> None:
     generator = _load(tiny_models, spec)
-    first = generator.generate(PROMPT, 5)
+    first = generator.generate(PROMPT, 5).frames
     generator.warm_up()
-    other = generator.generate("a blue square bouncing", 2**63 - 1)
-    np.testing.assert_array_equal(generator.generate(PROMPT, 5), first)
-    np.testing.assert_array_equal(_load(tiny_models, spec).generate(PROMPT, 5), first)
+    other = generator.generate("a blue square bouncing", 2**63 - 1).frames
+    np.testing.assert_array_equal(generator.generate(PROMPT, 5).frames, first)
+    np.testing.assert_array_equal(_load(tiny_models, spec).generate(PROMPT, 5).frames, first)
     assert not np.array_equal(other, first)
-    assert not np.array_equal(generator.generate(PROMPT, 6), first)
+    assert not np.array_equal(generator.generate(PROMPT, 6).frames, first)
 
 
 def test_the_three_models_differ_visibly(tiny_models: Path, spec: Spec) -> None:
     names = [model.id for model in spec.models]
-    clips = [_load(tiny_models, spec, name).generate(PROMPT, 5).astype(float) for name in names]
+    clips = [_load(tiny_models, spec, name).generate(PROMPT, 5).frames.astype(float) for name in names]
     for one in range(3):
         for other in range(one):
             assert np.abs(clips[one] - clips[other]).mean() > 20
@@ -98,9 +101,9 @@ def test_an_incomplete_directory_is_refused_in_one_line(
 
 
 def test_a_clip_of_another_shape_is_a_failure(tiny_models: Path, spec: Spec) -> None:
-    settings = GenerationSettings.of(spec)
+    settings = GenerationSettings.of(spec, spec.models[0])
     wrong = GenerationSettings(8, 32, 32, settings.steps, settings.guidance, "", "exact")
-    generator = WanGenerator.load(inspect_weights(tiny_models / "tiny-wan-a"), spec.models[0], wrong, "cpu")
+    generator = DiffusersGenerator.load(inspect_weights(tiny_models / "tiny-wan-a"), spec.models[0], wrong, "cpu")
     with pytest.raises(GenerationError, match="expected frames of shape"):
         generator.generate(PROMPT, 1)
     generator.warm_up()
@@ -113,3 +116,39 @@ def test_values_that_are_not_finite_are_a_failure(tiny_models: Path, spec: Spec,
     pipeline.save_pretrained(tmp_path / "tiny-wan-a")
     with pytest.raises(GenerationError, match="not finite"):
         _load(tmp_path, spec).generate(PROMPT, 1)
+
+
+def test_precisions_are_those_that_are_asked_for(tiny_models: Path, spec: Spec) -> None:
+    weights, model = inspect_weights(tiny_models / "tiny-wan-a"), spec.models[0]
+    settings = GenerationSettings.of(spec, model)
+    exact = DiffusersGenerator.load(weights, model, settings, "cpu").generate(PROMPT, 5).frames
+    mixed = DiffusersGenerator.load(
+        weights, model, settings, "cpu", precisions={"default": "float32", "transformer": "bfloat16"}
+    )
+    assert not np.array_equal(mixed.generate(PROMPT, 5).frames, exact)
+
+
+def test_every_call_is_watched(tiny_models: Path, spec: Spec) -> None:
+    seen: list[tuple[str, str, object]] = []
+
+    @contextmanager
+    def watch(pipeline: Any, noise: torch.Generator, key: tuple[str, int] | None) -> Iterator[None]:
+        seen.append(("begins", type(pipeline).__name__, key))
+        assert torch.equal(noise.get_state(), torch.Generator().manual_seed(key[1] if key else 0).get_state())
+        yield
+        seen.append(("ends", "", key))
+
+    model = spec.models[0]
+    settings = GenerationSettings.of(spec, model)
+    generator = DiffusersGenerator.load(
+        inspect_weights(tiny_models / "tiny-wan-a"), model, settings, "cpu", watch=watch
+    )
+    generator.warm_up()
+    generator.generate(PROMPT, 5)
+    key = (PROMPT, 5)
+    assert seen == [
+        ("begins", "WanPipeline", None),
+        ("ends", "", None),
+        ("begins", "WanPipeline", key),
+        ("ends", "", key),
+    ]

@@ -11,7 +11,8 @@ from vdb_shared.spec import Video
 
 
 def test_settings_are_those_of_the_spec() -> None:
-    settings = GenerationSettings.of(small_spec())
+    spec = small_spec()
+    settings = GenerationSettings.of(spec, spec.models[0])
     assert settings.shape == (9, 32, 32, 3)
     assert settings.to_json() == {
         "frames": 9,
@@ -39,5 +40,5 @@ def test_impossible_clips_are_refused_with_the_field(
 ) -> None:
     spec = small_spec(video=Video(frames=frames, height=height, width=width, fps=8))
     with pytest.raises(SpecError, match=advice) as refusal:
-        GenerationSettings.of(spec)
+        GenerationSettings.of(spec, spec.models[0])
     assert refusal.value.field == field

@@ -1,0 +1,205 @@
+"""Clips of models that run elsewhere: a command that writes a file, or an endpoint that answers with one.
+
+Promises that neither can take more than its row's seconds and bytes, that a command and all it started end with it, that no
+redirect is followed, and that what comes back is decoded like any untrusted file. Leaves what the model is, and whether it
+gives the same clip again, to whoever wrote the row: nothing here can prove it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+from typing import IO, Any, Final
+
+from vdb_participant.data.resize import fit
+from vdb_participant.data.video import Frames, decode
+from vdb_participant.data.video import Limits as DecodingLimits
+from vdb_participant.generation.settings import Clip, GenerationError, GenerationSettings
+from vdb_shared.errors import DatasetError, ModelError
+from vdb_shared.registry.rows import PLACEHOLDERS, Command, Endpoint, Limits, Row
+
+_PLACEHOLDER = re.compile(r"\{(" + "|".join(PLACEHOLDERS) + r")\}")
+
+_LOOK_SECONDS: Final = 0.05
+"""Between two looks at a command and the size of its file."""
+
+_CHUNK_BYTES: Final = 2**16
+_WORDS: Final = 200
+"""Characters of a failed command's or endpoint's own words in our message."""
+
+
+class ExternalGenerator:
+    """A model of the class "external"; what it computes on, nobody here knows."""
+
+    def __init__(self, row: Row, settings: GenerationSettings) -> None:
+        self.device = "cpu"
+        self._row = row
+        self._settings = settings
+
+    def generate(self, prompt: str, seed: int, condition: Frames | None = None) -> Clip:
+        """Return the clip of a prompt and seed; see `Generator`."""
+        if condition is not None:
+            raise GenerationError(f"{self._row.id}: external models take words only")
+        how = self._row.external
+        if how is None:
+            raise ModelError(f"{self._row.id}: has no table [models.external]; see `models add`")
+        with tempfile.TemporaryDirectory(prefix="vdb-external-") as folder:
+            output = Path(folder) / "clip.mp4"
+            values = self._values(prompt, seed, output)
+            if isinstance(how, Command):
+                _run_command(how, values, output)
+            else:
+                _ask_endpoint(how, values, output)
+            return Clip(self._fitted(output, how.limits))
+
+    def warm_up(self) -> None:
+        """Do nothing: a clip may cost money, and what is loaded elsewhere stays loaded."""
+
+    def _values(self, prompt: str, seed: int, output: Path) -> Mapping[str, str | int]:
+        settings = self._settings
+        return {
+            "prompt": prompt,
+            "seed": seed,
+            "seed32": seed & 0x7FFFFFFF,
+            "frames": settings.frames,
+            "height": settings.height,
+            "width": settings.width,
+            "fps": settings.fps,
+            "output": str(output),
+        }
+
+    def _fitted(self, output: Path, limits: Limits) -> Frames:
+        """Return the clip's first frames, stretched to the settings' size as reference clips are."""
+        settings = self._settings
+        bounds = DecodingLimits(file_bytes=limits.bytes, seconds=min(limits.seconds, DecodingLimits().seconds))
+        try:
+            clip = decode(output, frames=settings.frames, limits=bounds)
+            return fit(clip, frames=settings.frames, height=settings.height, width=settings.width)
+        except DatasetError as error:
+            raise GenerationError(f"{self._row.id}: its clip {str(error).removeprefix(f'{output}: ')}") from error
+
+
+def _filled(text: str, values: Mapping[str, str | int]) -> str:
+    """Return a text with its placeholders replaced, once: a prompt's own braces stay."""
+    return _PLACEHOLDER.sub(lambda found: str(values[found.group(1)]), text)
+
+
+def _run_command(command: Command, values: Mapping[str, str | int], output: Path) -> None:
+    """Run a command until it has written its file.
+
+    Raises:
+        GenerationError: it fails, takes too long, or writes too much or nothing.
+    """
+    words = [_filled(word, values) for word in command.argv]
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the site's own registry names the program; no shell reads it
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+            )
+        except (OSError, ValueError) as error:
+            raise GenerationError(f"{words[0]}: cannot be started: {error}") from error
+        try:
+            _wait(process, command.limits, output, words[0])
+        finally:
+            _end(process)
+        if process.returncode:
+            raise GenerationError(f"{words[0]}: ended with code {process.returncode}: {_last_words(said)}")
+    if not output.is_file():
+        raise GenerationError(f"{words[0]}: ended without writing {{output}}")
+
+
+def _wait(process: subprocess.Popen[bytes], limits: Limits, output: Path, name: str) -> None:
+    ends = time.monotonic() + limits.seconds
+    while True:
+        if output.exists() and output.stat().st_size > limits.bytes:
+            raise GenerationError(f"{name}: wrote more than the {limits.bytes} bytes allowed")
+        try:
+            process.wait(_LOOK_SECONDS)
+            return
+        except subprocess.TimeoutExpired:
+            if time.monotonic() > ends:
+                raise GenerationError(f"{name}: took longer than the {limits.seconds:g} s allowed") from None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a command and whatever it started and left behind in its group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _last_words(said: IO[bytes]) -> str:
+    said.seek(0, os.SEEK_END)
+    said.seek(max(0, said.tell() - 4096))
+    lines = said.read().decode("utf-8", "replace").strip().splitlines()
+    return lines[-1][:_WORDS] if lines else "it said nothing"
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry prompt and token to an address that nobody agreed on."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
+        del req, fp, code, msg, headers, newurl
+
+
+def _ask_endpoint(endpoint: Endpoint, values: Mapping[str, str | int], output: Path) -> None:
+    """Ask an endpoint for one clip and write its answer.
+
+    Raises:
+        GenerationError: it refuses, takes too long, or answers too much or something else than a video.
+        ModelError: the token's variable is not set.
+    """
+    body = json.dumps({name: _request_value(value, values) for name, value in endpoint.request.items()}).encode()
+    headers = {"Content-Type": "application/json", "Accept": "video/*"} | _authorization(endpoint)
+    request = urllib.request.Request(endpoint.url, data=body, headers=headers, method="POST")  # noqa: S310 - http(s) by its schema
+    ends = time.monotonic() + endpoint.limits.seconds
+    try:
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=endpoint.limits.seconds) as answer:
+            kind = answer.headers.get_content_type()
+            if not (kind.startswith("video/") or kind == "application/octet-stream"):
+                raise GenerationError(f"{endpoint.url}: expected a video, it answered {kind}")
+            _copy(answer, output, endpoint, ends)
+    except urllib.error.HTTPError as error:
+        raise GenerationError(f"{endpoint.url}: answered {error.code} {error.reason}"[:_WORDS]) from error
+    except (urllib.error.URLError, HTTPException, OSError) as error:
+        reason = getattr(error, "reason", error)
+        raise GenerationError(f"{endpoint.url}: gave no answer: {reason}"[:_WORDS]) from error
+
+
+def _copy(answer: IO[bytes], output: Path, endpoint: Endpoint, ends: float) -> None:
+    size = 0
+    with output.open("wb") as stream:
+        while chunk := answer.read(_CHUNK_BYTES):
+            size += len(chunk)
+            if size > endpoint.limits.bytes:
+                raise GenerationError(f"{endpoint.url}: answered more than the {endpoint.limits.bytes} bytes allowed")
+            if time.monotonic() > ends:
+                raise GenerationError(f"{endpoint.url}: took longer than the {endpoint.limits.seconds:g} s allowed")
+            stream.write(chunk)
+
+
+def _request_value(value: bool | int | str, values: Mapping[str, str | int]) -> bool | int | str:
+    if not isinstance(value, str):
+        return value
+    whole = _PLACEHOLDER.fullmatch(value)
+    return values[whole.group(1)] if whole else _filled(value, values)
+
+
+def _authorization(endpoint: Endpoint) -> dict[str, str]:
+    if not endpoint.token_variable:
+        return {}
+    token = os.environ.get(endpoint.token_variable, "")
+    if not token:
+        raise ModelError(f"{endpoint.url}: its token is expected in the variable {endpoint.token_variable}; set it")
+    return {"Authorization": f"Bearer {token}"}
