@@ -56,6 +56,16 @@ def release_memory(device: str) -> None:
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
     """Run inference in plain float32: no gradients, no TF32 in convolutions, deterministic and not autotuned kernels."""
-    flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with torch.inference_mode(), flags:
+    with torch.inference_mode(), exact_kernels():
+        yield
+
+
+@contextmanager
+def exact_kernels() -> Iterator[None]:
+    """Choose deterministic kernels without TF32.
+
+    The choice is the process's, not the thread's: whoever computes on several threads holds it around all of them, so
+    that no thread puts back another choice while another computes.
+    """
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         yield

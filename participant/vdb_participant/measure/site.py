@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,16 @@ from vdb_participant.data.dataset import Dataset, Problem
 from vdb_participant.data.inputs import inputs_of
 from vdb_participant.data.resize import fit
 from vdb_participant.data.video import decode
-from vdb_participant.device import release_memory, resolve_device
+from vdb_participant.device import exact_kernels, release_memory
 from vdb_participant.generation.engine import Engine, Outcome
 from vdb_participant.generation.pipelines import WanGenerator
-from vdb_participant.generation.store import ClipStore, clip_digest
+from vdb_participant.generation.settings import GenerationSettings, Generator
+from vdb_participant.generation.store import ClipKey, ClipStore, clip_digest
+from vdb_participant.generation.watching import Watch
+from vdb_participant.generation.workers import Job, devices_of, run_workers
+from vdb_participant.measure.efficiency import TIMES
 from vdb_participant.measure.extractors import LoadedExtractor, VideoExtractor, load_extractor
+from vdb_participant.measure.following import Follower
 from vdb_participant.measure.manifest import run_manifest
 from vdb_participant.measure.observation import Observation, shares
 from vdb_participant.models import Weights, verify_weights
@@ -51,12 +57,14 @@ class Equipment:
     Attributes:
         models: folder of <model id>/ folders of weights.
         extractors: folder of <extractor id>/ folders of weights.
-        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:N".
+        device: "auto" (every GPU where there is one), "cpu", "cuda" (every GPU) or "cuda:N".
+        workers: processes that generate on the CPU; each GPU has one.
     """
 
     models: Path
     extractors: Path
     device: str = "auto"
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +150,15 @@ def measure_site(
     """
     engine = Engine(spec, store)
     work = _check(spec, dataset, equipment)
-    device = resolve_device(equipment.device)
-    measuring = _Measuring(spec, _load_extractors(work, device))
+    devices = devices_of(equipment.device, equipment.workers)
+    load = _Load(work.models, {model.id: model for model in spec.models}, engine.settings)
+    generation = _Generation(spec, store, engine, load, devices, progress)
+    measuring = _Measuring(spec, _load_extractors(work, devices[0]))
     private_tasks = tasks_for(spec, [prompt.text for prompt in work.prompts])
     for model in spec.models:
         mine = [("public", task) for task in public_tasks if task.model == model.id and measuring.metrics["public"]]
         mine += [("private", task) for task in private_tasks if task.model == model.id]
-        outcomes = _generate(engine, work.models[model.id], model, [task for _, task in mine], device, progress)
-        for done, ((side, _), made) in enumerate(zip(mine, outcomes, strict=True), start=1):
-            measuring.generated(side, made, store)
-            progress(f"measuring {model.id}", done, len(mine))
+        generation.and_measure(model.id, mine, measuring)
     for done, path in enumerate(work.clips, start=1):
         measuring.reference(path)
         progress("measuring reference clips", done, len(work.clips))
@@ -164,16 +171,62 @@ def measure_site(
     )
 
 
-def _generate(
-    engine: Engine, weights: Weights, model: Model, tasks: Sequence[ClipTask], device: str, progress: Progress
-) -> tuple[Outcome, ...]:
-    outcomes = engine.run(
-        tasks,
-        lambda: WanGenerator.load(weights, model, engine.settings, device),
-        lambda done, total: progress(f"generating with {model.id}", done, total),
-    )
-    release_memory(device)
-    return outcomes
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """Loads models from verified weights, here and in workers; implements workers.Load."""
+
+    weights: Mapping[str, Weights]
+    models: Mapping[str, Model]
+    settings: GenerationSettings
+
+    def __call__(self, model: str, device: str, watch: Watch) -> Generator:  # noqa: ARG002 (until generators take it)
+        return WanGenerator.load(self.weights[model], self.models[model], self.settings, device)
+
+
+@dataclass(frozen=True, slots=True)
+class _Generation:
+    """What all models need to be put to work."""
+
+    spec: Spec
+    store: ClipStore
+    engine: Engine
+    load: _Load
+    devices: tuple[str, ...]
+    progress: Progress
+
+    def and_measure(self, model: str, tasks: Sequence[tuple[str, ClipTask]], measuring: _Measuring) -> None:
+        """Generate what is missing of a model's clips and measure all in the order of the tasks.
+
+        Both at once, unless the spec measures time: that is the time of a clip which has the device for itself.
+        """
+        keys = [self.engine.key(task) for _, task in tasks]
+
+        def measure(number: int, failure: str | None) -> None:
+            side, task = tasks[number]
+            measuring.generated(side, Outcome(task, keys[number], failure), self.store)
+
+        follower = Follower(keys, measure)
+        with exact_kernels():
+            if measuring.timed:
+                self._generate(model, tasks, follower.settled)
+            with follower.following():
+                if not measuring.timed:
+                    self._generate(model, tasks, follower.settled)
+                follower.finish(lambda done: self.progress(f"measuring {model}", done, len(tasks)))
+
+    def _generate(
+        self, model: str, tasks: Sequence[tuple[str, ClipTask]], settled: Callable[[ClipKey, str | None], None]
+    ) -> None:
+        mine = tuple(dict.fromkeys(task for _, task in tasks))
+        stage = f"generating with {model}"
+        if len(self.devices) > 1:
+            job = Job(self.spec, self.store.directory, mine, self.load)
+            run_workers(job, self.devices, settled, lambda event: self.progress(stage, event.done, event.total))
+            return
+        (device,) = self.devices
+        load = partial(self.load, model, device, self.engine.watch)
+        self.engine.run(mine, load, lambda done, total: self.progress(stage, done, total), settled)
+        release_memory(device)
 
 
 def _check(spec: Spec, dataset: Dataset | None, equipment: Equipment) -> _Work:
@@ -217,6 +270,7 @@ class _Measuring:
         self.samples: list[Sample] = []
         self.problems: list[Problem] = []
         self.devices: Counter[str] = Counter()
+        self.timed = any(metric.id in TIMES for metric in spec.metrics)
         self._spec = spec
         self._extractors = extractors
         self.metrics = {
