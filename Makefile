@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test setup check protos clean
+.PHONY: demo test kills setup check protos clean
 
 setup: $(READY)
 
@@ -28,6 +28,10 @@ check: setup
 test: check
 	$(BIN)/python tests/testkit/footage.py
 	$(BIN)/python -m pytest
+
+# Thirty SIGKILLs at random moments of a run of 20 clips; SEED=… chooses the moments.
+kills: setup
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.killing --kills 30 --seed $(or $(SEED),1) $$(mktemp -d)
 
 protos: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Ivdb_shared/wire=protos/vdb/v1 \

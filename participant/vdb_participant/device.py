@@ -41,6 +41,27 @@ def device_name(device: str) -> str:
     return f"CPU {platform.machine()}"
 
 
+def device_memory(device: str) -> int | None:
+    """Return the bytes of a GPU's memory; None for the CPU, which swaps instead of refusing."""
+    return int(torch.cuda.get_device_properties(device).total_memory) if device.startswith("cuda") else None
+
+
+@contextmanager
+def seeded(seed: int, device: str) -> Iterator[None]:
+    """Let torch's global generators follow from a seed inside the block; they are as before when it ends.
+
+    Some pipelines hand their scheduler no generator, so that its noise comes from the global one.
+    """
+    on_gpu = device.startswith("cuda")
+    with torch.random.fork_rng(devices=[torch.device(device)] if on_gpu else []):
+        # torch.manual_seed would also queue calls, with the stack of each, for devices that are not there
+        torch.default_generator.manual_seed(seed)
+        if on_gpu:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
 def synchronize(device: str) -> None:
     """Wait until the device has done all its work, so that a clock tells the truth."""
     if device.startswith("cuda"):
@@ -56,6 +77,16 @@ def release_memory(device: str) -> None:
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
     """Run inference in plain float32: no gradients, no TF32 in convolutions, deterministic and not autotuned kernels."""
-    flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with torch.inference_mode(), flags:
+    with torch.inference_mode(), exact_kernels():
+        yield
+
+
+@contextmanager
+def exact_kernels() -> Iterator[None]:
+    """Choose deterministic kernels without TF32.
+
+    The choice is the process's, not the thread's: whoever computes on several threads holds it around all of them, so
+    that no thread puts back another choice while another computes.
+    """
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         yield

@@ -39,6 +39,7 @@ from vdb_shared.canonical import (
 )
 from vdb_shared.errors import FormatError, SpecError
 from vdb_shared.registry.classes import known_class
+from vdb_shared.toml_lines import line_of
 
 MAX_SPEC_BYTES: Final = 4 * 2**20
 """A spec travels in one message; larger prompt sets belong into files named by digest."""
@@ -79,6 +80,10 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
 Sampler = Literal["opendp", "integer"]  # which implementation draws the noise; the distribution is the same
+
+Profile = Literal["exact", "balanced", "fast", "low-memory", "auto"]
+Grade = Literal["exact", "accelerated"]
+"""Class of a clip: made with native attention and no caches in float32, or with anything that may change pixels."""
 
 
 class Section(BaseModel):
@@ -145,7 +150,8 @@ class Generation(Section):
         samples: clips for each prompt and model.
         private_share: share of each institution's private prompts that is used, in [0, 1]. Every prompt is chosen by its
             own hash alone: were the number fixed, adding one record would push out another, and one record would count as two.
-        profile: only "exact" so far: native attention, no caches.
+        profile: how fast and in how much memory; "auto" is the fastest of class `grade` that fits a site's device.
+        grade: class of all clips, so that no column mixes them: stands beside "auto" alone, else it follows from the profile.
     """
 
     steps: int = Field(ge=1, le=1000)
@@ -153,7 +159,18 @@ class Generation(Section):
     negative_prompt: Annotated[str, StringConstraints(max_length=2000)] = ""
     samples: int = Field(default=1, ge=1, le=64)
     private_share: Real = Field(default=Decimal(0), ge=0, le=1)
-    profile: Literal["exact"] = "exact"
+    profile: Profile = "exact"
+    grade: Grade | None = None
+
+    @property
+    def clip_class(self) -> Grade:
+        """Class of all clips."""
+        return self.grade or ("exact" if self.profile == "exact" else "accelerated")
+
+    @model_serializer(mode="wrap")
+    def _without_grade_that_follows(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a class that is not declared: specs with a named profile have one canonical form."""
+        return {name: value for name, value in inner(self).items() if name != "grade" or value is not None}
 
 
 class Prompt(Section):
@@ -252,6 +269,10 @@ class Spec(Section):
             raise ValueError(
                 f"cohort.minimum: {self.cohort.minimum} is too small for collusion {self.cohort.collusion}; "
                 f"at least {self.cohort.collusion + 2} institutions are needed"
+            )
+        if (self.generation.profile == "auto") != (self.generation.grade is not None):
+            raise ValueError(
+                'generation.grade: "exact" or "accelerated" goes with profile "auto", and only with it; else the profile tells'
             )
         if any(metric.inputs == "private" for metric in self.metrics) and self.generation.private_share == 0:
             raise ValueError(
@@ -368,33 +389,3 @@ def _field_names(section: type[BaseModel]) -> list[str]:
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 names += _field_names(kind)
     return names
-
-
-def line_of(text: str, field: str) -> int | None:
-    """Return the line on which a dotted field stands in TOML, or its table's, or None.
-
-    The TOML parser keeps no positions; this follows table headers and `key =` lines, which is how presets are written.
-    """
-    wanted = field.split(".")
-    counts: dict[str, int] = {}
-    table: list[str] = []
-    best: tuple[int, int] | None = None
-    for number, raw in enumerate(text.splitlines(), start=1):
-        line = raw.strip()
-        header = re.fullmatch(r"(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]\]?\s*(#.*)?", line)
-        key = re.match(r"([A-Za-z0-9_-]+)\s*=", line)
-        if header:
-            name = header.group(2)
-            table = name.split(".")
-            if header.group(1) == "[[":
-                table.append(str(counts.get(name, 0)))
-                counts[name] = counts.get(name, 0) + 1
-            path = table
-        elif key:
-            path = [*table, key.group(1)]
-        else:
-            continue
-        depth = len(path)
-        if path == wanted[:depth] and (best is None or depth > best[0]):
-            best = (depth, number)
-    return best[1] if best else None

@@ -8,7 +8,8 @@ from typing import Final
 from vdb_shared.clips import check_clips
 from vdb_shared.errors import SpecError, UsageError
 from vdb_shared.seal import SealTerms, seal_terms
-from vdb_shared.spec import MAX_SPEC_BYTES, Spec, line_of, parse_spec_toml
+from vdb_shared.spec import MAX_SPEC_BYTES, Spec, parse_spec_toml
+from vdb_shared.toml_lines import line_of
 from vdb_shared.weights import UNPINNED
 
 _PIN: Final = "write the digest of the agreed weights here, or start with `spec init PRESET --models DIR`, which does"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from vdb_shared.errors import SpecError
 from vdb_shared.layout import layout_of
-from vdb_shared.spec import Spec, line_of, parse_spec_json, parse_spec_toml
+from vdb_shared.spec import Spec, parse_spec_json, parse_spec_toml
+from vdb_shared.toml_lines import line_of
 
 
 def read_spec(path: Path) -> Spec:

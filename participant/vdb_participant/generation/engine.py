@@ -1,25 +1,35 @@
 """Making the clips of one model: what is finished is kept, what fails is tried again once, then counted.
 
-Promises that a finished clip is never generated again and that at most one clip of work is lost when the process dies.
-Leaves loading to `pipelines.py` and keeping to `store.py`.
+Promises that a finished clip is never generated again, by however many agents; that at most a few denoising steps are lost when
+the process dies; that memory which runs out is answered by switches of the same class, recorded with the clip; and that
+a model which fails again and again is stopped and costs the others nothing. A clip is always made alone: in a batch its bytes
+would depend on its neighbours (docs/decisions.md). Leaves loading to `generators.py` and keeping to `store.py`.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Protocol, runtime_checkable
 
-from vdb_participant.device import device_name, synchronize
-from vdb_participant.generation.settings import GenerationError, GenerationSettings, Generator
+import structlog
+
+from vdb_participant.device import device_name, release_memory
+from vdb_participant.generation.breaker import Breaker
+from vdb_participant.generation.checkpoints import Checkpoints, Interval
+from vdb_participant.generation.profiles import SWITCHES, is_out_of_memory, next_step_down, profile
+from vdb_participant.generation.progress import Consumer, Tracker
+from vdb_participant.generation.record import Circumstances, record_of
+from vdb_participant.generation.settings import GenerationError, GenerationSettings, Generator, settings_of
 from vdb_participant.generation.store import ClipKey, ClipStore
-from vdb_shared.registry.rows import Registry
+from vdb_participant.generation.watching import Watch
 from vdb_shared.spec import Spec
 from vdb_shared.tasks import ClipTask, clip_seed
 
 ATTEMPTS: Final = 2
 """A clip that fails twice is given up: a passing fault of a machine is over by then, any other fault stays."""
+
+_LOG = structlog.get_logger("vdb_participant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +41,89 @@ class Outcome:
     failure: str | None
 
 
-class Engine:
-    """Makes clips of a spec's tasks into a store."""
+@runtime_checkable
+class Switchable(Protocol):
+    """A generator whose diffusers pipeline can be given switches.
 
-    def __init__(self, spec: Spec, store: ClipStore, registry: Registry | None = None) -> None:
+    Attributes:
+        pipeline: the pipeline.
+        switches: names of those that are on.
+    """
+
+    pipeline: Any
+    switches: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Running:
+    """A model that is loaded and warm."""
+
+    generator: Generator
+    profile: str
+    stepped_down: tuple[str, ...] = ()
+
+    @property
+    def switches(self) -> tuple[str, ...]:
+        own = self.generator.switches if isinstance(self.generator, Switchable) else ()
+        return tuple(sorted({*own, *self.stepped_down}))
+
+    def step_down(self) -> bool:
+        """Turn on the next switch of the profile's ladder; return whether there was one."""
+        generator = self.generator
+        if not isinstance(generator, Switchable):
+            return False
+        found = next_step_down(self.profile, self.switches, generator.pipeline, generator.device)
+        if found is None:
+            return False
+        release_memory(generator.device)
+        SWITCHES[found].turn_on(generator.pipeline, generator.device)
+        self.stepped_down = (*self.stepped_down, found)
+        _LOG.warning("memory ran out; the clip is made again with less", switched_on=found, profile=self.profile)
+        return True
+
+
+def _nobody(_event: object) -> None:
+    """Nobody wants to know."""
+
+
+class Engine:
+    """Makes clips of a spec's tasks into a store.
+
+    Attributes:
+        settings: of every clip of a model, by its id.
+        watch: to be opened by generators around the call of their pipeline.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        store: ClipStore,
+        settings: Mapping[str, GenerationSettings] | None = None,
+        interval: Interval | None = None,
+        tell: Consumer = _nobody,
+        begun: Callable[[ClipKey], None] = _nobody,
+    ) -> None:
         """Bind a spec to a store.
 
         Args:
-            spec: what clips to make.
-            store: where they are kept.
-            registry: rows of models; the packaged ones by default.
+            spec: the spec.
+            store: of clips.
+            settings: of each model's clips, as `settings_of` returns them for the site's registry and device; of the packaged
+                registry and the spec's own profile by default.
+            interval: of checkpoints.
+            tell: told of every step and clip; must not wait.
+            begun: told of every clip that is begun.
 
         Raises:
             SpecError: clips of a shape that a model's class cannot make.
         """
-        self.settings = {model.id: GenerationSettings.of(spec, model, registry) for model in spec.models}
+        self.settings = settings_of(spec) if settings is None else settings
+        self.watch = Watch(Checkpoints(store, interval))
         self._spec_digest = spec.digest
         self._manifests = {model.id: model.manifest for model in spec.models}
         self._store = store
+        self._tell = tell
+        self._begun = begun
 
     def key(self, task: ClipTask) -> ClipKey:
         """Return the store's key of a task."""
@@ -56,7 +131,11 @@ class Engine:
         return ClipKey(self._manifests[task.model], task.prompt, clip_seed(self._spec_digest, task), settings)
 
     def run(
-        self, tasks: Sequence[ClipTask], load: Callable[[], Generator], finished: Callable[[int, int], None]
+        self,
+        tasks: Sequence[ClipTask],
+        load: Callable[[], Generator],
+        finished: Callable[[int, int], None],
+        settled: Callable[[ClipKey, str | None], None] = lambda _key, _failure: None,
     ) -> tuple[Outcome, ...]:
         """Make what is missing of one model's clips and return what became of each task, in the order given.
 
@@ -64,44 +143,107 @@ class Engine:
             tasks: of one model.
             load: gives the model's generator; called only when a clip is missing.
             finished: told how many different clips are done and how many there are, after each.
+            settled: told what became of each different clip, as soon as it is known: None, or why it was given up.
 
         Raises:
             ModelError: the model cannot be loaded.
             StoreError: a clip cannot be kept.
         """
         keys = [self.key(task) for task in tasks]
+        prompts = {key: task.prompt for task, key in zip(tasks, keys, strict=True)}
         failures: dict[ClipKey, str | None] = {}
         missing: dict[ClipKey, str] = {}
-        for task, key in zip(tasks, keys, strict=True):
-            if self._store.has(key):
-                failures[key] = None
-            elif (reason := self._store.failure(key)) is not None:
+        for key, prompt in prompts.items():
+            found, reason = self._found(key)
+            if found:
                 failures[key] = reason
+                settled(key, reason)
             else:
-                missing[key] = task.prompt
-        total = len(failures) + len(missing)
-        finished(len(failures), total)
+                missing[key] = prompt
+        finished(len(failures), len(prompts))
         if missing:
-            generator = load()
-            generator.warm_up()
-            for key, prompt in missing.items():
-                failures[key] = self._make(key, prompt, generator)
-                finished(len(failures), total)
+            tracker = Tracker(tasks[0].model, len(prompts), self._tell)
+            tracker.begin(len(failures))
+            name = self.settings[tasks[0].model].profile
+            for key, reason in self._complete(missing, lambda: _warm(load(), name), tracker):
+                failures[key] = reason
+                settled(key, reason)
+                finished(len(failures), len(prompts))
         return tuple(Outcome(task, key, failures[key]) for task, key in zip(tasks, keys, strict=True))
 
-    def _make(self, key: ClipKey, prompt: str, generator: Generator) -> str | None:
+    def _found(self, key: ClipKey) -> tuple[bool, str | None]:
+        """Return whether a clip is settled, and why it was given up if it was."""
+        if self._store.has(key):
+            return True, None
+        reason = self._store.failure(key)
+        return reason is not None, reason
+
+    def _complete(
+        self, missing: dict[ClipKey, str], load: Callable[[], _Running], tracker: Tracker
+    ) -> Iterator[tuple[ClipKey, str | None]]:
+        """Yield what becomes of each clip; those that other agents are making come last."""
+        running: _Running | None = None
+        pending = dict(missing)
+        wait = False
+        while pending:
+            before = len(pending)
+            for key, prompt in list(pending.items()):
+                with self._store.claim(key, wait=wait) as mine:
+                    wait = False
+                    if not mine:
+                        continue
+                    found, reason = self._found(key)
+                    if not found:
+                        running = running or load()
+                        reason = self._make(key, prompt, running, tracker)
+                    else:
+                        tracker.settled(failed=reason is not None)
+                del pending[key]
+                yield key, reason
+            wait = len(pending) == before  # all that is left is under way elsewhere: wait for the first
+
+    def _make(self, key: ClipKey, prompt: str, running: _Running, tracker: Tracker) -> str | None:
         """Make and keep one clip; return None, or why it was given up."""
-        reason = ""
-        for _ in range(ATTEMPTS):
-            started = time.perf_counter()
+        breaker = Breaker(self._store, key.model)
+        reason = breaker.stopped()
+        attempt = 0 if reason is None else ATTEMPTS
+        while attempt < ATTEMPTS:
+            attempt += 1
             try:
-                clip = generator.generate(prompt, key.seed)
+                self._attempt(key, prompt, running, tracker, attempt)
             except GenerationError as error:
                 reason = str(error)
+                self._store.drop_steps(key)  # what went wrong may stand in them
+                if is_out_of_memory(error) and running.step_down():
+                    attempt -= 1
                 continue
-            synchronize(generator.device)
-            seconds = time.perf_counter() - started
-            self._store.put(key, clip.frames, seconds=seconds, device=device_name(generator.device))
+            breaker.succeeded()
             return None
-        self._store.give_up(key, reason)
+        self._store.give_up(key, reason or "")
+        if breaker.stopped() is None:
+            breaker.failed(reason or "")
+        tracker.settled(failed=True)
         return reason
+
+    def _attempt(self, key: ClipKey, prompt: str, running: _Running, tracker: Tracker, attempt: int) -> None:
+        generator = running.generator
+        self._begun(key)
+        tracker.clip()
+        with self.watch.clip(key, generator.device, running.switches, tracker.step) as taken:
+            clip = generator.generate(prompt, key.seed)
+            took = taken()
+        name = running.profile
+        circumstances = Circumstances(name, profile(name).grade, running.switches, running.stepped_down, attempt)
+        self._store.put(
+            key,
+            clip,
+            seconds=took.seconds,
+            device=device_name(generator.device),
+            record=record_of(circumstances, took),
+        )
+        tracker.settled(failed=False, seconds=took.seconds)
+
+
+def _warm(generator: Generator, name: str) -> _Running:
+    generator.warm_up()
+    return _Running(generator, name)

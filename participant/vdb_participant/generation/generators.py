@@ -5,24 +5,37 @@ from __future__ import annotations
 from vdb_participant.generation.external import ExternalGenerator
 from vdb_participant.generation.pipelines import DiffusersGenerator
 from vdb_participant.generation.settings import GenerationSettings, Generator
+from vdb_participant.generation.watching import Watch
 from vdb_participant.models import Weights
 from vdb_shared.errors import ModelError
 from vdb_shared.registry.classes import EXTERNAL
-from vdb_shared.registry.rows import Registry
+from vdb_shared.registry.rows import Row
 from vdb_shared.spec import Model
 
 
 def load_generator(
-    weights: Weights, model: Model, settings: GenerationSettings, device: str, registry: Registry
+    weights: Weights,
+    model: Model,
+    settings: GenerationSettings,
+    device: str,
+    row: Row | None,
+    watch: Watch | None = None,
 ) -> Generator:
     """Return the generator of a verified model.
+
+    Args:
+        weights: verified.
+        model: of the spec.
+        settings: of its clips.
+        device: where to compute.
+        row: of the site's registry.
+        watch: opened around every call of a pipeline; what runs elsewhere cannot be watched.
 
     Raises:
         ModelError: it cannot be loaded, or nothing says how to run it.
     """
-    row = registry.get(model.id)
     if model.pipeline != EXTERNAL:
-        return DiffusersGenerator.load(weights, model, settings, device, row=row)
+        return DiffusersGenerator.load(weights, model, settings, device, row=row, watch=watch)
     if row is None or row.external is None:
         raise ModelError(f"{model.id}: is external, but no registry file here says how to run it; see `models add`")
     return ExternalGenerator(row, settings)

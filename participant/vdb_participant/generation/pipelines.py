@@ -1,7 +1,7 @@
 """Clips of every diffusers class of the registry, from verified local weights.
 
 Promises that the weights are those of the spec, that no code comes with them, and that a clip depends on weights, prompt,
-condition, seed and settings alone: one clip a call, noise drawn on the CPU, float32 unless the caller names precisions.
+condition, seed and settings alone: one clip a call, its noise drawn on the CPU, torch's global generators seeded for each.
 What differs between classes is data (`vdb_shared/registry/classes.toml`). Leaves loading to `loading.py` and keeping clips
 to `store.py`.
 """
@@ -9,18 +9,20 @@ to `store.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from operator import attrgetter
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import torch
 from PIL import Image
 
 from vdb_participant.data.video import Frames
-from vdb_participant.device import exact_arithmetic, resolve_device
+from vdb_participant.device import exact_arithmetic, resolve_device, seeded
 from vdb_participant.generation.loading import first_line, load_pipeline
+from vdb_participant.generation.profiles import apply, profile
 from vdb_participant.generation.settings import Clip, GenerationError, GenerationSettings, Sound
+from vdb_participant.generation.watching import Watch
 from vdb_participant.models import Weights
 from vdb_shared.registry.classes import PipelineClass, pipeline_classes
 from vdb_shared.registry.rows import Row
@@ -30,52 +32,31 @@ WARM_UP_PROMPT: Final = "warm-up"
 WARM_UP_STEPS: Final = 2
 """Some schedulers cannot do fewer, and a strength below 1 leaves out the first."""
 
-_FAULTS: Final = (RuntimeError, ValueError, ArithmeticError, TypeError, LookupError, NameError)
-"""What libraries raise when a clip cannot be made; out of memory is a RuntimeError, an optional package
-that is missing often a NameError."""
-
-
-class Watch(Protocol):
-    """Wraps the call of a pipeline, for instance to keep checkpoints."""
-
-    def __call__(
-        self, pipeline: Any, noise: torch.Generator, key: tuple[str, int] | None
-    ) -> AbstractContextManager[None]:
-        """Return the context in which the pipeline is called.
-
-        Args:
-            pipeline: the diffusers pipeline.
-            noise: the generator it draws from, freshly seeded.
-            key: prompt and seed of the clip; None for a warm-up.
-        """
-        ...
-
-
-def unwatched(pipeline: Any, noise: torch.Generator, key: tuple[str, int] | None) -> AbstractContextManager[None]:
-    """Return a context that does nothing."""
-    del pipeline, noise, key
-    return nullcontext()
+_FAULTS: Final = (RuntimeError, ValueError, ArithmeticError, MemoryError, TypeError, LookupError, NameError)
+"""What libraries raise when a clip cannot be made; a GPU's memory that runs out is a RuntimeError, an optional package that
+is missing often a NameError."""
 
 
 class DiffusersGenerator:
-    """A diffusers pipeline of any class of the registry."""
+    """A diffusers pipeline of any class of the registry.
+
+    Attributes:
+        device: where it computes.
+        pipeline: on the device, under the settings' profile.
+        switches: names of the profile's switches that are on.
+    """
 
     def __init__(
-        self,
-        pipeline: Any,
-        name: str,
-        known: PipelineClass,
-        settings: GenerationSettings,
-        device: str,
-        watch: Watch,
+        self, pipeline: Any, name: str, settings: GenerationSettings, device: str, watch: Watch | None = None
     ) -> None:
         self.device = device
-        self._pipeline = pipeline
+        self.pipeline = pipeline
+        self.switches = apply(settings.profile, pipeline, device)
         self._name = name
-        self._known = known
+        self._known = pipeline_classes()[name]
         self._settings = settings
         self._watch = watch
-        self._constant = _constant_arguments(pipeline, known, settings)
+        self._constant = _constant_arguments(pipeline, self._known, settings)
 
     @classmethod
     def load(  # noqa: PLR0913 - the last two are rare and named
@@ -87,7 +68,7 @@ class DiffusersGenerator:
         *,
         row: Row | None = None,
         precisions: Mapping[str, str] | None = None,
-        watch: Watch = unwatched,
+        watch: Watch | None = None,
     ) -> DiffusersGenerator:
         """Return the generator of verified weights.
 
@@ -97,22 +78,22 @@ class DiffusersGenerator:
             settings: of its clips.
             device: where to compute.
             row: of the registry, where it names a LoRA or another scheduler.
-            precisions: of components, "default" for the others; None is float32 for all, as the profile "exact" wants.
-            watch: wraps every call.
+            precisions: of components, "default" for the others, instead of those of the profile.
+            watch: opened around every call.
 
         Raises:
             ModelError: of another class than the spec says, a package is missing, or not loadable.
+            UsageError: the device or the pipeline lacks what the profile needs.
         """
         known = pipeline_classes()[model.pipeline]
-        pipeline = load_pipeline(weights, model.pipeline, row, precisions or {})
+        pipeline = load_pipeline(weights, model.pipeline, row, precisions or _precisions(settings.profile, known, row))
         if known.guider:
             pipeline.guider = pipeline.guider.new(guidance_scale=settings.guidance)
-        device = resolve_device(device)
-        return cls(pipeline.to(device), model.pipeline, known, settings, device, watch)
+        return cls(pipeline, model.pipeline, settings, resolve_device(device), watch)
 
     def generate(self, prompt: str, seed: int, condition: Frames | None = None) -> Clip:
         """Return the clip of a prompt, seed and condition; see `Generator`."""
-        return self._run(prompt, seed, self._settings.steps, condition, (prompt, seed))
+        return self._run(prompt, seed, self._settings.steps, condition)
 
     def warm_up(self) -> None:
         """Make one throw-away clip with two steps; a failure shows when the first real clip is made."""
@@ -121,19 +102,23 @@ class DiffusersGenerator:
             pictures = settings.frames if self._known.arguments.video else 1
             condition = np.zeros((pictures, *settings.shape[1:]), dtype=np.uint8)
         try:
-            self._run(WARM_UP_PROMPT, 0, min(WARM_UP_STEPS, settings.steps), condition, None)
+            self._run(WARM_UP_PROMPT, 0, min(WARM_UP_STEPS, settings.steps), condition)
         except GenerationError:
             return
 
-    def _run(self, prompt: str, seed: int, steps: int, condition: Frames | None, key: tuple[str, int] | None) -> Clip:
+    def _run(self, prompt: str, seed: int, steps: int, condition: Frames | None) -> Clip:
         names = self._known.arguments
         noise = torch.Generator("cpu").manual_seed(seed)
         arguments = self._constant | self._condition_arguments(condition) | {names.steps: steps, "generator": noise}
         if names.prompt:
             arguments[names.prompt] = prompt
         try:
-            with exact_arithmetic(), self._watch(self._pipeline, noise, key):
-                result = self._pipeline(**arguments)
+            with (
+                exact_arithmetic(),
+                seeded(seed, self.device),
+                self._watch(self.pipeline, noise) if self._watch else nullcontext(),
+            ):
+                result = self.pipeline(**arguments)
         except _FAULTS as error:
             raise GenerationError(first_line(error)) from error
         video = np.asarray(getattr(result, self._known.output)[0])
@@ -175,7 +160,16 @@ class DiffusersGenerator:
         waveform = torch.as_tensor(found[0]).detach().to("cpu", torch.float32).numpy()
         if not np.isfinite(waveform).all():
             raise GenerationError("the pipeline made sound that is not finite")
-        return Sound(np.atleast_2d(waveform), int(attrgetter(self._known.rate)(self._pipeline)))
+        return Sound(np.atleast_2d(waveform), int(attrgetter(self._known.rate)(self.pipeline)))
+
+
+def _precisions(name: str, known: PipelineClass, row: Row | None) -> Mapping[str, str]:
+    """Return the precision of each component under a profile: parts that lose visibly in 16 bits stay float32."""
+    default = str(profile(name).dtype).removeprefix("torch.")
+    if default == "float32":
+        return {"default": default}
+    pinned = {part for part, precision in (row.dtype if row is not None else {}).items() if precision == "float32"}
+    return {"default": default} | dict.fromkeys(sorted({*known.float32, *pinned} - {"default"}), "float32")
 
 
 def _constant_arguments(pipeline: Any, known: PipelineClass, settings: GenerationSettings) -> dict[str, Any]:

@@ -6,6 +6,7 @@ making clips to `pipelines.py` and `external.py`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -38,8 +39,16 @@ class GenerationSettings:
     fps: int = 0
 
     @classmethod
-    def of(cls, spec: Spec, model: Model, registry: Registry | None = None) -> GenerationSettings:
+    def of(
+        cls, spec: Spec, model: Model, registry: Registry | None = None, profile: str | None = None
+    ) -> GenerationSettings:
         """Return the settings of a model, checked against what its class can make.
+
+        Args:
+            spec: the spec.
+            model: one of its models.
+            registry: rows of models; the packaged ones by default.
+            profile: what the spec's "auto" means on this machine (`profiles.choose`); the spec's own by default.
 
         Raises:
             SpecError: a number of frames or a size that it cannot make; names the field.
@@ -54,7 +63,7 @@ class GenerationSettings:
             steps=terms.steps,
             guidance=float(terms.guidance),
             negative_prompt=terms.negative_prompt,
-            profile=spec.generation.profile,
+            profile=profile or spec.generation.profile,
             fps=terms.fps if told else 0,
         )
 
@@ -75,6 +84,18 @@ class GenerationSettings:
             "profile": self.profile,
         }
         return settings | {"fps": self.fps} if self.fps else settings
+
+
+def settings_of(
+    spec: Spec, registry: Registry | None = None, profiles: Mapping[str, str] | None = None
+) -> Mapping[str, GenerationSettings]:
+    """Return the settings of every model of a spec by its id; arguments as in `GenerationSettings.of`.
+
+    Raises:
+        SpecError: clips of a shape that a model's class cannot make.
+    """
+    chosen = profiles or {}
+    return {model.id: GenerationSettings.of(spec, model, registry, chosen.get(model.id)) for model in spec.models}
 
 
 @dataclass(frozen=True, slots=True)

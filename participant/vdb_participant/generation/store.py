@@ -1,30 +1,40 @@
 """The clip store: every generated clip, lossless, under the digest of all that made it.
 
 Promises that an entry is whole or absent (written aside, flushed, renamed), that a damaged entry is noticed by its digest
-and treated as absent, and that a clip's measured seconds stay with it, so that merging two stores merges measurements.
-Leaves making clips to `engine.py`.
+and treated as absent, that a clip's measured seconds stay with it, so that merging two stores merges measurements, and that
+several agents may share a store: a clip is made by whoever holds its claim. Leaves making clips to `engine.py`.
 
-    DIR/<first two digits of the key>/<key>.clip      SHA-256 of the rest (32 bytes), fields (§2.1): JSON header, zlib frames
-    DIR/<first two digits of the key>/<key>.failed    the same with one field: the reason
+    DIR/<first two digits of the key>/<key>.clip      SHA-256 of the rest (32 bytes), fields (§2.1): JSON header, zlib of the
+                                                      frames and, where the header has "sound", float32 samples (little-endian)
+    DIR/<first two digits of the key>/<key>.failed    the same with two fields: the reason, the model's manifest digest
+    DIR/<first two digits of the key>/<key>.steps     the same with two fields: what an unfinished clip has (checkpoints.py)
+    DIR/<first two digits of the key>/<key>.lock      locked by whoever makes the clip (claims.py)
 
 Source: protos/README.md §7.4 (clip digest).
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import math
 import os
 import tempfile
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from vdb_participant.data.video import Frames
+from vdb_participant.generation.claims import claimed, remove_leftovers
+from vdb_participant.generation.settings import Clip, Sound
 from vdb_shared import labels
 from vdb_shared.canonical import (
     canonical_json,
@@ -43,6 +53,9 @@ _COMPRESSION: Final = 1
 
 _CHECKSUM_BYTES: Final = 32
 
+_FIELDS: Final = {"clip": 2, "failed": 2, "steps": 2}
+"""Number of fields of each kind of entry."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClipKey:
@@ -53,18 +66,27 @@ class ClipKey:
         prompt: the prompt's words.
         seed: of the clip.
         settings: JSON form of the generation settings.
+        condition: digest of what the clip starts from (`clip_digest`), or "" for words alone.
     """
 
     model: str
     prompt: str
     seed: int
     settings: tuple[tuple[str, Any], ...]
+    condition: str = ""
 
     @property
     def name(self) -> str:
         """64 hex digits under which the clip is kept; the prompt cannot be read from them."""
-        value = {"model": self.model, "prompt": self.prompt, "seed": str(self.seed), "settings": dict(self.settings)}
-        return sha256_digest(canonical_json(value)).removeprefix("sha256:")
+        return _name_of(self)
+
+
+@lru_cache(maxsize=1024)
+def _name_of(key: ClipKey) -> str:
+    value = {"model": key.model, "prompt": key.prompt, "seed": str(key.seed), "settings": dict(key.settings)}
+    if key.condition:
+        value["condition"] = key.condition
+    return sha256_digest(canonical_json(value)).removeprefix("sha256:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +98,16 @@ class StoredClip:
         seconds: latency, measured when it was generated.
         device: model of the device it was generated on.
         digest: of shape and frames, "sha256:…".
+        record: how it was made and what that took (record.py); no part of the digest.
+        sound: of models that make any; no part of the digest.
     """
 
     frames: Frames = field(repr=False)
     seconds: float
     device: str
     digest: str
+    record: Mapping[str, Any] = field(default_factory=dict)
+    sound: Sound | None = None
 
 
 def clip_digest(frames: Frames) -> str:
@@ -94,59 +120,105 @@ class ClipStore:
     """A directory of finished clips. Several processes may write to it; one clip's bytes are the same from all of them."""
 
     def __init__(self, directory: Path) -> None:
-        """Open a store, and make its directory where it is missing.
+        """Open a store, make its directory where it is missing, and remove what dead writers left half written.
 
         Raises:
             StoreError: the directory cannot be made.
         """
-        self._directory = directory
+        self.directory = directory
         try:
             directory.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(directory, time.time())
         except OSError as error:
             raise StoreError(f"{directory}: cannot be made: {error.strerror}") from error
 
     def get(self, key: ClipKey) -> StoredClip | None:
         """Return a finished clip, or None when there is none or it is damaged."""
-        fields = _read_entry(self._path(key, "clip"), 2)
+        fields = self._read(key, "clip")
         if fields is None:
             return None
         header = json.loads(fields[0])
-        frames = np.frombuffer(zlib.decompress(fields[1]), dtype=np.uint8).reshape(header["shape"])
-        return StoredClip(frames, float(parse_decimal(header["seconds"])), header["device"], header["digest"])
+        payload = zlib.decompress(fields[1])
+        size = math.prod(header["shape"])
+        frames = np.frombuffer(payload, dtype=np.uint8, count=size).reshape(header["shape"])
+        seconds = float(parse_decimal(header["seconds"]))
+        sound = _sound(header["sound"], payload[size:]) if "sound" in header else None
+        return StoredClip(frames, seconds, header["device"], header["digest"], header.get("record", {}), sound)
 
     def has(self, key: ClipKey) -> bool:
         """Return whether a finished, undamaged clip is kept."""
-        return _read_entry(self._path(key, "clip"), 2) is not None
+        return self._read(key, "clip") is not None
 
-    def put(self, key: ClipKey, frames: Frames, *, seconds: float, device: str) -> StoredClip:
-        """Keep a finished clip durably and return it.
+    def put(
+        self, key: ClipKey, made: Clip, *, seconds: float, device: str, record: Mapping[str, Any] | None = None
+    ) -> StoredClip:
+        """Keep a finished clip durably and return it; what was kept of its steps goes.
 
         Raises:
             StoreError: it cannot be written.
         """
-        clip = StoredClip(frames, seconds, device, clip_digest(frames))
-        header = {
-            "shape": list(frames.shape),
+        clip = StoredClip(made.frames, seconds, device, clip_digest(made.frames), record or {}, made.sound)
+        header: dict[str, Any] = {
+            "shape": list(made.frames.shape),
             "seconds": decimal_string(seconds),
             "device": device,
             "digest": clip.digest,
+            "record": dict(clip.record),
         }
-        payload = zlib.compress(np.ascontiguousarray(frames).tobytes(), _COMPRESSION)
-        self._write(self._path(key, "clip"), encode_fields(canonical_json(header), payload))
+        payload = np.ascontiguousarray(made.frames).tobytes()
+        if made.sound is not None:
+            waveform = np.ascontiguousarray(made.sound.waveform, dtype="<f4")
+            header["sound"] = {"shape": list(waveform.shape), "rate": made.sound.rate}
+            payload += waveform.tobytes()
+        entry = encode_fields(canonical_json(header), zlib.compress(payload, _COMPRESSION))
+        self._write(self._path(key, "clip"), entry)
+        self.drop_steps(key)
         return clip
 
     def failure(self, key: ClipKey) -> str | None:
         """Return the reason for which a clip was given up, or None."""
-        fields = _read_entry(self._path(key, "failed"), 1)
+        fields = self._read(key, "failed")
         return None if fields is None else fields[0].decode("utf-8")
 
     def give_up(self, key: ClipKey, reason: str) -> None:
-        """Record that a clip could not be made.
+        """Record that a clip could not be made; what was kept of its steps goes.
 
         Raises:
             StoreError: it cannot be written.
         """
-        self._write(self._path(key, "failed"), encode_fields(reason.encode("utf-8")))
+        self._write(self._path(key, "failed"), encode_fields(reason.encode("utf-8"), key.model.encode("utf-8")))
+        self.drop_steps(key)
+
+    def forget_failures(self, model: str) -> int:
+        """Remove the failures of a model, so that its clips are tried again; return how many there were.
+
+        Args:
+            model: digest of its weights manifest.
+        """
+        found = [path for path in self._entries("failed") if (_read_entry(path, 2) or (b"", b""))[1] == model.encode()]
+        for path in found:
+            path.unlink(missing_ok=True)
+        return len(found)
+
+    def claim(self, key: ClipKey, *, wait: bool = False) -> AbstractContextManager[bool]:
+        """Return a context that holds a clip's claim, and says whether it does; see `claims.claimed`."""
+        return claimed(self._path(key, "lock"), wait=wait)
+
+    def steps(self, key: ClipKey) -> tuple[bytes, ...] | None:
+        """Return what was kept of an unfinished clip, or None when there is nothing or it is damaged."""
+        return self._read(key, "steps")
+
+    def keep_steps(self, key: ClipKey, head: bytes, tensors: bytes) -> None:
+        """Keep the state of an unfinished clip durably, in the place of an earlier one.
+
+        Raises:
+            StoreError: it cannot be written; the earlier one is still there.
+        """
+        self._write(self._path(key, "steps"), encode_fields(head, tensors))
+
+    def drop_steps(self, key: ClipKey) -> None:
+        """Remove what was kept of an unfinished clip."""
+        self._path(key, "steps").unlink(missing_ok=True)
 
     def merge(self, other: ClipStore) -> int:
         """Take over what another store has finished and this one has not; return the number of clips taken.
@@ -155,21 +227,23 @@ class ClipStore:
             StoreError: an entry cannot be written.
         """
         taken = 0
-        for source in sorted(other._entries()):
-            target = self._directory / source.parent.name / source.name
-            count = 2 if source.suffix == ".clip" else 1
+        for source in sorted([*other._entries("clip"), *other._entries("failed")]):
+            target = self.directory / source.parent.name / source.name
+            count = _FIELDS[source.suffix.removeprefix(".")]
             if _read_entry(target, count) is None and (fields := _read_entry(source, count)) is not None:
                 self._write(target, encode_fields(*fields))
                 taken += source.suffix == ".clip"
         return taken
 
-    def _entries(self) -> Iterator[Path]:
-        yield from self._directory.glob("??/*.clip")
-        yield from self._directory.glob("??/*.failed")
+    def _entries(self, suffix: str) -> Iterator[Path]:
+        yield from self.directory.glob(f"??/*.{suffix}")
 
     def _path(self, key: ClipKey, suffix: str) -> Path:
         name = key.name
-        return self._directory / name[:2] / f"{name}.{suffix}"
+        return self.directory / name[:2] / f"{name}.{suffix}"
+
+    def _read(self, key: ClipKey, suffix: str) -> tuple[bytes, ...] | None:
+        return _read_entry(self._path(key, suffix), _FIELDS[suffix])
 
     def _write(self, path: Path, body: bytes) -> None:
         try:
@@ -177,15 +251,24 @@ class ClipStore:
             handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
             try:
                 with os.fdopen(handle, "wb") as stream:
+                    fcntl.flock(
+                        stream, fcntl.LOCK_EX
+                    )  # until it is renamed, so that nobody takes it for a dead writer's
                     stream.write(hashlib.sha256(body).digest() + body)
                     stream.flush()
                     os.fsync(stream.fileno())
-                Path(partial).replace(path)
+                    Path(partial).replace(path)
             finally:
-                Path(partial).unlink(missing_ok=True)
+                with suppress(OSError):
+                    Path(partial).unlink(missing_ok=True)
             _sync_directory(path.parent)
         except OSError as error:
             raise StoreError(f"{path}: cannot be written: {error.strerror}; free space and start again") from error
+
+
+def _sound(header: Mapping[str, Any], samples: bytes) -> Sound:
+    waveform = np.frombuffer(samples, dtype="<f4").reshape(header["shape"])
+    return Sound(waveform.astype(np.float32), header["rate"])
 
 
 def _read_entry(path: Path, count: int) -> tuple[bytes, ...] | None:

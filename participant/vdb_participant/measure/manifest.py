@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import torch
 
+from vdb_participant.generation.profiles import profile
 from vdb_participant.models import Weights
 from vdb_shared.spec import Spec
 
@@ -26,6 +27,7 @@ torchvision because it takes over from Pillow where it is, peft because it lays 
 def run_manifest(
     spec: Spec,
     *,
+    profiles: Mapping[str, str],
     models: Mapping[str, Weights],
     extractors: Mapping[str, Weights],
     public_devices: Mapping[str, int],
@@ -34,6 +36,7 @@ def run_manifest(
 
     Args:
         spec: what was measured.
+        profiles: under which each model's clips were made, by its id.
         models: weights of the models, by id.
         extractors: weights of the extractors that were used, by id.
         public_devices: number of public clips by the model of the device that made them; efficiency compares within one.
@@ -42,12 +45,17 @@ def run_manifest(
         "versions": {"python": platform.python_version(), **_versions()},
         "platform": platform.machine(),
         "cuda": torch.version.cuda or "",
-        "arithmetic": "float32, no TF32, deterministic kernels",
+        "arithmetic": f"{_precisions(profiles)}, no TF32, deterministic kernels",
         "profile": spec.generation.profile,
+        "profiles": dict(profiles),
         "models": {name: weights.manifest for name, weights in models.items()},
         "extractors": {name: weights.manifest for name, weights in extractors.items()},
         "public_clips": dict(sorted(public_devices.items())),
     }
+
+
+def _precisions(profiles: Mapping[str, str]) -> str:
+    return " and ".join(sorted({str(profile(name).dtype).removeprefix("torch.") for name in profiles.values()}))
 
 
 def _versions() -> dict[str, str]:

@@ -9,7 +9,7 @@ Source: protos/README.md §7.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,15 @@ from vdb_participant.data.dataset import Dataset, Problem
 from vdb_participant.data.inputs import inputs_of
 from vdb_participant.data.resize import fit
 from vdb_participant.data.video import decode
-from vdb_participant.device import release_memory, resolve_device
 from vdb_participant.generation.engine import Engine, Outcome
-from vdb_participant.generation.generators import load_generator
+from vdb_participant.generation.profiles import profiles_of
+from vdb_participant.generation.progress import Consumer
+from vdb_participant.generation.settings import settings_of
 from vdb_participant.generation.store import ClipStore, clip_digest
+from vdb_participant.generation.workers import Job, devices_of
+from vdb_participant.measure.efficiency import TIMES
 from vdb_participant.measure.extractors import LoadedExtractor, VideoExtractor, load_extractor
+from vdb_participant.measure.generating import Generation, Load, Progress, nobody
 from vdb_participant.measure.manifest import run_manifest
 from vdb_participant.measure.observation import Observation, shares
 from vdb_participant.models import Weights, check_prompts_stay, verify_model, verify_weights
@@ -35,14 +39,11 @@ from vdb_shared.layout import contributions_at_most, count_block, generated_bloc
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.metrics.features import outcome as outcome_share
 from vdb_shared.metrics.statistic import Tally
-from vdb_shared.registry.rows import Registry, load_registry
-from vdb_shared.spec import Model, Prompt, Spec
+from vdb_shared.registry.rows import Registry, Row, load_registry
+from vdb_shared.spec import Prompt, Spec
 from vdb_shared.tasks import ClipTask, tasks_for
 
 Shares = Sequence[tuple[str, NDArray[np.float64]]]
-
-Progress = Callable[[str, int, int], None]
-"""Told of progress: the stage in plain words, steps done, steps in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +53,18 @@ class Equipment:
     Attributes:
         models: folder of <model id>/ folders of weights.
         extractors: folder of <extractor id>/ folders of weights.
-        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:N".
+        device: "auto" (every GPU where there is one), "cpu", "cuda" (every GPU) or "cuda:N".
         registry: the site's own registry files, where it has any.
+        workers: processes that generate on the CPU; each GPU has one.
+        tell: told of every step and clip, in numbers that stay here; must not wait.
     """
 
     models: Path
     extractors: Path
     device: str = "auto"
     registry: Path | None = None
+    workers: int = 1
+    tell: Consumer = nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,7 @@ class _Work:
     spec: Spec
     prompts: tuple[Prompt, ...]
     clips: tuple[Path, ...]
-    registry: Registry
+    rows: Mapping[str, Row | None]
     models: Mapping[str, Weights]
     extractors: Mapping[str, Weights]
 
@@ -140,23 +145,25 @@ def measure_site(
 
     Raises:
         SpecError: the spec asks for clips or metrics that cannot be made.
+        UsageError: no profile of the spec's class fits this machine.
         DatasetError: the data directory lacks what the spec needs.
         ModelError: weights are missing or changed.
         StoreError: a clip cannot be kept.
     """
     registry = load_registry(equipment.registry)
-    engine = Engine(spec, store, registry)
+    devices = devices_of(equipment.device, equipment.workers)
+    profiles = profiles_of(spec, registry, devices)
+    settings = settings_of(spec, registry, profiles)
     work = _check(spec, dataset, equipment, registry)
-    device = resolve_device(equipment.device)
-    measuring = _Measuring(spec, _load_extractors(work, device))
+    load = Load(work.models, {model.id: model for model in spec.models}, settings, work.rows)
+    engine = Engine(spec, store, settings, tell=equipment.tell)
+    generation = Generation(engine, Job(spec, store.directory, (), load, settings), devices, progress, equipment.tell)
+    measuring = _Measuring(spec, _load_extractors(work, devices[0]), store)
     private_tasks = tasks_for(spec, [prompt.text for prompt in work.prompts])
     for model in spec.models:
         mine = [("public", task) for task in public_tasks if task.model == model.id and measuring.metrics["public"]]
         mine += [("private", task) for task in private_tasks if task.model == model.id]
-        outcomes = _generate(engine, work, model, [task for _, task in mine], device, progress)
-        for done, ((side, _), made) in enumerate(zip(mine, outcomes, strict=True), start=1):
-            measuring.generated(side, made, store)
-            progress(f"measuring {model.id}", done, len(mine))
+        generation.and_measure(model.id, mine, measuring)
     for done, path in enumerate(work.clips, start=1):
         measuring.reference(path)
         progress("measuring reference clips", done, len(work.clips))
@@ -164,21 +171,15 @@ def measure_site(
         statistics=measuring.tally.sums(),
         private_records={"prompts": len(work.prompts), "clips": len(work.clips) - len(measuring.problems)},
         problems=tuple(measuring.problems),
-        manifest=run_manifest(spec, models=work.models, extractors=work.extractors, public_devices=measuring.devices),
+        manifest=run_manifest(
+            spec,
+            profiles=profiles,
+            models=work.models,
+            extractors=work.extractors,
+            public_devices=measuring.devices,
+        ),
         samples=tuple(measuring.samples),
     )
-
-
-def _generate(
-    engine: Engine, work: _Work, model: Model, tasks: Sequence[ClipTask], device: str, progress: Progress
-) -> tuple[Outcome, ...]:
-    outcomes = engine.run(
-        tasks,
-        lambda: load_generator(work.models[model.id], model, engine.settings[model.id], device, work.registry),
-        lambda done, total: progress(f"generating with {model.id}", done, total),
-    )
-    release_memory(device)
-    return outcomes
 
 
 def _check(spec: Spec, dataset: Dataset | None, equipment: Equipment, registry: Registry) -> _Work:
@@ -191,7 +192,7 @@ def _check(spec: Spec, dataset: Dataset | None, equipment: Equipment, registry: 
         spec=spec,
         prompts=inputs.prompts,
         clips=inputs.clips,
-        registry=registry,
+        rows={model.id: registry.get(model.id) for model in spec.models},
         models={model.id: verify_model(model, equipment.models, registry) for model in spec.models},
         extractors={
             extractor.id: verify_weights(equipment.extractors / extractor.id, extractor.manifest)
@@ -219,25 +220,27 @@ def _load_extractors(work: _Work, device: str) -> Mapping[str, LoadedExtractor]:
 class _Measuring:
     """Clips on their way into sums."""
 
-    def __init__(self, spec: Spec, extractors: Mapping[str, LoadedExtractor]) -> None:
+    def __init__(self, spec: Spec, extractors: Mapping[str, LoadedExtractor], store: ClipStore) -> None:
         self.tally = Tally(layout_of(spec), capacity=contributions_at_most(spec))
         self.samples: list[Sample] = []
         self.problems: list[Problem] = []
         self.devices: Counter[str] = Counter()
+        self.timed = any(metric.id in TIMES for metric in spec.metrics)
         self._spec = spec
         self._extractors = extractors
+        self._store = store
         self.metrics = {
             side: [metric for metric in spec.metrics if metric.inputs == side] for side in ("public", "private")
         }
         distances = (metric for metric in spec.metrics if definition_of(metric.id).compares_with_reference)
         self._distances = {metric.id: metric for metric in distances}
 
-    def generated(self, side: str, made: Outcome, store: ClipStore) -> None:
+    def generated(self, side: str, made: Outcome) -> None:
         """Add a generated clip, or its failure."""
         task = made.task
         digest, added, failure = "", [], made.failure or ""
         if not failure:
-            clip = store.get(made.key)
+            clip = self._store.get(made.key)
             if clip is None:
                 raise StoreError(f"clip {made.key.name} was damaged or removed while it was measured; start again")
             digest = clip.digest

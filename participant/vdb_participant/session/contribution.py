@@ -81,6 +81,8 @@ def run_manifest(
     failed = sum(bool(sample["failure"]) for sample in public)
     environment = {name: str(version) for name, version in measured["versions"].items() if version}
     environment |= {name: str(measured[name]) for name in ("platform", "cuda", "arithmetic") if measured[name]}
+    if spec.generation.profile == "auto":
+        environment |= {f"profile of {model}": profile for model, profile in measured["profiles"].items()}
     environment |= {f"clips made on {device}": str(clips) for device, clips in measured["public_clips"].items()}
     return RunManifest(
         environment=environment,

@@ -33,7 +33,7 @@ class Reporter:
     link: Link
     session: str
     show: Progress
-    _told: str = field(default="", init=False)
+    _told: set[str] = field(default_factory=set, init=False)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Show a step, and tell the lead if a stage begins with it.
@@ -43,9 +43,9 @@ class Reporter:
                 begins.
         """
         self.show(stage, done, total)
-        if stage == self._told:
+        if stage in self._told:
             return
-        self._told = stage
+        self._told.add(stage)
         try:
             self.link.report(self.session, stage, 0, 0)
         except UnreachableError:

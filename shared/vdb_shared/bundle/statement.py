@@ -19,7 +19,7 @@ from vdb_shared.bundle.envelope import Envelope, sign_envelope
 from vdb_shared.canonical import canonical_json, parse_canonical_json, sha256_digest
 from vdb_shared.errors import FormatError
 from vdb_shared.identity import Signer
-from vdb_shared.spec import Digest, Name
+from vdb_shared.spec import Digest, Name, Profile
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
@@ -123,7 +123,7 @@ class RunManifest(Predicate):
     environment: dict[str, Line]
     models: tuple[NamedDigest, ...]
     extractors: tuple[NamedDigest, ...]
-    profile: Literal["exact"]
+    profile: Profile
     public_clips_made: Annotated[int, Field(ge=0)]
     public_clips_failed: Annotated[int, Field(ge=0)]
     sample_root: Digest

@@ -224,6 +224,14 @@ class Row(Entry):
         return self.tasks or (self.known.tasks if self.known else ("text-to-video",))
 
     @property
+    def peaks(self) -> Mapping[str, int]:
+        """Most bytes of device memory that it needs, by profile, where known."""
+        found: dict[str, int] = {}
+        for item in self.memory.values():
+            found[item.profile] = max(found.get(item.profile, 0), int(item.gigabytes * 10**9))
+        return found
+
+    @property
     def changes(self) -> Mapping[str, Any] | None:
         """What besides the files in its folder decides its clips, as JSON; None when the files are all."""
         changes: dict[str, Any] = {}

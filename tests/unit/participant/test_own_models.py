@@ -149,4 +149,4 @@ def _clip(name: str, lora: tuple[Path, Path]) -> np.ndarray[tuple[int, ...], np.
     weights = weights_of(name, lora[0], registry)
     model = Model(id=name, pipeline="WanPipeline", manifest=weights.manifest)
     settings = GenerationSettings(5, 32, 32, 2, 2.0, "", "exact")
-    return load_generator(weights, model, settings, "cpu", registry).generate("a red circle", 5).frames
+    return load_generator(weights, model, settings, "cpu", registry.get(name)).generate("a red circle", 5).frames

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +13,15 @@ import torch
 from diffusers import WanPipeline
 
 from testkit.tiny import tiny_spec
+from vdb_participant.generation.checkpoints import Checkpoints
 from vdb_participant.generation.pipelines import DiffusersGenerator
-from vdb_participant.generation.settings import GenerationError, GenerationSettings
+from vdb_participant.generation.profiles import is_out_of_memory, profiles_of
+from vdb_participant.generation.settings import GenerationError, GenerationSettings, settings_of
+from vdb_participant.generation.store import ClipKey, ClipStore
+from vdb_participant.generation.watching import Watch
 from vdb_participant.models import inspect_weights
-from vdb_shared.errors import ModelError
+from vdb_shared.errors import ModelError, UsageError
+from vdb_shared.registry.rows import Scheduler, load_registry
 from vdb_shared.spec import Spec
 
 PROMPT = "a red circle moving left"
@@ -128,27 +131,78 @@ def test_precisions_are_those_that_are_asked_for(tiny_models: Path, spec: Spec) 
     assert not np.array_equal(mixed.generate(PROMPT, 5).frames, exact)
 
 
-def test_every_call_is_watched(tiny_models: Path, spec: Spec) -> None:
-    seen: list[tuple[str, str, object]] = []
-
-    @contextmanager
-    def watch(pipeline: Any, noise: torch.Generator, key: tuple[str, int] | None) -> Iterator[None]:
-        seen.append(("begins", type(pipeline).__name__, key))
-        assert torch.equal(noise.get_state(), torch.Generator().manual_seed(key[1] if key else 0).get_state())
-        yield
-        seen.append(("ends", "", key))
-
+def test_clips_are_watched_and_warm_ups_are_not(tiny_models: Path, spec: Spec, tmp_path: Path) -> None:
     model = spec.models[0]
     settings = GenerationSettings.of(spec, model)
-    generator = DiffusersGenerator.load(
-        inspect_weights(tiny_models / "tiny-wan-a"), model, settings, "cpu", watch=watch
-    )
+    weights = inspect_weights(tiny_models / "tiny-wan-a")
+    watch = Watch(Checkpoints(ClipStore(tmp_path)))
+    generator = DiffusersGenerator.load(weights, model, settings, "cpu", watch=watch)
+    steps: list[tuple[int, int]] = []
     generator.warm_up()
-    generator.generate(PROMPT, 5)
-    key = (PROMPT, 5)
-    assert seen == [
-        ("begins", "WanPipeline", None),
-        ("ends", "", None),
-        ("begins", "WanPipeline", key),
-        ("ends", "", key),
-    ]
+    key = ClipKey(model.manifest, PROMPT, 5, ())
+    with watch.clip(key, "cpu", generator.switches, lambda step, total: steps.append((step, total))) as taken:
+        made = generator.generate(PROMPT, 5).frames
+        stages = taken().stages
+    assert steps == [(number, settings.steps) for number in range(1, settings.steps + 1)]
+    assert {"text encoding", "denoising", "decoding"} <= set(stages)
+    bare = DiffusersGenerator.load(weights, model, settings, "cpu")
+    np.testing.assert_array_equal(bare.generate(PROMPT, 5).frames, made)
+
+
+def test_noise_of_the_global_generator_follows_from_the_seed(tiny_models: Path, spec: Spec, tmp_path: Path) -> None:
+    """WanPipeline hands its scheduler no generator, so that a stochastic one draws from torch's own."""
+    model = spec.models[0]
+    settings = replace(GenerationSettings.of(spec, model), steps=3)
+    stochastic = Scheduler(
+        name="DPMSolverMultistepScheduler",
+        settings={
+            "algorithm_type": "sde-dpmsolver++",
+            "prediction_type": "flow_prediction",
+            "use_flow_sigmas": True,
+            "flow_shift": 3.0,
+        },
+    )
+    row = load_registry().rows["wan2.1-t2v-1.3b"].model_copy(update={"scheduler": stochastic})
+    weights = inspect_weights(tiny_models / "tiny-wan-a")
+    generator = DiffusersGenerator.load(weights, model, settings, "cpu", row=row)
+    torch.manual_seed(1)
+    first = generator.generate(PROMPT, 5).frames
+    state = torch.get_rng_state()
+    torch.manual_seed(2)
+    np.testing.assert_array_equal(generator.generate(PROMPT, 5).frames, first)
+    torch.manual_seed(1)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_memory_that_runs_out_can_be_told_from_the_failure(tiny_models: Path, spec: Spec) -> None:
+    class Full(torch.nn.Module):
+        def forward(self, *_: object, **__: object) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    generator = _load(tiny_models, spec)
+    generator.pipeline.text_encoder.forward = Full().forward
+    with pytest.raises(GenerationError, match="out of memory") as failure:
+        generator.generate(PROMPT, 1)
+    assert is_out_of_memory(failure.value)
+
+
+@pytest.mark.parametrize("name", ["fast", "auto"])
+def test_profiles_load_in_their_precision_but_for_pinned_parts(tiny_models: Path, spec: Spec, name: str) -> None:
+    grade = "accelerated" if name == "auto" else None
+    generation = spec.generation.model_copy(update={"profile": name, "grade": grade})
+    wanted = spec.model_copy(update={"generation": generation})
+    model = wanted.models[0]
+    settings = settings_of(wanted, load_registry(), profiles_of(wanted, load_registry(), ("cpu",)))[model.id]
+    assert settings.profile == "fast"
+    generator = DiffusersGenerator.load(inspect_weights(tiny_models / "tiny-wan-a"), model, settings, "cpu")
+    assert generator.pipeline.transformer.dtype in (torch.bfloat16, torch.float8_e4m3fn)
+    assert generator.pipeline.text_encoder.dtype == torch.bfloat16
+    assert generator.pipeline.vae.dtype == torch.float32
+    assert "first-block-cache" in generator.switches
+    assert generator.generate(PROMPT, 5).frames.shape == settings.shape
+
+
+def test_a_profile_that_the_machine_lacks_is_refused(tiny_models: Path, spec: Spec) -> None:
+    settings = replace(GenerationSettings.of(spec, spec.models[0]), profile="low-memory")
+    with pytest.raises(UsageError, match="needs a CUDA device"):
+        DiffusersGenerator.load(inspect_weights(tiny_models / "tiny-wan-a"), spec.models[0], settings, "cpu")

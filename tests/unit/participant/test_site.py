@@ -247,3 +247,36 @@ def test_progress_reaches_its_end(quick: Spec, tiny_models: Path, site_data: Pat
         "measuring tiny-wan-a": (8, 8),
         "measuring reference clips": (12, 12),
     }
+
+
+def test_measuring_beside_generation_or_after_it_gives_the_same_bits(
+    quick: Spec, tiny_models: Path, site_data: Path, tmp_path: Path
+) -> None:
+    beside = _measure(quick, tiny_models, site_data, tmp_path)
+    after = _measure(quick, tiny_models, site_data, tmp_path)  # every clip is there: nothing is generated
+    for name, values in beside.statistics.items():
+        np.testing.assert_array_equal(after.statistics[name], values)
+    assert after.samples == beside.samples
+
+
+def test_two_workers_measure_what_one_process_does(
+    quick: Spec, tiny_models: Path, site_data: Path, tmp_path: Path
+) -> None:
+    alone = _measure(quick, tiny_models, site_data, tmp_path / "alone")
+    stages: dict[str, tuple[int, int]] = {}
+
+    def note(stage: str, done: int, total: int) -> None:
+        stages[stage] = (done, total)
+
+    found = measure_site(
+        quick,
+        public_tasks(quick),
+        Dataset.open(site_data, frames=quick.video.frames),
+        Equipment(tiny_models, tiny_models, "cpu", workers=2),
+        ClipStore(tmp_path / "together"),
+        note,
+    )
+    for name, values in alone.statistics.items():
+        np.testing.assert_array_equal(found.statistics[name], values)
+    assert found.samples == alone.samples
+    assert stages["generating with tiny-wan-a"] == (8, 8)

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from vdb_participant.data.video import Frames
+from vdb_participant.generation.settings import Clip, Sound
 from vdb_participant.generation.store import ClipKey, ClipStore, clip_digest
+from vdb_shared.canonical import canonical_json, sha256_digest
 from vdb_shared.errors import StoreError
 
 KEY = ClipKey("sha256:" + "0" * 64, "a red circle", 7, (("steps", 4),))
@@ -35,12 +37,34 @@ def test_a_clip_comes_back_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, frames: Frames, seconds: float
 ) -> None:
     store = ClipStore(tmp_path_factory.mktemp("store"))
-    put = store.put(KEY, frames, seconds=seconds, device="CPU x")
+    put = store.put(KEY, Clip(frames), seconds=seconds, device="CPU x")
     got = store.get(KEY)
     assert got is not None
     np.testing.assert_array_equal(got.frames, frames)
     assert got.frames.dtype == np.uint8
     assert (got.seconds, got.device, got.digest) == (seconds, "CPU x", put.digest)
+
+
+def test_sound_comes_back_sample_for_sample(tmp_path: Path) -> None:
+    waveform = np.random.default_rng(1).uniform(-1, 1, (2, 801)).astype(np.float32)
+    silent = ClipStore(tmp_path / "silent").put(KEY, Clip(_frames()), seconds=1.0, device="d")
+    put = ClipStore(tmp_path / "loud").put(KEY, Clip(_frames(), Sound(waveform, 24000)), seconds=1.0, device="d")
+    got = ClipStore(tmp_path / "loud").get(KEY)
+    assert got is not None
+    assert got.sound is not None
+    np.testing.assert_array_equal(got.sound.waveform, waveform)
+    assert got.sound.waveform.dtype == np.float32
+    assert got.sound.rate == 24000
+    np.testing.assert_array_equal(got.frames, _frames())
+    assert got.digest == put.digest == silent.digest
+    again = ClipStore(tmp_path / "silent").get(KEY)
+    assert again is not None
+    assert again.sound is None
+
+
+def test_the_name_of_a_key_without_condition_is_what_it_always_was() -> None:
+    value = {"model": KEY.model, "prompt": KEY.prompt, "seed": "7", "settings": {"steps": 4}}
+    assert f"sha256:{KEY.name}" == sha256_digest(canonical_json(value))
 
 
 def test_the_digest_covers_shape_and_every_byte() -> None:
@@ -58,11 +82,14 @@ def test_the_digest_covers_shape_and_every_byte() -> None:
         ClipKey("sha256:" + "0" * 64, "a red circl", 7, (("steps", 4),)),
         ClipKey("sha256:" + "0" * 64, "a red circle", 8, (("steps", 4),)),
         ClipKey("sha256:" + "0" * 64, "a red circle", 7, (("steps", 5),)),
+        ClipKey(
+            "sha256:" + "0" * 64, "a red circle", 7, (("steps", 4),), clip_digest(np.zeros((1, 2, 2, 3), np.uint8))
+        ),
     ],
 )
 def test_everything_that_makes_a_clip_is_in_its_key(tmp_path: Path, other: ClipKey) -> None:
     store = ClipStore(tmp_path)
-    store.put(KEY, _frames(), seconds=1.0, device="d")
+    store.put(KEY, Clip(_frames()), seconds=1.0, device="d")
     assert store.has(KEY)
     assert not store.has(other)
     assert store.get(other) is None
@@ -70,7 +97,7 @@ def test_everything_that_makes_a_clip_is_in_its_key(tmp_path: Path, other: ClipK
 
 def test_any_damaged_byte_makes_an_entry_absent(tmp_path: Path) -> None:
     store = ClipStore(tmp_path)
-    store.put(KEY, _frames(), seconds=1.5, device="d")
+    store.put(KEY, Clip(_frames()), seconds=1.5, device="d")
     path = _entry(tmp_path)
     whole = path.read_bytes()
     for position in [*range(160), *range(160, len(whole), 97), len(whole) - 1]:
@@ -80,13 +107,13 @@ def test_any_damaged_byte_makes_an_entry_absent(tmp_path: Path) -> None:
     for length in (0, 10, 32, 100, len(whole) - 1):
         path.write_bytes(whole[:length])
         assert store.get(KEY) is None
-    store.put(KEY, _frames(), seconds=1.5, device="d")
+    store.put(KEY, Clip(_frames()), seconds=1.5, device="d")
     assert store.has(KEY)
 
 
 def test_no_partial_file_stays_behind(tmp_path: Path) -> None:
     store = ClipStore(tmp_path)
-    store.put(KEY, _frames(), seconds=1.0, device="d")
+    store.put(KEY, Clip(_frames()), seconds=1.0, device="d")
     store.give_up(KEY, "why")
     assert sorted(path.suffix for path in tmp_path.rglob("*") if path.is_file()) == [".clip", ".failed"]
 
@@ -104,11 +131,11 @@ def test_a_failure_keeps_its_reason(tmp_path: Path) -> None:
 def test_merging_takes_clips_with_their_measurements(tmp_path: Path) -> None:
     here, there = ClipStore(tmp_path / "a"), ClipStore(tmp_path / "b")
     keys = [ClipKey(KEY.model, "p", seed, ()) for seed in range(4)]
-    here.put(keys[0], _frames(0), seconds=1.0, device="slow")
-    there.put(keys[0], _frames(0), seconds=9.0, device="fast")
-    there.put(keys[1], _frames(1), seconds=2.0, device="fast")
+    here.put(keys[0], Clip(_frames(0)), seconds=1.0, device="slow")
+    there.put(keys[0], Clip(_frames(0)), seconds=9.0, device="fast")
+    there.put(keys[1], Clip(_frames(1)), seconds=2.0, device="fast")
     there.give_up(keys[2], "reason")
-    there.put(keys[3], _frames(3), seconds=4.0, device="fast")
+    there.put(keys[3], Clip(_frames(3)), seconds=4.0, device="fast")
     damaged = max((tmp_path / "b").glob("??/*.clip"), key=lambda path: path.stat().st_mtime_ns)
     damaged.write_bytes(b"x")
     assert here.merge(there) == 1
@@ -125,4 +152,4 @@ def test_a_file_where_the_store_should_be_is_named(tmp_path: Path) -> None:
     store = ClipStore(tmp_path / "store")
     (tmp_path / "store" / KEY.name[:2]).touch()
     with pytest.raises(StoreError, match="free space and start again"):
-        store.put(KEY, _frames(), seconds=1.0, device="d")
+        store.put(KEY, Clip(_frames()), seconds=1.0, device="d")

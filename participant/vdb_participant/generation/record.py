@@ -1,0 +1,105 @@
+"""What stands beside a clip in the store: how it was made, and what that took.
+
+Promises figures of the clip alone, warm-up excluded, and of what was not measured that it was not. Figures compare only
+within one model of device, one profile and one set of switches, all of which are in the record. Leaves measuring to
+`watching.py`.
+
+    {"profile", "class", "switches": […], "stepped_down": […], "attempts", "resumed_steps",
+     "stages": {"text encoding" | "conditioning" | "denoising" | "decoding": seconds},
+     "peak_memory": {"bytes", "kind"}, "energy": {"joules" or null, "source"}}           numbers are decimal strings
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from vdb_participant.generation.energy import Energy
+from vdb_shared.canonical import decimal_string
+
+ALLOCATED: Final = "allocated on the device"
+RESIDENT: Final = "resident in the process"
+RESIDENT_SO_FAR: Final = "resident in the process since its beginning"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one clip took.
+
+    Attributes:
+        seconds: from prompt to frames, over all runs of a clip that was resumed, without replays.
+        stages: seconds of each stage.
+        peak_bytes: most memory in use at once.
+        memory: what kind of memory that is.
+        energy: of the device, in the run that finished the clip.
+        resumed: steps of the denoising loop that another run had made.
+    """
+
+    seconds: float
+    stages: Mapping[str, float]
+    peak_bytes: int
+    memory: str
+    energy: Energy
+    resumed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Under which a clip was made.
+
+    Attributes:
+        profile: its name.
+        grade: its class.
+        switches: that are on.
+        stepped_down: those of them that were turned on because memory ran out.
+        attempts: 1 unless it failed before.
+    """
+
+    profile: str
+    grade: str
+    switches: tuple[str, ...] = ()
+    stepped_down: tuple[str, ...] = field(default=())
+    attempts: int = 1
+
+
+def record_of(circumstances: Circumstances, taken: Taken) -> dict[str, Any]:
+    """Return the JSON of a clip's record."""
+    joules = taken.energy.joules
+    return {
+        "profile": circumstances.profile,
+        "class": circumstances.grade,
+        "switches": list(circumstances.switches),
+        "stepped_down": list(circumstances.stepped_down),
+        "attempts": str(circumstances.attempts),
+        "resumed_steps": str(taken.resumed),
+        "stages": {name: decimal_string(seconds) for name, seconds in taken.stages.items()},
+        "peak_memory": {"bytes": str(taken.peak_bytes), "kind": taken.memory},
+        "energy": {"joules": None if joules is None else decimal_string(joules), "source": taken.energy.source},
+    }
+
+
+def reset_peak(device: str) -> str:
+    """Begin to look for the most memory in use; return what kind of memory `peak` will tell."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+        return ALLOCATED
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux, proc(5): resets VmHWM
+    except OSError:
+        return RESIDENT_SO_FAR
+    return RESIDENT
+
+
+def peak(device: str) -> int:
+    """Return the most bytes in use since `reset_peak`; 0 where the system does not tell."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)

@@ -1,0 +1,283 @@
+"""One worker process for each GPU, all on one store.
+
+Promises that the death of a worker costs the unfinished steps of one clip and nothing else: another takes the clip up where
+its checkpoint is. A clip over which workers die twice is given up. Workers share no queue whose lock a dead one could keep:
+each has a pipe of its own, and who makes which clip is decided by claims in the store. Leaves the number of threads to the
+caller.
+
+Workers are spawned: CUDA does not survive a fork.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import structlog
+import torch
+
+from vdb_participant.device import resolve_device
+from vdb_participant.generation.breaker import Breaker
+from vdb_participant.generation.checkpoints import Interval
+from vdb_participant.generation.engine import ATTEMPTS, Engine
+from vdb_participant.generation.progress import Consumer, Event
+from vdb_participant.generation.settings import GenerationSettings, Generator
+from vdb_participant.generation.store import ClipKey, ClipStore
+from vdb_participant.generation.watching import Watch
+from vdb_shared.errors import ModelError, SpecError, StoreError, UsageError, VdbError
+from vdb_shared.spec import Spec
+from vdb_shared.tasks import ClipTask
+
+_LOG = structlog.get_logger("vdb_participant")
+
+_ERRORS: Final[Mapping[str, type[VdbError]]] = {
+    kind.__name__: kind for kind in (ModelError, SpecError, StoreError, UsageError)
+}
+"""What a worker may raise; it arrives as the same."""
+
+
+class Load(Protocol):
+    """Loads models in a worker; sent there, so it is a module's function or a value of plain data."""
+
+    def __call__(self, model: str, device: str, watch: Watch) -> Generator:
+        """Return the generator of a model.
+
+        Args:
+            model: its id.
+            device: where it computes.
+            watch: to be opened around the call of its pipeline.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What workers do.
+
+    Attributes:
+        spec: the spec.
+        store: folder of the clip store.
+        tasks: of one model or several.
+        load: loads a model.
+        settings: of each model's clips, the same in all workers; see `Engine`.
+        interval: of checkpoints.
+    """
+
+    spec: Spec
+    store: Path
+    tasks: tuple[ClipTask, ...]
+    load: Load
+    settings: Mapping[str, GenerationSettings] | None = None
+    interval: Interval = field(default_factory=Interval)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Ids of the models of the tasks, in their order."""
+        return tuple(dict.fromkeys(task.model for task in self.tasks))
+
+
+def devices_of(wanted: str, workers: int = 1) -> tuple[str, ...]:
+    """Return the device of each worker: every GPU for "auto" and "cuda", the CPU as often as asked.
+
+    Raises:
+        UsageError: no such device, or several workers on one GPU, whose memory is for one.
+    """
+    device = resolve_device(wanted)
+    if device == "cpu":
+        return ("cpu",) * workers
+    if workers > 1:
+        raise UsageError(f"{workers} workers on {device}: a GPU has one worker; take --device cuda for all GPUs")
+    if device == "cuda":
+        return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
+    return (device,)
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A process at work.
+
+    Attributes:
+        device: its own.
+        clip: name of the key of the clip under way, or None.
+    """
+
+    device: str
+    process: BaseProcess
+    pipe: Connection
+    clip: str | None = None
+
+
+def run_workers(
+    job: Job,
+    devices: Sequence[str],
+    settled: Callable[[ClipKey, str | None], None],
+    tell: Consumer = lambda _event: None,
+) -> None:
+    """Make what is missing of a job's clips, on all devices at once.
+
+    Args:
+        job: what to do.
+        devices: of each worker.
+        settled: told what became of each different clip: None, or why it was given up.
+        tell: told of every step and clip.
+
+    Raises:
+        ModelError: a model cannot be loaded.
+        SpecError, UsageError: a model or this machine cannot do what the spec asks.
+        StoreError: a clip cannot be kept.
+    """
+    crew = _Crew(job, settled, tell)
+    try:
+        for device in devices:
+            crew.hire(device)
+        crew.work()
+    finally:
+        crew.dismiss()
+
+
+class _Crew:
+    """All workers of a job."""
+
+    def __init__(self, job: Job, settled: Callable[[ClipKey, str | None], None], tell: Consumer) -> None:
+        self._job = job
+        self._settled = settled
+        self._tell = tell
+        self._store = ClipStore(job.store)
+        engine = Engine(job.spec, self._store, job.settings)
+        self._keys = {key.name: key for key in map(engine.key, job.tasks)}
+        self._models = {engine.key(task).name: task.model for task in job.tasks}
+        self._began = time.perf_counter()
+        self._made = 0
+        self._left = set(self._keys)
+        self._deaths: Counter[str] = Counter()
+        self._idle_deaths = 0
+        self._workers: list[_Worker] = []
+
+    def hire(self, device: str) -> None:
+        """Start a worker."""
+        reading, writing = multiprocessing.Pipe(duplex=False)
+        context = multiprocessing.get_context("spawn")
+        process = context.Process(target=_work, args=(self._job, device, writing), name=f"vdb {device}", daemon=True)
+        process.start()
+        writing.close()
+        self._workers.append(_Worker(device, process, reading))
+
+    def work(self) -> None:
+        """Listen to workers until all is settled."""
+        while self._workers:
+            for pipe in wait([worker.pipe for worker in self._workers]):
+                worker = next(worker for worker in self._workers if worker.pipe is pipe)
+                try:
+                    message = worker.pipe.recv()
+                except EOFError:
+                    self._over(worker)
+                else:
+                    self._hear(worker, message)
+
+    def dismiss(self) -> None:
+        """End workers that are still there; their clips go on from their checkpoints some day."""
+        for worker in self._workers:
+            worker.process.kill()
+            worker.process.join()
+            worker.pipe.close()
+
+    def _hear(self, worker: _Worker, message: tuple[str, Any, Any]) -> None:
+        match message:
+            case ("begun", str(name), _):
+                worker.clip = name
+            case ("settled", str(name), failure):
+                self._settle(name, failure, made=worker.clip == name)
+                worker.clip = None
+            case ("event", Event(kind="begun" | "step") as event, _):
+                self._tell(replace(event, **self._counts(event.model)))
+            case ("event", Event(), _):
+                pass  # clips are counted when they are settled: each worker knows of its own
+            case ("error", str(kind), str(text)):
+                raise _ERRORS.get(kind, StoreError)(text)
+            case _:
+                raise RuntimeError(f"a worker sent {message!r}")
+
+    def _counts(self, model: str) -> dict[str, Any]:
+        """Return what an event says of all workers together: clips settled, clips in all, seconds left."""
+        total, left = (sum(self._models[name] == model for name in names) for names in (self._keys, self._left))
+        elapsed = time.perf_counter() - self._began
+        return {
+            "done": total - left,
+            "total": total,
+            "seconds_left": elapsed / self._made * left if self._made else None,
+        }
+
+    def _settle(self, name: str, failure: str | None, *, made: bool) -> None:
+        if name not in self._left:
+            return
+        self._left.remove(name)
+        self._made += made
+        self._settled(self._keys[name], failure)
+        model = self._models[name]
+        self._tell(Event("finished" if failure is None else "failed", model, **self._counts(model)))
+
+    def _over(self, worker: _Worker) -> None:
+        """A worker is gone: because all is settled, or it died."""
+        worker.process.join()
+        worker.pipe.close()
+        self._workers.remove(worker)
+        code = worker.process.exitcode
+        if code == 0:
+            return
+        _LOG.warning("a worker died", device=worker.device, exit=code, clip=worker.clip)
+        if worker.clip is None:
+            self._idle_deaths += 1
+            if self._idle_deaths >= ATTEMPTS:
+                raise ModelError(f"workers die ({_words(code)}) before they make a clip; see doctor")
+        else:
+            self._count(worker.clip, code)
+        if self._left:
+            self.hire(worker.device)
+
+    def _count(self, name: str, code: int | None) -> None:
+        """Give a clip up over which workers die again and again."""
+        self._deaths[name] += 1
+        if self._deaths[name] < ATTEMPTS:
+            return
+        key = self._keys[name]
+        reason = f"{self._deaths[name]} workers died while they made it ({_words(code)})"
+        with self._store.claim(key) as mine:
+            if not mine or self._store.has(key):
+                return
+            self._store.give_up(key, reason)
+        Breaker(self._store, key.model).failed(reason)
+        self._settle(name, reason, made=True)
+
+
+def _words(code: int | None) -> str:
+    return f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
+
+
+def _work(job: Job, device: str, pipe: Connection) -> None:
+    """Work through a job in a process of its own."""
+    engine = Engine(
+        job.spec,
+        ClipStore(job.store),
+        job.settings,
+        job.interval,
+        tell=lambda event: pipe.send(("event", event, None)),
+        begun=lambda key: pipe.send(("begun", key.name, None)),
+    )
+    try:
+        for model in job.models:
+            engine.run(
+                [task for task in job.tasks if task.model == model],
+                partial(job.load, model, device, engine.watch),
+                lambda _done, _total: None,
+                lambda key, failure: pipe.send(("settled", key.name, failure)),
+            )
+    except VdbError as error:
+        pipe.send(("error", type(error).__name__, str(error)))

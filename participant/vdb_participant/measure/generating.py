@@ -1,0 +1,129 @@
+"""The clips of one model after another, made on all devices and measured meanwhile.
+
+Promises that the sums are the same however many devices there are and whether clips are measured while others are made or
+afterwards. Leaves making a clip to `generation/engine.py` and measuring it to whoever asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+from vdb_participant.device import exact_kernels, release_memory
+from vdb_participant.generation.engine import Engine, Outcome
+from vdb_participant.generation.generators import load_generator
+from vdb_participant.generation.progress import Consumer, Event
+from vdb_participant.generation.settings import GenerationSettings, Generator
+from vdb_participant.generation.store import ClipKey
+from vdb_participant.generation.watching import Watch
+from vdb_participant.generation.workers import Job, run_workers
+from vdb_participant.measure.following import Follower
+from vdb_participant.models import Weights
+from vdb_shared.registry.rows import Row
+from vdb_shared.spec import Model
+from vdb_shared.tasks import ClipTask
+
+Progress = Callable[[str, int, int], None]
+"""Told of progress: the stage in plain words, steps done, steps in all."""
+
+
+def nobody(_event: Event) -> None:
+    """Nobody wants to know of events."""
+
+
+class Measuring(Protocol):
+    """Takes clips in.
+
+    Attributes:
+        timed: whether it measures how long clips take.
+    """
+
+    timed: bool
+
+    def generated(self, side: str, made: Outcome) -> None:
+        """Measure a clip, or note its failure."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Loads models from verified weights, here and in workers; implements workers.Load.
+
+    Attributes:
+        weights, models, settings, rows: by id of the model.
+    """
+
+    weights: Mapping[str, Weights]
+    models: Mapping[str, Model]
+    settings: Mapping[str, GenerationSettings]
+    rows: Mapping[str, Row | None]
+
+    def __call__(self, model: str, device: str, watch: Watch) -> Generator:
+        """Return the generator of a model; see `workers.Load`."""
+        return load_generator(
+            self.weights[model], self.models[model], self.settings[model], device, self.rows[model], watch
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What all models need to be put to work.
+
+    Attributes:
+        engine: for one device.
+        job: for several; its tasks are replaced.
+        devices: of each worker.
+        progress: told of stages.
+        tell: told of every step and clip.
+    """
+
+    engine: Engine
+    job: Job
+    devices: tuple[str, ...]
+    progress: Progress
+    tell: Consumer
+
+    def and_measure(self, model: str, tasks: Sequence[tuple[str, ClipTask]], measuring: Measuring) -> None:
+        """Generate what is missing of a model's clips and measure all in the order of the tasks.
+
+        Both at once, unless time is measured: that is the time of a clip which has the device for itself.
+
+        Args:
+            model: its id.
+            tasks: with the side of each, "public" or "private".
+            measuring: takes the clips in.
+        """
+        keys = [self.engine.key(task) for _, task in tasks]
+
+        def measure(number: int, failure: str | None) -> None:
+            side, task = tasks[number]
+            measuring.generated(side, Outcome(task, keys[number], failure))
+
+        follower = Follower(keys, measure)
+        with exact_kernels():
+            if measuring.timed:
+                self._generate(model, tasks, follower.settled)
+            with follower.following():
+                if not measuring.timed:
+                    self._generate(model, tasks, follower.settled)
+                follower.finish(lambda done: self.progress(f"measuring {model}", done, len(tasks)))
+
+    def _generate(
+        self, model: str, tasks: Sequence[tuple[str, ClipTask]], settled: Callable[[ClipKey, str | None], None]
+    ) -> None:
+        mine = tuple(dict.fromkeys(task for _, task in tasks))
+        stage = f"generating with {model}"
+        if len(self.devices) > 1:
+
+            def tell(event: Event) -> None:
+                self.progress(stage, event.done, event.total)
+                self.tell(event)
+
+            run_workers(replace(self.job, tasks=mine), self.devices, settled, tell)
+            return
+        (device,) = self.devices
+        load = partial(self.job.load, model, device, self.engine.watch)
+        self.engine.run(mine, load, lambda done, total: self.progress(stage, done, total), settled)
+        release_memory(device)
