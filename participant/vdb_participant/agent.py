@@ -50,6 +50,7 @@ from vdb_shared.errors import (
     VerificationError,
 )
 from vdb_shared.privacy.accountant import account
+from vdb_shared.spec import Spec
 from vdb_shared.wire.status import Phase
 
 BREACHES: Final = (ProtocolError, PrivacyError, SignatureError, StatisticError, VerificationError)
@@ -68,6 +69,7 @@ class Request:
         session: session id, or the beginning of one.
         resources: data, weights, device.
         consent: shown the plan; raises to decline.
+        licences: given the spec before consent is asked; raises where a model's licence is not accepted.
         progress: shown the work.
         failpoints: none outside tests.
         measure: from the sealed terms to lanes, instead of `measurement.measured_here`; in tests only.
@@ -78,6 +80,7 @@ class Request:
     consent: Callable[[Plan], None]
     progress: Progress = silent
     failpoints: Failpoints = field(default_factory=Failpoints)
+    licences: Callable[[Spec], None] = lambda _spec: None
     measure: Measure | None = None
 
 
@@ -296,6 +299,7 @@ def _ask(site: Site, link: Link, request: Request) -> tuple[str, Consented]:
     """Show the plan and return what was consented to."""
     opening, offered = _look(site, link, request.session)
     prepared = prepare(site, opening, request.resources)
+    request.licences(opening.spec)
     request.consent(prepared.plan)
     folder = str(request.resources.data.resolve())
     return opening.session, Consented(offered, datetime.now(UTC), prepared.plan.text, prepared.dataset, folder)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import importlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vdb_participant.commands.screen import console, shown_progress
+from vdb_participant.logs import log_to_stderr
 from vdb_shared.canonical import canonical_json
 from vdb_shared.commandline import run_script
 from vdb_shared.errors import UsageError
@@ -49,6 +51,10 @@ ModelsFolder = Annotated[
     typer.Option("--models", help="Folder with the weights of every model and extractor. [default: DIR/models]"),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Workers = Annotated[int, typer.Option(min=1, max=256, help="Processes that generate on the CPU; each GPU has one.")]
+AcceptLicence = Annotated[
+    bool, typer.Option("--accept-licence", help="Accept the licences of models without a question.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -93,10 +99,12 @@ def join(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     data: DataFolder,
     models: ModelsFolder = None,
     device: Device = "auto",
+    workers: Workers = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would leave and what it costs; do nothing.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Consent without being asked.")] = False,
+    accept_licence: AcceptLicence = False,
     plaintext_keys: Annotated[bool, typer.Option("--plaintext-keys", help="With an invitation: see enroll.")] = False,
 ) -> None:
     """Show what will leave and what it costs, ask for consent, then generate, measure and contribute.
@@ -108,7 +116,8 @@ def join(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         session = _load("commands.enrolling").enrol_for_session(
             _state(context), Path(session), _new_passphrase(context, plaintext_keys), _passphrase(context)
         )
-    wish = commands.Wish(session, _resources(context, data, models, device), yes=yes)
+    licences = _licences(context, accepted=accept_licence)
+    wish = commands.Wish(session, _resources(context, data, models, device, workers), licences, yes=yes)
     if dry_run:
         commands.dry_run(_state(context), _passphrase(context), wish)
     else:
@@ -122,14 +131,18 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     data: DataFolder,
     models: ModelsFolder = None,
     device: Device = "auto",
+    workers: Workers = 1,
+    accept_licence: AcceptLicence = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the figures as JSON.")] = None,
     as_json: Json = False,
 ) -> None:
     """Run the same evaluation locally: exact, no federation, nothing sent."""
     read = _load("commands.spec_file").read_spec(spec)
     local = _load("commands.local")
-    with shown_progress() as progress:
-        evaluation = local.run_locally(read, _resources(context, data, models, device), _state(context).clips, progress)
+    _licences(context, accepted=accept_licence)(read)
+    with shown_progress() as shown:
+        resources = replace(_resources(context, data, models, device, workers), tell=shown.tell)
+        evaluation = local.run_locally(read, resources, _state(context).clips, shown.progress)
     figures = canonical_json(evaluation.to_json())
     if output is not None:
         _write(output, figures + b"\n")
@@ -245,16 +258,13 @@ def models_fetch(
     directory: Annotated[Path | None, typer.Option("--from", help="Copy from this directory instead of a hub.")] = None,
     mirror: Annotated[str | None, typer.Option(help="Address of the institution's mirror of the hub.")] = None,
     models: ModelsFolder = None,
-    accept_licence: Annotated[
-        bool, typer.Option("--accept-licence", help="Accept the licence without a question.")
-    ] = False,
+    accept_licence: AcceptLicence = False,
 ) -> None:
     """Show licence and territory, then bring the pinned weights into the folder of models."""
     commands, state = _load("commands.models"), _state(context)
     row = commands.known_model(commands.load_registry(state.registry), model)
     console(stderr=True).print(f"{row.id}: {commands.notice(row)}")
-    ask = (lambda _: typer.confirm("Accept it?", err=True)) if sys.stdin.isatty() else None
-    commands.accept_licence(state, row, ask, accepted=accept_licence)
+    commands.accept_licence(state, row, _licence_question(), accepted=accept_licence)
     place, digest = commands.fetch(row, commands.Source(directory, mirror), models or state.models)
     console().print(f"{place}  {digest}")
 
@@ -283,8 +293,17 @@ def models_add(
         console().print(f"added {name}")
 
 
+@models_app.command("retry", epilog="Example: vdb-participant models retry wan2.1-t2v-1.3b")
+def models_retry(context: typer.Context, model: ModelId, models: ModelsFolder = None) -> None:
+    """Forget that clips of a model failed, so that the next run makes them again; finished clips stay."""
+    state = _state(context)
+    count = _load("commands.retrying").retry(state, model, models or state.models)
+    console().print(f"{model}: {count} failed clips will be made again")
+
+
 def main() -> None:
     """Run the command line."""
+    log_to_stderr()
     run_script(app, extra="participant")
 
 
@@ -310,9 +329,24 @@ def _new_passphrase(context: typer.Context, plaintext: bool) -> Any:
     return None if plaintext else keys.passphrase_from(context.obj.passphrase_file, ask)
 
 
-def _resources(context: typer.Context, data: Path, models: Path | None, device: str) -> Any:
+def _resources(context: typer.Context, data: Path, models: Path | None, device: str, workers: int) -> Any:
     state = _state(context)
-    return _load("session.preparation").Resources(data, models or state.models, device, state.registry)
+    return _load("session.preparation").Resources(data, models or state.models, device, state.registry, workers)
+
+
+def _licence_question() -> Any:
+    return (lambda _: typer.confirm("Accept it?", err=True)) if sys.stdin.isatty() else None
+
+
+def _licences(context: typer.Context, *, accepted: bool) -> Any:
+    """Return what makes sure that the licences of a spec's models are accepted."""
+    return partial(
+        _load("commands.models").accept_licences,
+        _state(context),
+        ask=_licence_question(),
+        accepted=accepted,
+        show=console(stderr=True).print,
+    )
 
 
 def _print_json(value: object) -> None:

@@ -18,6 +18,7 @@ from vdb_participant.session.consent import Plan
 from vdb_participant.site.institution import open_site
 from vdb_participant.site.storage import write_durably
 from vdb_shared.errors import BudgetError, DatasetError, ModelError, PrivacyError, SessionAbortedError, UsageError
+from vdb_shared.spec import Spec
 from vdb_shared.wire.status import Phase
 
 
@@ -96,6 +97,23 @@ def test_declining(coordinator: RunningCoordinator, tmp_path: Path) -> None:
 
     with Client(Connection(first.site.config.address, first.site.tls)) as client, pytest.raises(DeclinedError):
         take_part(first.site, client, replace(first.request(), consent=decline))
+    assert_nothing_happened(first)
+
+
+def test_a_licence_that_is_not_accepted(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    first, *_ = consortium(coordinator, tmp_path)
+    seen: list[str] = []
+
+    def refuse(spec: Spec) -> None:
+        seen.extend(model.id for model in spec.models)
+        raise UsageError("read it and say --accept-licence")
+
+    with (
+        Client(Connection(first.site.config.address, first.site.tls)) as client,
+        pytest.raises(UsageError, match="read"),
+    ):
+        take_part(first.site, client, replace(first.request(), licences=refuse))
+    assert seen
     assert_nothing_happened(first)
 
 

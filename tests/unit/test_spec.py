@@ -34,6 +34,26 @@ def test_opendp_draws_the_noise_unless_the_spec_says_otherwise() -> None:
     assert chosen.digest != small_spec().digest
 
 
+def test_the_class_of_a_named_profile_follows_from_it() -> None:
+    assert small_spec().generation.clip_class == "exact"
+    assert b"grade" not in small_spec().canonical()
+    for name in ("balanced", "fast", "low-memory"):
+        chosen = parse_spec_toml(TOML.replace("[generation]", f'[generation]\nprofile = "{name}"'))
+        assert chosen.generation.clip_class == "accelerated"
+        assert parse_spec_json(chosen.canonical()) == chosen
+
+
+def test_auto_declares_a_class() -> None:
+    for grade in ("exact", "accelerated"):
+        text = TOML.replace("[generation]", f'[generation]\nprofile = "auto"\ngrade = "{grade}"')
+        chosen = parse_spec_toml(text)
+        assert chosen.generation.clip_class == grade
+        assert parse_spec_json(chosen.canonical()) == chosen
+    for wrong in ('profile = "auto"', 'profile = "fast"\ngrade = "accelerated"', 'grade = "exact"'):
+        with pytest.raises(SpecError, match=r'generation\.grade: "exact" or "accelerated" goes with profile "auto"'):
+            parse_spec_toml(TOML.replace("[generation]", f"[generation]\n{wrong}"))
+
+
 def test_reals_are_exact() -> None:
     assert small_spec().cohort.dropout == Decimal("0.2")
     assert b'"dropout":"0.2"' in small_spec().canonical()

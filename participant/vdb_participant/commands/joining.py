@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import typer
 
@@ -18,14 +19,16 @@ from vdb_participant.site.failpoints import failpoints_from_environment
 from vdb_participant.site.institution import open_site
 from vdb_participant.site.keys import Passphrase
 from vdb_shared.errors import UsageError
+from vdb_shared.spec import Spec
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the operator typed."""
+    """What the operator typed; `licences` raises where a model's licence is not accepted."""
 
     session: str
     resources: Resources
+    licences: Callable[[Spec], None]
     yes: bool
 
 
@@ -52,7 +55,9 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
             out.print("not joined; nothing was sent")
             raise typer.Exit(1)
 
-    with Client(Connection(site.config.address, site.tls)) as link, shown_progress() as progress:
-        outcome = take_part(site, link, Request(wish.session, wish.resources, consent, progress, failpoints))
+    with Client(Connection(site.config.address, site.tls)) as link, shown_progress() as shown:
+        resources = replace(wish.resources, tell=shown.tell)
+        request = Request(wish.session, resources, consent, shown.progress, failpoints, wish.licences)
+        outcome = take_part(site, link, request)
     out.print(f"published: {outcome.bundle}")
     out.print(f"verify it with: vdb-audit verify {outcome.bundle} --root {site.config.root_fingerprint}")

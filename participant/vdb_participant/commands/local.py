@@ -36,7 +36,14 @@ def run_locally(spec: Spec, resources: Resources, clips: Path, progress: Progres
     """
     verify_all_weights(spec, resources)
     data = Dataset.open(resources.data, frames=spec.video.frames)
-    equipment = Equipment(resources.models, resources.models, resources.device, resources.registry)
+    equipment = Equipment(
+        resources.models,
+        resources.models,
+        resources.device,
+        resources.registry,
+        workers=resources.workers,
+        tell=resources.tell,
+    )
     found = measure_site(spec, public_tasks(spec), data, equipment, ClipStore(clips), progress)
     return evaluate(spec, found.statistics, None)
 

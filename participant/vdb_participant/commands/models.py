@@ -23,10 +23,14 @@ from vdb_participant.site.storage import write_durably
 from vdb_shared.canonical import canonical_json
 from vdb_shared.errors import ModelError, UsageError
 from vdb_shared.registry.rows import PINS, Registry, Row, load_registry, parse_rows, read_file, tables_of
+from vdb_shared.spec import Spec
 from vdb_shared.weights import UNPINNED
 
 FETCHED: Final = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
 """What is copied: weights, settings, vocabularies and chat templates. No pickles, no code."""
+
+LICENCES: Final = "licences.json"
+"""File in the site's registry with the notices that were accepted, by model."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -153,14 +157,42 @@ def accept_licence(state: StateFolder, row: Row, ask: Callable[[str], bool] | No
     Raises:
         UsageError: it was not.
     """
-    path = state.registry / "licences.json"
-    known: dict[str, str] = json.loads(path.read_bytes()) if path.exists() else {}
-    words = notice(row)
+    known, words = _accepted(state), notice(row)
     if known.get(row.id) == words:
         return
     if not accepted and not (ask is not None and ask(words)):
         raise UsageError(f"{row.id}: {words}; read it and say --accept-licence")
-    write_durably(path, canonical_json(known | {row.id: words}))
+    write_durably(state.registry / LICENCES, canonical_json(known | {row.id: words}))
+
+
+def accept_licences(
+    state: StateFolder, spec: Spec, ask: Callable[[str], bool] | None, *, accepted: bool, show: Callable[[str], None]
+) -> None:
+    """Show the licences of a spec's models that were not accepted here yet, and make sure that they are; see `accept_licence`.
+
+    Args:
+        state: of the site, whose registry knows licences; models without a row have none to show.
+        spec: the spec.
+        ask: see `accept_licence`.
+        accepted: see `accept_licence`.
+        show: shown each licence and the territories that it leaves out.
+
+    Raises:
+        UsageError: one was not.
+    """
+    registry, known = load_registry(state.registry), _accepted(state)
+    for model in spec.models:
+        row = registry.get(model.id)
+        if row is not None and known.get(row.id) != notice(row):
+            show(f"{row.id}: {notice(row)}")
+            accept_licence(state, row, ask, accepted=accepted)
+
+
+def _accepted(state: StateFolder) -> dict[str, str]:
+    """Return the notices that were accepted at this site, by model."""
+    path = state.registry / LICENCES
+    found: dict[str, str] = json.loads(path.read_bytes()) if path.exists() else {}
+    return found
 
 
 def fetch(row: Row, source: Source, folder: Path) -> tuple[Path, str]:

@@ -18,7 +18,7 @@ from vdb_participant.device import device_name, release_memory
 from vdb_participant.generation.breaker import Breaker
 from vdb_participant.generation.checkpoints import Checkpoints, Interval
 from vdb_participant.generation.profiles import SWITCHES, is_out_of_memory, next_step_down, profile
-from vdb_participant.generation.progress import Consumer, Tracker
+from vdb_participant.generation.progress import Consumer, Tracker, nobody
 from vdb_participant.generation.record import Circumstances, record_of
 from vdb_participant.generation.settings import GenerationError, GenerationSettings, Generator, settings_of
 from vdb_participant.generation.store import ClipKey, ClipStore
@@ -82,10 +82,6 @@ class _Running:
         return True
 
 
-def _nobody(_event: object) -> None:
-    """Nobody wants to know."""
-
-
 class Engine:
     """Makes clips of a spec's tasks into a store.
 
@@ -100,8 +96,8 @@ class Engine:
         store: ClipStore,
         settings: Mapping[str, GenerationSettings] | None = None,
         interval: Interval | None = None,
-        tell: Consumer = _nobody,
-        begun: Callable[[ClipKey], None] = _nobody,
+        tell: Consumer = nobody,
+        begun: Callable[[ClipKey], None] = nobody,
     ) -> None:
         """Bind a spec to a store.
 

@@ -50,17 +50,25 @@ class Event:
         return f"generating with {self.model}"
 
     @property
-    def line(self) -> str:
-        """One line for people."""
-        parts = [f"{self.stage}: {self.done} of {self.total} clips"]
-        if self.steps:
-            parts.append(f"step {self.step} of {self.steps}")
+    def detail(self) -> str:
+        """Step and time left in words, or "" while nothing is known of either."""
+        parts = [f"step {self.step} of {self.steps}"] if self.steps else []
         if self.seconds_left is not None:
             parts.append(f"{_duration(self.seconds_left)} left")
         return ", ".join(parts)
 
+    @property
+    def line(self) -> str:
+        """One line for people."""
+        counts = f"{self.stage}: {self.done} of {self.total} clips"
+        return f"{counts}, {self.detail}" if self.detail else counts
+
 
 Consumer = Callable[[Event], None]
+
+
+def nobody(_event: object) -> None:
+    """Nobody wants to know; the consumer of callers who do not care."""
 
 
 def _duration(seconds: float) -> str:

@@ -28,10 +28,11 @@ from vdb_participant.device import resolve_device
 from vdb_participant.generation.breaker import Breaker
 from vdb_participant.generation.checkpoints import Interval
 from vdb_participant.generation.engine import ATTEMPTS, Engine
-from vdb_participant.generation.progress import Consumer, Event
+from vdb_participant.generation.progress import Consumer, Event, nobody
 from vdb_participant.generation.settings import GenerationSettings, Generator
 from vdb_participant.generation.store import ClipKey, ClipStore
 from vdb_participant.generation.watching import Watch
+from vdb_participant.logs import log_to_stderr
 from vdb_shared.errors import ModelError, SpecError, StoreError, UsageError, VdbError
 from vdb_shared.spec import Spec
 from vdb_shared.tasks import ClipTask
@@ -119,7 +120,7 @@ def run_workers(
     job: Job,
     devices: Sequence[str],
     settled: Callable[[ClipKey, str | None], None],
-    tell: Consumer = lambda _event: None,
+    tell: Consumer = nobody,
 ) -> None:
     """Make what is missing of a job's clips, on all devices at once.
 
@@ -263,6 +264,7 @@ def _words(code: int | None) -> str:
 
 def _work(job: Job, device: str, pipe: Connection) -> None:
     """Work through a job in a process of its own."""
+    log_to_stderr()
     engine = Engine(
         job.spec,
         ClipStore(job.store),

@@ -29,10 +29,6 @@ Progress = Callable[[str, int, int], None]
 """Told of progress: the stage in plain words, steps done, steps in all."""
 
 
-def nobody(_event: Event) -> None:
-    """Nobody wants to know of events."""
-
-
 class Measuring(Protocol):
     """Takes clips in.
 

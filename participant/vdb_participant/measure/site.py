@@ -23,13 +23,13 @@ from vdb_participant.data.resize import fit
 from vdb_participant.data.video import decode
 from vdb_participant.generation.engine import Engine, Outcome
 from vdb_participant.generation.profiles import profiles_of
-from vdb_participant.generation.progress import Consumer
+from vdb_participant.generation.progress import Consumer, nobody
 from vdb_participant.generation.settings import settings_of
 from vdb_participant.generation.store import ClipStore, clip_digest
 from vdb_participant.generation.workers import Job, devices_of
 from vdb_participant.measure.efficiency import TIMES
 from vdb_participant.measure.extractors import LoadedExtractor, VideoExtractor, load_extractor
-from vdb_participant.measure.generating import Generation, Load, Progress, nobody
+from vdb_participant.measure.generating import Generation, Load, Progress
 from vdb_participant.measure.manifest import run_manifest
 from vdb_participant.measure.observation import Observation, shares
 from vdb_participant.models import Weights, check_prompts_stay, verify_model, verify_weights

@@ -43,7 +43,14 @@ def measured_here(
             f"{resources.data}: the data are not those that were consented to ({consented.folder} as it was then); "
             "restore them and run again"
         )
-    equipment = Equipment(resources.models, resources.models, resources.device, resources.registry)
+    equipment = Equipment(
+        resources.models,
+        resources.models,
+        resources.device,
+        resources.registry,
+        workers=resources.workers,
+        tell=resources.tell,
+    )
     store = ClipStore(site.folder.clips)
     found = measure_site(spec, sealed.shard, data, equipment, store, progress)
     leaves = [sample.to_json() for sample in found.samples]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vdb_participant.data.inputs import inputs_of
+from vdb_participant.generation.progress import Consumer, nobody
 from vdb_participant.models import check_prompts_stay, verify_model, verify_weights
 from vdb_participant.session.claim import check_claim
 from vdb_participant.session.consent import Budget, Holdings, Plan, make_plan
@@ -46,6 +47,8 @@ class Resources:
         models: folder of <id>/ folders of weights, of models and extractors.
         device: "auto", "cpu", "cuda" or "cuda:N".
         registry: folder of the site's own registry files, where it has any.
+        workers: processes that generate on the CPU; each GPU has one.
+        tell: told of every step and clip, in numbers that stay here; must not wait.
         allow_unnoised: for tests only: take part although the spec adds no noise.
     """
 
@@ -53,6 +56,8 @@ class Resources:
     models: Path
     device: str = "auto"
     registry: Path | None = None
+    workers: int = 1
+    tell: Consumer = nobody
     allow_unnoised: bool = False
 
 

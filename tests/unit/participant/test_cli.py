@@ -21,7 +21,7 @@ def error_of(*words: str | Path, expect: int, **environment: str) -> str:
     return line.removeprefix("error: ")
 
 
-MODELS = [f"models {command}" for command in ("list", "show", "verify", "fetch", "pin", "add")]
+MODELS = [f"models {command}" for command in ("list", "show", "verify", "fetch", "pin", "add", "retry")]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from testkit.agent_cli import run
-from vdb_participant.commands.models import Source, accept_licence, add, fetch, known_model, pin
+from testkit.specs import small_spec
+from vdb_participant.commands.models import Source, accept_licence, accept_licences, add, fetch, known_model, pin
+from vdb_participant.generation.breaker import Breaker
+from vdb_participant.generation.store import ClipKey, ClipStore
 from vdb_participant.models import manifest_digest
 from vdb_participant.site.config import StateFolder
 from vdb_shared.errors import ModelError, UsageError
@@ -94,6 +97,37 @@ def test_a_licence_is_accepted_before_the_first_use_and_once(
         accept_licence(own, changed, no, accepted=False)
     assert asked == ["licence: theirs"]
     accept_licence(own, changed, lambda _: True, accepted=False)
+
+
+def test_only_models_with_a_row_are_asked_about(own: StateFolder) -> None:
+    spec = small_spec()
+    shown: list[str] = []
+    accept_licences(own, spec, None, accepted=False, show=shown.append)
+    assert shown == []
+    models = tuple(spec.models[0].model_copy(update={"id": name}) for name in ("tiny", "mine", "hunyuanvideo"))
+    spec = spec.model_copy(update={"models": models})
+    with pytest.raises(UsageError, match="mine: licence: ours; read it and say --accept-licence"):
+        accept_licences(own, spec, None, accepted=False, show=shown.append)
+    accept_licences(own, spec, lambda _: True, accepted=False, show=shown.append)
+    assert [line.split(":")[0] for line in shown] == ["mine", "mine", "hunyuanvideo"]
+    assert "grants nothing in: EU, UK, KR" in shown[-1]
+    accept_licences(own, spec, None, accepted=False, show=shown.append)
+    assert len(shown) == 3
+
+
+def test_retry_forgets_the_failures_of_one_model(own: StateFolder, tiny_models: Path) -> None:
+    store = ClipStore(own.clips)
+    digests = [manifest_digest(tiny_models / name) for name in ("tiny-wan-a", "tiny-wan-b")]
+    keys = [ClipKey(digest, f"p{number}", 1, ()) for digest in digests for number in range(3)]
+    for key in keys:
+        store.give_up(key, "no memory")
+        Breaker(store, key.model).failed("no memory")
+    done = run("--dir", own.path, "models", "retry", "tiny-wan-a", "--models", tiny_models)
+    assert done.stdout == "tiny-wan-a: 3 failed clips will be made again\n", done.stderr
+    assert [store.failure(key) for key in keys] == [None] * 3 + ["no memory"] * 3
+    assert Breaker(store, digests[0]).stopped() is None
+    assert Breaker(store, digests[1]).stopped() is not None
+    assert run("--dir", own.path, "models", "retry", "nothing", "--models", tiny_models).returncode == 1
 
 
 def test_fetch_copies_weights_and_settings_only(own: StateFolder, tmp_path: Path) -> None:

@@ -52,11 +52,20 @@ def test_a_model_of_another_class_runs_without_code(tmp_path: Path, tiny_models:
     model = Model(id="my-cog", pipeline="CogVideoXPipeline", manifest=digests["my-cog"]["manifest"], steps=2)
     spec = spec.model_copy(update={"models": (model,), "extractors": ()})
     arguments = ("run", written(spec, tmp_path / "spec.json"), "--data", site_data, "--models", models, "--json")
-    done = run("--dir", state, *arguments)
+    refused = run("--dir", state, *arguments)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines() == [
+        "my-cog: licence: ours (not verified: read it at the repository)",
+        "error: my-cog: licence: ours (not verified: read it at the repository); read it and say --accept-licence",
+    ]
+    done = run("--dir", state, *arguments, "--accept-licence")
     assert done.returncode == 0, done.stderr
+    assert "[info     ] generating with my-cog: 2 of 2 clips" in done.stderr
+    (again,) = json.loads(run("--dir", state, *arguments).stdout)["results"]  # accepted once is enough
     (result,) = json.loads(done.stdout)["results"]
     assert result["model"] == "my-cog"
     assert result["value"] is not None
+    assert again == result
 
 
 def test_a_command_runs_as_a_model(tmp_path: Path, site_data: Path, tiny_models: Path) -> None:
@@ -77,7 +86,7 @@ def test_a_command_runs_as_a_model(tmp_path: Path, site_data: Path, tiny_models:
     model = Model(id="painter", pipeline="external", manifest=row.external_digest())
     spec = spec.model_copy(update={"models": (model,), "extractors": ()})
     arguments = ("run", written(spec, tmp_path / "spec.json"), "--data", site_data, "--models", tmp_path, "--json")
-    done = run("--dir", state.path, *arguments)
+    done = run("--dir", state.path, *arguments, "--accept-licence")
     assert done.returncode == 0, done.stderr
     (result,) = json.loads(done.stdout)["results"]
     assert (result["model"], result["count"]) == ("painter", "2")

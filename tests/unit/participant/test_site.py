@@ -14,6 +14,8 @@ from vdb_participant.data.resize import fit
 from vdb_participant.data.video import decode
 from vdb_participant.device import device_name
 from vdb_participant.generation.engine import Engine
+from vdb_participant.generation.progress import Event
+from vdb_participant.generation.settings import settings_of
 from vdb_participant.generation.store import ClipStore
 from vdb_participant.measure.frames import temporal_flickering
 from vdb_participant.measure.site import Equipment, SiteMeasurement, measure_site
@@ -229,6 +231,40 @@ def test_frames_that_no_pipeline_makes_are_refused(tiny_models: Path, site_data:
     spec = tiny_spec(tiny_models, pipelines=("tiny-wan-a",), metrics=QUICK, frames=10)
     with pytest.raises(SpecError, match=r"video\.frames: 10 frames cannot be made"):
         _measure(spec, tiny_models, site_data, tmp_path / "store")
+
+
+def test_auto_is_a_profile_of_the_declared_class(
+    quick: Spec, tiny_models: Path, site_data: Path, tmp_path: Path
+) -> None:
+    generation = quick.generation.model_copy(update={"profile": "auto", "grade": "exact", "samples": 1})
+    spec = quick.model_copy(update={"generation": generation})
+    found = _measure(spec, tiny_models, site_data, tmp_path)
+    assert found.manifest["profile"] == "auto"
+    assert found.manifest["profiles"] == {"tiny-wan-a": "exact"}
+    settings = settings_of(spec, profiles=found.manifest["profiles"])
+    key = Engine(spec, ClipStore(tmp_path), settings).key(public_tasks(spec)[0])
+    clip = ClipStore(tmp_path).get(key)
+    assert clip is not None
+    assert (clip.record["profile"], clip.record["class"]) == ("exact", "exact")
+
+
+def test_steps_and_clips_are_told_here_and_stages_alone_elsewhere(
+    quick: Spec, tiny_models: Path, site_data: Path, tmp_path: Path
+) -> None:
+    events: list[Event] = []
+    stages: set[str] = set()
+    measure_site(
+        quick,
+        public_tasks(quick),
+        Dataset.open(site_data, frames=9),
+        Equipment(tiny_models, tiny_models, "cpu", tell=events.append),
+        ClipStore(tmp_path),
+        lambda stage, _done, _total: stages.add(stage),
+    )
+    assert [event.done for event in events if event.kind == "finished"] == list(range(1, 9))
+    assert {(event.step, event.steps) for event in events if event.kind == "step"} == {(1, 1)}
+    assert all(event.seconds_left is not None for event in events if event.kind == "finished")
+    assert stages == {"generating with tiny-wan-a", "measuring tiny-wan-a", "measuring reference clips"}
 
 
 def test_progress_reaches_its_end(quick: Spec, tiny_models: Path, site_data: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from vdb_participant.generation.settings import Clip, Generator
 from vdb_participant.generation.store import ClipKey, ClipStore
 from vdb_participant.generation.watching import Watch
 from vdb_participant.generation.workers import Job, devices_of, run_workers
-from vdb_shared.errors import ModelError, UsageError
+from vdb_shared.errors import ModelError, SpecError, UsageError
 from vdb_shared.tasks import public_tasks
 
 KINDS = ("wan-euler", "ltx")
@@ -43,6 +43,8 @@ class Loading:
     def __call__(self, model: str, device: str, watch: Watch) -> Generator:
         if model == "none":
             raise ModelError("there is no such model")
+        if model == "misfit":
+            raise SpecError("9 frames cannot be made", field="video.frames")
         return _Mortal(self, model, watch)
 
 
@@ -144,6 +146,13 @@ def test_a_model_that_cannot_be_loaded_stops_the_work_with_its_reason(tmp_path: 
     spec = spec_of(["none"], prompts=1, steps=1)
     job = Job(spec, tmp_path / "store", public_tasks(spec), Loading(tmp_path / "diary"))
     with pytest.raises(ModelError, match="there is no such model"):
+        run_workers(job, ("cpu",), lambda _key, _failure: None)
+
+
+def test_an_error_arrives_as_what_it_was(tmp_path: Path) -> None:
+    spec = spec_of(["misfit"], prompts=1, steps=1)
+    job = Job(spec, tmp_path / "store", public_tasks(spec), Loading(tmp_path / "diary"))
+    with pytest.raises(SpecError, match=r"video\.frames: 9 frames cannot be made"):
         run_workers(job, ("cpu",), lambda _key, _failure: None)
 
 
