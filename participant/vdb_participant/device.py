@@ -62,6 +62,18 @@ def seeded(seed: int, device: str) -> Iterator[None]:
         yield
 
 
+def random_state(device: str) -> list[torch.Tensor]:
+    """Return the state of torch's global generators: the CPU's, and the device's."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.startswith("cuda") else [])]
+
+
+def set_random_state(device: str, state: list[torch.Tensor]) -> None:
+    """Restore what `random_state` returned."""
+    torch.set_rng_state(state[0])
+    if device.startswith("cuda"):
+        torch.cuda.set_rng_state(state[1], device)
+
+
 def synchronize(device: str) -> None:
     """Wait until the device has done all its work, so that a clock tells the truth."""
     if device.startswith("cuda"):

@@ -6,8 +6,8 @@ there on all is as it was: scheduler, generators, global random state.
 
 Promises a clip with the very bytes of an undisturbed one, on the same device with the same libraries, and that a
 checkpoint of anything else is ignored. Pipelines for which that cannot be promised get no checkpoint, which is logged once:
-several denoising loops in a clip, caches between steps, a scheduler with state of unknown types. Leaves durability to
-`store.py`.
+several denoising loops in a clip, two steps for one prediction, caches between steps, state of unknown types. Leaves
+durability to `store.py`.
 
 Source: design/generation.md, "Determinism and resume".
 """
@@ -27,7 +27,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from vdb_participant.device import device_name
+from vdb_participant.device import device_name, random_state, set_random_state
 from vdb_participant.generation.codec import CodecError, Json, Packer, Unpacker, output_classes, shape_only
 from vdb_participant.generation.instruments import Method, denoisers_of, overridden, replaced
 from vdb_participant.generation.stopwatch import Stopwatch
@@ -68,7 +68,6 @@ class _Loop:
         order: number of the scheduler of each finished step, in the order in which they first stepped.
         calls: for each finished step and the one under way, denoiser and shape of each call: numbers into the next two.
         names, shapes: denoisers, and JSON of what they return with zeros for values.
-        states, returns: JSON of each scheduler's state and last return.
     """
 
     finished: int = 0
@@ -193,9 +192,8 @@ class _Watched:
         self._identity = identity
         self._outputs: dict[str, type[Any]] = {}
         self._schedulers: list[Any] = []
-        self._left: list[
-            tuple[dict[str, Any], Any] | None
-        ] = []  # state and return of each scheduler after its last step
+        self._left: list[tuple[dict[str, Any], Any] | None] = []  # state and return of each scheduler's last step
+        self._pending: tuple[Json, list[torch.Tensor]] | None = None
         self._loop = _Loop()
         self._known: dict[tuple[Any, ...], list[int]] = {}
         self._passed = 0
@@ -222,6 +220,7 @@ class _Watched:
             def denoise(*args: Any, **kwargs: Any) -> Any:
                 if self.replaying:
                     return self._skip(name)
+                self._keep_pending()
                 made = forward(*args, **kwargs)
                 if not self._refused:
                     self._called(name, made)
@@ -233,7 +232,9 @@ class _Watched:
 
     def _called(self, name: str, made: Any) -> None:
         """Note a call of a denoiser; what it makes nearly always has the shape it had before."""
-        known = (name, *((item.shape, item.stride(), item.dtype) for item in made)) if _plain(made) else None
+        known: tuple[Any, ...] | None = None
+        if type(made) is tuple and all(isinstance(item, torch.Tensor) for item in made):
+            known = (name, *((item.shape, item.stride(), item.dtype) for item in made))
         numbers = self._known.get(known) if known else None
         if numbers is None:
             try:
@@ -253,10 +254,12 @@ class _Watched:
             if self.replaying:
                 return self._pass(number, scheduler)
             made = step(scheduler, *args, **kwargs)
+            if self._loop.order[-1:] == [number] and not self._loop.calls[-1]:
+                self._refuse("it steps its scheduler twice for one prediction")
             self._loop.stepped(number)
             if not self._refused:
                 self._note(number, scheduler, made)
-                self._keep_if_due()
+                self._pending = self._checkpoint_if_due()
             return made
 
         return take
@@ -319,23 +322,33 @@ class _Watched:
         """Restore what is no scheduler's; from here on all is computed."""
         for generator, state in zip(self._generators, unpacker.unpack(head["generators"]), strict=True):
             generator.set_state(state)
-        _set_random_state(self._clock.device, unpacker.unpack(head["random"]))
+        set_random_state(self._clock.device, unpacker.unpack(head["random"]))
         self._clock.set_back(unpacker.unpack(head["seconds"]), unpacker.unpack(head["stages"]))
         self._last = (self._loop.finished, time.perf_counter())
 
-    def _keep_if_due(self) -> None:
+    def _checkpoint_if_due(self) -> tuple[Json, list[torch.Tensor]] | None:
+        """Return the state after a step; copies, since the pipeline goes on to alter what it holds."""
         steps, moment = self._last
         done = (self._loop.finished - steps) // len(self._schedulers)
         if not self._checkpoints.due(done, time.perf_counter() - moment):
             return None
         packer = Packer()
         try:
-            head = self._head(packer)
+            return self._head(packer), packer.tensors
         except CodecError as error:
-            return self._refuse(str(error))
-        self._checkpoints.write(self._key, head, packer.tensors)
-        self._last = (self._loop.finished, time.perf_counter())
-        return None
+            self._refuse(str(error))
+            return None
+
+    def _keep_pending(self) -> None:
+        """Keep the state after the last step, now that a denoiser begins the next.
+
+        Where several schedulers step one after the other (LTX-2: pictures, then sound), a replay that ended between them would
+        give the later ones the zeros of a denoiser that was skipped.
+        """
+        if self._pending is not None and not self._refused:
+            self._checkpoints.write(self._key, *self._pending)
+            self._last = (self._loop.finished, time.perf_counter())
+        self._pending = None
 
     def _head(self, packer: Packer) -> Json:
         loop = self._loop
@@ -347,7 +360,7 @@ class _Watched:
             "states": [packer.pack(state) for state, _ in left],
             "returns": [packer.pack(made) for _, made in left],
             "generators": packer.pack([generator.get_state() for generator in self._generators]),
-            "random": packer.pack(_random_state(self._clock.device)),
+            "random": packer.pack(random_state(self._clock.device)),
             "seconds": packer.pack(self._clock.seconds()),
             "stages": packer.pack(self._clock.stages()),
         }
@@ -370,10 +383,6 @@ def _identity(pipeline: Any, device: str, switches: tuple[str, ...]) -> Json:
     }
 
 
-def _plain(made: Any) -> bool:
-    return type(made) is tuple and all(isinstance(item, torch.Tensor) for item in made)
-
-
 def _state(scheduler: Any) -> dict[str, Any]:
     """Return what a scheduler remembers at this moment; the values themselves are not copied."""
     return {name: value for name, value in vars(scheduler).items() if name != _CONFIGURATION}
@@ -387,14 +396,3 @@ def _reason_against(pipeline: Any) -> str:
     if getattr(getattr(pipeline, "guider", None), "momentum_buffer", None) is not None:
         return "its guidance carries values from step to step"
     return ""
-
-
-def _random_state(device: str) -> list[torch.Tensor]:
-    """Return the state of torch's global generators: the CPU's, and the device's."""
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.startswith("cuda") else [])]
-
-
-def _set_random_state(device: str, state: list[torch.Tensor]) -> None:
-    torch.set_rng_state(state[0])
-    if device.startswith("cuda"):
-        torch.cuda.set_rng_state(state[1], device)

@@ -36,7 +36,7 @@ class Taken:
         peak_bytes: most memory in use at once.
         memory: what kind of memory that is.
         energy: of the device, in the run that finished the clip.
-        resumed: steps of the denoising loop that another run had made.
+        resumed: steps, of all schedulers, that another run had made.
     """
 
     seconds: float

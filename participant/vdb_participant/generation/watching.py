@@ -107,7 +107,7 @@ class Watch:
                 self._checkpoints.watch(pipeline, generator, clip.key, clip.clock, clip.switches)
             )
             clip.resumed = watched.resumed
-            stack.enter_context(overridden(pipeline.scheduler, step=_told(pipeline, clip.stepped)))
+            stack.enter_context(overridden(pipeline.scheduler, step=_told(clip.stepped)))
             yield
 
 
@@ -123,16 +123,20 @@ def _time(pipeline: Any, clock: Stopwatch, stack: ExitStack) -> None:
                     stack.enter_context(replaced(part, method, partial(clock.counted, stage)))
 
 
-def _told(pipeline: Any, stepped: Stepped) -> Callable[[Method], Method]:
+def _told(stepped: Stepped) -> Callable[[Method], Method]:
+    """Tell of the steps of the scheduler that steps first; some pipelines step copies only, some several, some begin again."""
+    first: Any = None
     done = 0
 
     def make(step: Method) -> Method:
         def take(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
-            nonlocal done
+            nonlocal first, done
             made = step(scheduler, *args, **kwargs)
-            if scheduler is pipeline.scheduler:
-                done += 1
-                stepped(done, len(scheduler.timesteps))
+            first = first or scheduler
+            if scheduler is first:
+                steps = len(scheduler.timesteps)
+                done = done % steps + 1
+                stepped(done, steps)
             return made
 
         return take

@@ -12,13 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from testkit.crashes import Crash
 from testkit.tiny_others import ALLEGRO_TILE, cosmos
 from testkit.tiny_pipelines import BUILDERS, build
 from testkit.tiny_sound import RATE
 from vdb_participant.data.video import Frames
+from vdb_participant.generation.checkpoints import Checkpoints, Interval
 from vdb_participant.generation.pipelines import DiffusersGenerator
 from vdb_participant.generation.settings import Clip, GenerationError, GenerationSettings
+from vdb_participant.generation.store import ClipKey, ClipStore
+from vdb_participant.generation.watching import Watch
 from vdb_participant.models import inspect_weights
 from vdb_shared.errors import ModelError
 from vdb_shared.registry.classes import PipelineClass, pipeline_classes
@@ -52,7 +57,9 @@ def condition_for(known: PipelineClass, settings: GenerationSettings) -> Frames 
     return np.random.default_rng(0).integers(0, 256, (frames, *settings.shape[1:]), dtype=np.uint8)
 
 
-def loaded(name: str, folder: Path, settings: GenerationSettings, kind: str = "") -> DiffusersGenerator:
+def loaded(
+    name: str, folder: Path, settings: GenerationSettings, kind: str = "", watch: Watch | None = None
+) -> DiffusersGenerator:
     """Build a tiny instance, or one of another class whose directories it loads as well, and load it."""
     build(kind or name, folder)
     model = Model(id="tiny", pipeline=name, manifest="sha256:" + "a" * 64)
@@ -62,7 +69,7 @@ def loaded(name: str, folder: Path, settings: GenerationSettings, kind: str = ""
         with pytest.raises(ModelError, match=f"{name}: needs {missing[0]}; install it"):
             DiffusersGenerator.load(weights, model, settings, "cpu")
         pytest.skip(f"{missing[0]} is not installed")
-    return DiffusersGenerator.load(weights, model, settings, "cpu")
+    return DiffusersGenerator.load(weights, model, settings, "cpu", watch=watch)
 
 
 def test_every_class_has_a_tiny_instance() -> None:
@@ -84,6 +91,41 @@ def test_the_same_seed_gives_the_same_clip(name: str, tmp_path: Path) -> None:
     if condition is not None:
         changed = generator.generate(PROMPT, 5, np.full_like(condition, 255))
         assert not np.array_equal(changed.frames, first.frames)
+
+
+WITHOUT_CHECKPOINTS = ("CosmosTextToWorldPipeline",)
+"""It steps its scheduler twice for one prediction."""
+
+SCHEDULERS = {"LTX2Pipeline": 2, "LTX2ImageToVideoPipeline": 2, "SkyReelsV2DiffusionForcingPipeline": 2}
+"""Of each step, where there are several: of pictures and sound, or of each latent frame."""
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_a_clip_that_was_interrupted_goes_on_to_the_same_bytes(name: str, tmp_path: Path) -> None:
+    known = CLASSES[name]
+    settings = replace(smallest(name, known), steps=4)
+    condition = condition_for(known, settings)
+    key = ClipKey("sha256:" + "a" * 64, PROMPT, 5, ())
+    watch = Watch(Checkpoints(ClipStore(tmp_path / "store"), Interval(1, 0)))
+    generator = loaded(name, tmp_path / "m", settings, watch=watch)
+    expected = generator.generate(PROMPT, 5, condition)
+    steps: list[int] = []
+
+    def die(step: int, _steps: int) -> None:
+        steps.append(step)
+        if len(steps) == 3:  # the state after the second is kept
+            raise Crash
+
+    with pytest.raises(Crash), watch.clip(key, "cpu", (), die):
+        generator.generate(PROMPT, 5, condition)
+    torch.manual_seed(99)
+    again = loaded(name, tmp_path / "again", settings, watch=watch)
+    with watch.clip(key, "cpu", (), lambda _step, _steps: None) as taken:
+        made = again.generate(PROMPT, 5, condition)
+        resumed = taken().resumed
+    np.testing.assert_array_equal(made.frames, expected.frames)
+    check_sound(known, expected, made)
+    assert resumed == (0 if name in WITHOUT_CHECKPOINTS else 2 * SCHEDULERS.get(name, 1))
 
 
 def check_sound(known: PipelineClass, first: Clip, again: Clip) -> None:
