@@ -19,6 +19,7 @@ from diffusers import FirstBlockCacheConfig
 from vdb_participant.device import device_memory
 from vdb_participant.generation.instruments import denoisers_of
 from vdb_shared.errors import UsageError
+from vdb_shared.registry.classes import pipeline_classes
 from vdb_shared.registry.rows import Registry
 from vdb_shared.spec import Grade, Spec
 
@@ -36,6 +37,7 @@ class Switch:
         method: of the pipeline, or of the part of it, that a pipeline must have.
         part: "pipeline", "vae" or "denoisers": whose method it is.
         turn_on: given the pipeline and the device.
+        fact: of the pipeline's class in the registry that it needs, or "".
     """
 
     exact: bool
@@ -43,11 +45,15 @@ class Switch:
     part: Literal["pipeline", "vae", "denoisers"]
     method: str
     turn_on: Callable[[Any, str], None]
+    fact: Literal["", "cacheable"] = ""
 
     def lacking(self, pipeline: Any, device: str) -> str:
         """Return what a pipeline or a machine lacks for it, or ""."""
         if self.cuda and not device.startswith("cuda"):
             return f"needs a CUDA device, and this is {device}"
+        known = pipeline_classes().get(type(pipeline).__name__)
+        if self.fact and not (known is not None and getattr(known, self.fact)):
+            return f"needs a class that is {self.fact}, and {type(pipeline).__name__} is not"
         missing = [type(part).__name__ for part in _parts(pipeline, self.part) if not hasattr(part, self.method)]
         return f"{missing[0]} has no {self.method}" if missing else ""
 
@@ -110,6 +116,7 @@ SWITCHES: Final[Mapping[str, Switch]] = {
         "denoisers",
         "enable_cache",
         _each_denoiser(lambda module: module.enable_cache(FirstBlockCacheConfig(threshold=0.2))),
+        fact="cacheable",
     ),
     "float8-storage": Switch(
         False,

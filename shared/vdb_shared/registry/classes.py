@@ -149,6 +149,7 @@ class PipelineClass(Entry):
     scheduler: str
     noise: bool
     callback: bool = True
+    cacheable: bool = False
     packages: Texts = ()
     needs: Need | None = None
     video_list: bool = False

@@ -291,7 +291,7 @@ def test_several_loops_in_a_clip_keep_no_checkpoint_of_a_later_loop(tmp_path: Pa
     with structlog.testing.capture_logs() as logs:
         frames_of(pipeline, "animatediff", PROMPT, 3, STEPS, watching(tmp_path))
     assert [entry["reason"] for entry in logs] == ["it makes a clip in several denoising loops"]
-    assert _read(tmp_path)[0]["loop"]["finished"] == STEPS
+    assert _read(tmp_path)[0]["loop"]["finished"] == STEPS - 1
 
 
 def test_seconds_of_a_resumed_clip_are_those_of_its_own_steps(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,10 +60,15 @@ def condition_for(known: PipelineClass, settings: GenerationSettings) -> Frames 
 
 
 def loaded(
-    name: str, folder: Path, settings: GenerationSettings, kind: str = "", watch: Watch | None = None
+    name: str,
+    folder: Path,
+    settings: GenerationSettings,
+    kind: str = "",
+    watch: Watch | None = None,
+    parts: Callable[[], dict[str, Any]] | None = None,
 ) -> DiffusersGenerator:
     """Build a tiny instance, or one of another class whose directories it loads as well, and load it."""
-    build(kind or name, folder)
+    build(kind or name, folder, parts=parts)
     model = Model(id="tiny", pipeline=name, manifest="sha256:" + "a" * 64)
     weights = inspect_weights(folder)
     missing = [package for package in CLASSES[name].packages if importlib.util.find_spec(package) is None]
@@ -126,6 +133,26 @@ def test_a_clip_that_was_interrupted_goes_on_to_the_same_bytes(name: str, tmp_pa
     np.testing.assert_array_equal(made.frames, expected.frames)
     check_sound(known, expected, made)
     assert resumed == (0 if name in WITHOUT_CHECKPOINTS else 2 * SCHEDULERS.get(name, 1))
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_the_fast_profile_uses_what_a_class_has(name: str, tmp_path: Path) -> None:
+    known = CLASSES[name]
+    settings = replace(smallest(name, known), steps=3, profile="fast")
+    generator = loaded(name, tmp_path / "m", settings, parts=lambda: _deeper(BUILDERS[name]()))
+    assert ("first-block-cache" in generator.switches) == known.cacheable
+    assert generator.generate(PROMPT, 5, condition_for(known, settings)).frames.shape == settings.shape
+    pinned = [part for part in known.float32 if generator.pipeline.components.get(part) is not None]
+    assert all(generator.pipeline.components[part].dtype == torch.float32 for part in pinned)
+
+
+def _deeper(parts: dict[str, Any]) -> dict[str, Any]:
+    """Return the parts with denoisers of three blocks; a cache needs two."""
+    for name in ("transformer", "transformer_2"):
+        part = parts.get(name)
+        if part is not None and "num_layers" in part.config:
+            parts[name] = type(part).from_config(dict(part.config) | {"num_layers": 3})
+    return parts
 
 
 def check_sound(known: PipelineClass, first: Clip, again: Clip) -> None:
