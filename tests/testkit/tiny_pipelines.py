@@ -49,6 +49,16 @@ def build(name: str, directory: Path, *, seed: int = 0, parts: Callable[[], Part
     return directory
 
 
+def deeper(parts: Parts, layers: int) -> Parts:
+    """Return the parts with transformers of so many blocks."""
+    found = dict(parts)
+    for name in ("transformer", "transformer_2"):
+        part = parts.get(name)
+        if part is not None and "num_layers" in part.config:
+            found[name] = type(part).from_config(dict(part.config) | {"num_layers": layers})
+    return found
+
+
 def _dit(**changes: Any) -> Parts:
     """Return what Wan's transformer and its relatives are made of."""
     return {

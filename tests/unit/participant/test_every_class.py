@@ -18,7 +18,7 @@ import torch
 
 from testkit.crashes import Crash
 from testkit.tiny_others import ALLEGRO_TILE, cosmos
-from testkit.tiny_pipelines import BUILDERS, build
+from testkit.tiny_pipelines import BUILDERS, build, deeper
 from testkit.tiny_sound import RATE
 from vdb_participant.data.video import Frames
 from vdb_participant.generation.checkpoints import Checkpoints, Interval
@@ -139,20 +139,13 @@ def test_a_clip_that_was_interrupted_goes_on_to_the_same_bytes(name: str, tmp_pa
 def test_the_fast_profile_uses_what_a_class_has(name: str, tmp_path: Path) -> None:
     known = CLASSES[name]
     settings = replace(smallest(name, known), steps=3, profile="fast")
-    generator = loaded(name, tmp_path / "m", settings, parts=lambda: _deeper(BUILDERS[name]()))
+    generator = loaded(
+        name, tmp_path / "m", settings, parts=lambda: deeper(BUILDERS[name](), 3)
+    )  # a cache needs two blocks
     assert ("first-block-cache" in generator.switches) == known.cacheable
     assert generator.generate(PROMPT, 5, condition_for(known, settings)).frames.shape == settings.shape
     pinned = [part for part in known.float32 if generator.pipeline.components.get(part) is not None]
     assert all(generator.pipeline.components[part].dtype == torch.float32 for part in pinned)
-
-
-def _deeper(parts: dict[str, Any]) -> dict[str, Any]:
-    """Return the parts with denoisers of three blocks; a cache needs two."""
-    for name in ("transformer", "transformer_2"):
-        part = parts.get(name)
-        if part is not None and "num_layers" in part.config:
-            parts[name] = type(part).from_config(dict(part.config) | {"num_layers": 3})
-    return parts
 
 
 def check_sound(known: PipelineClass, first: Clip, again: Clip) -> None:
