@@ -100,6 +100,14 @@ def test_declining(coordinator: RunningCoordinator, tmp_path: Path) -> None:
     assert_nothing_happened(first)
 
 
+def test_a_device_that_is_not_there(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    first, *_ = consortium(coordinator, tmp_path)
+    first.resources = replace(first.resources, device="cuda:63")
+    with pytest.raises(UsageError, match=r"device cuda:63: this machine shows \d+ CUDA devices"):
+        first.take_part()
+    assert_nothing_happened(first)
+
+
 def test_a_licence_that_is_not_accepted(coordinator: RunningCoordinator, tmp_path: Path) -> None:
     first, *_ = consortium(coordinator, tmp_path)
     seen: list[str] = []

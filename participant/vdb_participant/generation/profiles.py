@@ -252,10 +252,17 @@ def profiles_of(spec: Spec, registry: Registry, devices: Sequence[str]) -> Mappi
     """Return the name of each model's profile by its id: the spec's, or what "auto" means on all of these devices.
 
     Raises:
-        UsageError: none of the spec's class fits.
+        UsageError: none of the spec's class fits, or a device lacks what the named one needs.
     """
     named, grade = spec.generation.profile, spec.generation.clip_class
     if named != "auto":
+        lacking = [
+            item for item in profile(named).switches if SWITCHES[item].cuda and not devices[0].startswith("cuda")
+        ]
+        if lacking:
+            raise UsageError(
+                f"profile {named}: {lacking[0]} needs a CUDA device, and this is {devices[0]}; see --device"
+            )
         return {model.id: named for model in spec.models}
     memory = [size for device in devices if (size := device_memory(device)) is not None]
     rows = {model.id: registry.get(model.id) for model in spec.models}

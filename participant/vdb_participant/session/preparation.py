@@ -84,6 +84,7 @@ def prepare(site: Site, opening: Opening, resources: Resources) -> Prepared:
         PrivacyError: the spec does not keep its promise.
         ModelError: weights are missing or changed.
         DatasetError: the data lack what the spec needs.
+        UsageError: the device cannot work as the spec's profile says.
     """
     spec = opening.spec
     check_libraries()
@@ -94,7 +95,10 @@ def prepare(site: Site, opening: Opening, resources: Resources) -> Prepared:
         check_claim(accounting)
     verify_all_weights(spec, resources)
     from vdb_participant.data.dataset import Dataset  # noqa: PLC0415 - loads torch; all that is quick comes first
+    from vdb_participant.generation.profiles import profiles_of  # noqa: PLC0415 - the same
+    from vdb_participant.generation.workers import devices_of  # noqa: PLC0415 - the same
 
+    profiles_of(spec, load_registry(resources.registry), devices_of(resources.device, resources.workers))
     data = Dataset.open(resources.data, frames=spec.video.frames)
     holdings = _holdings(spec, data)
     budget = _budget(site, terms, accounting)

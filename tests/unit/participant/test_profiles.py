@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from testkit.resumable_pipelines import BUILDERS, frames_of
+from testkit.specs import small_spec
 from vdb_participant.generation.profiles import (
     PROFILES,
     SLOWEST_FIRST,
@@ -16,8 +17,11 @@ from vdb_participant.generation.profiles import (
     is_out_of_memory,
     next_step_down,
     profile,
+    profiles_of,
 )
 from vdb_shared.errors import UsageError
+from vdb_shared.registry.rows import load_registry
+from vdb_shared.spec import Spec
 
 GIB = 2**30
 
@@ -104,3 +108,18 @@ def test_what_means_that_memory_ran_out() -> None:
         torch.empty(2**60)  # more than any machine has
     assert is_out_of_memory(chained(refusal.value))
     assert not is_out_of_memory(chained(RuntimeError("shapes differ")))
+
+
+def test_what_a_profile_means_is_known_before_any_work() -> None:
+    spec = small_spec()
+    registry = load_registry()
+
+    def under(**changes: str) -> Spec:
+        return spec.model_copy(update={"generation": spec.generation.model_copy(update=changes)})
+
+    ids = [model.id for model in spec.models]
+    assert profiles_of(spec, registry, ("cpu",)) == dict.fromkeys(ids, "exact")
+    assert profiles_of(under(profile="auto", grade="exact"), registry, ("cpu",)) == dict.fromkeys(ids, "exact")
+    assert profiles_of(under(profile="auto", grade="accelerated"), registry, ("cpu",)) == dict.fromkeys(ids, "fast")
+    with pytest.raises(UsageError, match="profile low-memory: group-offload needs a CUDA device, and this is cpu"):
+        profiles_of(under(profile="low-memory"), registry, ("cpu",))
