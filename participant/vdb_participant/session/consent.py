@@ -152,9 +152,12 @@ def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
     if holdings.unusable:
         yield f"  and {holdings.unusable} items cannot be used; `vdb-participant data check` lists them"
     yield f"  Generate {private} private clips and our share of {made} public ones"
-    yield f"  ({video.frames} frames of {video.width}x{video.height}, {spec.generation.steps} steps)."
+    yield f"  ({video.frames} frames of {video.width}x{video.height}, {spec.generation.steps} steps unless a model has its own)"
+    yield f"  under the profile {spec.generation.profile}, class {spec.generation.clip_class}."
     for model in spec.models:
-        yield f"  Model {model.id} ({model.pipeline}) {model.manifest}"
+        others = model.model_dump(mode="json", exclude={"id", "pipeline", "manifest"}, exclude_none=True)
+        own = "".join(f", {name} {_one_line(str(value))}" for name, value in others.items())
+        yield f"  Model {model.id} ({model.pipeline}) {model.manifest}{own}"
     for extractor in spec.extractors:
         yield f"  Extractor {extractor.id} ({extractor.architecture}) {extractor.manifest}"
     for metric in spec.metrics:

@@ -68,6 +68,7 @@ def test_names_every_block_with_its_size_and_kind() -> None:
         "and 1 items cannot be used",
         "Generate 6 private clips and our share of 4 public ones",
         "9 frames of 32x32, 2 steps",
+        "under the profile exact, class exact.",
         "Model tiny-wan-a (WanPipeline) sha256:aaaa",
         "Extractor clip-tiny (CLIPModel) sha256:cccc",
         "Metric clip-score@1 on private inputs, weight 1",
@@ -111,3 +112,13 @@ def test_a_title_cannot_rewrite_the_screen() -> None:
 
 def test_what_would_remain_can_be_negative() -> None:
     assert dataclasses.replace(BUDGET, spent=Decimal("0.49")).left == Decimal("-0.0244")
+
+
+def test_shows_what_a_model_has_of_its_own_and_the_class_of_its_clips() -> None:
+    spec = small_spec()
+    first = spec.models[0].model_copy(update={"steps": 4, "guidance": Decimal("1.5")})
+    generation = spec.generation.model_copy(update={"profile": "auto", "grade": "accelerated"})
+    changed = spec.model_copy(update={"models": (first, *spec.models[1:]), "generation": generation})
+    text = plan(changed).text
+    assert f"Model tiny-wan-a (WanPipeline) {first.manifest}, steps 4, guidance 1.5\n" in text
+    assert "under the profile auto, class accelerated." in text
