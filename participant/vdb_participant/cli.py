@@ -14,8 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vdb_participant.commands.screen import console, shown_progress
-from vdb_participant.logs import log_to_stderr
+from vdb_participant.commands.screen import console
 from vdb_shared.canonical import canonical_json
 from vdb_shared.commandline import run_script
 from vdb_shared.errors import UsageError
@@ -140,7 +139,7 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     read = _load("commands.spec_file").read_spec(spec)
     local = _load("commands.local")
     _licences(context, accepted=accept_licence)(read)
-    with shown_progress() as shown:
+    with _load("commands.showing").shown_progress() as shown:
         resources = replace(_resources(context, data, models, device, workers), tell=shown.tell)
         evaluation = local.run_locally(read, resources, _state(context).clips, shown.progress)
     figures = canonical_json(evaluation.to_json())
@@ -303,7 +302,6 @@ def models_retry(context: typer.Context, model: ModelId, models: ModelsFolder = 
 
 def main() -> None:
     """Run the command line."""
-    log_to_stderr()
     run_script(app, extra="participant")
 
 

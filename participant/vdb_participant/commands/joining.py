@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import typer
 
 from vdb_participant.agent import Request, look, take_part
-from vdb_participant.commands.screen import console, shown_progress
+from vdb_participant.commands.screen import console
+from vdb_participant.commands.showing import shown_progress
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
 from vdb_participant.session.consent import Plan

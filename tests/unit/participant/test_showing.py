@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
 from rich.console import Console
 
-from vdb_participant.commands import screen
-from vdb_participant.commands.screen import Shown, shown_progress
+from vdb_participant.commands import showing
+from vdb_participant.commands.showing import Shown, shown_progress
 from vdb_participant.generation.progress import Event
 
 STAGE = "generating with m"
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
 
 
 def _work(shown: Shown) -> None:
@@ -33,7 +39,7 @@ def _terminal(out: io.StringIO) -> Callable[..., Console]:
 
 def test_a_terminal_shows_step_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
-    monkeypatch.setattr(screen, "console", _terminal(out))
+    monkeypatch.setattr(showing, "console", _terminal(out))
     with shown_progress() as shown:
         shown.progress(STAGE, 0, 2)
         shown.tell(Event("step", "m", 0, 2, 2, 3, 180.0))
@@ -41,13 +47,15 @@ def test_a_terminal_shows_step_and_time_left(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_elsewhere_the_log_has_every_clip(capsys: pytest.CaptureFixture[str]) -> None:
-    with structlog.testing.capture_logs() as logs, shown_progress() as shown:
+    with shown_progress() as shown:
         _work(shown)
-    assert [entry["event"] for entry in logs] == [
+    found = capsys.readouterr()
+    assert found.out == ""
+    lines = found.err.splitlines()
+    assert [line for line in lines if "[info" not in line] == ["generating with m 0/2", "generating with m 2/2"]
+    logged = [line.split("[info     ] ")[1] for line in lines if "[info" in line]
+    assert [line.split(" kind=")[0] for line in logged] == [
         "generating with m: 0 of 2 clips",
         "generating with m: 1 of 2 clips, 1 min left",
         "generating with m: 2 of 2 clips, less than a minute left",
     ]
-    found = capsys.readouterr()
-    assert found.out == ""
-    assert found.err.splitlines() == ["generating with m 0/2", "generating with m 2/2"]
