@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
@@ -37,7 +37,8 @@ from vdb_participant.site.ledger import Ledger
 from vdb_participant.site.policy import check_cohort
 from vdb_participant.site.spending import contribution_maker
 from vdb_participant.site.storage import FileStorage
-from vdb_shared.bundle.statement import Abort, Join, Statement
+from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.statement import Abort, Join, Statement, parse_statement
 from vdb_shared.canonical import digest_bytes
 from vdb_shared.errors import (
     PrivacyError,
@@ -177,10 +178,13 @@ class Participation:
             except BREACHES as error:
                 self._object(_reason_told(error))
                 self._end(str(error).encode())
+                self._settle()
                 raise
         return self._conclude()
 
     def _go_on(self) -> None:
+        if records.ABORT_SENT in self.post.journal:
+            self._stay_away()
         sealed = self._join()
         self.request.failpoints.reach("after-join")
         measured = self._measure(sealed)
@@ -245,7 +249,16 @@ class Participation:
             reason=reason[:_REASON_LENGTH],
             aborted=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
-        statement = journal.once(records.ABORT_SENT, lambda: Statement((), abort).sign(self.site.signer).to_json())
+        self._tell(journal.once(records.ABORT_SENT, lambda: Statement((), abort).sign(self.site.signer).to_json()))
+
+    def _stay_away(self) -> NoReturn:
+        """Say again what an earlier life said when it left; whatever we would be shown now, we have left."""
+        statement = self.post.journal.recall(records.ABORT_SENT)
+        self._tell(statement)
+        abort, _ = parse_statement(Envelope.from_json(statement).payload, Abort)
+        raise SessionAbortedError(f"we left the session: {abort.reason}")
+
+    def _tell(self, statement: bytes) -> None:
         try:
             self.post.deliver(records.ABORT_SENT, lambda: self.post.link.abort(self.post.session, statement))
         except (UnreachableError, SessionAbortedError, ProtocolError):
@@ -255,15 +268,19 @@ class Participation:
         """Record how the session ended for us; nothing is sent after this."""
         self.post.journal.record(records.OUTCOME, outcome)
 
-    def _conclude(self) -> Outcome:
-        """Refund what never left, erase all secrets, and say how it ended."""
+    def _settle(self) -> None:
+        """Refund what never left, and erase all secrets."""
         journal = self.post.journal
-        outcome = journal.recall(records.OUTCOME)
         if not left(journal) and records.DEBIT_BEGUN in journal:
             nonce = journal.recall(records.DEBIT_BEGUN)
             with Ledger(self.site.folder.ledger) as ledger:
                 ledger.refund(self.site.policy.ledger_account, self.opening.session, nonce)
         journal.erase_secrets()
+
+    def _conclude(self) -> Outcome:
+        """Settle, and say how it ended."""
+        self._settle()
+        outcome = self.post.journal.recall(records.OUTCOME)
         if outcome != records.PUBLISHED:
             raise SessionAbortedError(outcome.decode())
         return Outcome(self.opening.session, self.site.folder.session(self.opening.session) / RESULT_FILE)

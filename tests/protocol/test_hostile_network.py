@@ -10,7 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from testkit.consortium import Participants, inputs_for, parameters
+from testkit.consortium import Participants, expect, inputs_for, parameters
+from vdb_coordinator.phases import Unfailed
 from vdb_coordinator.rounds import (
     CollectingConsistency,
     CollectingKeys,
@@ -19,6 +20,7 @@ from vdb_coordinator.rounds import (
     CollectingUnmasking,
     Complained,
     ConsistencySigned,
+    Failed,
     InputMasked,
     KeysAdvertised,
     KeysShared,
@@ -29,17 +31,23 @@ from vdb_coordinator.rounds import (
     expire,
     receive,
 )
-from vdb_participant.rounds import Advertised, Agreed, Masked, SharedKeys
+from vdb_participant.rounds import Advertised, Agreed, Masked, SharedKeys, complain
 from vdb_shared.errors import ProtocolError, SessionAbortedError, UnusableShareError
 from vdb_shared.secagg.commitments import commitments_open
 from vdb_shared.secagg.encoding import LANE_OFFSET
 from vdb_shared.secagg.messages import Signed
-from vdb_shared.secagg.parameters import Seat
+from vdb_shared.secagg.parameters import Parameters, Seat, share_threshold
 
 N = 6
 SEATS = st.integers(0, N - 1)
 SEALED = parameters(N, lanes=2)
 INPUTS = inputs_for(SEALED)
+THRESHOLD = share_threshold(N, SEALED.collusion)
+"""t; when n - t + 1 = 3 are missing, no seed can be rebuilt."""
+
+MOST_RESTARTS = N - SEALED.smallest_cohort
+"""After so many, two, nobody more can be left out."""
+
 REFUSALS = (ProtocolError, SessionAbortedError)
 
 
@@ -49,22 +57,36 @@ class HostileNetwork(RuleBasedStateMachine):
     phase: Phase
     participants: Participants
 
-    @initialize(garbage=st.dictionaries(SEATS, st.frozensets(SEATS, min_size=1), max_size=2))
-    def seal(self, garbage: dict[Seat, frozenset[Seat]]) -> None:
+    @initialize(
+        garbage=st.dictionaries(SEATS, st.frozensets(SEATS, min_size=1), max_size=2),
+        restarts=st.integers(0, MOST_RESTARTS),
+        flip=st.integers(0, 10**9),
+    )
+    def seal(self, garbage: dict[Seat, frozenset[Seat]], restarts: int, flip: int) -> None:
         self.phase = CollectingKeys(SEALED)
         self.garbage = garbage
         self.under_way: list[Message] = []
         self.arrived: list[Message] = []
         self.complained: set[Seat] = set()
+        self.flip = flip
         self.begin()
+        for dealer in range(restarts):
+            self.restart(N - 1 - dealer, dealer)
+
+    def restart(self, complainer: Seat, dealer: Seat) -> None:
+        """Let everyone come to round 2, and somebody complain there."""
+        for _ in range(2):
+            self.everyone_sends(frozenset(), list(range(N)))
+        self.somebody_complains_for_no_reason(complainer, dealer)
 
     def begin(self) -> None:
         """Let everyone follow the coordinator into the present attempt."""
         assert isinstance(self.phase, CollectingKeys)
         self.participants = Participants(self.phase.parameters, INPUTS, garbage=self.garbage)
         self.silent: set[Seat] = set(self.phase.parameters.left_out)
+        self.before_input: dict[Seat, SharedKeys] = {}
 
-    @rule(lost=st.frozensets(SEATS, max_size=2), order=st.permutations(range(N)))
+    @rule(lost=st.frozensets(SEATS, max_size=N - THRESHOLD + 1), order=st.permutations(range(N)))
     def everyone_sends(self, lost: frozenset[Seat], order: list[Seat]) -> None:
         for seat in order:
             message = self.next_message(seat)
@@ -79,6 +101,16 @@ class HostileNetwork(RuleBasedStateMachine):
     def everyone_sends_and_all_arrives(self) -> None:
         self.everyone_sends(frozenset(), list(range(N)))
         self.the_deadline_passes()
+
+    @rule(
+        before=st.sampled_from((3, 4, 2, 1, 0)),
+        lost=st.frozensets(SEATS, min_size=N - THRESHOLD, max_size=N - THRESHOLD + 1),
+    )
+    def after_some_rounds_too_many_are_lost(self, before: int, lost: frozenset[Seat]) -> None:
+        for _ in range(before):
+            self.everyone_sends_and_all_arrives()
+        self.everyone_sends(lost, list(range(N)))
+        self.the_deadline_passes(N)
 
     def next_message(self, seat: Seat) -> Message | None:
         """Return what a participant sends next, if the coordinator's phase lets it."""
@@ -102,6 +134,7 @@ class HostileNetwork(RuleBasedStateMachine):
         return message
 
     def input_or_complaint(self, seat: Seat, phase: CollectingMaskedInputs) -> Message | None:
+        self.before_input[seat] = expect(SharedKeys, self.participants.phases[seat])
         try:
             sent = self.participants.mask_input(seat, phase.shared.messages, phase.sealed_for(seat))
         except UnusableShareError as error:
@@ -113,14 +146,28 @@ class HostileNetwork(RuleBasedStateMachine):
         return InputMasked(seat, sent.header, sent.masked)
 
     def deliver(self, message: Message) -> None:
+        """Let a message arrive, and before it another in which one bit was changed on the way."""
         attempt = self.attempt()
+        self.flip += 1
+        if not isinstance(self.phase, Summed):  # it takes no notice of further answers, whatever they hold
+            with pytest.raises(REFUSALS):
+                receive(self.phase, changed(message, self.flip))
         self.arrived.append(message)
         try:
             self.phase = receive(self.phase, message)
         except REFUSALS:
             return
+        if isinstance(message, InputMasked):
+            self.nobody_complains_after_its_input(message.seat)
         if self.attempt() > attempt:
             self.begin()
+
+    def nobody_complains_after_its_input(self, seat: Seat) -> None:
+        if isinstance(self.phase, CollectingMaskedInputs) and seat in self.phase.headers and seat in self.before_input:
+            dealer = min(self.phase.shared.seats - {seat})
+            late = Complained(seat, complain(self.before_input[seat], dealer))
+            with pytest.raises(ProtocolError, match="after its masked input"):
+                receive(self.phase, late)
 
     def attempt(self) -> int:
         return len(self.phase.parameters.left_out) if isinstance(self.phase, CollectingKeys) else -1
@@ -139,6 +186,8 @@ class HostileNetwork(RuleBasedStateMachine):
     def something_changed_arrives(self, data: st.DataObject, flip: int) -> None:
         if self.arrived:
             message = changed(data.draw(st.sampled_from(self.arrived)), flip)
+            if isinstance(self.phase, Summed) and isinstance(message, SharesRevealed):
+                return
             with pytest.raises(REFUSALS):
                 receive(self.phase, message)
 
@@ -156,11 +205,21 @@ class HostileNetwork(RuleBasedStateMachine):
             self.silent.add(seat)
             self.deliver(Complained(seat, self.participants.complain(seat, dealer)))
 
-    @rule()
-    def the_deadline_passes(self) -> None:
-        """Let it pass when no more than two are missing; that too few end a session is told elsewhere."""
-        if len(getattr(self.phase, "missing", ())) <= 2:
-            self.phase = expire(self.phase)
+    @rule(patience=st.integers(0, N))
+    def the_deadline_passes(self, patience: int = N - THRESHOLD + 1) -> None:
+        """Let it pass, unless too many are missing for our patience; a session fails if, and only if, too few have sent."""
+        before = self.phase
+        missing: frozenset[Seat] = getattr(before, "missing", frozenset())
+        if len(missing) > patience:
+            return
+        self.phase = expire(before)
+        if not isinstance(before, Failed):
+            assert isinstance(self.phase, Failed) == (sent_in(before) < needed_in(before))
+
+    @invariant()
+    def as_many_as_needed_may_still_take_part(self) -> None:
+        if not isinstance(self.phase, Failed):
+            assert N - len(parameters_of(self.phase).left_out) >= SEALED.smallest_cohort
 
     @invariant()
     def a_sum_is_exact_over_enough_and_opens(self) -> None:
@@ -175,6 +234,36 @@ class HostileNetwork(RuleBasedStateMachine):
         signed = [end.transcript.masked.headers[seat].commitments for seat in sorted(end.survivors)]
         encoded = (end.totals + len(end.survivors) * LANE_OFFSET).astype(np.uint64)
         assert commitments_open(signed, encoded, end.blinders)
+
+
+def parameters_of(phase: Unfailed) -> Parameters:
+    match phase:
+        case CollectingConsistency() | CollectingUnmasking() | Summed():
+            return phase.transcript.parameters
+        case _:
+            return phase.parameters
+
+
+def sent_in(phase: Unfailed) -> int:
+    """Return how many have sent in a phase."""
+    match phase:
+        case CollectingKeys() | CollectingShares() | CollectingMaskedInputs() | CollectingUnmasking():
+            return len(phase.messages)
+        case CollectingConsistency():
+            return len(phase.signatures)
+        case Summed():
+            return len(phase.revealed)
+
+
+def needed_in(phase: Unfailed) -> int:
+    """Return how many must have sent when a phase ends."""
+    match phase:
+        case CollectingConsistency():
+            return SEALED.quorum
+        case CollectingUnmasking() | Summed():
+            return phase.transcript.advertised.threshold
+        case _:
+            return SEALED.smallest_cohort
 
 
 def changed(message: Message, flip: int) -> Message:
@@ -207,4 +296,4 @@ def flipped(data: bytes, flip: int) -> bytes:
 
 
 TestHostileNetwork = HostileNetwork.TestCase
-TestHostileNetwork.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestHostileNetwork.settings = settings(max_examples=80, stateful_step_count=15, deadline=None)

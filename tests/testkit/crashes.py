@@ -101,8 +101,39 @@ def sealing_garbage(phase: SharedKeys, message: SharedKeysMessage, recipient: Se
     return SharedKeysMessage(me.sign(labels.TYPE_SHARE_KEYS, header.encode()), sealed)
 
 
+class RoundsOnly:
+    """The part of a link that the rounds never touch."""
+
+    def _unused(self, *_: object) -> NoReturn:
+        raise AssertionError("the rounds do not need this")
+
+    def sessions(self) -> tuple[SessionSummary, ...]:
+        self._unused()
+
+    def details(self, session: str) -> SessionDetails:
+        self._unused()
+
+    def join(self, session: str, statement: bytes) -> None:
+        self._unused()
+
+    def seal(self, session: str) -> SealedSession:
+        self._unused()
+
+    def report(self, session: str, stage: str, done: int, total: int) -> None:
+        self._unused()
+
+    def bundle(self, session: str) -> bytes:
+        self._unused()
+
+    def countersign(self, session: str, countersignature: bytes) -> None:
+        self._unused()
+
+    def abort(self, session: str, statement: bytes) -> None:
+        self._unused()
+
+
 @dataclass
-class MemoryLink:
+class MemoryLink(RoundsOnly):
     """A coordinator and all institutions but `seat`; implements Link.
 
     Attributes:
@@ -259,30 +290,3 @@ class MemoryLink:
             if isinstance(message, Complained) and isinstance(self.phase, CollectingKeys):
                 self.made.append(restart_by(expect(CollectingMaskedInputs, before), message))
                 self.others.parameters = self.phase.parameters
-
-    def _unused(self, *_: object) -> NoReturn:
-        raise AssertionError("the rounds do not need this")
-
-    def sessions(self) -> tuple[SessionSummary, ...]:
-        self._unused()
-
-    def details(self, session: str) -> SessionDetails:
-        self._unused()
-
-    def join(self, session: str, statement: bytes) -> None:
-        self._unused()
-
-    def seal(self, session: str) -> SealedSession:
-        self._unused()
-
-    def report(self, session: str, stage: str, done: int, total: int) -> None:
-        self._unused()
-
-    def bundle(self, session: str) -> bytes:
-        self._unused()
-
-    def countersign(self, session: str, countersignature: bytes) -> None:
-        self._unused()
-
-    def abort(self, session: str, statement: bytes) -> None:
-        self._unused()

@@ -6,11 +6,11 @@ with the agent's own certificate, as only someone who holds both sides' keys can
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import struct
 import threading
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +29,8 @@ DATA_FRAME = 0
 class Wiretap:
     """One agent's connection to the coordinator, recorded.
 
+    One thread runs both directions of every connection: a TLS object of OpenSSL must not be read and written at once.
+
     Attributes:
         address: where the agent connects to.
     """
@@ -39,13 +41,16 @@ class Wiretap:
         self._inward = _server_context(coordinator.home, identity, folder)
         self._outward = _client_context(identity, folder)
         self._received: list[bytearray] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._loop = asyncio.new_event_loop()
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._run, args=[listener], daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
-        """Take no more connections."""
-        self._listener.close()
+        """End all connections, and take no more."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
 
     @property
     def raw(self) -> bytes:
@@ -57,33 +62,42 @@ class Wiretap:
         """The contents of all DATA frames, joined by connection and stream: messages without HTTP/2 between their parts."""
         return b"\n".join(part for stream in self._received for part in _data_by_stream(bytes(stream)))
 
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=[connection], daemon=True).start()
+    def _run(self, listener: socket.socket) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, sock=listener, ssl=self._inward))
+        self._loop.run_forever()
+        server.close()
+        connections = asyncio.all_tasks(self._loop)
+        for connection in connections:
+            connection.cancel()
+        self._loop.run_until_complete(asyncio.gather(*connections, return_exceptions=True))
+        self._loop.close()
 
-    def _serve(self, connection: socket.socket) -> None:
+    async def _serve(self, from_agent: asyncio.StreamReader, to_agent: asyncio.StreamWriter) -> None:
         kept = bytearray()
         self._received.append(kept)
-        with suppress(OSError, ssl.SSLError):
-            agent = self._inward.wrap_socket(connection, server_side=True)
-            plain = socket.create_connection(self._upstream)
-            coordinator = self._outward.wrap_socket(plain, server_hostname=self._upstream[0])
-            back = threading.Thread(target=_pump, args=[coordinator, agent, None], daemon=True)
-            back.start()
-            _pump(agent, coordinator, kept)
-            back.join()
+        try:
+            host, port = self._upstream
+            from_coordinator, to_coordinator = await asyncio.open_connection(host, port, ssl=self._outward)
+            try:
+                await asyncio.gather(
+                    _pump(from_agent, to_coordinator, kept), _pump(from_coordinator, to_agent, bytearray())
+                )
+            finally:
+                to_coordinator.close()
+        except OSError:
+            pass  # one of the two has gone; gRPC connects anew
+        finally:
+            to_agent.close()
 
 
-def _pump(source: ssl.SSLSocket, target: ssl.SSLSocket, kept: bytearray | None) -> None:
-    with suppress(OSError, ssl.SSLError):
-        while data := source.recv(65536):
-            if kept is not None:
-                kept += data
-            target.sendall(data)
-    with suppress(OSError, ssl.SSLError):
-        target.shutdown(socket.SHUT_RDWR)
+async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, kept: bytearray) -> None:
+    """Pass on what one side says until it ends, then end towards the other."""
+    while data := await source.read(65536):
+        kept += data
+        target.write(data)
+        await target.drain()
+    target.close()
 
 
 def _data_by_stream(data: bytes) -> list[bytes]:

@@ -17,7 +17,7 @@ from vdb_shared.bundle.record import SURVIVORS, TRANSCRIPT, encode_transcript
 from vdb_shared.bundle.statement import Contribution, Join, Predicate, Seal, SessionOpen, parse_statement
 from vdb_shared.canonical import decode_fields, encode_fields
 from vdb_shared.secagg.masking import commitments_digest
-from vdb_shared.secagg.messages import ConsistencyStatement, MaskedInputHeader, SharedKeysHeader, Signed
+from vdb_shared.secagg.messages import AdvertisedKeys, ConsistencyStatement, MaskedInputHeader, SharedKeysHeader, Signed
 from vdb_shared.secagg.transcript import chain
 from vdb_shared.spec import parse_spec_json
 
@@ -112,6 +112,33 @@ def test_a_ghost_that_never_advertised_keys_is_found(plain: SmallSession) -> Non
     assert failure is not None
     assert failure.id == "V30"
     assert "without having taken part" in failure.detail
+
+
+@pytest.mark.parametrize("field", ["channel_key", "mask_key"])
+def test_a_key_that_stands_twice_is_found(plain: SmallSession, field: str) -> None:
+    """All five sign rounds in which one advertises the key of another."""
+    record = plain.record
+    session = bytes.fromhex(record.seal.payload_digest.removeprefix("sha256:"))
+    keys = AdvertisedKeys.decode(record.advertised[4].body)
+    copied = replace(keys, **{field: getattr(AdvertisedKeys.decode(record.advertised[0].body), field)}).encode()
+    again = Signed(copied, plain.key(4).sign(labels.TYPE_ADVERTISE_KEYS, copied))
+    advertised = {**record.advertised, 4: again}
+    t1 = chain(labels.HASH_T1, session, advertised)
+    shared = {seat: shared_behind(plain, seat, t1) for seat in record.shared}
+    t2 = chain(labels.HASH_T2, t1, shared)
+    masked = {seat: resigned(plain, seat, labels.TYPE_MASKED_INPUT, t2, record.masked) for seat in record.masked}
+    t3 = chain(labels.HASH_T3, t2, masked)
+    forged = plain.forged(
+        {TRANSCRIPT: encode_transcript(advertised, shared, masked)},
+        accomplices=tuple(masked),
+        t1=t1.hex(),
+        t2=t2.hex(),
+        t3=t3.hex(),
+    )
+    failure = verify(forged, root=plain.root).first_failure
+    assert failure is not None
+    assert failure.id == "V30"
+    assert "every key must be fresh" in failure.detail
 
 
 def test_a_ghost_that_never_shared_keys_is_found(plain: SmallSession) -> None:
