@@ -153,9 +153,9 @@ def run(demo: Demo, processes: dict[str, subprocess.Popen[bytes]]) -> None:
 
 def prepare(demo: Demo) -> None:
     """Render the sites' private clips and build the models, two processes at a time."""
-    module = "vdb_participant.synthetic"
-    jobs = [("models", f"{module}.models", str(demo.models))] + [
-        (f"clips-{name}", f"{module}.clips", str(demo.data(name)), "--site", str(number), "--clips", str(demo.clips))
+    models, scenes = "vdb_participant.synthetic.models", "vdb_participant.embedded.scenes"
+    jobs = [("models", models, str(demo.models))] + [
+        (f"clips-{name}", scenes, str(demo.data(name)), "--site", str(number), "--clips", str(demo.clips))
         for number, name in enumerate(INSTITUTIONS)
     ]
     running: list[tuple[str, subprocess.Popen[bytes]]] = []

@@ -23,6 +23,7 @@ from testkit.tiny import tiny_spec
 from vdb_participant.agent import Request, take_part
 from vdb_participant.commands.local import run_locally
 from vdb_participant.data.dataset import Dataset
+from vdb_participant.embedded.scenes import write_site as write_clips
 from vdb_participant.generation.store import ClipStore
 from vdb_participant.measure.site import Equipment, measure_site
 from vdb_participant.network.client import Client
@@ -33,7 +34,6 @@ from vdb_participant.session.progress import Progress, silent
 from vdb_participant.session.records import Consented, Measured
 from vdb_participant.session.terms import SealedTerms
 from vdb_participant.site.institution import Site
-from vdb_participant.synthetic.clips import write_site as write_clips
 from vdb_participant.synthetic.models import build_all
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.policy import DEFAULT_POLICY

@@ -34,9 +34,9 @@ from transformers.utils import logging
 
 from vdb_participant.data.video import Frames
 from vdb_participant.device import exact_arithmetic
+from vdb_participant.embedded.scenes import Scene, render, scenes
 from vdb_participant.measure.extractors import PROJECTION_NAME, pooled_features
 from vdb_participant.measure.preprocessing import CONFIG_NAME, Preprocessing
-from vdb_participant.synthetic.clips import Scene, render, scenes
 
 PROMPT_TOKENS: Final = 64
 FEATURES: Final = 16

@@ -20,7 +20,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def site_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory of twelve synthetic clips with prompts; tests that change it copy it first."""
-    from vdb_participant.synthetic.clips import write_site  # noqa: PLC0415 (imported when it is needed: loading it takes long)
+    from vdb_participant.embedded.scenes import write_site  # noqa: PLC0415 (imported when it is needed: loading it takes long)
 
     folder = tmp_path_factory.mktemp("data")
     write_site(folder, site=0, clips=12)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from vdb_participant.data.dataset import Dataset
 from vdb_participant.data.video import encode_mp4
-from vdb_participant.synthetic.clips import Scene, render
+from vdb_participant.embedded.scenes import Scene, render
 from vdb_shared.errors import DatasetError
 
 
@@ -62,7 +62,7 @@ def test_what_cannot_be_used_is_listed_by_file_with_its_reason(data: Path) -> No
     (clips / "folder.mp4").mkdir()
     (clips / ".hidden").touch()
     shutil.copy(clips / "site0-0000.mp4", clips / "twin.mp4")
-    encode_mp4(clips / "short.mp4", render(Scene("circle", "red", "rotating", "a plain"), 0)[:5], fps=8)
+    encode_mp4(clips / "short.mp4", render(Scene("circle", "red", "circling", "dark"), 0)[:5], fps=8)
     reasons = _reasons(Dataset.open(data, frames=9))
     assert reasons.pop("clips/broken.mkv").startswith("cannot be decoded")
     assert reasons == {

@@ -17,16 +17,16 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.videomae.image_processing_pil_videomae import VideoMAEImageProcessorPil
 
 from vdb_participant.data.video import Frames
+from vdb_participant.embedded.scenes import Scene, render, scenes
 from vdb_participant.measure.alignment import clip_score
 from vdb_participant.measure.extractors import ImageTextExtractor, VideoExtractor, load_extractor, pooled_features
 from vdb_participant.measure.preprocessing import Preprocessing
 from vdb_participant.models import inspect_weights
-from vdb_participant.synthetic.clips import Scene, render, scenes
 from vdb_shared.errors import ModelError
 from vdb_shared.spec import Extractor
 
-PROMPT = "a red circle moving left on a plain background"
-FRAMES = render(Scene("circle", "red", "moving left", "a plain"), 0, frames=9, size=48)
+PROMPT = "a red circle moving left on a dark background"
+FRAMES = render(Scene("circle", "red", "moving left", "dark"), 0, frames=9, size=48)
 
 CLIP_CONSTANTS = {
     "crop_size": {"height": 24, "width": 24},

@@ -11,18 +11,18 @@ import pytest
 
 from testkit.tiny import tiny_spec
 from vdb_participant.data.video import Frames
+from vdb_participant.embedded.scenes import Scene, render
 from vdb_participant.measure.distribution import frechet_share, kernel_share
 from vdb_participant.measure.extractors import LoadedExtractor, Vector, VideoExtractor, load_extractor
 from vdb_participant.measure.observation import SCORES, Observation, shares
 from vdb_participant.models import inspect_weights
-from vdb_participant.synthetic.clips import Scene, render
 from vdb_shared.errors import StatisticError
 from vdb_shared.layout import generated_block, layout_of
 from vdb_shared.metrics.catalogue import CATALOGUE
 from vdb_shared.metrics.features import random_fourier_frequencies
 from vdb_shared.spec import Spec
 
-FRAMES = render(Scene("ring", "blue", "bouncing", "a noisy"), 2, frames=9, size=32)
+FRAMES = render(Scene("cross", "blue", "bouncing", "grey"), 2, frames=9, size=32)
 PROMPT = "a blue ring bouncing on a noisy background"
 
 

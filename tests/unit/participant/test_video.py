@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 
 from vdb_participant.data.video import Frames, Limits, _decoded, count_frames, decode, encode_mp4
-from vdb_participant.synthetic.clips import Scene, render
+from vdb_participant.embedded.scenes import Scene, render
 from vdb_shared.errors import DatasetError
 
-SCENE = Scene("circle", "red", "moving left", "a plain")
+SCENE = Scene("circle", "red", "moving left", "dark")
+PICTURES = render(SCENE, 0, frames=13, size=48)
 
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     path = tmp_path / "clip.mp4"
-    encode_mp4(path, render(SCENE, 0), fps=8)
+    encode_mp4(path, PICTURES, fps=8)
     return path
 
 
@@ -30,7 +31,7 @@ def _encode(path: Path, codec: str, pixels: str) -> None:
         stream = container.add_stream(codec, rate=8)
         stream.height = stream.width = 48
         stream.pix_fmt = pixels
-        for picture in render(SCENE, 0):
+        for picture in PICTURES:
             for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
                 container.mux(packet)
         for packet in stream.encode():
@@ -57,7 +58,7 @@ def test_frames_are_those_of_another_decoder(clip: Path) -> None:
 
 def test_a_clip_survives_encoding_but_for_the_codec(clip: Path) -> None:
     # Colours are kept at a quarter of the resolution, so edges differ; the picture as a whole must not.
-    difference = np.abs(decode(clip).frames.astype(int) - render(SCENE, 0))
+    difference = np.abs(decode(clip).frames.astype(int) - PICTURES)
     assert difference.mean() < 6
     assert np.median(difference) <= 3
 
@@ -77,7 +78,7 @@ def test_every_container_is_read(tmp_path: Path, suffix: str) -> None:
     _encode(path, codec, pixels)
     decoded = decode(path)
     assert decoded.frames.shape == (13, 48, 48, 3)
-    assert np.median(np.abs(decoded.frames.astype(int) - render(SCENE, 0))) <= 30
+    assert np.median(np.abs(decoded.frames.astype(int) - PICTURES)) <= 30
 
 
 @pytest.mark.parametrize(
@@ -166,5 +167,5 @@ def test_a_slow_file_is_given_up_between_frames(clip: Path) -> None:
 def test_the_same_frames_give_the_same_file(tmp_path: Path) -> None:
     first, second = tmp_path / "1.mp4", tmp_path / "2.mp4"
     for path in (first, second):
-        encode_mp4(path, render(SCENE, 0), fps=8)
+        encode_mp4(path, PICTURES, fps=8)
     assert first.read_bytes() == second.read_bytes()
