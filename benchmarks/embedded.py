@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -28,23 +26,21 @@ from diffusers.utils import logging
 from numpy.typing import NDArray
 from rows import Row, report
 
-import vdb_coordinator
+from vdb_coordinator.commands.presets import read_preset
 from vdb_participant.data.video import Frames
 from vdb_participant.device import exact_arithmetic
+from vdb_participant.embedded import WEIGHTS
 from vdb_participant.embedded.quality import (
     GUIDANCE,
     STEPS,
-    WEIGHTS,
     Scorers,
     measured_quality,
     some_scenes,
 )
-from vdb_participant.embedded.recipes import CLIP, GRADES, VIDEO_FEATURES, VIDEOMAE, WORD_FEATURES
+from vdb_participant.embedded.recipes import GRADES
 from vdb_participant.embedded.scenes import FRAMES, SIZE, render, scenes
 from vdb_participant.embedded.words import LONGEST
 from vdb_participant.measure.distribution import frechet_share
-from vdb_participant.models import manifest_digest
-from vdb_shared.canonical import canonical_json, decimal_string
 from vdb_shared.layout import count_block, generated_block, layout_of, promise_of, reference_block
 from vdb_shared.metrics.features import score_moments
 from vdb_shared.metrics.frechet import MomentSums, fit
@@ -52,7 +48,7 @@ from vdb_shared.metrics.scores import ScoreSums
 from vdb_shared.privacy.calibration import calibrate
 from vdb_shared.privacy.mechanism import NoiseLevel, noise_level
 from vdb_shared.secagg.parameters import smallest_cohort
-from vdb_shared.spec import Spec
+from vdb_shared.spec import Spec, parse_spec_toml
 
 Values = NDArray[np.float64]
 
@@ -101,21 +97,8 @@ def quality_rows(name: str, scorers: Scorers) -> list[Row]:
 
 
 def demo_spec() -> Spec:
-    """Return the demo's preset with the embedded models in it."""
-    preset = Path(vdb_coordinator.__file__).parent / "presets" / "demo.toml"
-    text = preset.read_text(encoding="utf-8")
-    values: dict[str, Any] = tomllib.loads(text, parse_float=lambda real: decimal_string(Decimal(real)))
-    values["models"] = [
-        {"id": name, "pipeline": "WanPipeline", "manifest": manifest_digest(WEIGHTS / name)} for name in NAMES
-    ]
-    values["extractors"] = [
-        {"id": name, "architecture": kind, "manifest": manifest_digest(WEIGHTS / name), "dimension": dimension}
-        for name, kind, dimension in ((CLIP, "CLIPModel", WORD_FEATURES), (VIDEOMAE, "VideoMAEModel", VIDEO_FEATURES))
-    ]
-    for metric in values["metrics"]:
-        if "extractor" in metric:
-            metric["extractor"] = CLIP if metric["id"].startswith("clip-") else VIDEOMAE
-    return Spec.model_validate_json(canonical_json(values))
+    """Return the demo's preset."""
+    return parse_spec_toml(read_preset("demo"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,11 +47,6 @@ class Demo:
         """The lead's directory."""
         return self.out / "consortium"
 
-    @property
-    def models(self) -> Path:
-        """The models and extractors that every site holds a copy of."""
-        return self.out / "models"
-
     def site(self, institution: str) -> Path:
         """The state directory of an institution's agent."""
         return self.out / "sites" / institution / "agent"
@@ -101,7 +96,7 @@ class Demo:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return the exit code."""
-    parser = argparse.ArgumentParser(description="Five institutions benchmark three models on private clips.")
+    parser = argparse.ArgumentParser(description="Five institutions benchmark three tiny models on private clips.")
     parser.add_argument("--out", type=Path, default=Path("demo-out"), help="folder for everything (replaced)")
     parser.add_argument("--clips", type=int, default=200, help="private clips of each site")
     chosen = parser.parse_args(arguments)
@@ -125,9 +120,7 @@ def run(demo: Demo, processes: dict[str, subprocess.Popen[bytes]]) -> None:
     """Tell the whole story, step by step."""
     shutil.rmtree(demo.out, ignore_errors=True)
     (demo.out / "logs").mkdir(parents=True)
-    demo.say(
-        f"rendering {demo.clips} private clips at each of {len(INSTITUTIONS)} sites, and building three tiny models"
-    )
+    demo.say(f"rendering {demo.clips} private clips at each of {len(INSTITUTIONS)} sites")
     prepare(demo)
     address = f"127.0.0.1:{free_port()}"
     demo.say(f"the lead founds a consortium and starts the coordinator at {address}")
@@ -143,7 +136,9 @@ def run(demo: Demo, processes: dict[str, subprocess.Popen[bytes]]) -> None:
     site = INSTITUTIONS[0]
     print(
         indent(
-            demo.call("vdb-participant", "--dir", demo.site(site), "join", session, *data_of(demo, site), "--dry-run")
+            demo.call(
+                "vdb-participant", "--dir", demo.site(site), "join", session, "--data", demo.data(site), "--dry-run"
+            )
         )
     )
     demo.say("all five join (loading PyTorch takes a while); then they generate, measure and contribute by themselves")
@@ -152,9 +147,9 @@ def run(demo: Demo, processes: dict[str, subprocess.Popen[bytes]]) -> None:
 
 
 def prepare(demo: Demo) -> None:
-    """Render the sites' private clips and build the models, two processes at a time."""
-    models, scenes = "vdb_participant.synthetic.models", "vdb_participant.embedded.scenes"
-    jobs = [("models", models, str(demo.models))] + [
+    """Render the sites' private clips, two processes at a time."""
+    scenes = "vdb_participant.embedded.scenes"
+    jobs = [
         (f"clips-{name}", scenes, str(demo.data(name)), "--site", str(number), "--clips", str(demo.clips))
         for number, name in enumerate(INSTITUTIONS)
     ]
@@ -199,7 +194,7 @@ def enrol(demo: Demo) -> None:
 def open_session(demo: Demo) -> str:
     """Write the spec from the demo's preset, lint it, open the session; return its id."""
     spec = demo.out / "spec.toml"
-    demo.call("vdb-coordinator", "spec", "init", "demo", "--models", demo.models, "-o", spec)
+    demo.call("vdb-coordinator", "spec", "init", "demo", "-o", spec)
     demo.call("vdb-coordinator", "spec", "lint", spec)
     printed = demo.lead("session", "create", spec)
     found = [word for word in printed.split() if word.startswith("sha256:")]
@@ -208,17 +203,21 @@ def open_session(demo: Demo) -> str:
     return found[0]
 
 
-def data_of(demo: Demo, site: str) -> tuple[str | Path, ...]:
-    """The flags that name a site's data and models."""
-    return ("--data", demo.data(site), "--models", demo.models)
-
-
 def participate(demo: Demo, session: str, processes: dict[str, subprocess.Popen[bytes]]) -> None:
     """Let all five take part, kill one after it shared its keys, and wait until the others are done."""
     for name in INSTITUTIONS:
         more = {"VDB_FAILPOINTS": f"{FAILPOINT}=hold"} if name == VICTIM else {}
         processes[name] = demo.start(
-            name, "vdb-participant", "--dir", demo.site(name), "join", session, *data_of(demo, name), "--yes", **more
+            name,
+            "vdb-participant",
+            "--dir",
+            demo.site(name),
+            "join",
+            session,
+            "--data",
+            demo.data(name),
+            "--yes",
+            **more,
         )
     watch = subprocess.Popen(
         [str(BIN / "vdb-coordinator"), "--dir", str(demo.consortium), "session", "watch", session],

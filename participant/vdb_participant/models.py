@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from vdb_participant.embedded import WEIGHTS
 from vdb_shared.errors import ModelError
 from vdb_shared.registry.classes import EXTERNAL
 from vdb_shared.registry.rows import Endpoint, Registry
@@ -75,6 +76,12 @@ def inspect_weights(directory: Path) -> Weights:
     return Weights(directory, digest, files)
 
 
+def place_of(name: str, folder: Path) -> Path:
+    """Return where the weights of a model or extractor stand: in the site's folder, or in the package if they came with it."""
+    packaged = WEIGHTS / name
+    return packaged if packaged.is_dir() and not (folder / name).is_dir() else folder / name
+
+
 def verify_weights(directory: Path, expected: str) -> Weights:
     """Return the weights of a directory whose manifest digest is the expected one.
 
@@ -108,7 +115,7 @@ def weights_of(model: str, folder: Path, registry: Registry) -> Weights:
     """
     row = registry.get(model)
     if row is None or row.changes is None:
-        return inspect_weights(folder / model)
+        return inspect_weights(place_of(model, folder))
     own = inspect_weights(folder / model)
     if row.lora is None or row.base is None:
         return Weights(own.directory, row.composed({row.id: own.manifest}), own.files)
@@ -133,7 +140,7 @@ def verify_model(model: Model, folder: Path, registry: Registry) -> Weights:
             f"{model.id}: the spec says {model.pipeline}, the site's registry {row.pipeline}; ask the lead"
         )
     if model.pipeline != EXTERNAL:
-        place = folder / model.id
+        place = place_of(model.id, folder)
         if row is None or row.changes is None or not place.is_dir():
             return verify_weights(place, model.manifest)
         found = weights_of(model.id, folder, registry)

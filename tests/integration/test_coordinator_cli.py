@@ -52,8 +52,8 @@ def coordinator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCoo
         yield running
 
 
-def pinned_spec(path: Path) -> Path:
-    path.write_text(read_preset("demo").replace("unpinned", "sha256:" + "0" * 64))
+def demo_spec(path: Path) -> Path:
+    path.write_text(read_preset("demo"))
     return path
 
 
@@ -119,7 +119,7 @@ def test_inviting_and_approving(coordinator: RunningCoordinator, tmp_path: Path)
 def test_a_session_from_spec_to_exported_bundle(tmp_path: Path) -> None:
     with running_coordinator(tmp_path, institutions=4) as coordinator:
         lead = ("--dir", coordinator.home.path)
-        out, _ = run(*lead, "session", "create", pinned_spec(tmp_path / "spec.toml"), "--json")
+        out, _ = run(*lead, "session", "create", demo_spec(tmp_path / "spec.toml"), "--json")
         session = json.loads(out)["session"]
         out, _ = run(*lead, "session", "list", "--json")
         assert [item["session"] for item in json.loads(out)] == [session]
@@ -150,7 +150,7 @@ def test_a_session_from_spec_to_exported_bundle(tmp_path: Path) -> None:
 def test_a_restart_of_the_rounds_is_shown(tmp_path: Path) -> None:
     with running_coordinator(tmp_path, institutions=5) as coordinator:
         lead = ("--dir", coordinator.home.path)
-        out, _ = run(*lead, "session", "create", pinned_spec(tmp_path / "spec.toml"), "--json")
+        out, _ = run(*lead, "session", "create", demo_spec(tmp_path / "spec.toml"), "--json")
         session = json.loads(out)["session"]
         members = [TestMember(coordinator, identity, session) for identity in coordinator.identities]
         play(members, *STEPS[:3])
@@ -167,7 +167,7 @@ def test_a_restart_of_the_rounds_is_shown(tmp_path: Path) -> None:
 
 def test_an_aborted_session_ends_the_watch_with_one(coordinator: RunningCoordinator, tmp_path: Path) -> None:
     lead = ("--dir", coordinator.home.path)
-    out, _ = run(*lead, "session", "create", pinned_spec(tmp_path / "spec.toml"))
+    out, _ = run(*lead, "session", "create", demo_spec(tmp_path / "spec.toml"))
     session = next(word for word in out.split() if word.startswith("sha256:"))
     run(*lead, "session", "abort", session, "--reason", "wrong prompts")
     out, error = run(*lead, "session", "watch", session, expect=1)
@@ -186,13 +186,16 @@ def test_without_a_server_the_line_says_how_to_start_one(tmp_path: Path) -> None
 
 def test_specs_are_written_and_checked_without_a_server(tmp_path: Path) -> None:
     path = tmp_path / "spec.toml"
-    out, _ = run("spec", "init", "demo", "-o", path)
+    out, _ = run("spec", "init", "text-to-video", "-o", path)
     assert "unpinned" in out
     _, error = run("spec", "lint", path, expect=2)
     assert error.startswith(f"error: {path}:")
     assert "models.0.manifest" in error
-    out, _ = run("spec", "lint", pinned_spec(path), "--json")
-    assert json.loads(out)["private_lanes"] if "private_lanes" in json.loads(out) else json.loads(out)
+    path = tmp_path / "demo.toml"
+    out, _ = run("spec", "init", "demo", "-o", path)
+    assert "unpinned" not in out
+    out, _ = run("spec", "lint", path, "--json")
+    assert json.loads(out)["public_clips"] == 72
 
 
 def test_every_help_has_an_example() -> None:

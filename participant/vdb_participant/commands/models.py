@@ -171,7 +171,8 @@ def accept_licences(
     """Show the licences of a spec's models that were not accepted here yet, and make sure that they are; see `accept_licence`.
 
     Args:
-        state: of the site, whose registry knows licences; models without a row have none to show.
+        state: of the site, whose registry knows licences; models without a row have none to show, packaged ones come
+            under this package's own.
         spec: the spec.
         ask: see `accept_licence`.
         accepted: see `accept_licence`.
@@ -183,7 +184,7 @@ def accept_licences(
     registry, known = load_registry(state.registry), _accepted(state)
     for model in spec.models:
         row = registry.get(model.id)
-        if row is not None and known.get(row.id) != notice(row):
+        if row is not None and not row.packaged and known.get(row.id) != notice(row):
             show(f"{row.id}: {notice(row)}")
             accept_licence(state, row, ask, accepted=accepted)
 
@@ -205,6 +206,8 @@ def fetch(row: Row, source: Source, folder: Path) -> tuple[Path, str]:
     target = folder / row.id
     if row.external is not None:
         raise UsageError(f"{row.id}: runs elsewhere and has no weights")
+    if row.packaged:
+        raise UsageError(f"{row.id}: comes with this package; there is nothing to fetch")
     if target.exists():
         raise UsageError(f"{target}: is there already; remove it to fetch the weights again")
     folder.mkdir(parents=True, exist_ok=True)

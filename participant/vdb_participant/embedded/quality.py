@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from vdb_participant.data.video import Frames
+from vdb_participant.embedded import WEIGHTS
 from vdb_participant.embedded.recipes import CLIP, HEADS_NAME, VIDEO_FEATURES, VIDEOMAE, WORD_FEATURES
 from vdb_participant.embedded.scenes import FRAMES, PROPERTIES, SIZE, Scene, every_scene, labels_of, render
-from vdb_participant.generation.pipelines import WanGenerator
+from vdb_participant.generation.pipelines import DiffusersGenerator
 from vdb_participant.generation.settings import GenerationSettings
 from vdb_participant.measure.alignment import clip_score
 from vdb_participant.measure.extractors import ImageTextExtractor, Projection, load_videomae, pooled_features
@@ -37,9 +38,6 @@ SETTINGS: Final = GenerationSettings(
     frames=FRAMES, height=SIZE, width=SIZE, steps=STEPS, guidance=GUIDANCE, negative_prompt="", profile="exact"
 )
 """With what the pipelines are near their best."""
-
-WEIGHTS: Final = Path(__file__).parent / "weights"
-"""The folder of the models that the package ships."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +167,7 @@ def shuffled(captions: Sequence[str]) -> list[str]:
     return [*captions[half:], *captions[:half]]
 
 
-def load_pipeline(name: str, folder: Path = WEIGHTS) -> WanGenerator:
+def load_pipeline(name: str, folder: Path = WEIGHTS) -> DiffusersGenerator:
     """Return an embedded pipeline.
 
     Raises:
@@ -177,14 +175,14 @@ def load_pipeline(name: str, folder: Path = WEIGHTS) -> WanGenerator:
     """
     weights = inspect_weights(folder / name)
     model = Model(id=name, pipeline="WanPipeline", manifest=weights.manifest)
-    return WanGenerator.load(weights, model, SETTINGS, "cpu")
+    return DiffusersGenerator.load(weights, model, SETTINGS, "cpu")
 
 
-def generated(pipeline: WanGenerator, prompts: Sequence[str], *, seed: int) -> tuple[list[Frames], float]:
+def generated(pipeline: DiffusersGenerator, prompts: Sequence[str], *, seed: int) -> tuple[list[Frames], float]:
     """Return one clip for each prompt, and the seconds for a clip; seeds count on from `seed`."""
     pipeline.warm_up()
     began = time.perf_counter()
-    clips = [pipeline.generate(prompt, seed + number) for number, prompt in enumerate(prompts)]
+    clips = [pipeline.generate(prompt, seed + number).frames for number, prompt in enumerate(prompts)]
     return clips, (time.perf_counter() - began) / len(clips)
 
 

@@ -32,7 +32,7 @@ from vdb_participant.measure.extractors import LoadedExtractor, VideoExtractor, 
 from vdb_participant.measure.generating import Generation, Load, Progress
 from vdb_participant.measure.manifest import run_manifest
 from vdb_participant.measure.observation import Observation, shares
-from vdb_participant.models import Weights, check_prompts_stay, verify_model, verify_weights
+from vdb_participant.models import Weights, check_prompts_stay, place_of, verify_model, verify_weights
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import DatasetError, SpecError, StatisticError, StoreError
 from vdb_shared.layout import contributions_at_most, count_block, generated_block, layout_of, reference_block
@@ -195,7 +195,7 @@ def _check(spec: Spec, dataset: Dataset | None, equipment: Equipment, registry: 
         rows={model.id: registry.get(model.id) for model in spec.models},
         models={model.id: verify_model(model, equipment.models, registry) for model in spec.models},
         extractors={
-            extractor.id: verify_weights(equipment.extractors / extractor.id, extractor.manifest)
+            extractor.id: verify_weights(place_of(extractor.id, equipment.extractors), extractor.manifest)
             for extractor in spec.extractors
             if extractor.id in used
         },

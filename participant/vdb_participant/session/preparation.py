@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from vdb_participant.data.inputs import inputs_of
 from vdb_participant.generation.progress import Consumer, nobody
-from vdb_participant.models import check_prompts_stay, verify_model, verify_weights
+from vdb_participant.models import check_prompts_stay, place_of, verify_model, verify_weights
 from vdb_participant.session.claim import check_claim
 from vdb_participant.session.consent import Budget, Holdings, Plan, make_plan
 from vdb_participant.session.terms import Opening
@@ -130,7 +130,7 @@ def verify_all_weights(spec: Spec, resources: Resources) -> None:
         clip_terms(spec, model, registry)
         verify_model(model, resources.models, registry)
     for extractor in spec.extractors:
-        verify_weights(resources.models / extractor.id, extractor.manifest)
+        verify_weights(place_of(extractor.id, resources.models), extractor.manifest)
 
 
 def _expected_terms(opening: Opening) -> SealTerms:

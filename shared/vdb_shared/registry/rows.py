@@ -142,6 +142,7 @@ class Row(Entry):
         pipeline: diffusers class, or "external" (in TOML: class).
         base: id of the row that this one builds on: fine-tuned weights in a folder of their own, or a LoRA.
         lora: file in the model's folder that is laid over the base's weights, with strength `scale`.
+        packaged: whether the weights come with this package.
         repository, revision: where `models fetch` finds the weights.
         manifest: digest of the weights, "unpinned" until `models pin`.
         tasks: what it is used for; the class's unless it says otherwise.
@@ -160,6 +161,7 @@ class Row(Entry):
     base: Id | None = None
     lora: str | None = None
     scale: float | None = Field(default=None, gt=0, le=10)
+    packaged: bool = False
     repository: str | None = None
     revision: str = UNPINNED
     manifest: str = UNPINNED

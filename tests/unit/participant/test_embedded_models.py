@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from vdb_coordinator.commands.presets import read_preset
 from vdb_participant.data.video import Frames
+from vdb_participant.embedded import WEIGHTS
 from vdb_participant.embedded.cards import CARD_NAME, digests
 from vdb_participant.embedded.quality import (
-    WEIGHTS,
     Scorers,
     distance,
     fresh_clips,
@@ -20,10 +22,11 @@ from vdb_participant.embedded.quality import (
     some_scenes,
 )
 from vdb_participant.embedded.recipes import CLIP, GRADES, VIDEO_FEATURES, VIDEOMAE, WORD_FEATURES
-from vdb_participant.embedded.scenes import FRAMES, SIZE, labels_of
+from vdb_participant.embedded.scenes import FRAMES, SIZE, every_scene, labels_of
 from vdb_participant.measure.extractors import ImageTextExtractor, VideoExtractor, load_extractor
-from vdb_participant.models import inspect_weights
-from vdb_shared.spec import Extractor
+from vdb_participant.models import inspect_weights, place_of
+from vdb_shared.registry.rows import load_registry
+from vdb_shared.spec import Extractor, parse_spec_toml
 
 NAMES = tuple(grade.name for grade in GRADES)
 SCENES = some_scenes(32)
@@ -49,6 +52,30 @@ def test_a_card_names_the_digest_of_every_weights_file(name: str) -> None:
     assert named == digests(WEIGHTS / name)
     assert "What it is not" in card
     assert "license: apache-2.0" in card
+
+
+def test_demo_and_registry_name_the_packaged_weights() -> None:
+    found = {place.name: inspect_weights(place).manifest for place in WEIGHTS.iterdir()}
+    spec = parse_spec_toml(read_preset("demo"))
+    models = {model.id: model.manifest for model in spec.models}
+    extractors = {extractor.id: extractor.manifest for extractor in spec.extractors}
+    assert models | extractors == found
+    rows = load_registry().rows
+    assert {name: rows[name].manifest for name in NAMES} == {name: found[name] for name in NAMES}
+    assert all(rows[name].packaged for name in NAMES)
+
+
+def test_packaged_weights_need_no_folder_and_the_sites_own_go_before_them(tmp_path: Path) -> None:
+    assert place_of(CLIP, tmp_path) == WEIGHTS / CLIP
+    (tmp_path / CLIP).mkdir()
+    assert place_of(CLIP, tmp_path) == tmp_path / CLIP
+    assert place_of("another", tmp_path) == tmp_path / "another"
+
+
+def test_prompts_of_the_demo_are_in_the_words_that_the_models_know() -> None:
+    prompts = [prompt.text for prompt in parse_spec_toml(read_preset("demo")).prompts]
+    assert set(prompts) <= {scene.caption for scene in every_scene()}
+    assert len(set(prompts)) == len(prompts)
 
 
 def test_all_weights_together_are_small() -> None:
