@@ -146,7 +146,7 @@ def _read_pins(path: Path) -> dict[str, dict[str, str]]:
 
 
 def accept_licence(state: StateFolder, row: Row, ask: Callable[[str], bool] | None, *, accepted: bool) -> None:
-    """Make sure that the licence of a model was accepted at this site, once for each licence.
+    """Make sure that the licence of a model was accepted at this site, once for each licence; packaged ones come under ours.
 
     Args:
         state: where acceptance is recorded.
@@ -158,7 +158,7 @@ def accept_licence(state: StateFolder, row: Row, ask: Callable[[str], bool] | No
         UsageError: it was not.
     """
     known, words = _accepted(state), notice(row)
-    if known.get(row.id) == words:
+    if row.packaged or known.get(row.id) == words:
         return
     if not accepted and not (ask is not None and ask(words)):
         raise UsageError(f"{row.id}: {words}; read it and say --accept-licence")

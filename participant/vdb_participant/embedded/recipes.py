@@ -75,8 +75,8 @@ class Recipes:
     seed: int = 31
     autoencoder: Recipe = Recipe(steps=900, batch=8, rate=0.004, seed=32)
     decoder: Recipe = Recipe(steps=900, batch=8, rate=0.003, seed=35)
-    videomae: Recipe = Recipe(steps=3000, batch=32, rate=0.003, seed=33)
-    clip: Recipe = Recipe(steps=1000, batch=48, rate=0.003, seed=34)
+    videomae: Recipe = Recipe(steps=1600, batch=32, rate=0.003, seed=33)
+    clip: Recipe = Recipe(steps=700, batch=48, rate=0.003, seed=34)
     shortest: int | None = None
 
     def denoiser(self, grade: Grade) -> Recipe:
