@@ -103,7 +103,7 @@ def _measure(model: FullSize, profile: str) -> tuple[float, int]:
             model.call(pipeline)
             torch.cuda.synchronize()
             taken.append(time.perf_counter() - began)
-    return statistics.median(taken), peak(DEVICE)
+    return statistics.median(taken), peak(DEVICE) or 0
 
 
 def build_wan_1_3b(dtype: torch.dtype) -> Any:

@@ -55,6 +55,10 @@ class Demo:
         """The private data of an institution."""
         return self.out / "sites" / institution / "data"
 
+    def session_page(self, institution: str, session: str) -> Path:
+        """The page that an institution's agent writes when a session has finished."""
+        return self.site(institution) / "sessions" / session.removeprefix("sha256:") / "result.html"
+
     def log(self, name: str) -> Path:
         """The log file of a process."""
         return self.out / "logs" / f"{name}.log"
@@ -302,6 +306,10 @@ def finish(demo: Demo, session: str) -> None:
     print(indent("\n".join(line for line in rejected.splitlines() if "FAIL" in line)))
     page = demo.out / "leaderboard.html"
     print(demo.call("vdb-audit", "leaderboard", bundle, "--root", root, "--html", page))
+    own = demo.session_page(INSTITUTIONS[0], session)
+    if not own.exists():
+        raise DemoError(f"{INSTITUTIONS[0]} wrote no page of its own:\n{demo.log(INSTITUTIONS[0]).read_text()[-2000:]}")
+    demo.say(f"each institution also has a page with clips that it made itself: {own}")
     demo.say(f"done: {bundle} verifies; open {page} in a browser")
 
 

@@ -133,6 +133,7 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     workers: Workers = 1,
     accept_licence: AcceptLicence = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the figures as JSON.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with figures and clips.")] = None,
     as_json: Json = False,
 ) -> None:
     """Run the same evaluation locally: exact, no federation, nothing sent."""
@@ -149,6 +150,19 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         sys.stdout.write(figures.decode() + "\n")
     else:
         local.print_evaluation(console(), evaluation)
+    if html is not None:
+        _load("commands.reporting").write_evaluation_page(_state(context), read, evaluation, html)
+
+
+@app.command(epilog="Example: vdb-participant report 4f2a --html result.html")
+def report(
+    context: typer.Context,
+    session: Annotated[str, typer.Argument(help="Session id, or its beginning.", show_default=False)],
+    html: Annotated[Path | None, typer.Option(help="Where to write. [default: beside the result]")] = None,
+    prompts: Annotated[int, typer.Option(min=0, max=1000, help="Public prompts to show, at most.")] = 6,
+) -> None:
+    """Write a page with the result of a session and clips of public prompts that were made here; nothing private."""
+    console().print(str(_load("commands.reporting").write_session_page(_state(context), session, html, prompts)))
 
 
 @app.command(epilog="Example: vdb-participant doctor --models DIR --data DIR")

@@ -9,10 +9,14 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import torch
 
 from vdb_shared.errors import UsageError
+
+ELSEWHERE: Final = "elsewhere"
+"""Stands for the device of a model that runs outside of this process; nobody here knows it or can measure on it."""
 
 
 def resolve_device(wanted: str = "auto") -> str:
@@ -38,6 +42,8 @@ def device_name(device: str) -> str:
     """Return the model of the device, under which efficiency figures are grouped."""
     if device.startswith("cuda"):
         return str(torch.cuda.get_device_name(device))
+    if device == ELSEWHERE:
+        return "unknown, of an external model"
     return f"CPU {platform.machine()}"
 
 

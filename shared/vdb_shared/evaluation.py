@@ -27,7 +27,8 @@ from vdb_shared.metrics.scores import ScoreSums, score_family
 from vdb_shared.metrics.statistic import Statistics
 from vdb_shared.metrics.uncertainty import CONFIDENCE, Estimate, Family, pairs_not_apart, rank_sets
 from vdb_shared.privacy.mechanism import NoiseLevel
-from vdb_shared.spec import Metric, Spec
+from vdb_shared.spec import Grade as ClipClass
+from vdb_shared.spec import Metric, Profile, Spec
 
 Side = Literal["reference", "public", "private"]
 Grade = Literal["exact", "noised", "coarse", "unavailable"]
@@ -156,11 +157,14 @@ class Evaluation:
     """All figures of a session.
 
     Attributes:
+        clip_class, profile: of all generated clips, as the spec names them.
         counts: reference, then public, then private; models in the spec's order.
         results: metrics in the spec's order, then models.
         not_apart: by (metric, inputs), the pairs of models that the data cannot tell apart.
     """
 
+    clip_class: ClipClass
+    profile: Profile
     counts: tuple[Count, ...]
     results: tuple[Result, ...]
     not_apart: Mapping[tuple[str, str], tuple[tuple[str, str], ...]]
@@ -168,6 +172,8 @@ class Evaluation:
     def to_json(self) -> dict[str, object]:
         """Return the JSON form of metrics.json."""
         return {
+            "class": self.clip_class,
+            "profile": self.profile,
             "confidence": decimal_string(CONFIDENCE),
             "counts": [count.to_json() for count in self.counts],
             "results": [result.to_json() for result in self.results],
@@ -198,7 +204,8 @@ def evaluate(spec: Spec, statistics: Statistics, noise: NoiseLevel | None) -> Ev
         found, pairs = _evaluate_metric(sums, metric)
         results.extend(found)
         not_apart[metric.id, metric.inputs] = pairs
-    return Evaluation(tuple(sums.counts.values()), tuple(results), not_apart)
+    made = spec.generation
+    return Evaluation(made.clip_class, made.profile, tuple(sums.counts.values()), tuple(results), not_apart)
 
 
 def rounded(value: float) -> str:

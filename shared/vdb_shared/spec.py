@@ -86,6 +86,11 @@ Grade = Literal["exact", "accelerated"]
 """Class of a clip: made with native attention and no caches in float32, or with anything that may change pixels."""
 
 
+def class_of(profile: str) -> Grade:
+    """Return the class of the clips that are made under a profile; "auto" is none."""
+    return "exact" if profile == "exact" else "accelerated"
+
+
 class Section(BaseModel):
     """Base of all parts of a spec: strict, frozen, no unknown fields."""
 
@@ -165,7 +170,7 @@ class Generation(Section):
     @property
     def clip_class(self) -> Grade:
         """Class of all clips."""
-        return self.grade or ("exact" if self.profile == "exact" else "accelerated")
+        return self.grade or class_of(self.profile)
 
     @model_serializer(mode="wrap")
     def _without_grade_that_follows(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:

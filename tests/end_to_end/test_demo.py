@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from testkit.pages import pictures
+from vdb_shared.bundle.archive import read_archive
+
 ROOT = Path(__file__).parents[2]
 AUDIT = Path(sys.executable).parent / "vdb-audit"
 
@@ -58,6 +61,26 @@ def test_survivors_keep_the_same_result(demo: tuple[Path, str]) -> None:
     kept = [path.read_bytes() for path in (out / "sites").glob("*/agent/**/result.vdbb")]
     assert len(kept) == 4
     assert set(kept) == {published}
+
+
+def test_each_survivor_has_a_page_with_its_own_clips_and_nothing_private(demo: tuple[Path, str]) -> None:
+    out, printed = demo
+    pages = {path.relative_to(out).parts[1]: path for path in (out / "sites").glob("*/agent/sessions/*/result.html")}
+    assert set(pages) == {"archive-oslo", "clinic-lyon", "lab-kyoto", "museum-lima"}
+    assert str(pages["archive-oslo"]) in printed
+    for name, path in pages.items():
+        page = path.read_text()
+        assert pictures(page)
+        assert "✓ verified" in page
+        assert len(page.encode()) < 2**20
+        public = {
+            item["text"]
+            for item in json.loads(read_archive((path.parent / "result.vdbb").read_bytes())["spec.json"])["prompts"]
+        }
+        lines = (out / "sites" / name / "data" / "prompts.jsonl").read_text().splitlines()
+        private = {json.loads(line)["prompt"] for line in lines} - public
+        assert private
+        assert not [prompt for prompt in private if f"“{prompt}”" in page]
 
 
 def test_private_data_is_untouched(demo: tuple[Path, str]) -> None:

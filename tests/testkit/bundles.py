@@ -283,14 +283,17 @@ def totals_of(record: SessionRecord) -> NDArray[np.int64]:
 def make_contribution(sealed: SealedSession, seat: Seat, masked: bytes) -> Envelope:
     """Return the contribution statement of a seat."""
     spec = sealed.spec
+    agreed = spec.generation
+    meant = "exact" if agreed.clip_class == "exact" else "fast"
+    auto = {f"profile of {model.id}": meant for model in spec.models} if agreed.profile == "auto" else {}
     manifest = RunManifest(
-        environment={"python": "3.11"},
+        environment={"python": "3.11"} | auto,
         models=tuple(
             NamedDigest(id=model.id, manifest=sha256_digest(b"other") if seat == sealed.liar else model.manifest)
             for model in spec.models
         ),
         extractors=tuple(NamedDigest(id=item.id, manifest=item.manifest) for item in spec.extractors),
-        profile="exact",
+        profile=agreed.profile,
         public_clips_made=len(shard(public_tasks(spec), sealed.terms.position(seat), len(sealed.terms.seats))),
         public_clips_failed=int(seat == sealed.liar),
         sample_root=sha256_digest(b"samples"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from testkit.bundles import DROPOUT, Edits, SmallSession, Surplus, small_session, small_spec
-from testkit.statements import COORDINATOR, INSTITUTIONS, root_signed_as_roster, sign
+from testkit.statements import COORDINATOR, INSTITUTIONS, Twist, root_signed_as_roster, sign
 from vdb_shared.audit.report import Report
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.envelope import Envelope, sign_envelope
@@ -22,7 +22,16 @@ from vdb_shared.bundle.record import (
     TRANSCRIPT,
     encode_transcript,
 )
-from vdb_shared.bundle.statement import Contribution, Join, Predicate, Result, Seal, SessionOpen, parse_statement
+from vdb_shared.bundle.statement import (
+    Contribution,
+    Join,
+    Predicate,
+    Result,
+    RunManifest,
+    Seal,
+    SessionOpen,
+    parse_statement,
+)
 from vdb_shared.canonical import canonical_json, parse_canonical_json
 from vdb_shared.labels import TYPE_STATEMENT
 from vdb_shared.layout import count_block
@@ -82,6 +91,13 @@ def with_surplus(session: SmallSession, surplus: Surplus) -> bytes:
     """Return the bundle of a session in which a member adds to its lanes; everything else follows from that."""
     spec = parse_spec_json(session.members[SPEC])
     return small_session.__wrapped__(session.seed, spec, surplus=surplus).bundle()
+
+
+def with_manifest(session: SmallSession, field: str, value: object, **generation: str) -> bytes:
+    """Let a member declare another run, under a spec that says this about generation; everybody signs as if it were right."""
+    spec = parse_spec_json(session.members[SPEC])
+    spec = spec.model_copy(update={"generation": spec.generation.model_copy(update=generation)})
+    return small_session.__wrapped__(session.seed, spec, twist=Twist(RunManifest, field, value)).bundle()
 
 
 def contribution(institution: str) -> str:
@@ -280,6 +296,12 @@ COORDINATOR_ALONE: dict[str, tuple[str, Forgery]] = {
     "survivor kept quiet": ("V32", lambda s: s.forged({}, survivors=("archive-oslo", "clinic-lyon", "lab-kyoto"))),
     "dropout kept quiet": ("V32", lambda s: s.forged({}, dropped=())),
     "dropout said to be earlier": ("V32", said_to_drop_out_earlier),
+    "clips of another profile": ("V34", lambda s: with_manifest(s, "profile", "fast")),
+    "a profile chosen by the member itself": ("V34", lambda s: with_manifest(s, "profile", "auto")),
+    "another profile for one model": (
+        "V34",
+        lambda s: with_manifest(s, "environment", {"profile of tiny-wan-b": "balanced"}),
+    ),
     "aggregate too short": ("V34.commitments", lambda s: s.forged({AGGREGATE: s.members[AGGREGATE][:-8]})),
     "aggregate too long": ("V34.commitments", lambda s: s.forged({AGGREGATE: s.members[AGGREGATE] + bytes(8)})),
     "lane out of reach of any sum": (

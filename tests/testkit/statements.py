@@ -18,6 +18,7 @@ from vdb_shared.bundle.statement import (
     Contribution,
     Join,
     Predicate,
+    RunManifest,
     Seal,
     SealedJoin,
     SessionOpen,
@@ -38,7 +39,7 @@ SOFTWARE = "video-diffusion-bench 0"
 
 @dataclass(frozen=True)
 class Twist:
-    """A wrong field in a statement of one kind; of one institution, where institutions make it."""
+    """A wrong field in a statement of one kind, or in a run manifest; of one institution, where institutions make it."""
 
     kind: type[Predicate]
     field: str
@@ -48,11 +49,12 @@ class Twist:
 
 def twisted(predicate: Predicate, twist: Twist | None) -> Predicate:
     """Return a predicate with the wrong field, if it is the one that is meant."""
-    if twist is None or not isinstance(predicate, twist.kind):
+    if twist is None or (isinstance(predicate, Join | Contribution) and predicate.institution != twist.institution):
         return predicate
-    if isinstance(predicate, Join | Contribution) and predicate.institution != twist.institution:
-        return predicate
-    return predicate.model_copy(update={twist.field: twist.value})
+    wrong = {twist.field: twist.value}
+    if isinstance(predicate, Contribution) and twist.kind is RunManifest:
+        return predicate.model_copy(update={"manifest": predicate.manifest.model_copy(update=wrong)})
+    return predicate.model_copy(update=wrong) if isinstance(predicate, twist.kind) else predicate
 
 
 def make_roster(seed: object = 0) -> SignedRoster:

@@ -62,3 +62,20 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
         outcome = take_part(site, link, request)
     out.print(f"published: {outcome.bundle}")
     out.print(f"verify it with: vdb-audit verify {outcome.bundle} --root {site.config.root_fingerprint}")
+    show_page(folder, outcome.session)
+
+
+def show_page(folder: StateFolder, session: str) -> None:
+    """Write the page of a published session and say where it is; one line of warning if that fails.
+
+    The session is over and its result kept: no fault of a picture, of whatever kind, may look like a failed session.
+    """
+    try:
+        from vdb_participant.commands.reporting import write_session_page  # noqa: PLC0415 (imported when it is needed: loading it takes long)
+
+        page = write_session_page(folder, session)
+    except Exception as error:  # whatever it is: see above
+        words = " ".join(str(error).split()) or type(error).__name__
+        console(stderr=True).print(f"warning: the page with this site's clips was not written: {words}")
+        return
+    console().print(f"with clips made here: {page}")

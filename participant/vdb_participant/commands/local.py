@@ -16,6 +16,7 @@ from vdb_participant.generation.store import ClipStore
 from vdb_participant.measure.site import Equipment, measure_site
 from vdb_participant.session.preparation import Resources, verify_all_weights
 from vdb_participant.session.progress import Progress
+from vdb_shared.audit.leaderboard import ClipClass
 from vdb_shared.evaluation import Evaluation, Result, evaluate, rounded
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.spec import Spec
@@ -49,7 +50,8 @@ def run_locally(spec: Spec, resources: Resources, clips: Path, progress: Progres
 
 
 def print_evaluation(console: Console, evaluation: Evaluation) -> None:
-    """Print one table for each metric, best model first."""
+    """Print the class of the clips and one table for each metric, best model first."""
+    console.print(f"clips of {ClipClass(evaluation.clip_class, evaluation.profile).words}")
     for metric, inputs in evaluation.not_apart:
         definition = definition_of(metric)
         better = "higher" if definition.direction == "higher" else "lower"

@@ -20,6 +20,15 @@ FAILURES_IN_A_ROW: Final = 3
 """One clip may be unlucky and two may share a bad prompt; a third in a row is the model's own fault."""
 
 
+_STOPPED: Final = "the model was stopped after"
+_LAST: Final = "; the last: "
+
+
+def without_other_clips(reason: str) -> str:
+    """Return why a clip was given up, without the words about another clip: the prompt of that one may be private."""
+    return reason.split(_LAST, maxsplit=1)[0] if reason.startswith(_STOPPED) else reason
+
+
 class Breaker:
     """The breaker of one model in one store."""
 
@@ -33,7 +42,7 @@ class Breaker:
         count, last = self._read()
         if count < self._limit:
             return None
-        return f"the model was stopped after {count} clips in a row failed; the last: {last}"
+        return f"{_STOPPED} {count} clips in a row failed{_LAST}{last}"
 
     def failed(self, reason: str) -> None:
         """Count a clip that failed for good."""

@@ -21,10 +21,10 @@ from vdb_participant.generation.profiles import SWITCHES, is_out_of_memory, next
 from vdb_participant.generation.progress import Consumer, Tracker, nobody
 from vdb_participant.generation.record import Circumstances, record_of
 from vdb_participant.generation.settings import GenerationError, GenerationSettings, Generator, settings_of
-from vdb_participant.generation.store import ClipKey, ClipStore
+from vdb_participant.generation.store import ClipKey, ClipStore, clip_key
 from vdb_participant.generation.watching import Watch
 from vdb_shared.spec import Spec
-from vdb_shared.tasks import ClipTask, clip_seed
+from vdb_shared.tasks import ClipTask
 
 ATTEMPTS: Final = 2
 """A clip that fails twice is given up: a passing fault of a machine is over by then, any other fault stays."""
@@ -123,8 +123,7 @@ class Engine:
 
     def key(self, task: ClipTask) -> ClipKey:
         """Return the store's key of a task."""
-        settings = tuple(sorted(self.settings[task.model].to_json().items()))
-        return ClipKey(self._manifests[task.model], task.prompt, clip_seed(self._spec_digest, task), settings)
+        return clip_key(self._spec_digest, self._manifests[task.model], self.settings[task.model], task)
 
     def run(
         self,

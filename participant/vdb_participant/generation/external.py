@@ -25,6 +25,7 @@ from typing import IO, Any, Final
 from vdb_participant.data.resize import fit
 from vdb_participant.data.video import Frames, decode
 from vdb_participant.data.video import Limits as DecodingLimits
+from vdb_participant.device import ELSEWHERE
 from vdb_participant.generation.settings import Clip, GenerationError, GenerationSettings
 from vdb_shared.errors import DatasetError, ModelError
 from vdb_shared.registry.rows import PLACEHOLDERS, Command, Endpoint, Limits, Row
@@ -40,10 +41,10 @@ _WORDS: Final = 200
 
 
 class ExternalGenerator:
-    """A model of the class "external"; what it computes on, nobody here knows."""
+    """A model of the class "external"; what it computes on, and what that takes but time, nobody here knows."""
 
     def __init__(self, row: Row, settings: GenerationSettings) -> None:
-        self.device = "cpu"
+        self.device = ELSEWHERE
         self._row = row
         self._settings = settings
 

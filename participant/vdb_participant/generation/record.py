@@ -6,7 +6,7 @@ within one model of device, one profile and one set of switches, all of which ar
 
     {"profile", "class", "switches": […], "stepped_down": […], "attempts", "resumed_steps",
      "stages": {"text encoding" | "conditioning" | "denoising" | "decoding": seconds},
-     "peak_memory": {"bytes", "kind"}, "energy": {"joules" or null, "source"}}           numbers are decimal strings
+     "peak_memory": {"bytes" or null, "kind"}, "energy": {"joules" or null, "source"}}   numbers are decimal strings
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Any, Final
 
 import torch
 
-from vdb_participant.generation.energy import Energy
+from vdb_participant.device import ELSEWHERE
+from vdb_participant.generation.energy import NOT_MEASURED, Energy
 from vdb_shared.canonical import decimal_string
 
 ALLOCATED: Final = "allocated on the device"
@@ -33,15 +34,15 @@ class Taken:
     Attributes:
         seconds: from prompt to frames, over all runs of a clip that was resumed, without replays.
         stages: seconds of each stage.
-        peak_bytes: most memory in use at once.
-        memory: what kind of memory that is.
+        peak_bytes: most memory in use at once; None where it was not measured.
+        memory: what kind of memory that is, or that it was not measured.
         energy: of the device, in the run that finished the clip.
         resumed: steps, of all schedulers, that another run had made.
     """
 
     seconds: float
     stages: Mapping[str, float]
-    peak_bytes: int
+    peak_bytes: int | None
     memory: str
     energy: Energy
     resumed: int = 0
@@ -68,7 +69,7 @@ class Circumstances:
 
 def record_of(circumstances: Circumstances, taken: Taken) -> dict[str, Any]:
     """Return the JSON of a clip's record."""
-    joules = taken.energy.joules
+    joules, peak_bytes = taken.energy.joules, taken.peak_bytes
     return {
         "profile": circumstances.profile,
         "class": circumstances.grade,
@@ -77,13 +78,18 @@ def record_of(circumstances: Circumstances, taken: Taken) -> dict[str, Any]:
         "attempts": str(circumstances.attempts),
         "resumed_steps": str(taken.resumed),
         "stages": {name: decimal_string(seconds) for name, seconds in taken.stages.items()},
-        "peak_memory": {"bytes": str(taken.peak_bytes), "kind": taken.memory},
+        "peak_memory": {
+            "bytes": None if peak_bytes is None else str(peak_bytes),
+            "kind": NOT_MEASURED if peak_bytes is None else taken.memory,
+        },
         "energy": {"joules": None if joules is None else decimal_string(joules), "source": taken.energy.source},
     }
 
 
 def reset_peak(device: str) -> str:
     """Begin to look for the most memory in use; return what kind of memory `peak` will tell."""
+    if device == ELSEWHERE:
+        return NOT_MEASURED
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
         return ALLOCATED
@@ -94,12 +100,17 @@ def reset_peak(device: str) -> str:
     return RESIDENT
 
 
-def peak(device: str) -> int:
-    """Return the most bytes in use since `reset_peak`; 0 where the system does not tell."""
+def peak(device: str) -> int | None:
+    """Return the most bytes in use since `reset_peak`; None where the system does not tell.
+
+    A model that runs elsewhere has none: the most that this process uses says nothing about it.
+    """
+    if device == ELSEWHERE:
+        return None
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated(device))
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)

@@ -34,7 +34,7 @@ import numpy as np
 
 from vdb_participant.data.video import Frames
 from vdb_participant.generation.claims import claimed, remove_leftovers
-from vdb_participant.generation.settings import Clip, Sound
+from vdb_participant.generation.settings import Clip, GenerationSettings, Sound
 from vdb_shared import labels
 from vdb_shared.canonical import (
     canonical_json,
@@ -47,6 +47,7 @@ from vdb_shared.canonical import (
     sha256_digest,
 )
 from vdb_shared.errors import FormatError, StoreError
+from vdb_shared.tasks import ClipTask, clip_seed
 
 _COMPRESSION: Final = 1
 """zlib level: the fastest; a clip is read back far more often than disks fill up."""
@@ -87,6 +88,18 @@ def _name_of(key: ClipKey) -> str:
     if key.condition:
         value["condition"] = key.condition
     return sha256_digest(canonical_json(value)).removeprefix("sha256:")
+
+
+def clip_key(spec: str, manifest: str, settings: GenerationSettings, task: ClipTask) -> ClipKey:
+    """Return the key of a task's clip.
+
+    Args:
+        spec: digest of the spec.
+        manifest: digest of the weights of the task's model.
+        settings: of the model's clips.
+        task: the clip to make.
+    """
+    return ClipKey(manifest, task.prompt, clip_seed(spec, task), tuple(sorted(settings.to_json().items())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +161,10 @@ class ClipStore:
     def has(self, key: ClipKey) -> bool:
         """Return whether a finished, undamaged clip is kept."""
         return self._read(key, "clip") is not None
+
+    def kept(self, key: ClipKey) -> bool:
+        """Return whether there is an entry of a finished clip, damaged or not, without reading it."""
+        return self._path(key, "clip").is_file()
 
     def put(
         self, key: ClipKey, made: Clip, *, seconds: float, device: str, record: Mapping[str, Any] | None = None

@@ -41,7 +41,7 @@ class Efficiency:
         seconds: of a clip.
         frames_per_second: of a clip.
         stages: seconds of each stage; only of clips that have the stage.
-        peak_bytes: most memory in use, and what kind of memory.
+        peak_bytes: most memory in use, by the kind of memory; only of clips for which it was measured.
         joules: of a clip; None where energy was not measured for any.
     """
 
@@ -75,7 +75,8 @@ def _of_group(device: str, profile: str, switches: tuple[str, ...], clips: list[
     for clip in clips:
         for name, seconds in clip.record["stages"].items():
             stages[name].append(float(parse_decimal(seconds)))
-        peaks[clip.record["peak_memory"]["kind"]].append(int(clip.record["peak_memory"]["bytes"]))
+        if (most := clip.record["peak_memory"]["bytes"]) is not None:
+            peaks[clip.record["peak_memory"]["kind"]].append(int(most))
     joules = [found for clip in clips if (found := _joules(clip.record)) is not None]
     return Efficiency(
         device=device,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vdb_participant.session.terms import SealedTerms
-from vdb_shared.bundle.statement import Contribution, NamedDigest, RunManifest, Statement
+from vdb_shared.bundle.statement import PROFILE_OF, Contribution, NamedDigest, RunManifest, Statement
 from vdb_shared.canonical import digest_string
 from vdb_shared.errors import StatisticError
 from vdb_shared.identity import Signer
@@ -82,7 +82,7 @@ def run_manifest(
     environment = {name: str(version) for name, version in measured["versions"].items() if version}
     environment |= {name: str(measured[name]) for name in ("platform", "cuda", "arithmetic") if measured[name]}
     if spec.generation.profile == "auto":
-        environment |= {f"profile of {model}": profile for model, profile in measured["profiles"].items()}
+        environment |= {PROFILE_OF + model: profile for model, profile in measured["profiles"].items()}
     environment |= {f"clips made on {device}": str(clips) for device, clips in measured["public_clips"].items()}
     return RunManifest(
         environment=environment,

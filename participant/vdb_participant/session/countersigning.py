@@ -22,6 +22,7 @@ from vdb_shared.errors import VerificationError
 from vdb_shared.identity import Signer
 from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.parameters import Seat
+from vdb_shared.spec import Spec
 
 _NOISE_CHECK: Final = "V42"
 
@@ -64,12 +65,7 @@ def audit_bundle(data: bytes, own: OwnPart, sealed: SealedTerms, root: str, *, d
         VerificationError: the first check that failed, or which own part is missing.
     """
     spec = sealed.opening.spec
-    policy = Policy(
-        maximum_epsilon=spec.privacy.epsilon,
-        maximum_delta=spec.privacy.delta,
-        minimum_cohort=sealed.terms.smallest_cohort,
-        root=root,
-    )
+    policy = agreed_policy(spec, sealed.terms.smallest_cohort, root)
     _require(verify(data, root=root, policy=policy, draft=draft), unnoised=spec.privacy.mechanism == "none")
     members = read_archive(data)
     found = SessionRecord.from_members({name: item for name, item in members.items() if name not in RELEASED})
@@ -88,6 +84,22 @@ def audit_bundle(data: bytes, own: OwnPart, sealed: SealedTerms, root: str, *, d
             raise VerificationError(
                 f"the result has not the {what} that we know; we do not stand for it", check="own part"
             )
+
+
+def agreed_policy(spec: Spec, smallest_cohort: int, root: str) -> Policy:
+    """Return the policy of an institution that agreed to a spec: what was agreed, and no less.
+
+    Args:
+        spec: of the session.
+        smallest_cohort: that the seal demands.
+        root: the pinned trust root.
+    """
+    return Policy(
+        maximum_epsilon=spec.privacy.epsilon,
+        maximum_delta=spec.privacy.delta,
+        minimum_cohort=smallest_cohort,
+        root=root,
+    )
 
 
 def countersignature(data: bytes, signer: Signer) -> bytes:

@@ -5,11 +5,12 @@ Promises that every word that comes from a bundle is escaped, and that figures a
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Final
+from typing import Any, Final
 
 from vdb_shared.audit.chart import Axis, error_bar, histogram, scale
-from vdb_shared.audit.leaderboard import Leaderboard, Row, Table
+from vdb_shared.audit.leaderboard import ClipClass, Leaderboard, Row, Table, tables_of
 from vdb_shared.audit.page import badge, fact, page
 from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
 from vdb_shared.audit.text import RANKS_EXPLAINED, STAGES, count_of, reasons, verdict_sentence
@@ -35,20 +36,59 @@ def report_page(report: Report) -> str:
     )
 
 
-def leaderboard_page(board: Leaderboard) -> str:
-    """Return the page of a leaderboard."""
+def leaderboard_page(board: Leaderboard, pictures: str = "") -> str:
+    """Return the page of a leaderboard.
+
+    Args:
+        board: the leaderboard.
+        pictures: HTML of a section of pictures that is shown below the tables, or "".
+    """
     facts = board.facts
-    tables = "\n".join(_table_card(table, f"{float(board.confidence) * 100:.0f} %") for table in board.tables)
+    badges = (
+        _verdict_badge(board.report),
+        badge("plain", f"{len(facts.survivors)} institutions"),
+        _class_badge(board.clips),
+    )
     return page(
         f"Leaderboard: {facts.title}",
-        f"<h1>{escape(facts.title)}</h1>\n"
-        f"<p>{_verdict_badge(board.report)} {badge('plain', f'{len(facts.survivors)} institutions')}</p>\n"
+        f"<h1>{escape(facts.title)}</h1>\n<p>{' '.join(badges)}</p>\n"
         '<p class="lead">One benchmark over the private data of all institutions together. Only masked and noised statistics '
         "left them; the figures below follow from their sum.</p>\n"
-        f"{_facts_card(facts, board.report)}\n{tables}\n"
-        f'<p class="reason">{escape(RANKS_EXPLAINED)}</p>\n'
+        f"{_facts_card(facts, board.report, board.clips)}\n{table_cards(board.tables, board.confidence)}\n{pictures}\n"
         f"{_verified_card(board.report)}\n{_footer(board.report)}",
+        pictures=bool(pictures),
     )
+
+
+def local_page(title: str, metrics: Mapping[str, Any], pictures: str = "") -> str:
+    """Return the page of an evaluation that one site made for itself.
+
+    Args:
+        title: of the benchmark.
+        metrics: the JSON form of the evaluation.
+        pictures: as in `leaderboard_page`.
+    """
+    clips = ClipClass.of(metrics)
+    badges = badge("warn", "made by one site alone; signed by nobody"), _class_badge(clips)
+    return page(
+        f"Evaluation: {title}",
+        f"<h1>{escape(title)}</h1>\n<p>{' '.join(badges)}</p>\n"
+        f'<p class="lead">One site\'s own evaluation. All clips were made there; they are of {escape(clips.words)}. The sums '
+        "are exact: figures over private prompts and reference clips carry no noise, so look before you show this page to "
+        "others.</p>\n"
+        f"{table_cards(tables_of(metrics), metrics['confidence'])}\n{pictures}",
+        pictures=bool(pictures),
+    )
+
+
+def table_cards(tables: Sequence[Table], confidence: str) -> str:
+    """Return the tables of a leaderboard and how to read them; `confidence` such as "0.95"."""
+    cards = "\n".join(_table_card(table, f"{float(confidence) * 100:.0f} %") for table in tables)
+    return f'{cards}\n<p class="reason">{escape(RANKS_EXPLAINED)}</p>'
+
+
+def _class_badge(clips: ClipClass) -> str:
+    return badge("plain", f"clips of class {clips.name}")
 
 
 def _verdict_badge(report: Report) -> str:
@@ -63,7 +103,7 @@ def _verdict_badge(report: Report) -> str:
             return badge("warn", "not fully verified")
 
 
-def _facts_card(facts: Facts, report: Report) -> str:
+def _facts_card(facts: Facts, report: Report, clips: ClipClass | None = None) -> str:
     dropped = "; ".join(f"{name}, {STAGES[stage]}" for name, stage in facts.dropped.items())
     unpinned = "" if report.pinned else " (taken from the bundle itself)"
     entries = [
@@ -76,6 +116,7 @@ def _facts_card(facts: Facts, report: Report) -> str:
             f"differential privacy at δ = {facts.delta}" if facts.private else "the result is not private",
             big=f"ε = {facts.epsilon}" if facts.private else "none",
         ),
+        fact("Generated clips", clips.words) if clips else "",
         fact("Consortium", facts.consortium),
         fact("Published, as the coordinator states", facts.published),
         fact("Session", facts.session, code=True),

@@ -73,12 +73,38 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class ClipClass:
+    """What all clips behind the figures have in common; no table mixes classes.
+
+    Attributes:
+        name: "exact" or "accelerated".
+        profile: of the spec.
+    """
+
+    name: str
+    profile: str
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, Any]) -> ClipClass:
+        """Return the class that the JSON form of an evaluation names."""
+        return cls(metrics["class"], metrics["profile"])
+
+    @property
+    def words(self) -> str:
+        """Class and profile, in words."""
+        if self.profile == "auto":
+            return f"class {self.name}, under the fastest profile of the class that fits each machine"
+        return f"class {self.name}, under the profile {self.profile}"
+
+
+@dataclass(frozen=True, slots=True)
 class Leaderboard:
     """Everything a leaderboard shows.
 
     Attributes:
         facts: what the session was.
         report: how it was verified.
+        clips: of which class and profile all generated clips are.
         tables: in the order of the spec.
         counts: numbers of clips, as in metrics.json.
         accounting: accounting.json.
@@ -87,6 +113,7 @@ class Leaderboard:
 
     facts: Facts
     report: Report
+    clips: ClipClass
     tables: tuple[Table, ...]
     counts: tuple[Mapping[str, Any], ...]
     accounting: Mapping[str, Any]
@@ -112,11 +139,17 @@ def leaderboard_of(data: bytes, report: Report) -> Leaderboard:
     return Leaderboard(
         facts=report.facts,
         report=report,
-        tables=tuple(_tables(metrics)),
+        clips=ClipClass.of(metrics),
+        tables=tables_of(metrics),
         counts=tuple(metrics["counts"]),
         accounting=parse_canonical_json(members[ACCOUNTING]),
         confidence=metrics["confidence"],
     )
+
+
+def tables_of(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
+    """Return a table for each metric of the JSON form of an evaluation, in the order of the spec."""
+    return tuple(_tables(metrics))
 
 
 def _tables(metrics: Mapping[str, Any]) -> Iterator[Table]:

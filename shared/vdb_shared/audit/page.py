@@ -31,12 +31,16 @@ caption .note{display:block;color:var(--soft);font-size:.88rem;max-width:50rem}
 th,td{text-align:left;padding:.5rem .7rem;border-top:1px solid var(--line);vertical-align:middle;
 overflow-wrap:anywhere}
 thead th{border-top:0;color:var(--soft);font-size:.82rem;font-weight:600}
+thead th,tbody th{overflow-wrap:break-word}
 tbody th{font-weight:600}
 tfoot td{border-top:1px solid var(--line);padding-top:.2rem;color:var(--soft);font-size:.82rem}
 .number{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .rank{font-size:1.15rem;font-weight:700;white-space:nowrap}
 tr.first .rank{color:var(--accent)}
 .reason{color:var(--soft);font-size:.88rem}
+table+table{margin-top:1.6rem}
+figure{margin:0}figcaption{color:var(--soft);font-size:.82rem;margin-top:.3rem}
+img{display:block;max-width:100%;height:auto;border-radius:4px}.pixels{image-rendering:pixelated}
 svg{display:block;overflow:visible;color:var(--accent)}tfoot svg{color:var(--soft)}
 footer{color:var(--soft);font-size:.88rem;margin-top:2rem}
 @media (max-width:640px){th,td{padding:.45rem .4rem}main{padding-top:1.4rem}}
@@ -44,12 +48,19 @@ footer{color:var(--soft);font-size:.88rem;margin-top:2rem}
 """
 
 
-def page(title: str, body: str) -> str:
-    """Return a whole HTML document; `body` is HTML, `title` is text."""
+def page(title: str, body: str, *, pictures: bool = False) -> str:
+    """Return a whole HTML document.
+
+    Args:
+        title: text.
+        body: HTML.
+        pictures: whether the body holds pictures as data: URIs; the page allows none from elsewhere either way.
+    """
+    images = " img-src data:;" if pictures else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        f"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none';{images} style-src 'unsafe-inline'\">\n"
         f'<meta name="referrer" content="no-referrer">\n<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n'
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )

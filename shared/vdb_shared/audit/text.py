@@ -94,6 +94,7 @@ def print_facts(console: Console, facts: Facts) -> None:
 def print_leaderboard(console: Console, board: Leaderboard) -> None:
     """Print the session's facts and a table for each metric."""
     print_facts(console, board.facts)
+    console.print(Text.assemble((f"{'Clips':<13}", "bold"), board.clips.words), soft_wrap=True)
     for table in board.tables:
         console.print()
         console.print(Text(_heading(table), style="bold"), soft_wrap=True)
@@ -132,8 +133,10 @@ def reasons(table: Table) -> list[tuple[list[str], str]]:
 
 
 def badge(table: Table) -> str:
-    """Return whether a metric's figures carry noise."""
-    return "private (noised)" if table.private else "public (exact)"
+    """Return whether private records entered a metric's figures, and whether these carry noise."""
+    if not table.private:
+        return "public (exact)"
+    return "private (no noise)" if any(row.grade == "exact" for row in table.rows) else "private (noised)"
 
 
 def interval(row: Row) -> str:

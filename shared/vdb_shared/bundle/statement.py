@@ -36,6 +36,9 @@ Time = Annotated[str, BeforeValidator(_time)]
 DroppedStage = Literal["left-out", "joined", "advertised-keys", "shared-keys"]
 """Why an institution is not in the sum: a restart left it out, or the last message that it sent."""
 
+PROFILE_OF: Final = "profile of "
+"""Begins the name of an entry of a manifest's environment that says what "auto" meant for a model."""
+
 Seat = Annotated[int, Field(ge=0, lt=65535)]
 Hex32 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Line = Annotated[str, StringConstraints(max_length=1000)]
@@ -127,6 +130,10 @@ class RunManifest(Predicate):
     public_clips_made: Annotated[int, Field(ge=0)]
     public_clips_failed: Annotated[int, Field(ge=0)]
     sample_root: Digest
+
+    def profile_of(self, model: str) -> str:
+        """Return the profile under which it says that a model's clips were made."""
+        return self.environment.get(PROFILE_OF + model, self.profile)
 
 
 class Contribution(Predicate):

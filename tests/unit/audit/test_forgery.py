@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from testkit.bundles import Edits, SmallSession
-from testkit.forgeries import COORDINATOR_ALONE, DIGEST, by_member, contribution, first_failure, join, outcome
+from testkit.forgeries import (
+    COORDINATOR_ALONE,
+    DIGEST,
+    by_member,
+    contribution,
+    first_failure,
+    join,
+    outcome,
+    with_manifest,
+)
 from testkit.statements import COORDINATOR
 from vdb_shared.audit.report import Status
 from vdb_shared.bundle.envelope import Envelope, sign_envelope
@@ -58,12 +67,44 @@ def test_the_check_made_for_a_lie_finds_it(session: SmallSession, name: str) -> 
         ("accomplices fewer than the quorum", "3 countersignatures, but 4 are needed"),
         ("countersignatures of another result", "another result"),
         ("too few signatures of the survivors", "3 signatures, but 4 are needed"),
+        (
+            "clips of another profile",
+            "lab-kyoto declares clips of the profile fast; the spec demands the profile exact",
+        ),
+        ("a profile chosen by the member itself", "the profile auto; the spec demands the profile exact"),
+        ("another profile for one model", "the profile balanced; the spec demands the profile exact"),
     ],
 )
 def test_the_detail_says_what_was_found(session: SmallSession, name: str, detail: str) -> None:
     failure = outcome(session, COORDINATOR_ALONE[name][1](session)).first_failure
     assert failure is not None
     assert detail in failure.detail
+
+
+@pytest.mark.parametrize(
+    ("grade", "field", "value", "wrong"),
+    [
+        ("exact", "profile", "auto", ""),  # what every member declares, with what it meant for each model
+        ("exact", "profile", "exact", ""),
+        ("exact", "profile", "fast", "fast"),
+        ("exact", "environment", {"profile of tiny": "low-memory"}, "low-memory"),
+        ("exact", "environment", {"profile of tiny": "turbo"}, "turbo"),
+        ("exact", "environment", {}, "auto"),
+        ("accelerated", "profile", "balanced", ""),
+        ("accelerated", "environment", {"profile of tiny": "low-memory"}, ""),
+        ("accelerated", "environment", {"profile of tiny": "exact"}, "exact"),
+        ("accelerated", "profile", "exact", "exact"),
+        ("accelerated", "environment", {}, "auto"),
+    ],
+)
+def test_under_auto_any_profile_of_the_class_is_fine_and_no_other(
+    plain: SmallSession, grade: str, field: str, value: object, wrong: str
+) -> None:
+    forged = with_manifest(plain, field, value, profile="auto", grade=grade)
+    failed = {line.id: line.detail for line in outcome(plain, forged).lines if line.status is Status.FAIL}
+    assert set(failed) == ({"V34"} if wrong else set())
+    if wrong:
+        assert f"the profile {wrong}; the spec demands a profile of class {grade}" in failed["V34"]
 
 
 def test_an_impossible_lane_fails_its_own_check_too(session: SmallSession) -> None:

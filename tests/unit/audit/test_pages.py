@@ -1,46 +1,19 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 
 import pytest
+from rich.console import Console
 
 from testkit.bundles import SmallSession, small_session, small_spec
+from testkit.pages import outline
 from vdb_shared.audit.chart import Axis, error_bar, histogram
-from vdb_shared.audit.html import leaderboard_page, report_page
+from vdb_shared.audit.html import leaderboard_page, local_page, report_page
 from vdb_shared.audit.leaderboard import leaderboard_of
+from vdb_shared.audit.text import print_leaderboard
 from vdb_shared.audit.verify import verify
 from vdb_shared.canonical import parse_canonical_json
 from vdb_shared.errors import VerificationError
-
-VOID = {"meta", "br"}
-
-
-class Outline(HTMLParser):
-    """Checks that tags close in order, and keeps tags and attributes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def outline(page: str) -> Outline:
-    parsed = Outline()
-    parsed.feed(page)
-    assert not parsed.open
-    return parsed
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +38,51 @@ def test_leaderboard_shows_every_figure_digit_for_digit(session: SmallSession, b
     assert "4 of 5" in board_page
     assert "film-studio, after sharing keys" in board_page
     assert "ε = 8" in board_page
+
+
+def test_every_form_of_a_leaderboard_says_of_which_class_the_clips_are(
+    session: SmallSession, board_page: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Classes are never mixed in one column, so one sentence says it for all."""
+    figures = parse_canonical_json(session.members["metrics.json"])
+    assert (figures["class"], figures["profile"]) == ("exact", "exact")
+    assert "clips of class exact" in outline(board_page).text
+    assert "class exact, under the profile exact" in outline(board_page).text
+    data = session.bundle()
+    print_leaderboard(Console(), leaderboard_of(data, verify(data)))
+    assert "Clips        class exact, under the profile exact\n" in capsys.readouterr().out
+
+
+def test_a_result_of_accelerated_clips_never_passes_for_an_exact_one(capsys: pytest.CaptureFixture[str]) -> None:
+    how = 'steps = 2, guidance = 2.0, samples = 2, private_share = 1, profile = "auto", grade = "accelerated"'
+    metrics = '[{ id = "temporal-flickering@1", inputs = "private" }]'
+    session = small_session(3, small_spec(generation=f"{{ {how} }}", metrics=metrics, extractors="[]"))
+    data = session.bundle()
+    board = leaderboard_of(data, verify(data, root=session.root))
+    print_leaderboard(Console(), board)
+    for words in (outline(leaderboard_page(board)).text, capsys.readouterr().out):
+        assert "class accelerated, under the fastest profile of the class that fits each machine" in words
+        assert "class exact" not in words
+
+
+def test_a_page_without_pictures_allows_none(board_page: str, session: SmallSession) -> None:
+    assert "img-src" not in board_page
+    data = session.bundle()
+    shown = leaderboard_page(leaderboard_of(data, verify(data)), '<section class="card">pictures</section>')
+    assert "default-src 'none'; img-src data:; style-src" in shown
+    assert '<section class="card">pictures</section>' in shown
+
+
+def test_an_evaluation_of_one_site_alone_claims_no_more(session: SmallSession) -> None:
+    figures = parse_canonical_json(session.members["metrics.json"])
+    for result in figures["results"]:
+        result["grade"] = "exact"
+    shown = outline(local_page("<Tiny>", figures))
+    assert "made by one site alone; signed by nobody" in shown.text
+    assert "✓" not in shown.text
+    assert "private (no noise)" in shown.text
+    assert "private (noised)" not in shown.text
+    assert sum(tag == "table" for tag, _ in shown.tags) == 5
 
 
 def test_only_a_pinned_root_makes_it_verified(session: SmallSession, board_page: str) -> None:

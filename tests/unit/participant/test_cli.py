@@ -26,7 +26,7 @@ MODELS = [f"models {command}" for command in ("list", "show", "verify", "fetch",
 
 @pytest.mark.parametrize(
     "command",
-    ["", "enroll", "join", "run", "doctor", "budget", "budget verify", "data check", *MODELS],
+    ["", "enroll", "join", "run", "doctor", "report", "budget", "budget verify", "data check", *MODELS],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     done = run(*command.split(), "--help")

@@ -81,12 +81,18 @@ def test_the_peak_of_a_clip_is_its_own() -> None:
     del big
     if kind == "resident in the process":
         kind = reset_peak("cpu")
-        assert peak("cpu") < before
+        after = peak("cpu")
+        assert before is not None
+        assert after is not None
+        assert after < before
     assert kind.startswith("resident in the process")
 
 
-def _clip(tmp_path: Path, number: int, seconds: float, profile: str, joules: float | None) -> StoredClip:
-    taken = Taken(seconds, {"denoising": seconds / 2}, 1000 + number, "allocated on the device", Energy(joules, "x"))
+def _clip(
+    tmp_path: Path, number: int, seconds: float, profile: str, joules: float | None, *, elsewhere: bool = False
+) -> StoredClip:
+    most = None if elsewhere else 1000 + number
+    taken = Taken(seconds, {"denoising": seconds / 2}, most, "allocated on the device", Energy(joules, "x"))
     record = record_of(Circumstances(profile, "exact"), taken)
     store = ClipStore(tmp_path)
     key = ClipKey("m", "p", number, ())
@@ -106,3 +112,11 @@ def test_figures_are_medians_of_clips_of_one_kind(tmp_path: Path) -> None:
     assert exact.stages == {"denoising": 1.0}
     assert exact.peak_bytes == {"allocated on the device": 1002}
     assert (fast.profile, fast.clips, fast.joules) == ("fast", 1, None)
+
+
+def test_what_was_not_measured_is_absent_rather_than_zero(tmp_path: Path) -> None:
+    clip = _clip(tmp_path, 1, 2.0, "exact", None, elsewhere=True)
+    assert clip.record["peak_memory"] == {"bytes": None, "kind": "not measured"}
+    (found,) = efficiency_of([clip])
+    assert found.peak_bytes == {}
+    assert found.joules is None

@@ -17,12 +17,15 @@ import pytest
 
 from testkit.specs import small_spec
 from vdb_participant.data.video import encode_mp4
+from vdb_participant.generation.engine import Engine
 from vdb_participant.generation.external import ExternalGenerator
-from vdb_participant.generation.settings import GenerationError, GenerationSettings
+from vdb_participant.generation.settings import GenerationError, GenerationSettings, settings_of
+from vdb_participant.generation.store import ClipStore
 from vdb_participant.models import check_prompts_stay, verify_model
 from vdb_shared.errors import ModelError
 from vdb_shared.registry.rows import Registry, Row
 from vdb_shared.spec import Model
+from vdb_shared.tasks import ClipTask
 
 SETTINGS = GenerationSettings(5, 32, 48, 4, 2.0, "", "exact", 8)
 PROMPT = 'a {seed} "quoted" prompt; $(touch x)'
@@ -67,6 +70,25 @@ def test_a_command_gets_its_words_and_its_clip_is_fitted(tmp_path: Path, video: 
     assert words[3] == "5 32 48 8"
     assert not Path(words[2]).exists()
     np.testing.assert_array_equal(made.generate(PROMPT, 1).frames, clip.frames)
+
+
+def test_a_record_says_that_nobody_measured_memory_and_energy(tmp_path: Path, video: Path) -> None:
+    """What this process holds in memory meanwhile is no figure of the model."""
+    program = script(tmp_path, f"shutil.copy({str(video)!r}, sys.argv[1])")
+    how = row(kind="command", argv=[sys.executable, str(program), "{output}"])
+    model = Model(id="closed", pipeline="external", manifest=how.external_digest(), frames=5)
+    spec = small_spec().model_copy(update={"models": (model,)})
+    settings = settings_of(spec, Registry({"closed": how}))
+    store = ClipStore(tmp_path / "store")
+    engine = Engine(spec, store, settings)
+    task = ClipTask("closed", PROMPT, 0)
+    (made,) = engine.run((task,), lambda: ExternalGenerator(how, settings["closed"]), lambda _done, _total: None)
+    clip = store.get(made.key)
+    assert clip is not None
+    assert clip.record["peak_memory"] == {"bytes": None, "kind": "not measured"}
+    assert clip.record["energy"] == {"joules": None, "source": "not measured"}
+    assert clip.device == "unknown, of an external model"
+    assert clip.seconds > 0
 
 
 @pytest.mark.parametrize(

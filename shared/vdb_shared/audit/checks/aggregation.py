@@ -5,15 +5,16 @@ Source: protos/README.md §10.7.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
 from vdb_shared.audit.checks.base import Check, Finding, counted, demand, demand_equal, not_proven, passed
 from vdb_shared.audit.evidence import Evidence
-from vdb_shared.bundle.statement import Dropped, DroppedStage, NamedDigest
+from vdb_shared.bundle.statement import Dropped, DroppedStage, NamedDigest, RunManifest
 from vdb_shared.canonical import digest_string
 from vdb_shared.secagg.commitments import commitments_open
 from vdb_shared.secagg.messages import ConsistencyStatement
 from vdb_shared.secagg.parameters import Seat
+from vdb_shared.spec import Profile, Spec, class_of
 
 
 def _transcript(evidence: Evidence) -> Finding:
@@ -143,10 +144,27 @@ def _declared(evidence: Evidence) -> Finding:
                 _same_weights(agreed, declared),
                 f"{name} declares other {what} than the spec: {', '.join(f'{item.id} {item.manifest}' for item in declared)}.",
             )
+        _check_profiles(name, contribution.manifest, spec)
     return passed(
         f"Every institution in the sum declares that it ran the {counted(len(models), 'model')} and "
-        f"{counted(len(extractors), 'extractor')} that the spec names, weight for weight."
+        f"{counted(len(extractors), 'extractor')} that the spec names, weight for weight, and made clips of class "
+        f"{spec.generation.clip_class} alone."
     )
+
+
+def _check_profiles(name: str, manifest: RunManifest, spec: Spec) -> None:
+    """Check that an institution's clips are of the spec's profile or, where that is "auto", of its class."""
+    agreed, clip_class = spec.generation.profile, spec.generation.clip_class
+    declared = {manifest.profile_of(model.id) for model in spec.models}
+    if not agreed == manifest.profile == "auto":
+        declared.add(manifest.profile)
+    if agreed == "auto":
+        fitting = {profile for profile in get_args(Profile) if profile != "auto" and class_of(profile) == clip_class}
+        wanted = f"a profile of class {clip_class}"
+    else:
+        fitting, wanted = {agreed}, f"the profile {agreed}"
+    wrong = sorted(declared - fitting)
+    demand("V34", not wrong, f"{name} declares clips of the profile {', '.join(wrong)}; the spec demands {wanted}.")
 
 
 def _same_weights(agreed: dict[str, str], declared: tuple[NamedDigest, ...]) -> bool:
@@ -194,8 +212,8 @@ CHECKS: Final = (
     Check("V33", "Unmasking replayed", "The sum does not follow from the messages.", (), _unmasking),
     Check(
         "V34",
-        "Declared weights",
-        "An institution declares other models or extractors than the spec names.",
+        "Declared weights and profile",
+        "An institution declares other models or extractors than the spec names, or clips of another profile or class.",
         ("V30",),
         _declared,
     ),
