@@ -41,6 +41,13 @@ def test_one_more_ends_the_session_and_says_where(n: int, c: int, stage: Stage) 
     assert end.missing == frozenset(range(n - share_threshold(n, c) + 1))
 
 
+def test_too_few_answers_are_nobodys_contradiction() -> None:
+    """Who answered is not accused because the others did not."""
+    end = consortium(5).run(dict.fromkeys(range(2), Stage.UNMASKING))
+    assert isinstance(end, Failed)
+    assert end.reason == "3 revealed shares, 4 are needed"
+
+
 def test_losses_of_all_rounds_add_up() -> None:
     all_parties = consortium(7, collusion=2)
     end = all_parties.run({0: Stage.SHARE_KEYS, 1: Stage.MASKED_INPUT})

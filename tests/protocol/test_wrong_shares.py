@@ -83,6 +83,21 @@ def test_wrong_shares_of_one_participant_are_worked_around_when_one_more_answers
     assert end.totals.tolist() == all_parties.total(range(N)).tolist()
 
 
+def test_who_was_wrong_for_one_dealer_is_left_out_for_the_next_if_somebody_must_be() -> None:
+    """The order in which sets are tried is the protocol's, so that every coordinator leaves out the same."""
+    all_parties = consortium(7)
+    all_parties.run_until(Stage.UNMASKING)
+    phase = all_parties.phase
+    all_parties.reveal()
+    revealed = {message.seat: message for message in all_parties.sent if isinstance(message, SharesRevealed)}
+    revealed[5] = rewritten(revealed[5], with_wrong_share_for(0))
+    revealed[6] = rewritten(rewritten(revealed[6], with_wrong_share_for(0)), with_wrong_share_for(1))
+    for seat in (6, 5, 4, 3, 2, 1, 0):
+        phase = receive(phase, revealed[seat])
+    assert isinstance(phase, Summed)
+    assert phase.left_out == tuple(LeftOutShare(dealer, holder) for dealer in (0, 1) for holder in (5, 6))
+
+
 def test_wrong_shares_without_a_spare_answer_end_the_session_with_the_reason() -> None:
     phase, revealed, _ = revealing({4: Stage.CONSISTENCY})
     for message in [*revealed[:3], rewritten(revealed[3], with_wrong_share_for(1))]:

@@ -28,6 +28,7 @@ from vdb_coordinator.rounds import (
     KeysShared,
     Message,
     SharesRevealed,
+    expire,
     receive,
     restart_by,
 )
@@ -266,6 +267,11 @@ class MemoryLink(RoundsOnly):
 
     def reveal_shares(self, session: str, seat: Seat, attempt: int, shares: Signed) -> None:
         self._ours("unmasking", attempt, shares.body + shares.signature, SharesRevealed(seat, shares))
+
+    def go_on_without_us(self) -> None:
+        """Let the others send what they owe, and end the round."""
+        self._others_send()
+        self.phase = expire(self.phase)
 
     def finish(self) -> Summed:
         """Let the others reveal, and return the sum."""

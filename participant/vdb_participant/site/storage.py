@@ -86,7 +86,6 @@ class FileStorage:
         old = self._path.with_suffix(_OLD)
         try:
             new = _write_new(self._path, data)
-            _finish_replacing(self._path)
             os.link(self._path, old)
             sync_folder(self._path.parent)
             new.replace(self._path)

@@ -91,7 +91,7 @@ class Parameters:
         joined = len(self.roster)
         if len(self.session) != DIGEST_BYTES:
             raise ValueError(f"session: a seal's digest has {DIGEST_BYTES} bytes, not {len(self.session)}")
-        if joined > MAX_PARTICIPANTS or not all(0 <= seat <= MAX_SEAT for seat in self.roster):
+        if not all(0 <= seat <= MAX_SEAT for seat in self.roster):
             raise ValueError(f"roster: at most {MAX_PARTICIPANTS} seats from 0 to {MAX_SEAT} are possible")
         if len({key.raw for key in self.roster.values()}) != joined:
             raise ValueError("roster: two seats have the same statement key")

@@ -35,8 +35,15 @@ from vdb_shared.bundle.statement import Result, parse_statement
 from vdb_shared.secagg.encoding import decode_totals
 from vdb_shared.secagg.field import FIELD_ORDER, SCALAR_BYTES, encode_scalars
 from vdb_shared.secagg.masking import commitments_digest
-from vdb_shared.secagg.messages import ConsistencyStatement, MaskedInputHeader, SharedKeysHeader, Signed
+from vdb_shared.secagg.messages import (
+    Complaint,
+    ConsistencyStatement,
+    MaskedInputHeader,
+    SharedKeysHeader,
+    Signed,
+)
 from vdb_shared.secagg.parameters import BLOCK_LANES, blocks_of
+from vdb_shared.secagg.restarts import Restart
 from vdb_shared.secagg.transcript import chain
 from vdb_shared.secagg.vectors import COMMITMENT_BYTES
 from vdb_shared.spec import parse_spec_json
@@ -259,6 +266,17 @@ def test_a_restart_stands_once(restarted: SmallSession) -> None:
     twice = encode_restarts(restarted.record.restarts * 2)
     found = failures(restarted, restarted.forged({RESTARTS: twice}, accomplices=EVERYBODY))
     assert found["V30"].startswith(f"{RESTARTS}: ")
+
+
+def test_who_complained_once_restarts_nothing_again(restarted: SmallSession) -> None:
+    """Else one member of the coordinator's own could leave out as many as the coordinator likes."""
+    record = restarted.record
+    t1 = SharedKeysHeader.decode(record.shared[COMPLAINER].body).t1
+    body = Complaint(t1, COMPLAINER, 3).encode()
+    signed = Signed(body, restarted.key(COMPLAINER).sign(labels.TYPE_COMPLAINT, body))
+    restarts = (*record.restarts, Restart(record.advertised, COMPLAINER, signed))
+    found = failures(restarted, restarted.forged({RESTARTS: encode_restarts(restarts)}, accomplices=EVERYBODY))
+    assert found["V30"].startswith(f"{RESTARTS}: seat {COMPLAINER} complains a second time")
 
 
 @pytest.mark.parametrize("stage", ["joined", "shared-keys"])

@@ -12,7 +12,8 @@ from testkit.consortium import Participants, expect, inputs_for, parameters
 from testkit.crashes import Crash, Disk, Loss, MemoryLink, sealing_garbage
 from testkit.lives import SEALED, SEAT, DyingAt, World, lanes_of, link
 from vdb_coordinator.phases import CollectingMaskedInputs
-from vdb_coordinator.rounds import Complained, InputMasked, Message, expire, restart_by
+from vdb_coordinator.rounds import Complained, InputMasked, Message, expire, receive, restart_by
+from vdb_coordinator.rounds import Phase as RoundPhase
 from vdb_participant import rounds
 from vdb_participant.network.link import Upload
 from vdb_participant.phases import Advertised, SharedKeys, SharedKeysMessage
@@ -305,6 +306,16 @@ def test_an_old_restart_is_not_followed_twice() -> None:
     assert_refused(claiming(lambda played: (played.made[0],) * 2, at=1), "seat 0, without which", next_attempt=2)
 
 
+def as_if_nobody_complained(played: MemoryLink) -> RoundPhase:
+    """Return round 3 of the present attempt, reached with the inputs of all but the dealer and who found it out."""
+    phase: RoundPhase = played.phase
+    opened = expect(CollectingMaskedInputs, phase)
+    for seat in (3, 4, 5, 6):
+        made = played.others.mask_input(seat, opened.shared.messages, opened.sealed_for(seat))
+        phase = receive(phase, InputMasked(seat, made.header, made.masked))
+    return expire(phase)
+
+
 class Keeping(MemoryLink):
     """Keeps a complaint that holds to itself, and restarts once we have signed T3."""
 
@@ -316,12 +327,8 @@ class Keeping(MemoryLink):
                 super()._take(message)
 
     def _go_on_without(self, complained: Complained) -> None:
-        opened = expect(CollectingMaskedInputs, self.phase)
-        self.kept = restart_by(opened, complained)
-        for seat in (3, 4, 5, 6):
-            made = self.others.mask_input(seat, opened.shared.messages, opened.sealed_for(seat))
-            self._take(InputMasked(seat, made.header, made.masked))
-        self.phase = expire(self.phase)
+        self.kept = restart_by(expect(CollectingMaskedInputs, self.phase), complained)
+        self.phase = as_if_nobody_complained(self)
 
     def sign_consistency(self, session: str, seat: Seat, attempt: int, statement: Signed) -> None:
         super().sign_consistency(session, seat, attempt, statement)
@@ -353,3 +360,38 @@ def test_attempts_only_move_forward() -> None:
     world = World(link=Backward(Participants(SEALED, inputs_for(SEALED)), SEAT, THEIRS))
     with pytest.raises(ProtocolError, match="is back in attempt 0"):
         world.live()
+
+
+class Returning(MemoryLink):
+    """Follows a complaint, and is back in the first attempt once we have signed a T3 in the second."""
+
+    first: RoundPhase
+    back = False
+
+    def wait(self, session: str, phase: Phase, attempt: int = 0) -> SessionStatus:
+        return self._status() if self.back else super().wait(session, phase, attempt)
+
+    def sign_consistency(self, session: str, seat: Seat, attempt: int, statement: Signed) -> None:
+        super().sign_consistency(session, seat, attempt, statement)
+        self.phase, self.back = self.first, True
+        self.made.clear()
+
+    def _take(self, *messages: Message) -> None:
+        for message in messages:
+            if isinstance(message, Complained):
+                self.first = as_if_nobody_complained(self)
+            super()._take(message)
+
+
+def test_a_later_life_does_not_go_back_either() -> None:
+    """Else it would sign a T3 in each of two attempts, and both might reach a quorum: two sums that differ in few inputs."""
+    world = World(link=Returning(Participants(SEVEN, inputs_for(SEVEN)), SEAT, THEIRS), sealed=SEVEN)
+    with pytest.raises(Crash):
+        world.live(DyingAt(place="after-consistency"))
+    assert world.link.masked_inputs("", 0).keys() == {SEAT, 3, 4, 5, 6}, "enough for a T3 of the first attempt"
+    for _ in range(2):
+        with pytest.raises(ProtocolError, match="is back in attempt 0") as caught:
+            world.live()
+        assert caught.value.peer == "coordinator"
+    assert "attempt-1/consistency" in world.versions
+    assert "consistency" not in world.versions

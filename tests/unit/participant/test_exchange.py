@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import pytest
 
-from testkit.consortium import Participants, inputs_for
+from testkit.consortium import Participants, inputs_for, signer
 from testkit.crashes import Crash, Disk, Loss, MemoryLink
-from testkit.lives import SEALED, SEAT, SESSION, World, link
+from testkit.lives import SEALED, SEAT, SESSION, DyingAt, World, link
 from vdb_participant.session.attempts import left
 from vdb_participant.session.correspondence import Correspondence
 from vdb_participant.session.exchange import (
@@ -19,7 +22,10 @@ from vdb_participant.session.exchange import (
 )
 from vdb_participant.session.records import in_attempt
 from vdb_participant.site.journal import Journal
-from vdb_shared.errors import SessionAbortedError, StoreError
+from vdb_shared import labels
+from vdb_shared.errors import ProtocolError, SessionAbortedError, StoreError
+from vdb_shared.secagg.messages import ConsistencyStatement, Signed
+from vdb_shared.secagg.parameters import Seat
 
 
 def writes_of_a_whole_life() -> int:
@@ -99,6 +105,19 @@ def test_an_agent_that_computes_other_bytes_stops_instead_of_sending_them() -> N
         Correspondence(journal, world.link, "s").keep(MASK_SENT, b"other bytes", secret=True)
 
 
+def test_only_what_is_recorded_is_sent() -> None:
+    world = World()
+    post = Correspondence(Journal(world.disk, SESSION), world.link, "s")
+    sent: list[bytes] = []
+    with pytest.raises(ValueError, match="is not recorded, so it must not be sent"):
+        post.deliver(MASK_SENT, lambda: sent.append(b"lost in a crash"))
+    assert sent == []
+    assert world.journal.names == ()
+    post.keep(MASK_SENT, b"kept", secret=True)
+    post.deliver(MASK_SENT, lambda: sent.append(b"kept"))
+    assert sent == [b"kept"]
+
+
 def erased_at_the_end(world: World) -> set[str]:
     """Return the records whose values are gone when the session has ended."""
     journal = world.journal
@@ -132,6 +151,20 @@ def test_without_the_leaving_record_the_input_never_left() -> None:
             assert "input" not in world.link.sent
 
 
+def test_an_input_that_nobody_takes_any_more_never_leaves() -> None:
+    """It was paid for, and will be refunded: so it is not even offered."""
+    world = World()
+    with pytest.raises(Crash):
+        world.live(DyingAt(place="before-masked-input"))
+    assert world.debits == 1
+    world.link.go_on_without_us()
+    for _ in range(2):
+        with pytest.raises(SessionAbortedError, match=r"went on without us: it is .*; our input never left"):
+            world.live()
+    assert not left(world.journal)
+    assert "input" not in world.versions
+
+
 class Late(MemoryLink):
     """Closes the consistency round before we sign."""
 
@@ -149,3 +182,23 @@ def test_a_session_that_finishes_without_our_signature_is_not_given_up() -> None
     world.live()
     assert "unmasking" not in world.link.sent
     assert left(Journal(Disk(world.disk.data), SESSION))
+
+
+class Divided(MemoryLink):
+    """Delivers, among the signatures of T3, what seat 2 signed of another one."""
+
+    def consistency(self, session: str, attempt: int) -> Mapping[Seat, Signed]:
+        found = super().consistency(session, attempt)
+        body = replace(ConsistencyStatement.decode(found[2].body), t3=bytes(32)).encode()
+        return {**found, 2: Signed(body, signer(0, 2).sign(labels.TYPE_CONSISTENCY, body))}
+
+
+def test_who_signed_another_t3_is_named_and_nothing_is_revealed() -> None:
+    """Although the others are a quorum."""
+    world = World(link=Divided(Participants(SEALED, inputs_for(SEALED)), SEAT))
+    for _ in range(2):
+        with pytest.raises(ProtocolError, match="seat 2 signed another T3 than we did") as caught:
+            world.live()
+        assert caught.value.peer == "coordinator"
+    assert len(world.link.consistency("", 0).keys() - {2}) >= SEALED.quorum
+    assert "unmasking" not in world.versions

@@ -231,6 +231,9 @@ def test_the_same_key_gives_the_same_samples_everywhere() -> None:
     assert discrete_gaussian(ExactDraws(key_stream(key)), NOISE_EXPONENT, 8).tolist() == pinned
     pinned = [-2, 4, -2, 3, 0, -2, 0, 1, -1, 1, 1, 2, 1, -2, 0, 4]
     assert discrete_gaussian(ExactDraws(key_stream(key)), 1, 16).tolist() == pinned
+    several_blocks = discrete_gaussian(ExactDraws(key_stream(key)), NOISE_EXPONENT, 3 * BLOCK + 1).astype("<i8")
+    pinned_digest = "7765817e3a582b90edb2d90d12a8412215ce67ddc4e5d139cc22a3ab7cf71cc8"
+    assert hashlib.sha256(several_blocks.tobytes()).hexdigest() == pinned_digest
 
 
 def test_another_key_gives_other_samples_and_every_call_has_its_own() -> None:
@@ -280,15 +283,25 @@ def test_a_series_that_never_ends_is_an_error() -> None:
         bernoulli_inverse_e(draws, 3)
 
 
-def test_a_geometric_draw_that_never_ends_is_an_error() -> None:
-    class OnlyHalves(ExactDraws):
-        """Every series ends with A_3, so that every Bernoulli(exp(-1)) succeeds."""
+class Succeeding(ExactDraws):
+    """So many draws of Bernoulli(exp(-1)) succeed, whose series end with A_3, and then one fails."""
 
-        def bernoulli_reciprocal(self, divisor: int, count: int) -> NDArray[np.bool_]:
-            return np.full(count, divisor == 2)
+    def __init__(self, times: int) -> None:
+        super().__init__(bytes)
+        self.left = times
 
+    def bernoulli_reciprocal(self, divisor: int, count: int) -> NDArray[np.bool_]:
+        if divisor > 2:
+            return np.zeros(count, dtype=np.bool_)
+        self.left -= 1
+        return np.full(count, self.left >= 0)
+
+
+def test_a_geometric_draw_ends_where_its_probability_does() -> None:
+    """A value above 127 has one below 2^-184; to stop earlier would cut the distribution off."""
+    assert geometric(Succeeding(127), 3).tolist() == [127] * 3
     with pytest.raises(PrivacyError, match="key stream is broken"):
-        geometric(OnlyHalves(bytes), 3)
+        geometric(Succeeding(128), 3)
 
 
 def test_intermediate_values_are_integers() -> None:

@@ -159,6 +159,30 @@ def test_nothing_is_used_that_could_not_be_written() -> None:
         journal.record("sent", b"")
 
 
+class IrreplaceableDisk(Disk):
+    def replace(self, data: bytes) -> None:
+        raise StoreError("I/O error")
+
+
+def record_one_more(journal: Journal) -> None:
+    journal.record("one more", b"")
+
+
+@pytest.mark.parametrize(("kind", "fails"), [(FullDisk, record_one_more), (IrreplaceableDisk, Journal.erase_secrets)])
+def test_after_a_failed_write_nothing_is_written_until_all_is_read_again(
+    kind: type[Disk], fails: Callable[[Journal], None]
+) -> None:
+    """Until then nobody knows which bytes are on the disk, and under which name."""
+    disk = kind(encode_journal(SESSION, RECORDS)[0])
+    journal = Journal(disk, SESSION)
+    with pytest.raises(StoreError, match=r"no space left|I/O error"):
+        fails(journal)
+    for write in (record_one_more, Journal.erase_secrets):
+        with pytest.raises(StoreError, match="earlier write"):
+            write(journal)
+    assert read_journal(disk.data, SESSION).records == RECORDS
+
+
 def test_a_torn_end_on_a_real_disk_is_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "session" / "journal"
     with Journal(FileStorage(path), SESSION) as journal:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from testkit.consortium import entropy
 from vdb_shared.secagg.field import FIELD_ORDER
 from vdb_shared.secagg.shamir import combine, split, split_entropy
-from vdb_shared.secagg.unmasking import MAX_TRIALS, rebuild
+from vdb_shared.secagg.unmasking import rebuild
 
 SEED = entropy("seed", size=31)
 
@@ -46,8 +46,9 @@ def test_colluding_holders_can_have_another_left_out_but_cannot_change_the_seed(
 
 
 def test_fewer_shares_than_the_threshold_rebuild_nothing() -> None:
-    shares = shares_of(SEED, 4, 4)
-    del shares[0]
+    """Even if what they come to would pass for a seed."""
+    shares = dict.fromkeys(range(3), 5)
+    assert rebuild(shares, 3, lambda _: True) == ((5).to_bytes(31, "little"), ())
     assert rebuild(shares, 4, lambda _: True) is None
 
 
@@ -68,7 +69,7 @@ def test_leaving_out_holders_equals_interpolating_without_them() -> None:
     assert tried == [value.to_bytes(31, "little") for value in expected if value < 2**248]
 
 
-def test_trials_end() -> None:
+def test_as_many_sets_are_tried_as_the_protocol_says() -> None:
     shares = dict.fromkeys(range(40), 1)
     trials = 0
 
@@ -78,7 +79,7 @@ def test_trials_end() -> None:
         return False
 
     assert rebuild(shares, 10, count) is None
-    assert trials == MAX_TRIALS
+    assert trials == 10_000
 
 
 def test_who_was_wrong_for_one_dealer_is_suspected_first_for_the_next() -> None:
