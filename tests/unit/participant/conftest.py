@@ -23,5 +23,5 @@ def site_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from vdb_participant.embedded.scenes import write_site  # noqa: PLC0415 (imported when it is needed: loading it takes long)
 
     folder = tmp_path_factory.mktemp("data")
-    write_site(folder, site=0, clips=12)
+    write_site(folder, site=5, clips=12)
     return folder

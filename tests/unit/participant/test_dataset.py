@@ -37,11 +37,11 @@ def test_a_line_that_names_a_clip_is_a_pair(data: Path) -> None:
     assert dataset.problems == ()
     assert all(record.prompt is not None and record.clip is not None for record in dataset.records)
     first = dataset.records[0]
-    assert first.clip == data.resolve() / "clips" / "site0-0000.mp4"
+    assert first.clip == data.resolve() / "clips" / "site5-0000.mp4"
 
 
 def test_clips_and_prompts_that_stand_alone_are_records_too(data: Path) -> None:
-    _lines(data, {"id": "a", "prompt": "one"}, {"id": "b", "prompt": "two", "clip": "clips/site0-0003.mp4"}, "")
+    _lines(data, {"id": "a", "prompt": "one"}, {"id": "b", "prompt": "two", "clip": "clips/site5-0003.mp4"}, "")
     dataset = Dataset.open(data)
     assert [(record.prompt is not None, record.clip is not None) for record in dataset.records[:2]] == [
         (True, False),
@@ -61,7 +61,7 @@ def test_what_cannot_be_used_is_listed_by_file_with_its_reason(data: Path) -> No
     (clips / "notes.txt").write_text("what is this?")
     (clips / "folder.mp4").mkdir()
     (clips / ".hidden").touch()
-    shutil.copy(clips / "site0-0000.mp4", clips / "twin.mp4")
+    shutil.copy(clips / "site5-0000.mp4", clips / "twin.mp4")
     encode_mp4(clips / "short.mp4", render(Scene("circle", "red", "circling", "dark"), 0)[:5], fps=8)
     reasons = _reasons(Dataset.open(data, frames=9))
     assert reasons.pop("clips/broken.mkv").startswith("cannot be decoded")
@@ -69,13 +69,13 @@ def test_what_cannot_be_used_is_listed_by_file_with_its_reason(data: Path) -> No
         "clips/empty.mp4": "is empty",
         "clips/notes.txt": "is not one of .mp4, .mkv, .webm, .avi, .gif",
         "clips/folder.mp4": "is not a file",
-        "clips/twin.mp4": "is a duplicate of site0-0000.mp4",
+        "clips/twin.mp4": "is a duplicate of site5-0000.mp4",
         "clips/short.mp4": "is too short: 5 of 9 frames",
     }
 
 
 def test_a_prompt_whose_clip_is_unusable_still_counts(data: Path) -> None:
-    (data / "clips" / "site0-0001.mp4").write_bytes(b"")
+    (data / "clips" / "site5-0001.mp4").write_bytes(b"")
     dataset = Dataset.open(data)
     assert len(dataset.prompts) == 12
     assert len(dataset.clips) == 11
@@ -83,7 +83,7 @@ def test_a_prompt_whose_clip_is_unusable_still_counts(data: Path) -> None:
 
 
 def test_a_prompt_is_never_two_records(data: Path) -> None:
-    clip = "clips/site0-0000.mp4"
+    clip = "clips/site5-0000.mp4"
     _lines(data, {"id": "a", "prompt": "one"}, {"id": "b", "prompt": "one", "clip": clip})
     dataset = Dataset.open(data)
     assert _reasons(dataset) == {"prompts.jsonl:2": "has the same prompt as prompts.jsonl:1"}
@@ -92,7 +92,7 @@ def test_a_prompt_is_never_two_records(data: Path) -> None:
 
 
 def test_a_clip_that_several_lines_name_belongs_to_the_first(data: Path) -> None:
-    clip = "clips/site0-0000.mp4"
+    clip = "clips/site5-0000.mp4"
     _lines(data, {"id": "a", "prompt": "one", "clip": clip}, {"id": "b", "prompt": "two", "clip": clip})
     dataset = Dataset.open(data)
     assert dataset.problems == ()
@@ -106,7 +106,7 @@ def few_clips(tmp_path_factory: pytest.TempPathFactory, site_data: Path) -> Path
     folder = tmp_path_factory.mktemp("few")
     (folder / "clips").mkdir()
     for number in range(3):
-        shutil.copy(site_data / "clips" / f"site0-000{number}.mp4", folder / "clips" / f"{number}.mp4")
+        shutil.copy(site_data / "clips" / f"site5-000{number}.mp4", folder / "clips" / f"{number}.mp4")
     return folder
 
 
@@ -149,9 +149,9 @@ def test_a_line_less_takes_away_its_own_prompt_and_nothing_else(
         ('{"id": "b", "prompt": "x", "image": "y"}', "image: Extra inputs"),
         ('{"id": "b", "prompt": "x", "prompt": "y"}', "a key stands twice"),
         ('{"id": "a", "prompt": "x"}', "id 'a' stands already in prompts.jsonl:1"),
-        ('{"id": "b", "prompt": "x", "clip": "../clips/site0-0000.mp4"}', "is not a file of"),
+        ('{"id": "b", "prompt": "x", "clip": "../clips/site5-0000.mp4"}', "is not a file of"),
         ('{"id": "b", "prompt": "x", "clip": "/etc/passwd"}', "is not a file of"),
-        ('{"id": "b", "prompt": "x", "clip": "site0-0000.mp4"}', 'write it as "clips/name.mp4"'),
+        ('{"id": "b", "prompt": "x", "clip": "site5-0000.mp4"}', 'write it as "clips/name.mp4"'),
         ('{"id": "b", "prompt": "' + "x" * 70000 + '"}', "a line has at most"),
         ("[" * 50000, "is not a JSON object"),
     ],
@@ -180,12 +180,12 @@ def test_missing_folders_say_what_to_do(tmp_path: Path) -> None:
 
 def test_links_must_stay_inside(data: Path, tmp_path: Path) -> None:
     outside = tmp_path / "secret.mp4"
-    shutil.copy(data / "clips" / "site0-0000.mp4", outside)
+    shutil.copy(data / "clips" / "site5-0000.mp4", outside)
     (data / "clips" / "out.mp4").symlink_to(outside)
-    (data / "clips" / "in.mp4").symlink_to(data / "clips" / "site0-0000.mp4")
+    (data / "clips" / "in.mp4").symlink_to(data / "clips" / "site5-0000.mp4")
     assert _reasons(Dataset.open(data)) == {
         "clips/out.mp4": "is a link that leads out of the data folder",
-        "clips/site0-0000.mp4": "is a duplicate of in.mp4",
+        "clips/site5-0000.mp4": "is a duplicate of in.mp4",
     }
     shutil.move(data / "prompts.jsonl", tmp_path / "prompts.jsonl")
     (data / "prompts.jsonl").symlink_to(tmp_path / "prompts.jsonl")
@@ -212,7 +212,7 @@ def test_the_digest_is_of_content_not_of_names_or_order(data: Path) -> None:
 
 
 def test_the_digest_does_not_depend_on_which_line_has_a_shared_clip(data: Path) -> None:
-    clip = "clips/site0-0000.mp4"
+    clip = "clips/site5-0000.mp4"
     lines = [{"id": "a", "prompt": "one", "clip": clip}, {"id": "b", "prompt": "two", "clip": clip}]
     _lines(data, *lines)
     before = Dataset.open(data).digest
