@@ -66,7 +66,7 @@ class ClipKey:
         prompt: the prompt's words.
         seed: of the clip.
         settings: JSON form of the generation settings.
-        condition: digest of what the clip starts from (`clip_digest`), or "" for words alone.
+        condition: digest of the bytes of the file that the clip starts from, or "" for words alone.
     """
 
     model: str
