@@ -208,11 +208,18 @@ def data_check(
     problems = [{"file": problem.file, "reason": problem.reason} for problem in found.problems]
     if as_json:
         _print_json(
-            {"clips": len(found.clips), "prompts": len(found.prompts), "dataset": found.digest, "problems": problems}
+            {
+                "clips": len(found.clips),
+                "prompts": len(found.prompts),
+                "captioned": len(found.captioned),
+                "dataset": found.digest,
+                "problems": problems,
+            }
         )
         return
     out = console()
     out.print(f"{folder}: {len(found.records)} records, {len(found.clips)} clips, {len(found.prompts)} prompts")
+    out.print(f"{len(found.captioned)} clips are named by one line alone: models may start from them")
     out.print(f"content {found.digest}")
     for problem in problems:
         out.print(f"not used: {problem['file']}: {problem['reason']}")

@@ -23,6 +23,9 @@ from vdb_shared.weights import manifest_of
 
 WEIGHTS_SUFFIX: Final = ".safetensors"
 
+CONDITIONS: Final = "conditions"
+"""Folder beside those of weights, with pictures and videos that clips start from (`data/conditions.py`)."""
+
 _OLD_WEIGHTS: Final = frozenset((".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5"))
 _CODE: Final = frozenset((".py", ".pyc", ".so", ".sh"))
 """What a directory of weights may not hold: loading a pickle runs whatever it says, and remote code is never loaded."""

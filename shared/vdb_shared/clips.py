@@ -1,7 +1,8 @@
 """The clips a spec asks of each model: the spec's own terms, or the model's where it has any.
 
-Promises that clips which a pipeline class cannot make are refused with the field that asks for them, at the coordinator
-(`spec lint`) and at every site alike. Leaves making them to the participant.
+Promises that clips which a pipeline class cannot make, or would have to make of words alone where it needs a picture or
+video, are refused with the field that asks for them, at the coordinator (`spec lint`) and at every site alike. Leaves
+making them to the participant.
 
 Source: protos/README.md §5, §7.4.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from vdb_shared.errors import SpecError
 from vdb_shared.registry.classes import EXTERNAL, check_frames, check_side
 from vdb_shared.registry.rows import Registry, load_registry
 from vdb_shared.spec import Model, Spec
@@ -38,8 +40,10 @@ def clip_terms(spec: Spec, model: Model, registry: Registry | None = None) -> Cl
         registry: rows that may ask for larger multiples than the class; the packaged ones by default.
 
     Raises:
-        SpecError: clips that the model's class cannot make; names the field and proposes the nearest.
+        SpecError: clips that the model's class cannot make, or a public prompt without the picture or video that it
+            starts from; names the field and says what to write there.
     """
+    _check_conditions(spec, model)
     video, generation = spec.video, spec.generation
     terms = ClipTerms(
         frames=video.frames if model.frames is None else model.frames,
@@ -67,6 +71,18 @@ def check_clips(spec: Spec) -> None:
     """
     for model in spec.models:
         clip_terms(spec, model)
+
+
+def _check_conditions(spec: Spec, model: Model) -> None:
+    if not model.start or not any(metric.inputs == "public" for metric in spec.metrics):
+        return
+    for number, prompt in enumerate(spec.prompts):
+        if prompt.condition is None:
+            raise SpecError(
+                f"is missing, but models.{spec.models.index(model)} ({model.id}) starts from a {model.start}; write "
+                "sha256: and the 64 digits that `sha256sum FILE` prints for it, or take the model out",
+                field=f"prompts.{number}.condition",
+            )
 
 
 def _field(spec: Spec, model: Model, name: str) -> str:

@@ -9,11 +9,10 @@ Source: protos/README.md §5.
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, Self, get_args
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +24,8 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -38,7 +39,8 @@ from vdb_shared.canonical import (
     sha256_digest,
 )
 from vdb_shared.errors import FormatError, SpecError
-from vdb_shared.registry.classes import known_class
+from vdb_shared.registry.classes import Start, Task, known_class, known_task, pipeline_classes, tasks_of
+from vdb_shared.spec_mistakes import first_mistake
 from vdb_shared.toml_lines import line_of
 
 MAX_SPEC_BYTES: Final = 4 * 2**20
@@ -65,11 +67,21 @@ def _digest(value: object) -> object:
         raise ValueError(str(error)) from error
 
 
+def _condition(value: str) -> str:
+    try:
+        return check_digest(value)
+    except FormatError as error:
+        raise ValueError(f"{error}; write sha256: and the 64 digits that `sha256sum FILE` prints") from error
+
+
 Real = Annotated[Decimal, BeforeValidator(_decimal), PlainSerializer(decimal_string, return_type=str)]
 """A real number: a number in TOML, a canonical decimal string in JSON."""
 
 Digest = Annotated[str, BeforeValidator(_digest)]
 """sha256:<64 hex digits>."""
+
+Condition = Annotated[str, AfterValidator(_condition)]
+"""Digest of the bytes of a picture or video file."""
 
 Pipeline = Annotated[str, AfterValidator(known_class)]
 """A class of the registry, or "external"."""
@@ -178,26 +190,41 @@ class Generation(Section):
         return {name: value for name, value in inner(self).items() if name != "grade" or value is not None}
 
 
-class Prompt(Section):
-    """A public prompt."""
+class Sparse(Section):
+    """A section whose absent fields are left out, so that specs older than a field keep their canonical bytes."""
+
+    @model_serializer(mode="wrap")
+    def _without_absent_fields(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in inner(self).items() if value is not None}
+
+
+class Prompt(Sparse):
+    """A public prompt.
+
+    Attributes:
+        condition: digest of the picture or video file that models start from which do not make clips of words alone.
+    """
 
     id: Name
     text: Text
+    condition: Condition | None = None
 
 
-class Model(Section):
+class Model(Sparse):
     """A model under test.
 
     Attributes:
         id: of the model, and of its row in the registry where it has one.
         pipeline: diffusers class, or "external".
         manifest: digest of its weights (§5.1).
+        task: of those that its class can do; None stands for the first, which is text-to-video where it can do that.
         steps, guidance, negative_prompt, frames, height, width, fps: its own terms; None stands for the spec's.
     """
 
     id: Name
     pipeline: Pipeline
     manifest: Digest
+    task: Task | None = None
     steps: int | None = Field(default=None, ge=1, le=1000)
     guidance: Real | None = Field(default=None, ge=0, le=100)
     negative_prompt: Annotated[str, StringConstraints(max_length=2000)] | None = None
@@ -206,10 +233,17 @@ class Model(Section):
     width: int | None = Field(default=None, ge=16, le=4096)
     fps: int | None = Field(default=None, ge=1, le=240)
 
-    @model_serializer(mode="wrap")
-    def _without_absent_terms(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out terms that are the spec's: specs without any keep their canonical bytes."""
-        return {name: value for name, value in inner(self).items() if value is not None}
+    @field_validator("task")
+    @classmethod
+    def _able(cls, task: Task | None, found: ValidationInfo) -> Task | None:
+        name = found.data.get("pipeline")
+        return task if task is None or name is None else known_task(name, task)
+
+    @property
+    def start(self) -> Start:
+        """What its clips start from besides words."""
+        known = pipeline_classes().get(self.pipeline)
+        return "" if known is None else known.start(self.task or tasks_of(self.pipeline)[0])
 
 
 class Extractor(Section):
@@ -360,37 +394,4 @@ def _validate(data: bytes) -> Spec:
     try:
         return Spec.model_validate_json(data)
     except ValidationError as error:
-        raise _first_mistake(error) from error
-
-
-def _first_mistake(error: ValidationError) -> SpecError:
-    """Return the mistake to name first: a misspelt field explains the missing one better than the other way round."""
-    mistakes = error.errors(include_url=False)
-    first = next((mistake for mistake in mistakes if mistake["type"] == "extra_forbidden"), mistakes[0])
-    field = ".".join(str(part) for part in first["loc"])
-    match first["type"]:
-        case "extra_forbidden":
-            near = difflib.get_close_matches(str(first["loc"][-1]), _field_names(Spec), n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            return SpecError(f"is not a field of a spec{hint}", field=field)
-        case "missing":
-            return SpecError("is missing", field=field)
-        case "value_error":
-            problem = first["msg"].removeprefix("Value error, ")
-            if not field and ": " in problem:
-                field, problem = problem.split(": ", 1)
-            return SpecError(problem, field=field)
-        case _:
-            return SpecError(f"{first['msg']} (found {first['input']!s})", field=field)
-
-
-def _field_names(section: type[BaseModel]) -> list[str]:
-    """Return the names of all fields of a section and the sections inside it."""
-    names: list[str] = []
-    for name, field in section.model_fields.items():
-        names.append(name)
-        inner = [field.annotation, *get_args(field.annotation)]
-        for kind in inner:
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                names += _field_names(kind)
-    return names
+        raise first_mistake(error, Spec) from error

@@ -1,19 +1,19 @@
 """The clips a session makes: one task per model, prompt and sample, each with its own seed.
 
 Public work is split over the sites that joined; private prompts stay at home. Promises that a clip is the same whoever
-makes it: its seed depends on the spec, the model, the prompt's words and the sample alone.
+makes it: its seed depends on the spec, the model, the prompt's words, what the clip starts from and the sample alone.
 
 Source: protos/README.md §6.3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vdb_shared import labels
 from vdb_shared.canonical import digest_bytes, labelled_hash
-from vdb_shared.spec import Prompt, Spec
+from vdb_shared.spec import Model, Prompt, Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,13 @@ class ClipTask:
         model: id of the model.
         prompt: the prompt's words.
         sample: number of the sample, from 0.
+        condition: digest of the bytes of the picture or video file that it starts from; "" for words alone.
     """
 
     model: str
     prompt: str
     sample: int
+    condition: str = ""
 
 
 def clip_seed(spec_digest: str, task: ClipTask) -> int:
@@ -39,21 +41,28 @@ def clip_seed(spec_digest: str, task: ClipTask) -> int:
         task.model.encode(),
         task.prompt.encode(),
         task.sample.to_bytes(4, "little"),
+        *([digest_bytes(task.condition)] if task.condition else []),
     )
     return int.from_bytes(digest[:8], "little") >> 1
 
 
 def public_tasks(spec: Spec) -> tuple[ClipTask, ...]:
     """Return every public clip of a spec, in the order in which shards count them: by model, prompt, sample."""
-    return tasks_for(spec, [prompt.text for prompt in spec.prompts])
+    prompts = [(prompt.text, prompt.condition or "") for prompt in spec.prompts]
+    return tuple(task for model in spec.models for task in tasks_for(spec, model, prompts))
 
 
-def tasks_for(spec: Spec, prompts: Sequence[str]) -> tuple[ClipTask, ...]:
-    """Return the clips that all models make of these prompts."""
+def tasks_for(spec: Spec, model: Model, prompts: Iterable[tuple[str, str]]) -> tuple[ClipTask, ...]:
+    """Return the clips that one model makes.
+
+    Args:
+        spec: the spec.
+        model: one of its models.
+        prompts: words, and the condition that goes with them; a model that makes clips of words alone leaves it aside.
+    """
     return tuple(
-        ClipTask(model.id, prompt, sample)
-        for model in spec.models
-        for prompt in prompts
+        ClipTask(model.id, words, sample, condition if model.start else "")
+        for words, condition in prompts
         for sample in range(spec.generation.samples)
     )
 

@@ -58,7 +58,9 @@ def test_public_clips_are_shown_and_private_ones_are_not(told: tuple[Path, Spec,
     shown = [picture[:, :32] for picture in pictures(page)]
 
     def first_frames(prompts: list[str]) -> list[bytes]:
-        clips = [store.get(engine.key(task)) for task in tasks_for(spec, prompts)]
+        words = [(prompt, "") for prompt in prompts]
+        tasks = [task for model in spec.models for task in tasks_for(spec, model, words)]
+        clips = [store.get(engine.key(task)) for task in tasks]
         return [clip.frames[chosen_frames(9)[0]].tobytes() for clip in clips if clip is not None]
 
     public = first_frames([prompt.text for prompt in spec.prompts])

@@ -34,7 +34,8 @@ CALLED = (
 
 def with_model(name: str, video: Video, **terms: object) -> Spec:
     model = Model.model_validate({"id": "m", "pipeline": name, "manifest": "sha256:" + "a" * 64, **terms})
-    return small_spec(models=(model,), video=video)
+    prompts = tuple(prompt.model_copy(update={"condition": "sha256:" + "c" * 64}) for prompt in small_spec().prompts)
+    return small_spec(models=(model,), video=video, prompts=prompts)
 
 
 def test_the_package_knows_the_families() -> None:

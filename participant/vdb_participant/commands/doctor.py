@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from vdb_participant.models import CONDITIONS
 from vdb_participant.network.diagnosis import check_own_certificate
 from vdb_participant.site.config import StateFolder, read_config
 from vdb_participant.site.keys import Passphrase, certificate_validity
@@ -73,6 +74,7 @@ def examine(subject: Subject) -> Iterator[Finding]:
     yield _torchvision()
     yield _device()
     yield _tried("enrolment", lambda: _enrolment(subject.folder))
+    yield _unfinished(subject.folder)
     if subject.folder.config.exists():
         yield _tried("certificate and clock", lambda: _certificate(subject.folder))
         yield _tried("privacy ledger", lambda: _ledger(subject.folder))
@@ -140,6 +142,17 @@ def _enrolment(folder: StateFolder) -> Finding:
     )
 
 
+def _unfinished(folder: StateFolder) -> Finding:
+    """Clips begun and not finished go on with their next session; those of a session that is over wait for nothing."""
+    sizes = [path.stat().st_size for path in folder.clips.glob("??/*.steps")]
+    if not sizes:
+        return Finding(Status.PASS, "unfinished clips", "none")
+    words = f"{len(sizes)}, whose steps take {sum(sizes) / GIB:.1f} GiB"
+    return Finding(
+        Status.PASS, "unfinished clips", f"{words}; when no session needs them, delete {folder.clips}/*/*.steps"
+    )
+
+
 def _certificate(folder: StateFolder) -> Finding:
     chain, now = folder.certificate.read_bytes(), datetime.now(UTC)
     check_own_certificate(chain, now)
@@ -172,14 +185,25 @@ def _models(folder: Path) -> Iterator[Finding]:
     if not folder.is_dir():
         yield Finding(Status.FAIL, "models", f"{folder}: no such folder; check --models")
         return
-    for place in sorted(item for item in folder.iterdir() if item.is_dir()):
+    for place in sorted(item for item in folder.iterdir() if item.is_dir() and item.name != CONDITIONS):
         yield _tried(f"weights {place.name}", partial(_weights, place))
+    if (folder / CONDITIONS).is_dir():
+        yield _tried(CONDITIONS, lambda: _conditions(folder))
 
 
 def _weights(place: Path) -> Finding:
     from vdb_participant.models import inspect_weights  # noqa: PLC0415 (imported when it is needed: loading it takes long)
 
     return Finding(Status.PASS, f"weights {place.name}", inspect_weights(place).manifest)
+
+
+def _conditions(models: Path) -> Finding:
+    from vdb_participant.data.conditions import condition_files, verify_condition  # noqa: PLC0415 (imported when it is needed: loading it takes long)
+
+    files = condition_files(models)
+    for path in files:
+        verify_condition(path, f"sha256:{path.stem}")
+    return Finding(Status.PASS, CONDITIONS, f"{len(files)} pictures and videos, their names fit their bytes")
 
 
 def _data(folder: Path | None) -> Finding:

@@ -14,7 +14,7 @@ from rich.table import Table
 from vdb_participant.data.dataset import Dataset
 from vdb_participant.generation.store import ClipStore
 from vdb_participant.measure.site import Equipment, measure_site
-from vdb_participant.session.preparation import Resources, verify_all_weights
+from vdb_participant.session.preparation import Resources, verify_materials
 from vdb_participant.session.progress import Progress
 from vdb_shared.audit.leaderboard import ClipClass
 from vdb_shared.evaluation import Evaluation, Result, evaluate, rounded
@@ -35,7 +35,7 @@ def run_locally(spec: Spec, resources: Resources, clips: Path, progress: Progres
     Raises:
         DatasetError, ModelError, SpecError: what cannot be used.
     """
-    verify_all_weights(spec, resources)
+    verify_materials(spec, resources)
     data = Dataset.open(resources.data, frames=spec.video.frames)
     equipment = Equipment(
         resources.models,

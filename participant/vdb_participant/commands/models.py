@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from vdb_participant.models import inspect_weights, weights_of
+from vdb_participant.models import CONDITIONS, inspect_weights, weights_of
 from vdb_participant.site.config import StateFolder
 from vdb_participant.site.storage import write_durably
 from vdb_shared.canonical import canonical_json
@@ -268,7 +268,7 @@ def verified(folder: Path, registry: Registry) -> Mapping[str, Mapping[str, Any]
         raise UsageError(f"{folder}: expected a folder of models, found none")
     found: dict[str, Mapping[str, Any]] = {}
     for place in sorted(folder.iterdir()):
-        if place.is_dir() and not place.name.startswith("."):
+        if place.is_dir() and place.name != CONDITIONS and not place.name.startswith("."):
             weights = weights_of(place.name, folder, registry)
             found[place.name] = {"manifest": weights.manifest, "files": dict(weights.files)}
     for name in sorted(registry.own):

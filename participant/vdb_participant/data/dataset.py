@@ -2,7 +2,7 @@
 
 Promises that nothing in the directory is ever written, that no link leads out of it, that every item that cannot be used
 is listed with its reason, that one clip or prompt is never in two records, and that a line more or less adds or takes away
-its own prompt and nothing else. Leaves frames to `video.py`.
+its own prompt, at most one captioned clip, and nothing else. Leaves frames to `video.py`.
 
     DIR/clips/*.{mp4,mkv,webm,avi,gif}
     DIR/prompts.jsonl    one JSON object a line: {"id": …, "prompt": …, "clip": "clips/….mp4"}; "clip" may be left out.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,21 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptionedClip:
+    """A clip that exactly one line names, with the words of this line: what a model may start from.
+
+    Attributes:
+        prompt: the words, also where an earlier line has the same.
+        clip: path of the clip.
+        digest: of its bytes, "sha256:…".
+    """
+
+    prompt: Prompt
+    clip: Path
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """A data directory as it was understood.
 
@@ -77,12 +93,15 @@ class Dataset:
         problems: what is not used, and why.
         digest: digest of the content of prompts and clips, whatever their names, order and pairs; the ledger knows the
             data by it. It never leaves the site.
+        captioned: clips that models may start from, in the order of prompts.jsonl. A clip that several lines name is none of
+            them: without one of these lines it would go to another prompt, and sums would change by two records' shares.
     """
 
     directory: Path
     records: tuple[Record, ...]
     problems: tuple[Problem, ...]
     digest: str
+    captioned: tuple[CaptionedClip, ...] = ()
 
     @classmethod
     def open(cls, directory: Path, *, frames: int = 1) -> Dataset:
@@ -108,8 +127,10 @@ class Dataset:
             if not place.resolve().is_relative_to(root):
                 raise DatasetError(f"{place}: leads out of the data folder; put the files themselves there")
         found = _find_clips(root, clips_folder, frames)
-        records, problems = _join(root, _read_prompts(prompts_file), found)
-        return cls(root, records, (*found.problems, *problems), _content_digest(records, found.digests))
+        lines = _read_prompts(prompts_file)
+        records, problems = _join(root, lines, found)
+        digest = _content_digest(records, found.digests)
+        return cls(root, records, (*found.problems, *problems), digest, _captioned(root, lines, found))
 
     @property
     def prompts(self) -> tuple[Prompt, ...]:
@@ -130,17 +151,23 @@ class _Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _FoundClips:
-    """Usable clips with the SHA-256 of their bytes, all names seen, and what is wrong with the rest."""
+    """Usable clips with the SHA-256 of their bytes, all names seen, and what is wrong with the rest.
+
+    Attributes:
+        twins: usable clips by the names of their duplicates.
+    """
 
     digests: dict[Path, bytes]
     unusable: dict[Path, str]
     problems: tuple[Problem, ...]
+    twins: dict[Path, Path]
 
 
 def _find_clips(root: Path, folder: Path, frames: int) -> _FoundClips:
     digests: dict[Path, bytes] = {}
     unusable: dict[Path, str] = {}
     first_with: dict[bytes, Path] = {}
+    twins: dict[Path, Path] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name.startswith("."):
             continue
@@ -150,6 +177,7 @@ def _find_clips(root: Path, folder: Path, frames: int) -> _FoundClips:
             with path.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").digest()
             if digest in first_with:
+                twins[path] = first_with[digest]
                 reason = f"is a duplicate of {first_with[digest].name}"
         if reason:
             unusable[path] = reason
@@ -157,7 +185,7 @@ def _find_clips(root: Path, folder: Path, frames: int) -> _FoundClips:
             digests[path] = digest
             first_with[digest] = path
     problems = tuple(Problem(path.relative_to(root).as_posix(), reason) for path, reason in unusable.items())
-    return _FoundClips(digests, unusable, problems)
+    return _FoundClips(digests, unusable, problems, twins)
 
 
 def _refusal(root: Path, path: Path) -> str:
@@ -251,6 +279,22 @@ def _join(root: Path, lines: Sequence[_Line], found: _FoundClips) -> tuple[tuple
     return (*records, *(Record(None, clip) for clip in spare)), problems
 
 
+def _captioned(root: Path, lines: Sequence[_Line], found: _FoundClips) -> tuple[CaptionedClip, ...]:
+    """Return the clips that one line alone names, whichever of a clip's duplicates it names.
+
+    One line less can then take away its own clip's words or leave a shared clip to one other line, never both; and words
+    that stand twice are no rival's loss, since each line brings a clip of its own (protos/README.md §8.1).
+    """
+    named = [(line, root / line.clip) for line in lines if line.clip is not None]
+    clips = [(line, found.twins.get(path, path)) for line, path in named]
+    count = Counter(clip for _, clip in clips)
+    return tuple(
+        CaptionedClip(line.prompt, clip, digest_string(found.digests[clip]))
+        for line, clip in clips
+        if clip in found.digests and count[clip] == 1
+    )
+
+
 def _named_clip(root: Path, line: _Line, found: _FoundClips) -> Path | None:
     """Return the usable clip that a line names, or None."""
     if line.clip is None:
@@ -269,7 +313,7 @@ def _named_clip(root: Path, line: _Line, found: _FoundClips) -> Path | None:
 def _content_digest(records: Sequence[Record], digests: dict[Path, bytes]) -> str:
     """Return the digest over the prompts' words and the clips' bytes, in an order of their own.
 
-    Which prompt a clip is paired with changes no sum, and must not make the ledger take the data for other data.
+    Which prompt a clip is paired with changes no record, and must not make the ledger take the data for other data.
     """
     words = (labelled_hash(labels.HASH_DATASET, canonical_json(r.prompt.text), b"") for r in records if r.prompt)
     clips = (labelled_hash(labels.HASH_DATASET, canonical_json(None), digests[r.clip]) for r in records if r.clip)

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 import structlog
 
+from vdb_participant.data.video import Frames
 from vdb_participant.device import device_name, release_memory
 from vdb_participant.generation.breaker import Breaker
 from vdb_participant.generation.checkpoints import Checkpoints, Interval
@@ -21,6 +22,7 @@ from vdb_participant.generation.profiles import SWITCHES, is_out_of_memory, next
 from vdb_participant.generation.progress import Consumer, Tracker, nobody
 from vdb_participant.generation.record import Circumstances, record_of
 from vdb_participant.generation.settings import GenerationError, GenerationSettings, Generator, settings_of
+from vdb_participant.generation.starts import Starts
 from vdb_participant.generation.store import ClipKey, ClipStore, clip_key
 from vdb_participant.generation.watching import Watch
 from vdb_shared.spec import Spec
@@ -59,8 +61,12 @@ class _Running:
     """A model that is loaded and warm."""
 
     generator: Generator
-    profile: str
+    settings: GenerationSettings
     stepped_down: tuple[str, ...] = ()
+
+    @property
+    def profile(self) -> str:
+        return self.settings.profile
 
     @property
     def switches(self) -> tuple[str, ...]:
@@ -90,14 +96,16 @@ class Engine:
         watch: to be opened by generators around the call of their pipeline.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the last three are named
         self,
         spec: Spec,
         store: ClipStore,
         settings: Mapping[str, GenerationSettings] | None = None,
         interval: Interval | None = None,
+        *,
         tell: Consumer = nobody,
         begun: Callable[[ClipKey], None] = nobody,
+        starts: Starts | None = None,
     ) -> None:
         """Bind a spec to a store.
 
@@ -109,6 +117,7 @@ class Engine:
             interval: of checkpoints.
             tell: told of every step and clip; must not wait.
             begun: told of every clip that is begun.
+            starts: files that clips start from; none by default.
 
         Raises:
             SpecError: clips of a shape that a model's class cannot make.
@@ -120,6 +129,7 @@ class Engine:
         self._store = store
         self._tell = tell
         self._begun = begun
+        self._starts = starts or Starts()
 
     def key(self, task: ClipTask) -> ClipKey:
         """Return the store's key of a task."""
@@ -142,28 +152,29 @@ class Engine:
 
         Raises:
             ModelError: the model cannot be loaded.
+            DatasetError: what a clip starts from is gone or not what it was.
             StoreError: a clip cannot be kept.
         """
         keys = [self.key(task) for task in tasks]
-        prompts = {key: task.prompt for task, key in zip(tasks, keys, strict=True)}
+        different = dict.fromkeys(keys)
         failures: dict[ClipKey, str | None] = {}
-        missing: dict[ClipKey, str] = {}
-        for key, prompt in prompts.items():
+        missing: list[ClipKey] = []
+        for key in different:
             found, reason = self._found(key)
             if found:
                 failures[key] = reason
                 settled(key, reason)
             else:
-                missing[key] = prompt
-        finished(len(failures), len(prompts))
+                missing.append(key)
+        finished(len(failures), len(different))
         if missing:
-            tracker = Tracker(tasks[0].model, len(prompts), self._tell)
+            tracker = Tracker(tasks[0].model, len(different), self._tell)
             tracker.begin(len(failures))
-            name = self.settings[tasks[0].model].profile
-            for key, reason in self._complete(missing, lambda: _warm(load(), name), tracker):
+            settings = self.settings[tasks[0].model]
+            for key, reason in self._complete(missing, lambda: _warm(load(), settings), tracker):
                 failures[key] = reason
                 settled(key, reason)
-                finished(len(failures), len(prompts))
+                finished(len(failures), len(different))
         return tuple(Outcome(task, key, failures[key]) for task, key in zip(tasks, keys, strict=True))
 
     def _found(self, key: ClipKey) -> tuple[bool, str | None]:
@@ -174,15 +185,15 @@ class Engine:
         return reason is not None, reason
 
     def _complete(
-        self, missing: dict[ClipKey, str], load: Callable[[], _Running], tracker: Tracker
+        self, missing: Sequence[ClipKey], load: Callable[[], _Running], tracker: Tracker
     ) -> Iterator[tuple[ClipKey, str | None]]:
         """Yield what becomes of each clip; those that other agents are making come last."""
         running: _Running | None = None
-        pending = dict(missing)
+        pending = dict.fromkeys(missing)
         wait = False
         while pending:
             before = len(pending)
-            for key, prompt in list(pending.items()):
+            for key in list(pending):
                 with self._store.claim(key, wait=wait) as mine:
                     wait = False
                     if not mine:
@@ -190,22 +201,23 @@ class Engine:
                     found, reason = self._found(key)
                     if not found:
                         running = running or load()
-                        reason = self._make(key, prompt, running, tracker)
+                        reason = self._make(key, running, tracker)
                     else:
                         tracker.settled(failed=reason is not None)
                 del pending[key]
                 yield key, reason
             wait = len(pending) == before  # all that is left is under way elsewhere: wait for the first
 
-    def _make(self, key: ClipKey, prompt: str, running: _Running, tracker: Tracker) -> str | None:
+    def _make(self, key: ClipKey, running: _Running, tracker: Tracker) -> str | None:
         """Make and keep one clip; return None, or why it was given up."""
         breaker = Breaker(self._store, key.model)
         reason = breaker.stopped()
         attempt = 0 if reason is None else ATTEMPTS
+        condition = None if reason is not None else self._starts.frames(key.condition, running.settings)
         while attempt < ATTEMPTS:
             attempt += 1
             try:
-                self._attempt(key, prompt, running, tracker, attempt)
+                self._attempt(key, condition, running, tracker, attempt)
             except GenerationError as error:
                 reason = str(error)
                 self._store.drop_steps(key)  # what went wrong may stand in them
@@ -220,12 +232,14 @@ class Engine:
         tracker.settled(failed=True)
         return reason
 
-    def _attempt(self, key: ClipKey, prompt: str, running: _Running, tracker: Tracker, attempt: int) -> None:
+    def _attempt(
+        self, key: ClipKey, condition: Frames | None, running: _Running, tracker: Tracker, attempt: int
+    ) -> None:
         generator = running.generator
         self._begun(key)
         tracker.clip()
         with self.watch.clip(key, generator.device, running.switches, tracker.step) as taken:
-            clip = generator.generate(prompt, key.seed)
+            clip = generator.generate(key.prompt, key.seed, condition)
             took = taken()
         name = running.profile
         circumstances = Circumstances(name, profile(name).grade, running.switches, running.stepped_down, attempt)
@@ -239,6 +253,6 @@ class Engine:
         tracker.settled(failed=False, seconds=took.seconds)
 
 
-def _warm(generator: Generator, name: str) -> _Running:
+def _warm(generator: Generator, settings: GenerationSettings) -> _Running:
     generator.warm_up()
-    return _Running(generator, name)
+    return _Running(generator, settings)

@@ -24,7 +24,7 @@ from vdb_participant.generation.profiles import apply, profile
 from vdb_participant.generation.settings import Clip, GenerationError, GenerationSettings, Sound
 from vdb_participant.generation.watching import Watch
 from vdb_participant.models import Weights
-from vdb_shared.registry.classes import PipelineClass, pipeline_classes
+from vdb_shared.registry.classes import PipelineClass, pipeline_classes, tasks_of
 from vdb_shared.registry.rows import Row
 from vdb_shared.spec import Model
 
@@ -55,6 +55,7 @@ class DiffusersGenerator:
         self._name = name
         self._known = pipeline_classes()[name]
         self._settings = settings
+        self._start = settings.start or self._known.start(tasks_of(name)[0])
         self._watch = watch
         self._constant = _constant_arguments(pipeline, self._known, settings)
 
@@ -98,8 +99,8 @@ class DiffusersGenerator:
     def warm_up(self) -> None:
         """Make one throw-away clip with two steps; a failure shows when the first real clip is made."""
         settings, condition = self._settings, None
-        if self._known.needs_condition:
-            pictures = settings.frames if self._known.arguments.video else 1
+        if self._start:
+            pictures = settings.frames if self._start == "video" else 1
             condition = np.zeros((pictures, *settings.shape[1:]), dtype=np.uint8)
         try:
             self._run(WARM_UP_PROMPT, 0, min(WARM_UP_STEPS, settings.steps), condition)
@@ -132,9 +133,10 @@ class DiffusersGenerator:
         """
         names = self._known.arguments
         if condition is None:
-            if self._known.needs_condition:
-                wanted = "a video" if names.video else "a picture"
-                raise GenerationError(f"{self._name} makes clips from {wanted} and words; the task gives words only")
+            if self._start:
+                raise GenerationError(
+                    f"{self._name} makes clips from a {self._start} and words; the task gives words only"
+                )
             return {}
         settings = self._settings
         if condition.dtype != np.uint8 or condition.ndim != 4 or condition.shape[1:] != settings.shape[1:]:

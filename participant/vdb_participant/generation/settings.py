@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vdb_participant.data.video import Frames
 from vdb_shared.canonical import decimal_string
 from vdb_shared.clips import clip_terms
-from vdb_shared.registry.classes import EXTERNAL, pipeline_classes
+from vdb_shared.registry.classes import EXTERNAL, Start, pipeline_classes
 from vdb_shared.registry.rows import Registry
 from vdb_shared.spec import Model, Spec
 
@@ -27,6 +27,7 @@ class GenerationSettings:
 
     Attributes:
         fps: frames per second where the model is told them, else 0.
+        start: what clips start from besides words.
     """
 
     frames: int
@@ -37,6 +38,7 @@ class GenerationSettings:
     negative_prompt: str
     profile: str
     fps: int = 0
+    start: Start = ""
 
     @classmethod
     def of(
@@ -65,6 +67,7 @@ class GenerationSettings:
             negative_prompt=terms.negative_prompt,
             profile=profile or spec.generation.profile,
             fps=terms.fps if told else 0,
+            start=model.start,
         )
 
     @property
@@ -73,7 +76,7 @@ class GenerationSettings:
         return self.frames, self.height, self.width, 3
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as they enter a clip's key: frames per second only where they can change a pixel."""
+        """Return the settings as they enter a clip's key: what can change no pixel is left out."""
         settings: dict[str, Any] = {
             "frames": self.frames,
             "height": self.height,
@@ -83,7 +86,8 @@ class GenerationSettings:
             "negative_prompt": self.negative_prompt,
             "profile": self.profile,
         }
-        return settings | {"fps": self.fps} if self.fps else settings
+        told = {"fps": self.fps, "start": self.start}
+        return settings | {name: value for name, value in told.items() if value}
 
 
 def settings_of(

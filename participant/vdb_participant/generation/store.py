@@ -67,7 +67,7 @@ class ClipKey:
         prompt: the prompt's words.
         seed: of the clip.
         settings: JSON form of the generation settings.
-        condition: digest of what the clip starts from (`clip_digest`), or "" for words alone.
+        condition: digest of the bytes of the file that the clip starts from, or "" for words alone.
     """
 
     model: str
@@ -99,7 +99,8 @@ def clip_key(spec: str, manifest: str, settings: GenerationSettings, task: ClipT
         settings: of the model's clips.
         task: the clip to make.
     """
-    return ClipKey(manifest, task.prompt, clip_seed(spec, task), tuple(sorted(settings.to_json().items())))
+    chosen = tuple(sorted(settings.to_json().items()))
+    return ClipKey(manifest, task.prompt, clip_seed(spec, task), chosen, task.condition)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,17 +30,18 @@ from vdb_participant.generation.checkpoints import Interval
 from vdb_participant.generation.engine import ATTEMPTS, Engine
 from vdb_participant.generation.progress import Consumer, Event, nobody
 from vdb_participant.generation.settings import GenerationSettings, Generator
+from vdb_participant.generation.starts import Starts
 from vdb_participant.generation.store import ClipKey, ClipStore
 from vdb_participant.generation.watching import Watch
 from vdb_participant.logs import log_to_stderr
-from vdb_shared.errors import ModelError, SpecError, StoreError, UsageError, VdbError
+from vdb_shared.errors import DatasetError, ModelError, SpecError, StoreError, UsageError, VdbError
 from vdb_shared.spec import Spec
 from vdb_shared.tasks import ClipTask
 
 _LOG = structlog.get_logger("vdb_participant")
 
 _ERRORS: Final[Mapping[str, type[VdbError]]] = {
-    kind.__name__: kind for kind in (ModelError, SpecError, StoreError, UsageError)
+    kind.__name__: kind for kind in (DatasetError, ModelError, SpecError, StoreError, UsageError)
 }
 """What a worker may raise; it arrives as the same."""
 
@@ -70,6 +71,7 @@ class Job:
         load: loads a model.
         settings: of each model's clips, the same in all workers; see `Engine`.
         interval: of checkpoints.
+        starts: files that clips start from.
     """
 
     spec: Spec
@@ -78,6 +80,7 @@ class Job:
     load: Load
     settings: Mapping[str, GenerationSettings] | None = None
     interval: Interval = field(default_factory=Interval)
+    starts: Starts = field(default_factory=Starts)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -132,6 +135,7 @@ def run_workers(
 
     Raises:
         ModelError: a model cannot be loaded.
+        DatasetError: what a clip starts from is gone or not what it was.
         SpecError, UsageError: a model or this machine cannot do what the spec asks.
         StoreError: a clip cannot be kept.
     """
@@ -272,6 +276,7 @@ def _work(job: Job, device: str, pipe: Connection) -> None:
         job.interval,
         tell=lambda event: pipe.send(("event", event, None)),
         begun=lambda key: pipe.send(("begun", key.name, None)),
+        starts=job.starts,
     )
     try:
         for model in job.models:

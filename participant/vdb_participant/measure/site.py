@@ -17,14 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vdb_participant.data.conditions import public_conditions
 from vdb_participant.data.dataset import Dataset, Problem
-from vdb_participant.data.inputs import inputs_of
+from vdb_participant.data.inputs import Inputs, inputs_of
 from vdb_participant.data.resize import fit
 from vdb_participant.data.video import decode
 from vdb_participant.generation.engine import Engine, Outcome
 from vdb_participant.generation.profiles import profiles_of
 from vdb_participant.generation.progress import Consumer, nobody
 from vdb_participant.generation.settings import settings_of
+from vdb_participant.generation.starts import Starts
 from vdb_participant.generation.store import ClipStore, clip_digest
 from vdb_participant.generation.workers import Job, devices_of
 from vdb_participant.measure.efficiency import TIMES
@@ -40,8 +42,8 @@ from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.metrics.features import outcome as outcome_share
 from vdb_shared.metrics.statistic import Tally
 from vdb_shared.registry.rows import Registry, Row, load_registry
-from vdb_shared.spec import Prompt, Spec
-from vdb_shared.tasks import ClipTask, tasks_for
+from vdb_shared.spec import Spec
+from vdb_shared.tasks import ClipTask
 
 Shares = Sequence[tuple[str, NDArray[np.float64]]]
 
@@ -79,6 +81,7 @@ class Sample:
         clip: digest of the frames; "" when there are none.
         shares: digest of all that the clip added to sums.
         failure: why it counts as failed, or "".
+        condition: digest of the file that the clip starts from; "" for words alone.
     """
 
     side: str
@@ -88,10 +91,12 @@ class Sample:
     clip: str
     shares: str
     failure: str
+    condition: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the leaf's JSON form."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """Return the leaf's JSON form; a condition stands in it where there is one."""
+        fields = {name: getattr(self, name) for name in self.__slots__ if name != "condition"}
+        return fields | {"condition": self.condition} if self.condition else fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ class SiteMeasurement:
 
     Attributes:
         statistics: sums of every block of `layout_of(spec)`, float64.
-        private_records: how many private prompts and reference clips were used; never leaves the site.
+        private_records: how many private prompts, captioned clips and reference clips were used; never leaves the site.
         problems: reference clips that could not be measured, with the reason.
         manifest: the run manifest, canonical JSON; says nothing that depends on private records.
         samples: one for each clip.
@@ -118,8 +123,8 @@ class _Work:
     """What was found in order before any work began."""
 
     spec: Spec
-    prompts: tuple[Prompt, ...]
-    clips: tuple[Path, ...]
+    inputs: Inputs
+    starts: Starts
     rows: Mapping[str, Row | None]
     models: Mapping[str, Weights]
     extractors: Mapping[str, Weights]
@@ -156,20 +161,24 @@ def measure_site(
     settings = settings_of(spec, registry, profiles)
     work = _check(spec, dataset, equipment, registry)
     load = Load(work.models, {model.id: model for model in spec.models}, settings, work.rows)
-    engine = Engine(spec, store, settings, tell=equipment.tell)
-    generation = Generation(engine, Job(spec, store.directory, (), load, settings), devices, progress, equipment.tell)
+    engine = Engine(spec, store, settings, tell=equipment.tell, starts=work.starts)
+    job = Job(spec, store.directory, (), load, settings, starts=work.starts)
+    generation = Generation(engine, job, devices, progress, equipment.tell)
     measuring = _Measuring(spec, _load_extractors(work, devices[0]), store)
-    private_tasks = tasks_for(spec, [prompt.text for prompt in work.prompts])
     for model in spec.models:
         mine = [("public", task) for task in public_tasks if task.model == model.id and measuring.metrics["public"]]
-        mine += [("private", task) for task in private_tasks if task.model == model.id]
+        mine += [("private", task) for task in work.inputs.tasks(spec, model, settings[model.id].frames)]
         generation.and_measure(model.id, mine, measuring)
-    for done, path in enumerate(work.clips, start=1):
+    for done, path in enumerate(work.inputs.clips, start=1):
         measuring.reference(path)
-        progress("measuring reference clips", done, len(work.clips))
+        progress("measuring reference clips", done, len(work.inputs.clips))
     return SiteMeasurement(
         statistics=measuring.tally.sums(),
-        private_records={"prompts": len(work.prompts), "clips": len(work.clips) - len(measuring.problems)},
+        private_records={
+            "prompts": len(work.inputs.prompts),
+            "captioned": len(work.inputs.captioned),
+            "clips": len(work.inputs.clips) - len(measuring.problems),
+        },
         problems=tuple(measuring.problems),
         manifest=run_manifest(
             spec,
@@ -190,8 +199,8 @@ def _check(spec: Spec, dataset: Dataset | None, equipment: Equipment, registry: 
     used = {metric.extractor for metric in spec.metrics if metric.extractor is not None}
     return _Work(
         spec=spec,
-        prompts=inputs.prompts,
-        clips=inputs.clips,
+        inputs=inputs,
+        starts=Starts(inputs.conditions | public_conditions(spec, equipment.models, registry)),
         rows={model.id: registry.get(model.id) for model in spec.models},
         models={model.id: verify_model(model, equipment.models, registry) for model in spec.models},
         extractors={
@@ -253,7 +262,10 @@ class _Measuring:
                 failure = str(error)
         added.append((count_block(side, task.model), outcome_share(not failure)))
         self._add(added)
-        self.samples.append(Sample(side, task.model, task.prompt, task.sample, digest, _digest(added), failure))
+        shares_digest = _digest(added)
+        self.samples.append(
+            Sample(side, task.model, task.prompt, task.sample, digest, shares_digest, failure, task.condition)
+        )
 
     def reference(self, path: Path) -> None:
         """Add a reference clip, or note why it cannot be measured."""

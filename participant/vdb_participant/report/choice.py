@@ -63,16 +63,24 @@ def choose(
     """
     ways = _settings(spec, registry)
     made_here = any(metric.inputs == "public" for metric in spec.metrics)
-    first: dict[tuple[str, str], ClipTask] = {}
+    first: dict[tuple[str, str, str], ClipTask] = {}
     for task in tasks if made_here else ():
-        known = first.setdefault((task.model, task.prompt), task)
+        place = task.model, task.prompt, task.condition
+        known = first.setdefault(place, task)
         if task.sample < known.sample:
-            first[task.model, task.prompt] = task
+            first[place] = task
     digest = spec.digest
     found = []
     for prompt in spec.prompts:
-        if any((model.id, prompt.text) in first for model in spec.models):
-            mine = [(model, first.get((model.id, prompt.text))) for model in spec.models]
+        # A model that starts from words alone makes the same clip whatever others start from.
+        mine = [
+            (
+                model,
+                first.get((model.id, prompt.text, prompt.condition or "")) or first.get((model.id, prompt.text, "")),
+            )
+            for model in spec.models
+        ]
+        if any(task is not None for _, task in mine):
             found.append(Chosen(prompt, tuple(_place(digest, model, task, ways, store) for model, task in mine)))
     best = sorted(found, key=lambda item: -sum(place.key is not None for place in item.places))[:count]
     return tuple(item for item in found if item in best)

@@ -54,6 +54,7 @@ class Holdings:
         dataset: content id.
         prompts, clips: private prompts and reference clips that would be used.
         unusable: items that cannot be used.
+        captioned: clips that models would start from, with the words that go with them.
     """
 
     folder: Path
@@ -61,6 +62,7 @@ class Holdings:
     prompts: int
     clips: int
     unusable: int
+    captioned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +148,13 @@ def _costs(spec: Spec, accounting: Accounting, budget: Budget) -> Iterator[str]:
 
 def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
     video, made = spec.video, len(spec.models) * len(spec.prompts) * spec.generation.samples
-    private = holdings.prompts * len(spec.models) * spec.generation.samples
+    records = sum(holdings.captioned if model.start else holdings.prompts for model in spec.models)
+    private = records * spec.generation.samples
     yield "WORK HERE:"
     yield f"  Data {holdings.folder}: {holdings.prompts} prompts and {holdings.clips} clips would be used"
+    starting = [model.id for model in spec.models if model.start]
+    if starting:
+        yield f"  and {holdings.captioned} prompts with their own clips, from which {', '.join(starting)} would start"
     if holdings.unusable:
         yield f"  and {holdings.unusable} items cannot be used; `vdb-participant data check` lists them"
     yield f"  Generate {private} private clips and our share of {made} public ones"
@@ -169,7 +175,8 @@ def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
         yield f"  Negative prompt: {_one_line(spec.generation.negative_prompt)}"
     yield f"  {len(spec.prompts)} public prompts:"
     for prompt in spec.prompts:
-        yield f"    {prompt.id}: {_one_line(prompt.text)}"
+        condition = f", from {prompt.condition}" if prompt.condition else ""
+        yield f"    {prompt.id}: {_one_line(prompt.text)}{condition}"
 
 
 def _people(opening: Opening) -> Iterator[str]:

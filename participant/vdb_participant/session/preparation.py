@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from vdb_participant.data.conditions import public_conditions
 from vdb_participant.data.inputs import inputs_of
 from vdb_participant.generation.progress import Consumer, nobody
 from vdb_participant.models import check_prompts_stay, place_of, verify_model, verify_weights
@@ -93,7 +94,7 @@ def prepare(site: Site, opening: Opening, resources: Resources) -> Prepared:
     accounting = account(terms.calibration)
     if not (resources.allow_unnoised and accounting.rho is None):
         check_claim(accounting)
-    verify_all_weights(spec, resources)
+    verify_materials(spec, resources)
     from vdb_participant.data.dataset import Dataset  # noqa: PLC0415 - loads torch; all that is quick comes first
     from vdb_participant.generation.profiles import profiles_of  # noqa: PLC0415 - the same
     from vdb_participant.generation.workers import devices_of  # noqa: PLC0415 - the same
@@ -117,11 +118,12 @@ def check_libraries() -> None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-def verify_all_weights(spec: Spec, resources: Resources) -> None:
-    """Check that the weights of every model and extractor of a spec are the agreed ones, and its clips can be made.
+def verify_materials(spec: Spec, resources: Resources) -> None:
+    """Check that every model, extractor and public condition of a spec is the agreed one, and its clips can be made.
 
     Raises:
         ModelError: names the directory and both digests.
+        DatasetError: what a public clip starts from is missing or not the agreed file.
         SpecError: clips that a model cannot make; names the field.
     """
     registry = load_registry(resources.registry)
@@ -131,6 +133,7 @@ def verify_all_weights(spec: Spec, resources: Resources) -> None:
         verify_model(model, resources.models, registry)
     for extractor in spec.extractors:
         verify_weights(place_of(extractor.id, resources.models), extractor.manifest)
+    public_conditions(spec, resources.models, registry)
 
 
 def _expected_terms(opening: Opening) -> SealTerms:
@@ -140,7 +143,14 @@ def _expected_terms(opening: Opening) -> SealTerms:
 
 def _holdings(spec: Spec, data: Dataset) -> Holdings:
     inputs = inputs_of(spec, data)
-    return Holdings(data.directory, data.digest, len(inputs.prompts), len(inputs.clips), len(data.problems))
+    return Holdings(
+        data.directory,
+        data.digest,
+        prompts=len(inputs.prompts),
+        clips=len(inputs.clips),
+        unusable=len(data.problems),
+        captioned=len(inputs.captioned),
+    )
 
 
 def _budget(site: Site, terms: SealTerms, accounting: Accounting) -> Budget:

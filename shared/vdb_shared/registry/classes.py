@@ -22,6 +22,11 @@ EXTERNAL: Final = "external"
 
 Task = Literal["text-to-video", "image-to-video", "video-to-video", "edit"]
 
+TEXT_TO_VIDEO: Final = "text-to-video"
+
+Start = Literal["", "picture", "video"]
+"""What a clip starts from besides words: nothing, one picture, or a video of as many frames as the clip has."""
+
 LEAST_FRAMES: Final = 2
 """A clip of one frame is a picture."""
 
@@ -160,7 +165,19 @@ class PipelineClass(Entry):
     @property
     def needs_condition(self) -> bool:
         """Whether a clip cannot be made from words alone."""
-        return "text-to-video" not in self.tasks
+        return TEXT_TO_VIDEO not in self.tasks
+
+    def start(self, task: Task) -> Start:
+        """Return what a clip starts from in one of its tasks; what is edited is a video where the call takes one."""
+        match task:
+            case "text-to-video":
+                return ""
+            case "image-to-video":
+                return "picture"
+            case "video-to-video":
+                return "video"
+            case "edit":
+                return "video" if self.arguments.video else "picture"
 
 
 class _ClassesFile(Entry):
@@ -187,6 +204,27 @@ def known_class(name: str) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known[:4])} and {len(known) - 4} more"
     raise ValueError(f"{name} is not a pipeline class of the registry; {hint}")
+
+
+def tasks_of(name: str) -> tuple[Task, ...]:
+    """Return what a class can do, first what it does unless told otherwise; an external model takes words only."""
+    known = pipeline_classes().get(name)
+    if known is None or not known.needs_condition:
+        others = [] if known is None else [task for task in known.tasks if task != TEXT_TO_VIDEO]
+        return TEXT_TO_VIDEO, *others
+    return known.tasks
+
+
+def known_task(name: str, task: Task) -> Task:
+    """Return a task that a class can do.
+
+    Raises:
+        ValueError: it cannot; says what it can do.
+    """
+    able = tasks_of(name)
+    if task not in able:
+        raise ValueError(f"{name} cannot do {task}; take {' or '.join(able)}")
+    return task
 
 
 def check_frames(name: str, frames: int, *, field: str) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from testkit.agent_cli import run
 from testkit.specs import TOML
+from vdb_participant.commands.doctor import Subject, examine
+from vdb_participant.site.config import StateFolder
 
 
 def error_of(*words: str | Path, expect: int, **environment: str) -> str:
@@ -179,6 +181,19 @@ def test_usage_errors_exit_with_2() -> None:
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     done = run("--debug", "data", "check", tmp_path / "none")
     assert "Traceback" in done.stderr
+
+
+def test_doctor_tells_of_steps_that_unfinished_clips_left(tmp_path: Path) -> None:
+    subject = Subject(StateFolder(tmp_path), bytes)
+    found = {item.subject: item for item in examine(subject)}
+    assert found["unfinished clips"].words == "none"
+    (tmp_path / "clips" / "ab").mkdir(parents=True)
+    (tmp_path / "clips" / "ab" / "abc.steps").write_bytes(bytes(200 * 2**20))
+    found = {item.subject: item for item in examine(subject)}
+    assert found["unfinished clips"].status.value == "PASS"
+    assert found["unfinished clips"].words == (
+        f"1, whose steps take 0.2 GiB; when no session needs them, delete {tmp_path}/clips/*/*.steps"
+    )
 
 
 def test_doctor_says_what_is_missing_and_fails(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from vdb_shared.canonical import sha256_digest
 from vdb_shared.privacy.accountant import account
 from vdb_shared.roster import Member, Roster
 from vdb_shared.seal import seal_terms
-from vdb_shared.spec import Spec
+from vdb_shared.spec import Model, Spec
 
 NAMES = ("archive-oslo", "clinic-lyon", "lab-kyoto", "museum-lima")
 HOLDINGS = Holdings(Path("/data"), "sha256:" + "d" * 64, prompts=3, clips=12, unusable=1)
@@ -122,3 +122,18 @@ def test_shows_what_a_model_has_of_its_own_and_the_class_of_its_clips() -> None:
     text = plan(changed).text
     assert f"Model tiny-wan-a (WanPipeline) {first.manifest}, steps 4, guidance 1.5\n" in text
     assert "under the profile auto, class accelerated." in text
+
+
+def test_says_what_models_start_from() -> None:
+    spec = small_spec()
+    starting = Model(id="i2v", pipeline="LTXConditionPipeline", manifest="sha256:" + "a" * 64, task="image-to-video")
+    prompts = tuple(prompt.model_copy(update={"condition": "sha256:" + "c" * 64}) for prompt in spec.prompts)
+    found = opening(spec.model_copy(update={"models": (spec.models[0], starting), "prompts": prompts}))
+    terms = seal_terms(found.spec, range(4))
+    holdings = dataclasses.replace(HOLDINGS, captioned=2)
+    text = make_plan(found, terms.layout, account(terms.calibration), BUDGET, holdings, bytes(16)).text
+    assert "and 2 prompts with their own clips, from which i2v would start" in text
+    assert "Generate 5 private clips and our share of 4 public ones" in text
+    assert "Model i2v (LTXConditionPipeline) sha256:" + "a" * 64 + ", task image-to-video" in text
+    assert "red-circle: a red circle moving left, from sha256:" + "c" * 64 in text
+    assert "start" not in plan().text

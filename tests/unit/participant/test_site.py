@@ -78,7 +78,7 @@ def test_statistics_fill_the_layout(spec: Spec, measured: tuple[SiteMeasurement,
         assert statistics[f"public/{model}/count"].tolist() == [2.0, 0.0]
         assert statistics[f"private/{model}/count"].tolist() == [2.0, 0.0]
         assert statistics[f"public/{model}/temporal-flickering@1/histogram"].sum() == 2
-    assert measured[0].private_records == {"prompts": 2, "clips": 12}
+    assert measured[0].private_records == {"prompts": 2, "captioned": 0, "clips": 12}
     assert measured[0].problems == ()
 
 
@@ -87,8 +87,10 @@ def test_sums_are_those_of_the_clips_in_the_store(
 ) -> None:
     prompts = select_private_prompts(spec, Dataset.open(site_data).prompts)
     engine, store = Engine(spec, ClipStore(measured[1])), ClipStore(measured[1])
-    for side, tasks in (("public", public_tasks(spec)), ("private", tasks_for(spec, [p.text for p in prompts]))):
-        mine = [task for task in tasks if task.model == "tiny-wan-b"]
+    model = spec.models[1]
+    private = tasks_for(spec, model, [(prompt.text, "") for prompt in prompts])
+    for side, tasks in (("public", public_tasks(spec)), ("private", private)):
+        mine = [task for task in tasks if task.model == model.id]
         clips = [store.get(engine.key(task)) for task in mine]
         scores = [temporal_flickering(clip.frames) for clip in clips if clip is not None]
         assert len(scores) == 2
@@ -196,7 +198,7 @@ def test_extractors_that_no_metric_uses_need_not_be_there(tiny_models: Path, tmp
     models = tmp_path / "models"
     shutil.copytree(tiny_models / "tiny-wan-a", models / "tiny-wan-a")
     found = _measure(spec, models, None, tmp_path / "store")
-    assert found.private_records == {"prompts": 0, "clips": 0}
+    assert found.private_records == {"prompts": 0, "captioned": 0, "clips": 0}
     assert set(found.statistics) == {block.name for block in layout_of(spec).blocks}
 
 
