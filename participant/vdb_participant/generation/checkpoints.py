@@ -29,7 +29,7 @@ from safetensors.torch import load, save
 
 from vdb_participant.device import device_name, random_state, set_random_state
 from vdb_participant.generation.codec import CodecError, Json, Packer, Unpacker, output_classes, shape_only
-from vdb_participant.generation.instruments import Method, denoisers_of, overridden, replaced
+from vdb_participant.generation.instruments import Method, denoisers_of, overridden, reason_against, replaced
 from vdb_participant.generation.stopwatch import Stopwatch
 from vdb_participant.generation.store import ClipKey, ClipStore
 from vdb_shared.canonical import canonical_json, parse_canonical_json
@@ -99,6 +99,18 @@ class _Kept:
 
     head: dict[str, Any]
     tensors: list[torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What a scheduler's last step left: its state, or itself as long as it is in that state, and what it returned."""
+
+    scheduler: Any
+    made: Any
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return self.scheduler if isinstance(self.scheduler, dict) else _state(self.scheduler)
 
 
 class Checkpoints:
@@ -192,14 +204,14 @@ class _Watched:
         self._identity = identity
         self._outputs: dict[str, type[Any]] = {}
         self._schedulers: list[Any] = []
-        self._left: list[tuple[dict[str, Any], Any] | None] = []  # state and return of each scheduler's last step
+        self._left: list[_Left | None] = []  # of each scheduler
         self._pending: tuple[Json, list[torch.Tensor]] | None = None
         self._loop = _Loop()
         self._known: dict[tuple[Any, ...], list[int]] = {}
         self._passed = 0
         self._skipped = 0
         self._last = (0, time.perf_counter())
-        self._refused = _reason_against(pipeline)
+        self._refused = reason_against(pipeline)
         if self._refused:
             checkpoints.say(type(pipeline).__name__, self._refused)
         self._kept = None if self._refused else checkpoints.read(key, identity)
@@ -233,8 +245,8 @@ class _Watched:
     def _called(self, name: str, made: Any) -> None:
         """Note a call of a denoiser; what it makes nearly always has the shape it had before."""
         known: tuple[Any, ...] | None = None
-        if type(made) is tuple and all(isinstance(item, torch.Tensor) for item in made):
-            known = (name, *((item.shape, item.stride(), item.dtype) for item in made))
+        if type(made) is tuple and len(made) == 1 and isinstance(made[0], torch.Tensor):
+            known = (name, made[0].shape, made[0].stride(), made[0].dtype)
         numbers = self._known.get(known) if known else None
         if numbers is None:
             try:
@@ -288,9 +300,8 @@ class _Watched:
 
     def _note(self, number: int, scheduler: Any, made: Any) -> None:
         """Remember what a step leaves: a copy, where the pipeline may alter it before another scheduler's step is kept."""
-        left = _state(scheduler), made
         several = len(self._schedulers) > 1 or self._loop.finished == 1
-        self._left[number] = copy.deepcopy(left) if several else left
+        self._left[number] = _Left(*copy.deepcopy((_state(scheduler), made))) if several else _Left(scheduler, made)
 
     def _skip(self, name: str) -> Any:
         calls = self._loop.calls[self._passed]
@@ -312,7 +323,7 @@ class _Watched:
         vars(scheduler).clear()
         vars(scheduler).update(state | {_CONFIGURATION: configuration})
         made = unpacker.unpack(kept.head["returns"][number])
-        self._left[number] = state, made
+        self._left[number] = _Left(state, made)
         self._passed, self._skipped = self._passed + 1, 0
         if not self.replaying:
             self._take_up(unpacker, kept.head)
@@ -357,8 +368,8 @@ class _Watched:
             "format": FORMAT,
             "identity": self._identity,
             "loop": {name: getattr(loop, name) for name in ("finished", "order", "calls", "names", "shapes")},
-            "states": [packer.pack(state) for state, _ in left],
-            "returns": [packer.pack(made) for _, made in left],
+            "states": [packer.pack(item.state) for item in left],
+            "returns": [packer.pack(item.made) for item in left],
             "generators": packer.pack([generator.get_state() for generator in self._generators]),
             "random": packer.pack(random_state(self._clock.device)),
             "seconds": packer.pack(self._clock.seconds()),
@@ -386,13 +397,3 @@ def _identity(pipeline: Any, device: str, switches: tuple[str, ...]) -> Json:
 def _state(scheduler: Any) -> dict[str, Any]:
     """Return what a scheduler remembers at this moment; the values themselves are not copied."""
     return {name: value for name, value in vars(scheduler).items() if name != _CONFIGURATION}
-
-
-def _reason_against(pipeline: Any) -> str:
-    """Return why checkpoints of a pipeline cannot be promised, or ""."""
-    cached = [name for name, part in denoisers_of(pipeline).items() if getattr(part, "is_cache_enabled", False)]
-    if cached:
-        return f"a cache carries values of {cached[0]} from step to step"
-    if getattr(getattr(pipeline, "guider", None), "momentum_buffer", None) is not None:
-        return "its guidance carries values from step to step"
-    return ""

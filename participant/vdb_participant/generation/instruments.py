@@ -78,3 +78,13 @@ def overridden(scheduler: Any, **methods: Callable[[Method], Method]) -> Iterato
         yield
     finally:
         scheduler.__class__ = original
+
+
+def reason_against(pipeline: Any) -> str:
+    """Return why checkpoints of a pipeline cannot be promised, or ""."""
+    cached = [name for name, part in denoisers_of(pipeline).items() if getattr(part, "is_cache_enabled", False)]
+    if cached:
+        return f"a cache carries values of {cached[0]} from step to step"
+    if getattr(getattr(pipeline, "guider", None), "momentum_buffer", None) is not None:
+        return "its guidance carries values from step to step"
+    return ""

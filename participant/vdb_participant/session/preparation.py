@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from vdb_participant.data.dataset import Dataset
 
 PLAN_NUMBER_BYTES: Final = 16
-LIBRARIES: Final = ("torch", "diffusers", "transformers", "safetensors", "av", "opendp")
+LIBRARIES: Final = ("torch", "diffusers", "transformers", "safetensors", "av", "opendp", "zstandard")
 
 
 @dataclass(frozen=True, slots=True)
