@@ -283,6 +283,7 @@ def models_fetch(
     """Show licence and territory, then bring the pinned weights into the folder of models."""
     commands, state = _load("commands.models"), _state(context)
     row = commands.known_model(commands.load_registry(state.registry), model)
+    commands.check_fetchable(row)
     console(stderr=True).print(f"{row.id}: {commands.notice(row)}")
     commands.accept_licence(state, row, _licence_question(), accepted=accept_licence)
     place, digest = commands.fetch(row, commands.Source(directory, mirror), models or state.models)

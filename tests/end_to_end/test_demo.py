@@ -13,6 +13,7 @@ from testkit.pages import pictures
 from vdb_shared.bundle.archive import read_archive
 
 ROOT = Path(__file__).parents[2]
+WORST_TO_BEST = ("vdb-tiny-1", "vdb-tiny-2", "vdb-tiny-3")
 AUDIT = Path(sys.executable).parent / "vdb-audit"
 
 
@@ -47,12 +48,20 @@ def test_bundle_verifies_and_a_flipped_byte_does_not(demo: tuple[Path, str]) -> 
     assert "FAIL" in audit("verify", out / "tampered.vdbb", expect=1)
 
 
-def test_leaderboard_is_written(demo: tuple[Path, str]) -> None:
+def test_leaderboard_recovers_the_order_that_is_known(demo: tuple[Path, str]) -> None:
     out, printed = demo
     page = (out / "leaderboard.html").read_text()
-    for model in ("tiny-wan-a", "tiny-wan-b", "tiny-wan-c"):
-        assert model in page
-        assert model in printed
+    assert all(model in page and model in printed for model in WORST_TO_BEST)
+    board = json.loads(audit("leaderboard", out / "result.vdbb", "--json", expect=0))
+    found = {
+        row["model"]: row for row in board["results"] if (row["metric"], row["inputs"]) == ("clip-score@1", "public")
+    }
+    assert sorted(found, key=lambda model: float(found[model]["value"])) == list(WORST_TO_BEST)
+    assert all(float(row["low"]) < float(row["value"]) < float(row["high"]) for row in found.values())
+    for place, model in enumerate(reversed(WORST_TO_BEST), 1):
+        first, last = found[model]["ranks"]
+        assert first <= place <= last
+    assert found[WORST_TO_BEST[0]]["ranks"] == [3, 3]
 
 
 def test_survivors_keep_the_same_result(demo: tuple[Path, str]) -> None:

@@ -146,7 +146,7 @@ def _read_pins(path: Path) -> dict[str, dict[str, str]]:
 
 
 def accept_licence(state: StateFolder, row: Row, ask: Callable[[str], bool] | None, *, accepted: bool) -> None:
-    """Make sure that the licence of a model was accepted at this site, once for each licence; packaged ones come under ours.
+    """Make sure that the licence of a model was accepted at this site, once for each licence.
 
     Args:
         state: where acceptance is recorded.
@@ -158,7 +158,7 @@ def accept_licence(state: StateFolder, row: Row, ask: Callable[[str], bool] | No
         UsageError: it was not.
     """
     known, words = _accepted(state), notice(row)
-    if row.packaged or known.get(row.id) == words:
+    if known.get(row.id) == words:
         return
     if not accepted and not (ask is not None and ask(words)):
         raise UsageError(f"{row.id}: {words}; read it and say --accept-licence")
@@ -184,7 +184,8 @@ def accept_licences(
     registry, known = load_registry(state.registry), _accepted(state)
     for model in spec.models:
         row = registry.get(model.id)
-        if row is not None and not row.packaged and known.get(row.id) != notice(row):
+        ours = row is not None and row.packaged and row.manifest == model.manifest
+        if row is not None and not ours and known.get(row.id) != notice(row):
             show(f"{row.id}: {notice(row)}")
             accept_licence(state, row, ask, accepted=accepted)
 
@@ -196,6 +197,18 @@ def _accepted(state: StateFolder) -> dict[str, str]:
     return found
 
 
+def check_fetchable(row: Row) -> None:
+    """Check that a model has weights that are not here already.
+
+    Raises:
+        UsageError: it has none, or they come with this package.
+    """
+    if row.external is not None:
+        raise UsageError(f"{row.id}: runs elsewhere and has no weights")
+    if row.packaged:
+        raise UsageError(f"{row.id}: comes with this package; there is nothing to fetch")
+
+
 def fetch(row: Row, source: Source, folder: Path) -> tuple[Path, str]:
     """Bring a model's weights into a folder of models and return their place and manifest digest.
 
@@ -204,10 +217,7 @@ def fetch(row: Row, source: Source, folder: Path) -> tuple[Path, str]:
         ModelError: what came is not what was pinned, or cannot be loaded.
     """
     target = folder / row.id
-    if row.external is not None:
-        raise UsageError(f"{row.id}: runs elsewhere and has no weights")
-    if row.packaged:
-        raise UsageError(f"{row.id}: comes with this package; there is nothing to fetch")
+    check_fetchable(row)
     if target.exists():
         raise UsageError(f"{target}: is there already; remove it to fetch the weights again")
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,18 +1,19 @@
 """The circuit breaker: a model that fails clip after clip is stopped, and the next one goes on.
 
 Promises that the count outlives a restart and is shared by all agents on one store, and that a stopped model stays stopped
-until somebody resets it. Leaves recording its clips as failed to `engine.py`.
+until somebody resets it. Clips of private prompts never move it, or one private record would decide about other clips
+(`engine.py`, which also records clips as failed).
 
     DIR/<first 16 hex digits of the model's manifest digest>.breaker     canonical JSON: failures in a row, reason of the last
 """
 
 from __future__ import annotations
 
-import os
 from typing import Any, Final
 
 from vdb_participant.generation.claims import claimed
 from vdb_participant.generation.store import ClipStore
+from vdb_participant.site.storage import write_durably
 from vdb_shared.canonical import canonical_json, parse_canonical_json
 from vdb_shared.errors import FormatError, StoreError
 
@@ -70,17 +71,10 @@ class Breaker:
             raise StoreError(f"{self._path}: cannot be read: {error.strerror}") from error
 
     def _write(self, data: bytes) -> None:
-        new = self._path.with_suffix(".breaker-new")
         try:
-            with new.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            new.replace(self._path)
-        except OSError as error:
-            raise StoreError(
-                f"{self._path}: cannot be written: {error.strerror}; free space and start again"
-            ) from error
+            write_durably(self._path, data)
+        except StoreError as error:
+            raise StoreError(f"{error}; free space and start again") from error
 
 
 def try_again(store: ClipStore, model: str) -> int:

@@ -8,7 +8,7 @@ would depend on its neighbours (docs/decisions.md). Leaves loading to `generator
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -141,6 +141,7 @@ class Engine:
         load: Callable[[], Generator],
         finished: Callable[[int, int], None],
         settled: Callable[[ClipKey, str | None], None] = lambda _key, _failure: None,
+        private: Collection[ClipTask] = (),
     ) -> tuple[Outcome, ...]:
         """Make what is missing of one model's clips and return what became of each task, in the order given.
 
@@ -149,6 +150,8 @@ class Engine:
             load: gives the model's generator; called only when a clip is missing.
             finished: told how many different clips are done and how many there are, after each.
             settled: told what became of each different clip, as soon as it is known: None, or why it was given up.
+            private: those of private prompts alone. They neither stop a model nor let it go on: one private record must not
+                decide about others, nor about public clips (protos/README.md §8.1).
 
         Raises:
             ModelError: the model cannot be loaded.
@@ -171,7 +174,8 @@ class Engine:
             tracker = Tracker(tasks[0].model, len(different), self._tell)
             tracker.begin(len(failures))
             settings = self.settings[tasks[0].model]
-            for key, reason in self._complete(missing, lambda: _warm(load(), settings), tracker):
+            quiet = {self.key(task) for task in private}
+            for key, reason in self._complete(missing, quiet, lambda: _warm(load(), settings), tracker):
                 failures[key] = reason
                 settled(key, reason)
                 finished(len(failures), len(different))
@@ -185,9 +189,9 @@ class Engine:
         return reason is not None, reason
 
     def _complete(
-        self, missing: Sequence[ClipKey], load: Callable[[], _Running], tracker: Tracker
+        self, missing: Sequence[ClipKey], quiet: Collection[ClipKey], load: Callable[[], _Running], tracker: Tracker
     ) -> Iterator[tuple[ClipKey, str | None]]:
-        """Yield what becomes of each clip; those that other agents are making come last."""
+        """Yield what becomes of each clip; those that other agents are making come last, and `quiet` ones move no breaker."""
         running: _Running | None = None
         pending = dict.fromkeys(missing)
         wait = False
@@ -201,15 +205,15 @@ class Engine:
                     found, reason = self._found(key)
                     if not found:
                         running = running or load()
-                        reason = self._make(key, running, tracker)
+                        reason = self._make(key, running, tracker, counted=key not in quiet)
                     else:
                         tracker.settled(failed=reason is not None)
                 del pending[key]
                 yield key, reason
             wait = len(pending) == before  # all that is left is under way elsewhere: wait for the first
 
-    def _make(self, key: ClipKey, running: _Running, tracker: Tracker) -> str | None:
-        """Make and keep one clip; return None, or why it was given up."""
+    def _make(self, key: ClipKey, running: _Running, tracker: Tracker, *, counted: bool) -> str | None:
+        """Make and keep one clip; return None, or why it was given up. Only what is `counted` moves the breaker."""
         breaker = Breaker(self._store, key.model)
         reason = breaker.stopped()
         attempt = 0 if reason is None else ATTEMPTS
@@ -224,10 +228,11 @@ class Engine:
                 if is_out_of_memory(error) and running.step_down():
                     attempt -= 1
                 continue
-            breaker.succeeded()
+            if counted:
+                breaker.succeeded()
             return None
         self._store.give_up(key, reason or "")
-        if breaker.stopped() is None:
+        if counted and breaker.stopped() is None:
             breaker.failed(reason or "")
         tracker.settled(failed=True)
         return reason

@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -57,6 +57,7 @@ class ExternalGenerator:
             raise ModelError(f"{self._row.id}: has no table [models.external]; see `models add`")
         with tempfile.TemporaryDirectory(prefix="vdb-external-") as folder:
             output = Path(folder) / "clip.mp4"
+            (Path(folder) / "prompt.txt").write_text(prompt, encoding="utf-8")
             values = self._values(prompt, seed, output)
             if isinstance(how, Command):
                 _run_command(how, values, output)
@@ -71,6 +72,7 @@ class ExternalGenerator:
         settings = self._settings
         return {
             "prompt": prompt,
+            "prompt_file": str(output.with_name("prompt.txt")),
             "seed": seed,
             "seed32": seed & 0x7FFFFFFF,
             "frames": settings.frames,
@@ -154,6 +156,13 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         del req, fp, code, msg, headers, newurl
 
 
+def _opener(endpoint: Endpoint) -> urllib.request.OpenerDirector:
+    """Return what opens an address: one on this machine directly, whatever proxy the environment names for others."""
+    if endpoint.is_local:
+        return urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
+    return urllib.request.build_opener(_NoRedirect)
+
+
 def _ask_endpoint(endpoint: Endpoint, values: Mapping[str, str | int], output: Path) -> None:
     """Ask an endpoint for one clip and write its answer.
 
@@ -166,7 +175,7 @@ def _ask_endpoint(endpoint: Endpoint, values: Mapping[str, str | int], output: P
     request = urllib.request.Request(endpoint.url, data=body, headers=headers, method="POST")  # noqa: S310 - http(s) by its schema
     ends = time.monotonic() + endpoint.limits.seconds
     try:
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=endpoint.limits.seconds) as answer:
+        with _opener(endpoint).open(request, timeout=endpoint.limits.seconds) as answer:
             kind = answer.headers.get_content_type()
             if not (kind.startswith("video/") or kind == "application/octet-stream"):
                 raise GenerationError(f"{endpoint.url}: expected a video, it answered {kind}")
@@ -178,10 +187,10 @@ def _ask_endpoint(endpoint: Endpoint, values: Mapping[str, str | int], output: P
         raise GenerationError(f"{endpoint.url}: gave no answer: {reason}"[:_WORDS]) from error
 
 
-def _copy(answer: IO[bytes], output: Path, endpoint: Endpoint, ends: float) -> None:
+def _copy(answer: HTTPResponse, output: Path, endpoint: Endpoint, ends: float) -> None:
     size = 0
     with output.open("wb") as stream:
-        while chunk := answer.read(_CHUNK_BYTES):
+        while chunk := answer.read1(_CHUNK_BYTES):  # what is there, so that a slow answer is looked at too
             size += len(chunk)
             if size > endpoint.limits.bytes:
                 raise GenerationError(f"{endpoint.url}: answered more than the {endpoint.limits.bytes} bytes allowed")

@@ -17,7 +17,7 @@ from vdb_participant.data.video import Frames
 from vdb_shared.canonical import decimal_string
 from vdb_shared.clips import clip_terms
 from vdb_shared.registry.classes import EXTERNAL, Start, pipeline_classes
-from vdb_shared.registry.rows import Registry
+from vdb_shared.registry.rows import Registry, load_registry
 from vdb_shared.spec import Model, Spec
 
 
@@ -28,6 +28,7 @@ class GenerationSettings:
     Attributes:
         fps: frames per second where the model is told them, else 0.
         start: what clips start from besides words.
+        float32: components that the model's row keeps in float32 where the profile would not.
     """
 
     frames: int
@@ -39,6 +40,7 @@ class GenerationSettings:
     profile: str
     fps: int = 0
     start: Start = ""
+    float32: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -68,6 +70,7 @@ class GenerationSettings:
             profile=profile or spec.generation.profile,
             fps=terms.fps if told else 0,
             start=model.start,
+            float32=_kept_in_float32(model, profile or spec.generation.profile, registry),
         )
 
     @property
@@ -86,8 +89,14 @@ class GenerationSettings:
             "negative_prompt": self.negative_prompt,
             "profile": self.profile,
         }
-        told = {"fps": self.fps, "start": self.start}
+        told = {"fps": self.fps, "start": self.start, "float32": list(self.float32)}
         return settings | {name: value for name, value in told.items() if value}
+
+
+def _kept_in_float32(model: Model, profile: str, registry: Registry | None) -> tuple[str, ...]:
+    """Return the components that a model's row keeps in float32, where the profile would not do so itself."""
+    row = None if profile == "exact" else (registry or load_registry()).get(model.id)
+    return tuple(sorted(part for part, precision in (row.dtype if row else {}).items() if precision == "float32"))
 
 
 def settings_of(

@@ -31,11 +31,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from zstandard import ZstdCompressor, ZstdDecompressor
+from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError
 
 from vdb_participant.data.video import Frames
 from vdb_participant.generation.claims import claimed, remove_leftovers
 from vdb_participant.generation.settings import Clip, GenerationSettings, Sound
+from vdb_participant.site.storage import make_folder
 from vdb_shared import labels
 from vdb_shared.canonical import (
     canonical_json,
@@ -50,6 +51,7 @@ from vdb_shared.canonical import (
 from vdb_shared.errors import FormatError, StoreError
 from vdb_shared.tasks import ClipTask, clip_seed
 
+_METHOD: Final = "zstd"
 _COMPRESSION: Final = 1
 """Level: a clip at full size takes a tenth of a second, where zlib took more than one."""
 
@@ -141,20 +143,26 @@ class ClipStore:
             StoreError: the directory cannot be made.
         """
         self.directory = directory
+        make_folder(directory)
         try:
-            directory.mkdir(parents=True, exist_ok=True)
             remove_leftovers(directory, time.time())
         except OSError as error:
             raise StoreError(f"{directory}: cannot be made: {error.strerror}") from error
 
     def get(self, key: ClipKey) -> StoredClip | None:
         """Return a finished clip, or None when there is none or it is damaged."""
-        fields = self._read(key, "clip")
-        if fields is None:
+        entry = self._entry(key)
+        if entry is None:
             return None
-        header = json.loads(fields[0])
-        payload = ZstdDecompressor().decompress(fields[1])
+        header, compressed = entry
         size = math.prod(header["shape"])
+        samples = 4 * math.prod(header["sound"]["shape"]) if "sound" in header else 0
+        try:
+            payload = ZstdDecompressor().decompress(compressed, max_output_size=size + samples)
+        except ZstdError:
+            return None
+        if len(payload) != size + samples:
+            return None
         frames = np.frombuffer(payload, dtype=np.uint8, count=size).reshape(header["shape"])
         seconds = float(parse_decimal(header["seconds"]))
         sound = _sound(header["sound"], payload[size:]) if "sound" in header else None
@@ -162,7 +170,7 @@ class ClipStore:
 
     def has(self, key: ClipKey) -> bool:
         """Return whether a finished, undamaged clip is kept."""
-        return self._read(key, "clip") is not None
+        return self._entry(key) is not None
 
     def kept(self, key: ClipKey) -> bool:
         """Return whether there is an entry of a finished clip, damaged or not, without reading it."""
@@ -184,6 +192,7 @@ class ClipStore:
             "device": device,
             "digest": clip.digest,
             "record": dict(clip.record),
+            "compression": _METHOD,
         }
         payload = frames.tobytes()
         if made.sound is not None:
@@ -261,6 +270,14 @@ class ClipStore:
     def _path(self, key: ClipKey, suffix: str) -> Path:
         name = key.name
         return self.directory / name[:2] / f"{name}.{suffix}"
+
+    def _entry(self, key: ClipKey) -> tuple[dict[str, Any], bytes] | None:
+        """Return header and compressed payload of a finished clip, or None: absent, damaged, or of another version's form."""
+        fields = self._read(key, "clip")
+        if fields is None:
+            return None
+        header = json.loads(fields[0])
+        return (header, fields[1]) if header.get("compression") == _METHOD else None
 
     def _read(self, key: ClipKey, suffix: str) -> tuple[bytes, ...] | None:
         return _read_entry(self._path(key, suffix), _FIELDS[suffix])

@@ -75,6 +75,7 @@ class Job:
         settings: of each model's clips, the same in all workers; see `Engine`.
         interval: of checkpoints.
         starts: files that clips start from.
+        private: tasks of private prompts alone; see `Engine.run`.
     """
 
     spec: Spec
@@ -84,6 +85,7 @@ class Job:
     settings: Mapping[str, GenerationSettings] | None = None
     interval: Interval = field(default_factory=Interval)
     starts: Starts = field(default_factory=Starts)
+    private: frozenset[ClipTask] = frozenset()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -162,6 +164,7 @@ class _Crew:
         engine = Engine(job.spec, self._store, job.settings)
         self._keys = {key.name: key for key in map(engine.key, job.tasks)}
         self._models = {engine.key(task).name: task.model for task in job.tasks}
+        self._private = {engine.key(task).name for task in job.private}
         self._totals = Counter(self._models.values())
         self._settled_of: Counter[str] = Counter()
         self._began = time.perf_counter()
@@ -265,7 +268,8 @@ class _Crew:
             if not mine or self._store.has(key):
                 return
             self._store.give_up(key, reason)
-        Breaker(self._store, key.model).failed(reason)
+        if name not in self._private:
+            Breaker(self._store, key.model).failed(reason)
         self._settle(name, reason, made=True)
 
 
@@ -307,6 +311,7 @@ def _work(job: Job, device: str, pipe: Connection) -> None:
                 partial(job.load, model, device, engine.watch),
                 lambda _done, _total: None,
                 lambda key, failure: pipe.send(("settled", key.name, failure)),
+                job.private,
             )
     except VdbError as error:
         pipe.send(("error", type(error).__name__, str(error)))

@@ -91,6 +91,10 @@ class Generation:
             tasks: with the side of each, "public" or "private".
             measuring: takes the clips in.
         """
+        if not tasks:  # stages that the lead is told must not say whether there are any
+            for stage in (f"generating with {model}", f"measuring {model}"):
+                self.progress(stage, 0, 0)
+            return
         keys = [self.engine.key(task) for _, task in tasks]
 
         def measure(number: int, failure: str | None) -> None:
@@ -110,6 +114,7 @@ class Generation:
         self, model: str, tasks: Sequence[tuple[str, ClipTask]], settled: Callable[[ClipKey, str | None], None]
     ) -> None:
         mine = tuple(dict.fromkeys(task for _, task in tasks))
+        private = frozenset(mine) - {task for side, task in tasks if side == "public"}
         stage = f"generating with {model}"
         if len(self.devices) > 1:
 
@@ -117,9 +122,9 @@ class Generation:
                 self.progress(stage, event.done, event.total)
                 self.tell(event)
 
-            run_workers(replace(self.job, tasks=mine), self.devices, settled, tell)
+            run_workers(replace(self.job, tasks=mine, private=private), self.devices, settled, tell)
             return
         (device,) = self.devices
         load = partial(self.job.load, model, device, self.engine.watch)
-        self.engine.run(mine, load, lambda done, total: self.progress(stage, done, total), settled)
+        self.engine.run(mine, load, lambda done, total: self.progress(stage, done, total), settled, private)
         release_memory(device)

@@ -1,7 +1,8 @@
 """Progress of long work: shown here, and told to the lead in words that betray no private count.
 
 The lead is told the stage alone, once, when it begins. Steps done and in all, even as a share, would tell how many private
-clips and prompts a site holds, which leave only inside the noised vector.
+clips and prompts a site holds, which leave only inside the noised vector. When a stage begins the lead sees all the same,
+and so about how long each model took: README.md says so.
 """
 
 from __future__ import annotations

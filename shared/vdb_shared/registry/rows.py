@@ -42,7 +42,7 @@ SUFFIX: Final = ".toml"
 PINS: Final = "pins.toml"
 """File in a site's directory with revisions and manifest digests; what it says goes before what the rows say."""
 
-PLACEHOLDERS: Final = ("prompt", "seed", "seed32", "frames", "height", "width", "fps", "output")
+PLACEHOLDERS: Final = ("prompt", "prompt_file", "seed", "seed32", "frames", "height", "width", "fps", "output")
 """What stands in braces in a command's words and in an endpoint's request; seed32 is the seed's lowest 31 bits."""
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -93,7 +93,9 @@ class Command(Entry):
     """A program that writes one clip.
 
     Attributes:
-        argv: its words, with placeholders; {output} is the file to write, in a container that `data check` reads.
+        argv: its words, with placeholders; {output} is the file to write, in a container that `data check` reads. Words stand
+            in the machine's list of processes while it runs: {prompt_file}, a text file that only its user may read, keeps a
+            prompt out of it.
     """
 
     kind: Literal["command"]
@@ -372,6 +374,8 @@ def tables_of(text: str, file: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _row(name: str, tables: _Tables, pins: _Tables, file: str) -> Row:
     """Return the row of a table, filled from its base where it has one, and pinned."""
     table = {**tables[name], **pins.get(name, {})}
+    if "packaged" in table and tables[name] is not _packaged().get(name):
+        raise UsageError(f"{file}: {name}: packaged: is said of this package's own weights alone; remove it")
     base = table.get("base")
     if base is not None:
         if base == name or base not in tables or tables[base].get("base") is not None:
@@ -387,5 +391,5 @@ def _row(name: str, tables: _Tables, pins: _Tables, file: str) -> Row:
         raise UsageError(f"{file}: {name}: {field + ': ' if field else ''}{problem}") from error
 
 
-_OF_ITS_FILES: Final = frozenset(("id", "repository", "revision", "manifest"))
+_OF_ITS_FILES: Final = frozenset(("id", "packaged", "repository", "revision", "manifest"))
 """What a row that builds on another does not take over."""

@@ -33,7 +33,7 @@ def test_a_sites_clips_are_captioned_real_videos(site_data: Path) -> None:
     dataset = Dataset.open(site_data, frames=FRAMES)
     assert dataset.problems == ()
     assert len(dataset.records) == 12
-    for record, scene in zip(dataset.records, scenes(0, 12), strict=True):
+    for record, scene in zip(dataset.records, scenes(5, 12), strict=True):
         assert record.prompt is not None
         assert record.clip is not None
         assert record.prompt.text == scene.caption
@@ -44,7 +44,7 @@ def test_a_sites_clips_are_captioned_real_videos(site_data: Path) -> None:
 
 
 def test_the_same_arguments_give_the_same_files(tmp_path: Path, site_data: Path) -> None:
-    write_site(tmp_path, site=0, clips=12)
+    write_site(tmp_path, site=5, clips=12)
     for path in (path for path in site_data.rglob("*") if path.is_file()):
         assert (tmp_path / path.relative_to(site_data)).read_bytes() == path.read_bytes()
 

@@ -111,3 +111,29 @@ def test_order_and_split_do_not_change_a_clip(tmp_path: Path, spec: Spec) -> Non
     whole = digests("whole", everything)
     assert digests("reversed", everything[::-1]) == whole
     assert digests("split", *(list(shard(everything, site, 2)) for site in range(2))) == whole
+
+
+def test_private_failures_decide_about_no_other_clip(tmp_path: Path, spec: Spec, tasks: list[ClipTask]) -> None:
+    """Counted, three private prompts that a model cannot take would turn everybody's public clips into failures."""
+    mine = [ClipTask("tiny-wan-a", f"private {number}", 0) for number in range(5)]
+    bad = {task.prompt: 99 for task in mine}
+    for number in (2, 3, 4):  # with one record more and one more
+        engine = Engine(spec, ClipStore(tmp_path / str(number)))
+        some = mine[:number]
+        made = engine.run([*some, *tasks], lambda: PaintingGenerator(SHAPE, failing=bad), _ignore, private=some)
+        assert [outcome.failure for outcome in made] == ["out of paint"] * number + [None] * len(tasks)
+
+
+def test_a_private_success_lets_no_stopped_model_go_on(tmp_path: Path, spec: Spec) -> None:
+    public = [ClipTask("tiny-wan-a", f"public {number}", 0) for number in range(5)]
+    private = [ClipTask("tiny-wan-a", "private", 0)]
+    bad = {task.prompt: 99 for task in public}
+
+    def outcomes(name: str, tasks: list[ClipTask]) -> dict[str, str | None]:
+        engine = Engine(spec, ClipStore(tmp_path / name))
+        made = engine.run(tasks, lambda: PaintingGenerator(SHAPE, failing=bad), _ignore, private=private)
+        return {outcome.task.prompt: outcome.failure for outcome in made if outcome.task in public}
+
+    with_it = outcomes("with", [*public[:2], *private, *public[2:]])
+    assert with_it == outcomes("without", public)
+    assert "stopped after 3 clips" in (with_it["public 4"] or "")

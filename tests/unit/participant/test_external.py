@@ -181,11 +181,6 @@ def endpoint(**answer: Any) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
         thread.join()
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-
 def asked(url: str, **more: Any) -> ExternalGenerator:
     request = {"text": "{prompt}", "seed": "{seed}", "size": "{width}x{height}", "frames": "{frames}", "loop": False}
     return ExternalGenerator(row(kind="http", url=url, request=request, **more), SETTINGS)
@@ -245,3 +240,47 @@ def test_private_prompts_stay_here(tmp_path: Path) -> None:
         verify_model(model, tmp_path, Registry({"closed": here}))
     with pytest.raises(ModelError, match="no registry file here says how to run it"):
         verify_model(model, tmp_path, Registry({}))
+
+
+def test_a_prompt_can_be_kept_out_of_the_list_of_processes(tmp_path: Path, video: Path) -> None:
+    program = script(
+        tmp_path,
+        "given = pathlib.Path(sys.argv[1])\n"
+        f"pathlib.Path({str(tmp_path / 'said')!r}).write_text(given.read_text() + repr(sys.argv))\n"
+        "assert given.parent.stat().st_mode & 0o077 == 0\n"
+        f"shutil.copy({str(video)!r}, sys.argv[2])\n",
+    )
+    command(program, "{prompt_file}", "{output}").generate(PROMPT, 1)
+    said = (tmp_path / "said").read_text()
+    assert said.startswith(PROMPT)
+    assert said.count("quoted") == 1
+
+
+def test_an_endpoint_on_this_machine_is_asked_without_a_proxy(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = {"body": video.read_bytes()}
+    with endpoint(**answer) as (url, seen), endpoint(**answer) as (proxy, overheard):
+        monkeypatch.setenv("http_proxy", proxy)
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert asked(url).generate(PROMPT, 1).frames.shape == SETTINGS.shape
+    assert len(seen) == 1
+    assert not overheard
+
+
+def test_an_answer_that_drips_ends_in_time(video: Path) -> None:
+    class Dripping(_Answer):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", self.kind)
+            self.end_headers()
+            for _ in range(200):
+                time.sleep(0.1)
+                self.wfile.write(b"0")
+                self.wfile.flush()
+
+    server = HTTPServer(("127.0.0.1", 0), Dripping)
+    threading.Thread(target=server.handle_request, daemon=True).start()
+    started = time.monotonic()
+    with pytest.raises(GenerationError, match=r"took longer than the 0\.5 s allowed"):
+        asked(f"http://127.0.0.1:{server.server_port}/", limits={"seconds": 0.5}).generate(PROMPT, 1)
+    assert time.monotonic() - started < 10
+    server.server_close()

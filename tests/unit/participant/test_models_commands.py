@@ -16,6 +16,7 @@ from vdb_participant.models import manifest_digest
 from vdb_participant.site.config import StateFolder
 from vdb_shared.errors import ModelError, UsageError
 from vdb_shared.registry.rows import load_registry
+from vdb_shared.spec import Model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OWN = """\
@@ -189,3 +190,22 @@ def test_adding_what_is_there_or_not_in_order_is_refused(own: StateFolder, tmp_p
     (tmp_path / "pins.toml").write_text(OWN)
     with pytest.raises(UsageError, match=r"expected a file NAME\.toml, other than pins\.toml"):
         add(own, tmp_path / "pins.toml")
+
+
+def test_only_the_packages_own_weights_need_no_licence(own: StateFolder, tmp_path: Path) -> None:
+    ours = load_registry().rows["vdb-tiny-1"]
+    model = Model(id="vdb-tiny-1", pipeline="WanPipeline", manifest=ours.manifest)
+    spec = small_spec().model_copy(update={"models": (model,)})
+    accept_licences(own, spec, None, accepted=False, show=lambda _: None)
+    other = spec.model_copy(update={"models": (model.model_copy(update={"manifest": "sha256:" + "7" * 64}),)})
+    with pytest.raises(UsageError, match="vdb-tiny-1: licence"):
+        accept_licences(own, other, None, accepted=False, show=lambda _: None)
+    facts = '[[models]]\nid = "theirs"\nbase = "vdb-tiny-1"\nlicence = { name = "Research only" }\n'
+    based = tmp_path / "based.toml"
+    based.write_text(f'version = "vdb-registry/1"\n{facts}')
+    add(own, based)
+    assert not load_registry(own.registry).rows["theirs"].packaged
+    claimed = tmp_path / "models.toml"
+    claimed.write_text(f'version = "vdb-registry/1"\n{facts.replace("theirs", "mine")}packaged = true\n')
+    with pytest.raises(UsageError, match="mine: packaged: is said of this package's own weights alone"):
+        add(own, claimed)

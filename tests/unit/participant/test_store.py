@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from zstandard import ZstdCompressor
 
 from vdb_participant.data.video import Frames
+from vdb_participant.generation.breaker import Breaker
 from vdb_participant.generation.settings import Clip, Sound
 from vdb_participant.generation.store import ClipKey, ClipStore, clip_digest
-from vdb_shared.canonical import canonical_json, sha256_digest
+from vdb_shared.canonical import canonical_json, decode_fields, encode_fields, sha256_digest
 from vdb_shared.errors import StoreError
 
 KEY = ClipKey("sha256:" + "0" * 64, "a red circle", 7, (("steps", 4),))
@@ -153,3 +158,30 @@ def test_a_file_where_the_store_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "store" / KEY.name[:2]).touch()
     with pytest.raises(StoreError, match="free space and start again"):
         store.put(KEY, Clip(_frames()), seconds=1.0, device="d")
+
+
+def test_an_entry_of_another_form_is_absent_whatever_its_checksum_says(tmp_path: Path) -> None:
+    store = ClipStore(tmp_path)
+    store.put(KEY, Clip(_frames()), seconds=1.0, device="d")
+    path = _entry(tmp_path)
+    head, body = decode_fields(path.read_bytes()[32:], 2)
+    header = json.loads(head)
+    too_much = ZstdCompressor().compress(bytes(64 * 2**20))
+    for changed, payload in (
+        ({name: value for name, value in header.items() if name != "compression"}, zlib.compress(_frames().tobytes())),
+        (header, b"no Zstandard"),
+        (header, too_much),
+        (header | {"shape": [1, 2, 3, 3]}, body),
+    ):
+        entry = encode_fields(canonical_json(changed), payload)
+        path.write_bytes(hashlib.sha256(entry).digest() + entry)
+        assert store.get(KEY) is None
+    assert not list(tmp_path.rglob("*.partial-*"))
+
+
+def test_only_its_owner_may_look_into_a_store(tmp_path: Path) -> None:
+    store = ClipStore(tmp_path / "state" / "clips")
+    store.put(KEY, Clip(_frames()), seconds=1.0, device="d")
+    Breaker(store, KEY.model).failed("a private reason")
+    assert store.directory.stat().st_mode & 0o077 == 0
+    assert all(path.stat().st_mode & 0o077 == 0 for path in store.directory.rglob("*") if path.is_file())
