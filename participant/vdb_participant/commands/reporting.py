@@ -68,7 +68,8 @@ def _held(state: StateFolder, prompts: int) -> Held:
 
 def _write(file: Path, page: str) -> Path:
     try:
-        write_durably(file, page.encode())
-    except StoreError as error:
-        raise UsageError(str(error)) from error
+        file.touch(mode=0o600)  # of a local run it shows exact figures
+        file.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be written ({error.strerror})") from error
     return file
