@@ -137,6 +137,9 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     as_json: Json = False,
 ) -> None:
     """Run the same evaluation locally: exact, no federation, nothing sent."""
+    for path in (output, html):
+        if path is not None and not path.parent.is_dir():
+            raise UsageError(f"{path}: there is no such folder to write it to; make it, or choose another")
     read = _load("commands.spec_file").read_spec(spec)
     local = _load("commands.local")
     _licences(context, accepted=accept_licence)(read)
@@ -152,6 +155,8 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         local.print_evaluation(console(), evaluation)
     if html is not None:
         _load("commands.reporting").write_evaluation_page(_state(context), read, evaluation, html)
+    if all(result.value is None for result in evaluation.results):
+        raise UsageError("no model could be measured; the lines above say why")
 
 
 @app.command(epilog="Example: vdb-participant report 4f2a --html result.html")

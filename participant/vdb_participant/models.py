@@ -126,7 +126,7 @@ def weights_of(model: str, folder: Path, registry: Registry) -> Weights:
         raise ModelError(
             f"{own.directory / row.lora}: expected the LoRA that the registry names, found none; put it there"
         )
-    base = inspect_weights(folder / row.base)
+    base = inspect_weights(place_of(row.base, folder))
     manifest = row.composed({row.id: own.manifest, row.base: base.manifest})
     return Weights(base.directory, manifest, base.files, own.directory / row.lora)
 
@@ -176,10 +176,14 @@ def check_prompts_stay(spec: Spec, registry: Registry) -> None:
             )
 
 
+def is_refused(path: Path) -> bool:
+    """Return whether a file of this name may not be in a directory of weights."""
+    return path.suffix.lower() in _OLD_WEIGHTS | _CODE
+
+
 def _refuse_pickles_and_code(directory: Path) -> None:
     """Refuse by name before any byte is read, hidden files too."""
     for path in sorted(directory.rglob("*")):
-        suffix = path.suffix.lower()
-        if suffix in _OLD_WEIGHTS or suffix in _CODE:
-            kind = "code" if suffix in _CODE else "a pickle or another old weights format"
+        if is_refused(path):
+            kind = "code" if path.suffix.lower() in _CODE else "a pickle or another old weights format"
             raise ModelError(f"{path}: is {kind}; only safetensors and JSON are loaded, remove it or ask the lead")

@@ -72,12 +72,22 @@ def test_public_clips_are_shown_and_private_ones_are_not(told: tuple[Path, Spec,
     assert SECRET not in page
 
 
+@pytest.mark.parametrize("option", ["--html", "-o"])
+def test_a_folder_that_is_not_there_is_said_before_any_work(told: tuple[Path, Spec, str], option: str) -> None:
+    path, _, _ = told
+    words = ("run", path / "spec.json", "--data", path / "data", "--models", path / "models")
+    done = run("--dir", path / "state", *words, option, path / "no" / "file")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        f"error: {path}/no/file: there is no such folder to write it to; make it, or choose another"
+    ]
+
+
 def test_a_page_that_cannot_be_written_is_said_after_the_figures(told: tuple[Path, Spec, str]) -> None:
     path, _, printed = told
     words = ("run", path / "spec.json", "--data", path / "data", "--models", path / "models")
-    done = run("--dir", path / "state", *words, "--html", path / "no" / "page.html")
+    done = run("--dir", path / "state", *words, "--html", path)
     assert done.returncode == 2
     assert done.stdout == printed
-    assert done.stderr.splitlines()[-1] == (
-        f"error: {path}/no/page.html: cannot be written (No such file or directory)"
-    )
+    assert done.stderr.splitlines()[-1] == f"error: {path}: cannot be written (Is a directory)"

@@ -140,6 +140,8 @@ def test_a_sites_file_adds_replaces_and_builds_on_models(tmp_path: Path) -> None
         (HEAD + OWN + 'manifest = "sha256:1"\n', "manifest: "),
         (HEAD + OWN.replace('"WanPipeline"', '"external"'), "external: a table [models.external] goes with"),
         (HEAD + CALLED.replace("{output}", "{outputs}"), "no word holds {output}"),
+        (HEAD + CALLED.replace("{output}", "{output} {promt}"), "argv: {promt} is no placeholder; there are prompt, "),
+        (HEAD + OWN + OWN, "f.toml: models.1.id: mine stands in the file twice"),
         (HEAD + CALLED.replace('"command"', '"shell"'), "external: Input tag 'shell'"),
         (
             HEAD + OWN.replace('"WanPipeline"', '"external"')

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from vdb_participant.models import CONDITIONS, inspect_weights, weights_of
+from vdb_participant.models import CONDITIONS, inspect_weights, is_refused, weights_of
 from vdb_participant.site.config import StateFolder
 from vdb_participant.site.storage import write_durably
 from vdb_shared.canonical import canonical_json
@@ -26,8 +26,8 @@ from vdb_shared.registry.rows import PINS, Registry, Row, load_registry, parse_r
 from vdb_shared.spec import Spec
 from vdb_shared.weights import UNPINNED
 
-FETCHED: Final = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
-"""What is copied: weights, settings, vocabularies and chat templates. No pickles, no code."""
+FETCHED: Final = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "*.md", "LICENSE*", "NOTICE*")
+"""What is downloaded: weights, settings, vocabularies, chat templates, and words about them. No pickles, no code."""
 
 LICENCES: Final = "licences.json"
 """File in the site's registry with the notices that were accepted, by model."""
@@ -120,6 +120,8 @@ def pin(state: StateFolder, name: str, revision: str, directory: Path | None) ->
         ModelError: no usable weights in the directory.
     """
     row = known_model(load_registry(state.registry), name)
+    if row.packaged:
+        raise UsageError(f"{name}: comes with this package, which pins it; there is nothing to pin")
     if row.external is None and not _COMMIT.fullmatch(revision):
         raise UsageError(f"{revision}: expected a commit of 40 hex digits; a branch or tag may change under its name")
     pins = _read_pins(state.registry / PINS)
@@ -237,12 +239,11 @@ def fetch(row: Row, source: Source, folder: Path) -> tuple[Path, str]:
 def _copy(directory: Path, place: Path) -> None:
     if not directory.is_dir():
         raise UsageError(f"{directory}: expected a directory of weights, found none")
-    for pattern in FETCHED:
-        for path in sorted(directory.rglob(pattern)):
-            name = path.relative_to(directory)
-            if path.is_file() and not any(part.startswith(".") for part in name.parts):
-                (place / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, place / name)
+    for path in sorted(directory.rglob("*")):
+        name = path.relative_to(directory)
+        if path.is_file() and not is_refused(path) and not any(part.startswith(".") for part in name.parts):
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place / name)
     if not place.exists():
         raise ModelError(f"{directory}: expected weights ({', '.join(FETCHED)}), found none")
 

@@ -237,7 +237,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if not 0 < chosen.clips <= most:
         parser.error(f"--clips must be 1 to {most}, not {chosen.clips}")
-    write_site(chosen.directory, site=chosen.site, clips=chosen.clips)
+    try:
+        write_site(chosen.directory, site=chosen.site, clips=chosen.clips)
+    except OSError as error:
+        parser.error(f"{chosen.directory}: cannot be written ({error.strerror}); choose another folder")
     return 0
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -37,8 +38,11 @@ from vdb_participant.embedded.scorers import (
 )
 from vdb_participant.embedded.training import Clips, Log, drawn_scenes
 from vdb_participant.embedded.words import word_tokenizer
+from vdb_shared.errors import UsageError, VdbError
 
 PARTS: Final = ("autoencoder", "decoder", VIDEOMAE, CLIP, *(grade.name for grade in GRADES), "cards")
+
+_NEEDS: Final = {"decoder": ("autoencoder",)} | {grade.name: ("autoencoder", "decoder") for grade in GRADES}
 
 WORK: Final = "work"
 """Folder in OUT of what is not shipped: the autoencoder in float32, the clips' latents, minutes and figures."""
@@ -75,6 +79,9 @@ class Workshop:
         if note.exists():
             print(f"{part}: is there")  # noqa: T201 (a command's progress)
             return
+        for needed in _NEEDS.get(part, ()):
+            if not (self.work / f"{needed}.json").exists():
+                raise UsageError(f"{part}: needs the {needed}, which is not in {self.out} yet; train it first")
         torch.manual_seed(self.recipes.seed)
         log = Log(part, 1)
         match part:
@@ -193,12 +200,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     transformers_logging.disable_progress_bar()
     # One thread for each training: sums do not depend on the number of cores, and two run side by side.
     torch.set_num_threads(1)
-    workshop = Workshop(chosen.out, resolve_device(chosen.device), QUICK if chosen.quick else Recipes())
-    for part in chosen.part or PARTS:
-        if part == "cards":
-            write_cards(chosen.out, workshop.work, prompts=workshop.recipes.judged)
-        else:
-            workshop.make(part)
+    try:
+        workshop = Workshop(chosen.out, resolve_device(chosen.device), QUICK if chosen.quick else Recipes())
+        for part in chosen.part or PARTS:
+            if part == "cards":
+                write_cards(chosen.out, workshop.work, prompts=workshop.recipes.judged)
+            else:
+                workshop.make(part)
+    except (VdbError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 (a command's last words)
+        return 2
     return 0
 
 

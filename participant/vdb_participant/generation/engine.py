@@ -130,6 +130,7 @@ class Engine:
         self._tell = tell
         self._begun = begun
         self._starts = starts or Starts()
+        self._said: set[tuple[str, str]] = set()
 
     def key(self, task: ClipTask) -> ClipKey:
         """Return the store's key of a task."""
@@ -232,10 +233,19 @@ class Engine:
                 breaker.succeeded()
             return None
         self._store.give_up(key, reason or "")
+        self._say_once(tracker.model, reason or "")
         if counted and breaker.stopped() is None:
             breaker.failed(reason or "")
         tracker.settled(failed=True)
         return reason
+
+    def _say_once(self, model: str, reason: str) -> None:
+        """Log why a clip was given up, once for each reason: it is for this site alone."""
+        if (model, reason) not in self._said:
+            self._said.add((model, reason))
+            _LOG.warning(
+                "a clip was given up; `vdb-participant models retry MODEL` tries again", model=model, reason=reason
+            )
 
     def _attempt(
         self, key: ClipKey, condition: Frames | None, running: _Running, tracker: Tracker, attempt: int

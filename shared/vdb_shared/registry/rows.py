@@ -11,8 +11,9 @@ to the participant.
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -44,6 +45,8 @@ PINS: Final = "pins.toml"
 
 PLACEHOLDERS: Final = ("prompt", "prompt_file", "seed", "seed32", "frames", "height", "width", "fps", "output")
 """What stands in braces in a command's words and in an endpoint's request; seed32 is the seed's lowest 31 bits."""
+
+_IN_BRACES: Final = re.compile(r"\{([a-z0-9_]+)\}")
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -89,6 +92,14 @@ class Limits(Entry):
     bytes: int = Field(default=2**30, gt=0)
 
 
+def _check_placeholders(field: str, texts: Iterable[str]) -> None:
+    """Refuse a word in braces that is no placeholder: misspelt, it would be passed on as it stands, for every clip."""
+    for text in texts:
+        for word in _IN_BRACES.findall(text):
+            if word not in PLACEHOLDERS:
+                raise ValueError(f"{field}: {{{word}}} is no placeholder; there are {', '.join(PLACEHOLDERS)}")
+
+
 class Command(Entry):
     """A program that writes one clip.
 
@@ -106,6 +117,7 @@ class Command(Entry):
     def _has_output(self) -> Self:
         if not any("{output}" in word for word in self.argv):
             raise ValueError("argv: no word holds {output}, the file to write")
+        _check_placeholders("argv", self.argv)
         return self
 
 
@@ -128,6 +140,7 @@ class Endpoint(Entry):
     def _encrypted(self) -> Self:
         if self.url.startswith("http:") and not self.is_local:
             raise ValueError("url: plain http is for this machine only; take https")
+        _check_placeholders("request", [value for value in self.request.values() if isinstance(value, str)])
         return self
 
     @property
@@ -368,6 +381,8 @@ def tables_of(text: str, file: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         name = table.get("id") if isinstance(table, dict) else None
         if not isinstance(name, str):
             raise UsageError(f"{file}: models.{number}.id: is missing")
+        if name in [other.get("id") for other in tables[:number]]:
+            raise UsageError(f"{file}: models.{number}.id: {name} stands in the file twice; remove one of them")
         yield name, table
 
 

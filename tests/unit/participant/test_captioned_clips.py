@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, site_data: Path) -> Path:
     place = tmp_path_factory.mktemp("captioned")
     (place / "kept").mkdir()
     for number in (0, 1, 2, TWIN):
-        shutil.copy(site_data / "clips" / f"site0-000{number % TWIN}.mp4", place / "kept" / f"{number}.mp4")
+        shutil.copy(site_data / "clips" / f"site5-000{number % TWIN}.mp4", place / "kept" / f"{number}.mp4")
     return place
 
 

@@ -86,3 +86,15 @@ def test_the_optimiser_fits_a_linear_map_and_the_average_follows() -> None:
         average.update()
     average.put()
     np.testing.assert_allclose(model.weight.detach().numpy(), wanted.weight.detach().numpy(), atol=0.05)
+
+
+def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = GRADES[0].name
+    for words, problem in (
+        ([str(tmp_path / "new"), "--quick", "--part", name], f"error: {name}: needs the autoencoder, which is not in "),
+        ([str(tmp_path / "new"), "--quick", "--device", "tpu"], "error: "),
+        ([__file__, "--quick"], "error: "),
+    ):
+        assert main(words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(problem)

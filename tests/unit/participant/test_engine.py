@@ -137,3 +137,12 @@ def test_a_private_success_lets_no_stopped_model_go_on(tmp_path: Path, spec: Spe
     with_it = outcomes("with", [*public[:2], *private, *public[2:]])
     assert with_it == outcomes("without", public)
     assert "stopped after 3 clips" in (with_it["public 4"] or "")
+
+
+def test_why_clips_were_given_up_is_said_once_for_each_reason(
+    tmp_path: Path, spec: Spec, tasks: list[ClipTask], capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = PaintingGenerator(SHAPE, failing={task.prompt: 99 for task in tasks})
+    Engine(spec, ClipStore(tmp_path)).run(tasks, lambda: generator, _ignore)
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("out of paint") == 1

@@ -209,3 +209,15 @@ def test_only_the_packages_own_weights_need_no_licence(own: StateFolder, tmp_pat
     claimed.write_text(f'version = "vdb-registry/1"\n{facts.replace("theirs", "mine")}packaged = true\n')
     with pytest.raises(UsageError, match="mine: packaged: is said of this package's own weights alone"):
         add(own, claimed)
+
+
+def test_what_was_pinned_from_a_folder_is_what_is_fetched_from_it(own: StateFolder, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("model_index.json", "x.safetensors", "README.md", "picture.png", ".gitattributes"):
+        (source / name).write_bytes(name.encode())
+    row = pin(own, "mine", "a" * 40, source)
+    _, digest = fetch(row, Source(source), tmp_path / "models")
+    assert digest == row.manifest
+    with pytest.raises(UsageError, match="there is nothing to pin"):
+        pin(own, "vdb-tiny-1", "a" * 40, None)

@@ -16,6 +16,7 @@ from testkit.agent_cli import run
 from testkit.tiny import tiny_spec
 from testkit.tiny_pipelines import build
 from vdb_participant.commands.models import add
+from vdb_participant.embedded import WEIGHTS
 from vdb_participant.generation.generators import load_generator
 from vdb_participant.generation.settings import GenerationSettings
 from vdb_participant.models import verify_model, weights_of
@@ -130,6 +131,16 @@ def test_a_lora_is_its_base_its_file_and_its_scale(lora: tuple[Path, Path]) -> N
     (models / "style" / "style.safetensors").rename(models / "style" / "other.safetensors")
     with pytest.raises(ModelError, match="expected the LoRA that the registry names"):
         verify_model(model, models, registry)
+
+
+def test_a_lora_over_a_packaged_model_needs_no_copy_of_it(tmp_path: Path) -> None:
+    models, registry = tmp_path / "models", tmp_path / "registry"
+    (models / "mine").mkdir(parents=True)
+    registry.mkdir()
+    save_file({"x": torch.zeros(1)}, models / "mine" / "x.safetensors")
+    lines = 'id = "mine"\nbase = "vdb-tiny-1"\nlora = "x.safetensors"\nlicence = { name = "ours" }\n'
+    own(registry, f"[[models]]\n{lines}")
+    assert weights_of("mine", models, load_registry(registry)).directory == WEIGHTS / "vdb-tiny-1"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("peft") is not None, reason="peft is installed")

@@ -59,6 +59,5 @@ def test_the_defaults_of_a_row_are_the_librarys_unless_a_note_says_why(name: str
     assert set(row.dtype) <= {"default", *inspect.signature(getattr(diffusers, row.pipeline).__init__).parameters}
     assert {part for part, precision in row.dtype.items() if precision == "float32"} == set(known.float32)
     assert row.audio == bool(known.sound)
-    assert row.revision == "unpinned"
-    assert row.manifest == "unpinned"
-    assert not row.licence.verified
+    assert (row.revision == "unpinned", row.manifest == "unpinned") == (not row.packaged, not row.packaged)
+    assert row.licence.verified == row.packaged
