@@ -312,6 +312,30 @@ def test_clips_too_short_for_a_model_are_no_tasks_of_it(models: Path, data: Path
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+def test_the_stages_that_the_lead_is_told_say_nothing_of_tasks(
+    workers: int, models: Path, data: Path, tmp_path: Path
+) -> None:
+    """Without tasks a model would else be passed over in silence, which tells that no record could start it."""
+    spec = conditioned_spec(models, ("tiny-wan-a", "tiny-i2v"), [(WORDS, None)], inputs=("private",))
+
+    def told(folder: Path) -> set[str]:
+        stages: set[str] = set()
+        measure_site(
+            spec,
+            public_tasks(spec),
+            Dataset.open(folder, frames=9),
+            Equipment(models, models, "cpu", workers=workers),
+            ClipStore(tmp_path / f"store of {folder.name}"),
+            lambda stage, _done, _total: stages.add(stage),
+        )
+        return stages
+
+    bare = write_records(tmp_path / "bare", [("one", None)], {})
+    expected = {f"{work} {model}" for work in ("generating with", "measuring") for model in ("tiny-wan-a", "tiny-i2v")}
+    assert told(bare) == told(data) == expected
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_record_whose_clip_changes_while_clips_are_made_is_named(
     workers: int, models: Path, data: Path, tmp_path: Path
 ) -> None:
