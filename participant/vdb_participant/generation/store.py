@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError
+from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError, frame_content_size
 
 from vdb_participant.data.video import Frames
 from vdb_participant.generation.claims import claimed, remove_leftovers
@@ -158,10 +158,10 @@ class ClipStore:
         size = math.prod(header["shape"])
         samples = 4 * math.prod(header["sound"]["shape"]) if "sound" in header else 0
         try:
-            payload = ZstdDecompressor().decompress(compressed, max_output_size=size + samples)
+            if frame_content_size(compressed) != size + samples:
+                return None
+            payload = ZstdDecompressor().decompress(compressed)
         except ZstdError:
-            return None
-        if len(payload) != size + samples:
             return None
         frames = np.frombuffer(payload, dtype=np.uint8, count=size).reshape(header["shape"])
         seconds = float(parse_decimal(header["seconds"]))

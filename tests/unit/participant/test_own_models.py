@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,19 @@ from testkit.agent_cli import run
 from testkit.tiny import tiny_spec
 from testkit.tiny_pipelines import build
 from vdb_participant.commands.models import add
+from vdb_participant.data.dataset import Dataset
 from vdb_participant.embedded import WEIGHTS
+from vdb_participant.generation.breaker import FAILURES_IN_A_ROW, Breaker
 from vdb_participant.generation.generators import load_generator
 from vdb_participant.generation.settings import GenerationSettings
+from vdb_participant.generation.store import ClipStore
+from vdb_participant.measure.site import Equipment, measure_site
 from vdb_participant.models import verify_model, weights_of
 from vdb_participant.site.config import StateFolder
 from vdb_shared.errors import ModelError
 from vdb_shared.registry.rows import load_registry
-from vdb_shared.spec import Model, Spec
+from vdb_shared.spec import Model, Prompt, Spec
+from vdb_shared.tasks import public_tasks
 
 FACTS = 'licence = { name = "ours" }\nsteps = 2\nguidance = 2\nframes = 9\nfps = 8\nheight = 32\nwidth = 32\n'
 
@@ -91,6 +97,42 @@ def test_a_command_runs_as_a_model(tmp_path: Path, site_data: Path, tiny_models:
     assert done.returncode == 0, done.stderr
     (result,) = json.loads(done.stdout)["results"]
     assert (result["model"], result["count"]) == ("painter", "2")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_private_prompts_that_a_model_cannot_take_stop_it_for_nobody(
+    tmp_path: Path, site_data: Path, tiny_models: Path, workers: int
+) -> None:
+    program = tmp_path / "paint.py"
+    program.write_text(
+        "import sys, numpy\nfrom pathlib import Path\nfrom vdb_participant.data.video import encode_mp4\n"
+        "if not sys.argv[1].startswith('public'): sys.exit(3)\n"
+        "encode_mp4(Path(sys.argv[2]), numpy.zeros((9, 32, 32, 3), dtype=numpy.uint8), fps=8)\n"
+    )
+    words = json.dumps([sys.executable, str(program), "{prompt}", "{output}"])
+    how = (
+        f'[[models]]\nid = "painter"\nclass = "external"\n{FACTS}[models.external]\nkind = "command"\nargv = {words}\n'
+    )
+    (tmp_path / "registry").mkdir()
+    own(tmp_path / "registry", how)
+    row = load_registry(tmp_path / "registry").rows["painter"]
+    spec = tiny_spec(tiny_models, pipelines=("tiny-wan-a",), metrics=("temporal-flickering@1",))
+    spec = spec.model_copy(
+        update={
+            "models": (Model(id="painter", pipeline="external", manifest=row.external_digest()),),
+            "extractors": (),
+            "prompts": tuple(Prompt(id=f"p{number}", text=f"public {number}") for number in range(2)),
+            "generation": spec.generation.model_copy(update={"private_share": Decimal("0.5"), "samples": 1}),
+        }
+    )
+    store = ClipStore(tmp_path / "store")
+    equipment = Equipment(tmp_path, tmp_path, "cpu", tmp_path / "registry", workers=workers)
+    found = measure_site(spec, public_tasks(spec), Dataset.open(site_data, frames=9), equipment, store)
+    made, failed = found.statistics["private/painter/count"].tolist()
+    assert made == 0
+    assert failed > FAILURES_IN_A_ROW
+    assert found.statistics["public/painter/count"].tolist() == [2.0, 0.0]
+    assert Breaker(store, row.external_digest()).stopped() is None
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 from testkit.specs import small_spec
 from vdb_participant.generation.settings import GenerationSettings
 from vdb_shared.errors import SpecError
+from vdb_shared.registry.rows import Registry, load_registry
 from vdb_shared.spec import Video
 
 
@@ -42,3 +43,17 @@ def test_impossible_clips_are_refused_with_the_field(
     with pytest.raises(SpecError, match=advice) as refusal:
         GenerationSettings.of(spec, spec.models[0])
     assert refusal.value.field == field
+
+
+def test_a_precision_that_changes_pixels_is_in_the_key() -> None:
+    """A site that edits its row must not get clips of the other precision back from its store."""
+    spec = small_spec()
+    row = load_registry().rows["vdb-tiny-1"].model_copy(update={"id": spec.models[0].id})
+
+    def key(dtype: dict[str, str], profile: str) -> object:
+        registry = Registry({row.id: row.model_copy(update={"dtype": dtype})})
+        return GenerationSettings.of(spec, spec.models[0], registry, profile).to_json()
+
+    pinned, free = {"vae": "float32", "text_encoder": "float32"}, {"vae": "float32"}
+    assert key(pinned, "balanced") != key(free, "balanced")
+    assert key(pinned, "exact") == key(free, "exact")
