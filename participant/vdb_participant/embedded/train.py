@@ -163,7 +163,9 @@ class Workshop:
         return {"steps": recipe.steps, "batch": recipe.batch}
 
     def _shipped_autoencoder(self) -> Any:
-        return AutoencoderKLWan.from_pretrained(self.work / "decoder", local_files_only=True)
+        model = AutoencoderKLWan.from_pretrained(self.work / "decoder", local_files_only=True)
+        model.register_to_config(_name_or_path="")  # where it was trained is nobody's business
+        return model
 
     def _clip(self) -> dict[str, Any]:
         recipe = self.recipes.clip

@@ -78,6 +78,11 @@ def test_prompts_of_the_demo_are_in_the_words_that_the_models_know() -> None:
     assert len(set(prompts)) == len(prompts)
 
 
+def test_no_file_says_where_it_was_trained() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in WEIGHTS.rglob("*.json")]
+    assert not [text for text in texts if re.search(r'"_name_or_path": "[^"]', text)]
+
+
 def test_all_weights_together_are_small() -> None:
     assert sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()) <= MOST_BYTES
 
