@@ -6,7 +6,6 @@ so the CLIPModel learns to read over it: motion is what the video encoder is for
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +24,7 @@ from vdb_participant.embedded.scenes import BACKGROUNDS, COLOURS, FRAMES, PROPER
 from vdb_participant.embedded.training import Average, Clips, Log, Optimiser, generator
 from vdb_participant.embedded.words import LONGEST, word_tokenizer
 from vdb_participant.measure.extractors import PROJECTION_NAME, pooled_features
-from vdb_participant.measure.preprocessing import CONFIG_NAME, Preprocessing
+from vdb_participant.measure.preprocessing import Preprocessing
 from vdb_participant.synthetic.models import projection_of
 
 SEEN_FRAMES: Final = 8
@@ -146,23 +145,6 @@ def write_projection(directory: Path, encoder: Any, clips: Clips) -> None:
         [pooled_features(encoder, preprocessing, frames, device) for frames in clips.frames]
     )
     save_file(projection_of(features, VIDEO_FEATURES), directory / PROJECTION_NAME)
-
-
-def write_preprocessing(directory: Path) -> None:
-    """Write the constants that bring bytes to [-1, 1]; frames of another size are resized."""
-    constants = {
-        "do_resize": True,
-        "size": {"height": SIZE, "width": SIZE},
-        "resample": 2,
-        "do_center_crop": False,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_std": [0.5, 0.5, 0.5],
-    }
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / CONFIG_NAME).write_text(json.dumps(constants, indent=2) + "\n", encoding="utf-8")
 
 
 def _kind_without_motion(scene: Scene) -> int:

@@ -33,11 +33,11 @@ from vdb_participant.embedded.scorers import (
     new_videomae,
     train_clip,
     train_videomae,
-    write_preprocessing,
     write_projection,
 )
 from vdb_participant.embedded.training import Clips, Log, drawn_scenes
 from vdb_participant.embedded.words import word_tokenizer
+from vdb_participant.synthetic.models import write_preprocessing
 from vdb_shared.errors import UsageError, VdbError
 
 PARTS: Final = ("autoencoder", "decoder", VIDEOMAE, CLIP, *(grade.name for grade in GRADES), "cards")

@@ -172,7 +172,7 @@ def build_clip(directory: Path, name: str = "tiny-clip") -> None:
     model = CLIPModel(config).eval()
     target = directory / name
     tokenizer.save_pretrained(target)
-    _write_preprocessing(target)
+    write_preprocessing(target)
     _fit_words_to_pictures(model, tokenizer, Preprocessing.load(target))
     model.save_pretrained(target)
 
@@ -218,7 +218,7 @@ def build_videomae(directory: Path, name: str = "tiny-videomae") -> None:
     ).eval()
     target = directory / name
     model.save_pretrained(target)
-    _write_preprocessing(target)
+    write_preprocessing(target)
     preprocessing = Preprocessing.load(target)
     features = np.stack([pooled_features(model, preprocessing, frames, "cpu") for _, frames in _public_clips()])
     save_file(projection_of(features, FEATURES), target / PROJECTION_NAME)
@@ -248,7 +248,8 @@ def _public_clips() -> list[tuple[Scene, Frames]]:
     return [(scene, render(scene, PUBLIC_SITE, frames=9, size=32)) for scene in scenes(PUBLIC_SITE, PUBLIC_CLIPS)]
 
 
-def _write_preprocessing(directory: Path) -> None:
+def write_preprocessing(directory: Path) -> None:
+    """Write the constants that bring bytes to [-1, 1]; frames of another size than 32 x 32 are resized."""
     constants = {
         "do_resize": True,
         "size": {"height": 32, "width": 32},
