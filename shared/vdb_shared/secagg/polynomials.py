@@ -26,8 +26,8 @@ _MATRIX_FROM: Final = 2**17
 _LIMBS: Final = SCALAR_BYTES // 2
 """Limbs of 16 bits: products of two, added up over 2^16 coefficients and 16 limbs, stay below 2^52 and are exact in float64."""
 
-_LONGEST: Final = 128
-"""Coefficients to which a longer polynomial is cut, so that 128 powers of each point suffice: 4 KiB a point."""
+_LONGEST: Final = 256
+"""Coefficients to which a longer polynomial is cut, so that 256 powers of each point suffice: 8 KiB a point."""
 
 _ROWS: Final = 64
 """Points whose powers are turned into float64 at a time: some MB, which stay in the cache."""
