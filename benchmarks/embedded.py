@@ -40,7 +40,7 @@ from vdb_participant.embedded.quality import (
 from vdb_participant.embedded.recipes import GRADES
 from vdb_participant.embedded.scenes import FRAMES, SIZE, render, scenes
 from vdb_participant.embedded.words import LONGEST
-from vdb_participant.measure.distribution import frechet_share
+from vdb_participant.measure.shares import frechet_share
 from vdb_shared.layout import count_block, generated_block, layout_of, promise_of, reference_block
 from vdb_shared.metrics.features import score_moments
 from vdb_shared.metrics.frechet import MomentSums, fit

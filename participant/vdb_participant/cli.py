@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vdb_participant.commands import metrics
 from vdb_participant.commands.screen import console
 from vdb_shared.canonical import canonical_json
 from vdb_shared.commandline import run_script
@@ -31,6 +32,7 @@ models_app = typer.Typer(help="Models that are known, and their weights.", no_ar
 budget_app = typer.Typer(help="Show the site's privacy ledger.", rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
+app.add_typer(metrics.app, name="metrics")
 app.add_typer(budget_app, name="budget")
 
 

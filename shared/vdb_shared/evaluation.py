@@ -12,80 +12,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final, Literal
 
-import numpy as np
-
 from vdb_shared.canonical import decimal_string
-from vdb_shared.layout import count_block, generated_block, layout_of, reference_block
+from vdb_shared.families import family_of, moments_of_model, moments_of_reference
+from vdb_shared.layout import layout_of
 from vdb_shared.metrics.catalogue import MetricDefinition, definition_of
-from vdb_shared.metrics.frechet import MomentSums
-from vdb_shared.metrics.frechet_intervals import frechet_family
-from vdb_shared.metrics.kernel import EmbeddingSums, kernel_family
-from vdb_shared.metrics.scores import ScoreSums, score_family
 from vdb_shared.metrics.statistic import Statistics
-from vdb_shared.metrics.uncertainty import CONFIDENCE, Estimate, Family, pairs_not_apart, rank_sets
+from vdb_shared.metrics.uncertainty import CONFIDENCE, Estimate, pairs_not_apart, rank_sets
 from vdb_shared.privacy.mechanism import NoiseLevel
 from vdb_shared.spec import Grade as ClipClass
 from vdb_shared.spec import Metric, Profile, Spec
+from vdb_shared.sums import Count, SessionSums, Side, rounded
 
-Side = Literal["reference", "public", "private"]
 Grade = Literal["exact", "noised", "coarse", "unavailable"]
-
-FEWEST_CLIPS: Final = 2
-"""Below this no variance can be estimated."""
-
-COUNT_OVER_NOISE: Final = 10.0
-"""A noised count divides; below ten times its own deviation the quotient is not worth reporting."""
 
 VALUE_NOISE: Final = 0.0015
 COARSE_NOISE: Final = 0.0035
 """Noise per coordinate of a mean of [x, svec(x x^T)] / sqrt(2) up to which a Fréchet distance under noise is published as
 a value, and as a coarse one; above, it is withheld. From a study on synthetic features, to be validated on real ones."""
-
-SIGNIFICANT_DIGITS: Final = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """How many clips there were.
-
-    Attributes:
-        side: "reference": clips of institutions; "public" or "private": generated from such prompts.
-        model: id, or "clips" on the reference side.
-        succeeded, failed: numbers of clips; noised where private, so possibly fractional or negative.
-        deviation: of the noise in each of them.
-    """
-
-    side: Side
-    model: str
-    succeeded: float
-    failed: float
-    deviation: float
-
-    def problem(self) -> str | None:
-        """Why nothing can be divided by this count, or None."""
-        whose = "reference clips" if self.side == "reference" else f"clips of {self.model}"
-        needed = max(float(FEWEST_CLIPS), COUNT_OVER_NOISE * self.deviation)
-        if self.succeeded >= needed:
-            return None
-        if self.deviation == 0:
-            return f"{whose}: {self.succeeded:.0f} could be measured, at least {FEWEST_CLIPS} are needed"
-        return (
-            f"{whose}: about {max(self.succeeded, 0):.0f} with noise of deviation {self.deviation:.2g}; "
-            f"at least {math.ceil(needed)} are needed, or a larger epsilon"
-        )
-
-    def to_json(self) -> dict[str, object]:
-        """Return the JSON form."""
-        return {
-            "side": self.side,
-            "model": self.model,
-            "succeeded": rounded(self.succeeded),
-            "failed": rounded(self.failed),
-            "noise": rounded(self.deviation),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +142,7 @@ def evaluate(spec: Spec, statistics: Statistics, noise: NoiseLevel | None) -> Ev
         StatisticError: the statistics do not fit it.
     """
     layout_of(spec).check(statistics)
-    sums = _Sums(spec, statistics, noise or NoiseLevel({}))
+    sums = SessionSums(spec, statistics, noise or NoiseLevel({}))
     results: list[Result] = []
     not_apart: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
     for metric in spec.metrics:
@@ -208,63 +153,12 @@ def evaluate(spec: Spec, statistics: Statistics, noise: NoiseLevel | None) -> Ev
     return Evaluation(made.clip_class, made.profile, tuple(sums.counts.values()), tuple(results), not_apart)
 
 
-def rounded(value: float) -> str:
-    """Return a real as a canonical decimal string of 6 significant digits, halves to even."""
-    return decimal_string(Decimal(f"{value:.{SIGNIFICANT_DIGITS - 1}e}"))
-
-
-class _Sums:
-    """The statistics of a session, taken apart by side and model."""
-
-    def __init__(self, spec: Spec, statistics: Statistics, noise: NoiseLevel) -> None:
-        self.spec = spec
-        self.counts: dict[tuple[Side, str], Count] = {}
-        self._statistics = statistics
-        self._noise = noise
-        if count_block("reference") in statistics:
-            self._count("reference", "clips")
-        sides: tuple[Side, Side] = ("public", "private")
-        for side in sides:
-            for model in spec.models:
-                if count_block(side, model.id) in statistics:
-                    self._count(side, model.id)
-
-    def _count(self, side: Side, model: str) -> None:
-        name = count_block(side, model)
-        values = [float(value) for value in self._statistics[name]]
-        failed = values[1] if len(values) > 1 else 0.0
-        self.counts[side, model] = Count(side, model, values[0], failed, self._noise.of(name))
-
-    def scores(self, metric: Metric, model: str) -> ScoreSums:
-        name = generated_block(metric.inputs, model, metric.id, "moments")
-        count = self.counts[metric.inputs, model]
-        return ScoreSums(self._statistics[name], count.succeeded, self._noise.of(name), count.deviation)
-
-    def moments(self, metric: Metric, side: Side, model: str) -> MomentSums:
-        name = _distance_block(metric, side, model, "moments")
-        count = self.counts[side, model]
-        return MomentSums(self._statistics[name], count.succeeded, self._noise.of(name), count.deviation)
-
-    def embedding(self, metric: Metric, side: Side, model: str) -> EmbeddingSums:
-        name = _distance_block(metric, side, model, "embedding")
-        count = self.counts[side, model]
-        return EmbeddingSums(self._statistics[name], count.succeeded, self._noise.of(name), count.deviation)
-
-    def histogram(self, metric: Metric, model: str) -> tuple[int, ...] | None:
-        values = self._statistics.get(generated_block(metric.inputs, model, metric.id, "histogram"))
-        return None if values is None else tuple(int(value) for value in np.rint(values))
-
-
-def _distance_block(metric: Metric, side: Side, model: str, part: str) -> str:
-    return reference_block(metric.id, part) if side == "reference" else generated_block(side, model, metric.id, part)
-
-
-def _evaluate_metric(sums: _Sums, metric: Metric) -> tuple[list[Result], tuple[tuple[str, str], ...]]:
+def _evaluate_metric(sums: SessionSums, metric: Metric) -> tuple[list[Result], tuple[tuple[str, str], ...]]:
     """Results of one metric for every model, and the pairs that cannot be told apart."""
     definition = definition_of(metric.id)
     problems = {model.id: _problem(sums, metric, definition, model.id) for model in sums.spec.models}
     available = [model for model, problem in problems.items() if problem is None]
-    family = _family(sums, metric, definition, available)
+    family = family_of(sums, metric, definition, available)
     ranks = rank_sets(family, higher_is_better=definition.direction == "higher")
     private = metric.inputs == "private" or definition.compares_with_reference
     results = []
@@ -287,34 +181,7 @@ def _evaluate_metric(sums: _Sums, metric: Metric) -> tuple[list[Result], tuple[t
     return results, pairs_not_apart(family)
 
 
-def _family(sums: _Sums, metric: Metric, definition: MetricDefinition, models: list[str]) -> Family:
-    """Estimates and comparisons of the models that are available, in the metric's unit."""
-    if not models:
-        return Family({}, {})
-    match definition.finish:
-        case "mean":
-            high = definition.high if definition.high is not None else metric.limit
-            return score_family(
-                {model: sums.scores(metric, model) for model in models},
-                low=float(definition.low),
-                high=float(high or 1),
-            )
-        case "frechet":
-            family = frechet_family(
-                sums.moments(metric, "reference", "clips"),
-                {model: sums.moments(metric, metric.inputs, model) for model in models},
-                name=f"{metric.id}/{metric.inputs}",
-            )
-            unit = float(metric.limit or 1) ** 2
-            return Family({model: found.mapped(unit) for model, found in family.estimates.items()}, family.comparisons)
-        case "kernel":
-            return kernel_family(
-                sums.embedding(metric, "reference", "clips"),
-                {model: sums.embedding(metric, metric.inputs, model) for model in models},
-            )
-
-
-def _problem(sums: _Sums, metric: Metric, definition: MetricDefinition, model: str) -> str | None:
+def _problem(sums: SessionSums, metric: Metric, definition: MetricDefinition, model: str) -> str | None:
     """Why a result must be withheld, or None."""
     counts = [sums.counts[metric.inputs, model]]
     if definition.compares_with_reference:
@@ -330,7 +197,7 @@ def _problem(sums: _Sums, metric: Metric, definition: MetricDefinition, model: s
     return problem
 
 
-def _grade(sums: _Sums, metric: Metric, definition: MetricDefinition, model: str) -> tuple[Grade, str | None]:
+def _grade(sums: SessionSums, metric: Metric, definition: MetricDefinition, model: str) -> tuple[Grade, str | None]:
     """How far a result that is published can be trusted."""
     sides: list[tuple[Side, str]] = [(metric.inputs, model)]
     if definition.compares_with_reference:
@@ -342,7 +209,8 @@ def _grade(sums: _Sums, metric: Metric, definition: MetricDefinition, model: str
     return "noised", None
 
 
-def _mean_noise(sums: _Sums, metric: Metric, model: str) -> float:
+def _mean_noise(sums: SessionSums, metric: Metric, model: str) -> float:
     """Noise per coordinate of the mean of [x, svec(x x^T)] / sqrt(2), the larger of both sides."""
-    sides = sums.moments(metric, "reference", "clips"), sums.moments(metric, metric.inputs, model)
+    definition = definition_of(metric.id)
+    sides = moments_of_reference(sums, metric, definition), moments_of_model(sums, metric, definition, model)
     return max(side.mean_noise for side in sides) / math.sqrt(2.0)

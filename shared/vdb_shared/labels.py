@@ -31,6 +31,7 @@ HASH_CLIP_SEED: Final = "vdb-clips/1|seed"
 HASH_PROMPT_CHOICE: Final = "vdb-prompts/1|choice"
 HASH_DATASET: Final = "vdb-dataset/1|content"
 HASH_RFF: Final = "vdb-metrics/1|random-fourier-features"
+HASH_SKETCH: Final = "vdb-metrics/1|tensor-sketch"
 HASH_BOOTSTRAP: Final = "vdb-metrics/1|bootstrap"
 HASH_INVITATION_TOKEN: Final = "vdb-enrolment/1|token"  # noqa: S105 - a label, no secret
 HASH_SUBMISSION: Final = "vdb-events/1|submission"

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from vdb_shared.errors import SpecError, StatisticError
-from vdb_shared.metrics.catalogue import COUNT, OUTCOME_COUNT, REFERENCE_COUNT, MetricDefinition, Part, definition_of
+from vdb_shared.metrics.catalogue import COUNT, OUTCOME_COUNT, REFERENCE_COUNT, MetricDefinition, definition_of
+from vdb_shared.metrics.finishes import Part
 from vdb_shared.metrics.statistic import MAX_CONTRIBUTIONS, Block, Layout
 from vdb_shared.privacy.calibration import Promise
 from vdb_shared.spec import Metric, Spec
@@ -84,8 +85,10 @@ def promise_of(spec: Spec, *, joined: int, smallest_cohort: int) -> Promise:
 
 
 def feature_dimension(spec: Spec, metric: Metric) -> int:
-    """Return the length of the feature vectors of a metric's extractor, or 0 without one."""
-    return spec.extractor(metric.extractor).dimension if metric.extractor is not None else 0
+    """Return the length of a metric's feature vectors: its extractor's, or its own where it has none, or 0."""
+    if metric.extractor is None:
+        return definition_of(metric.id).dimension
+    return spec.extractor(metric.extractor).dimension
 
 
 def _check_metric(spec: Spec, metric: Metric, field: str) -> None:
@@ -94,32 +97,36 @@ def _check_metric(spec: Spec, metric: Metric, field: str) -> None:
     except StatisticError as error:
         raise SpecError(str(error), field=f"{field}.id") from error
     _check_extractor(spec, metric, definition, field)
-    takes_limit = definition.finish == "frechet" or definition.needs_limit
-    kernel = definition.finish == "kernel"
-    for name, value, needed, allowed in (
-        ("limit", metric.limit, definition.needs_limit, takes_limit),
-        ("features", metric.features, kernel, kernel),
-        ("bandwidth", metric.bandwidth, kernel, kernel),
-    ):
-        if needed and value is None:
+    for name, use in definition.uses.items():
+        given = getattr(metric, name) is not None
+        if use == "required" and not given:
             raise SpecError(f"is missing; {metric.id} needs it", field=f"{field}.{name}")
-        if value is not None and not allowed:
+        if use == "refused" and given:
             raise SpecError(f"is not used by {metric.id}; remove it", field=f"{field}.{name}")
+    if metric.inputs == "private" and definition.public_only:
+        raise SpecError(f"{metric.id} takes public inputs only: {definition.public_only}", field=f"{field}.inputs")
+    words_alone = [model.id for model in spec.models if not model.start]
+    if "condition" in definition.needs and words_alone:
+        raise SpecError(
+            f"{metric.id} compares a clip with the picture or video it starts from; {words_alone[0]} starts from words alone",
+            field=f"{field}.id",
+        )
 
 
 def _check_extractor(spec: Spec, metric: Metric, definition: MetricDefinition, field: str) -> None:
     place = f"{field}.extractor"
-    if definition.architecture is None:
+    if not definition.architectures:
         if metric.extractor is not None:
             raise SpecError(f"is not used by {metric.id}; remove it", field=place)
         return
+    needed = " or ".join(definition.architectures)
     if metric.extractor is None:
-        raise SpecError(f"is missing; {metric.id} needs a {definition.architecture}", field=place)
+        raise SpecError(f"is missing; {metric.id} needs a {needed}", field=place)
     found = {extractor.id: extractor.architecture for extractor in spec.extractors}.get(metric.extractor)
     if found is None:
         raise SpecError(f"{metric.extractor!r} is none of the spec's extractors", field=place)
-    if found != definition.architecture:
-        raise SpecError(f"{metric.id} needs a {definition.architecture}, {metric.extractor} is a {found}", field=place)
+    if found not in definition.architectures:
+        raise SpecError(f"{metric.id} needs a {needed}, {metric.extractor} is a {found}", field=place)
 
 
 def _check_shared_references(spec: Spec) -> None:

@@ -263,8 +263,8 @@ class Metric(Section):
         inputs: "public": clips of the spec's prompts, exact; "private": clips of private prompts, noised.
         extractor: id of the extractor it needs, or None.
         weight: share of the privacy budget, relative to the other private blocks (privacy.md).
-        limit: upper end of the scale for metrics without a natural one (seconds, frames/s).
-        features: number of random features (mmd-rff).
+        limit: upper end of the scale for metrics without a natural one (seconds, frames/s), norm to which features are clipped.
+        features: number of random features (mmd-rff), of a sketch's lanes (kvd3), of anchors (coverage).
         bandwidth: kernel bandwidth (mmd-rff).
     """
 

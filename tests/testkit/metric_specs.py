@@ -30,8 +30,14 @@ def make_spec(
     dimension: int = 4,
     generation: dict[str, Any] | None = None,
     privacy: dict[str, Any] | None = None,
+    extractors: Sequence[dict[str, Any]] | None = None,
+    pipeline: str = "WanPipeline",
 ) -> Spec:
-    """Return a valid spec with these metrics."""
+    """Return a valid spec with these metrics; unless others are given, with a tiny CLIP and a tiny VideoMAE."""
+    usual = [
+        {"id": "tiny-clip", "architecture": "CLIPModel", "manifest": DIGEST, "dimension": 8},
+        {"id": "tiny-videomae", "architecture": "VideoMAEModel", "manifest": DIGEST, "dimension": dimension},
+    ]
     values: dict[str, Any] = {
         "version": "vdb-spec/1",
         "title": "A small benchmark",
@@ -41,12 +47,13 @@ def make_spec(
         "deadlines": {"joining": 1, "computing": 1, "round": 1, "countersigning": 1},
         "video": {"frames": 9, "height": 32, "width": 32, "fps": 8},
         "generation": {"steps": 2, "guidance": "1"} | (generation or {}),
-        "prompts": [{"id": f"p{number}", "text": f"prompt {number}"} for number in range(4)],
-        "models": [{"id": model, "pipeline": "WanPipeline", "manifest": DIGEST} for model in models],
-        "extractors": [
-            {"id": "tiny-clip", "architecture": "CLIPModel", "manifest": DIGEST, "dimension": 8},
-            {"id": "tiny-videomae", "architecture": "VideoMAEModel", "manifest": DIGEST, "dimension": dimension},
+        "prompts": [
+            {"id": f"p{number}", "text": f"prompt {number}"}
+            | ({} if pipeline == "WanPipeline" else {"condition": DIGEST})
+            for number in range(4)
         ],
+        "models": [{"id": model, "pipeline": pipeline, "manifest": DIGEST} for model in models],
+        "extractors": list(usual if extractors is None else extractors),
         "metrics": list(metrics),
     }
     spec = Spec.model_validate_json(canonical_json(values))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from testkit.metric_specs import CLIP_SCORE, DIGEST, FLICKERING, FRECHET, KERNEL, LATENCY, make_spec
 from vdb_shared.canonical import canonical_json
 from vdb_shared.errors import StatisticError
-from vdb_shared.evaluation import Evaluation, Result, evaluate, rounded
+from vdb_shared.evaluation import Evaluation, Result, evaluate
 from vdb_shared.layout import contributions_at_most, layout_of, promise_of
 from vdb_shared.metrics.features import (
     clip_to_ball,
@@ -28,6 +28,7 @@ from vdb_shared.metrics.statistic import Tally, pooled
 from vdb_shared.privacy.calibration import LOCAL_SIGMA, calibrate
 from vdb_shared.privacy.mechanism import decode, encode, noise_level, uniform_bytes_needed
 from vdb_shared.spec import Spec
+from vdb_shared.sums import rounded
 
 DIMENSION = 4
 FREQUENCIES = random_fourier_frequencies(DIGEST, DIMENSION, 64, 1.0)

@@ -17,9 +17,10 @@ from vdb_participant.measure.site import Equipment, measure_site
 from vdb_participant.session.preparation import Resources, verify_materials
 from vdb_participant.session.progress import Progress
 from vdb_shared.audit.leaderboard import ClipClass
-from vdb_shared.evaluation import Evaluation, Result, evaluate, rounded
+from vdb_shared.evaluation import Evaluation, Result, evaluate
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.spec import Spec
+from vdb_shared.sums import rounded
 from vdb_shared.tasks import public_tasks
 
 

@@ -33,7 +33,8 @@ from vdb_participant.measure.efficiency import TIMES
 from vdb_participant.measure.extractors import LoadedExtractor, VideoExtractor, load_extractor
 from vdb_participant.measure.generating import Generation, Load, Progress
 from vdb_participant.measure.manifest import run_manifest
-from vdb_participant.measure.observation import Observation, shares
+from vdb_participant.measure.observation import Observation
+from vdb_participant.measure.shares import shares
 from vdb_participant.models import Weights, check_prompts_stay, place_of, verify_model, verify_weights
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import DatasetError, SpecError, StatisticError, StoreError

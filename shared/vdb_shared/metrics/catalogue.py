@@ -1,101 +1,139 @@
-"""The catalogue of metrics: each a value with one exact definition, its direction, unit, range and source.
+"""The catalogue of metrics: each a value with one exact definition, its direction, unit, range, weights' licence and oracle.
 
-Promises that an id with its version names one definition for ever: a changed definition gets a new version. Adding a
-metric is one row here and, where its finish is new, one module. Leaves frames and extractors to the participant, and
-the finish to frechet.py, kernel.py and scores.py.
+Promises that an id with its version names one definition for ever, fixed by a digest: a changed definition gets a new
+version. Adding a metric is a row in catalogue.toml, a score at the participant and, where its finish is new, a row in
+finishes.py. Leaves frames and extractors to the participant, and the arithmetic of values to the finishes' modules.
 
 Source: protos/README.md §7.2.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+import tomllib
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final, Literal
+from functools import lru_cache
+from importlib import resources
+from typing import Annotated, Final, Literal
 
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from vdb_shared.canonical import canonical_json, sha256_digest
 from vdb_shared.errors import StatisticError
-from vdb_shared.metrics.features import HISTOGRAM_BINS
-
-Finish = Literal["mean", "frechet", "kernel"]
-"""How sums become a value: scores.py, frechet.py or kernel.py."""
+from vdb_shared.metrics.finishes import FINISHES, Finish, FinishName, Part, Shape, Use
 
 Direction = Literal["higher", "lower"]
 """Which way is better."""
 
-Source = Literal["frames", "frames and prompt", "timing"]
-"""What a score is computed from."""
+Need = Literal["prompt", "condition", "sound", "timing"]
+"""What a score is computed from besides frames: the words, what the clip starts from, its sound, how long it took."""
+
+FeaturesOf = Literal["clip", "frames", "motion"]
+"""What a distance's features describe: the clip by a video extractor, its frames' mean, or its motion without any extractor."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One block of a metric, but for its side and model.
-
-    Attributes:
-        name: last component of the block's name.
-        dims: number of lanes.
-        bound_squared: square of the L2 norm that one clip's share never exceeds.
-    """
-
-    name: str
-    dims: int
-    bound_squared: int
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
 
 
-@dataclass(frozen=True, slots=True)
-class MetricDefinition:
+Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+Needs = Annotated[tuple[Need, ...], BeforeValidator(_as_tuple)]
+Number = Annotated[Decimal, BeforeValidator(lambda value: Decimal(value) if isinstance(value, str) else value)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class MetricDefinition(_Entry):
     """One metric and version.
 
     Attributes:
         id: "<name>@<version>".
         title: for people.
-        definition: one sentence that fixes what is computed from a clip.
+        definition: one sentence that fixes what is computed.
         direction: which way is better.
         unit: of the value; "" when it has none.
-        low, high: range of a score before rescaling; high is None where the spec's `limit` sets it.
-        architecture: extractor class it needs, or None.
+        low, high: range of a score before rescaling; high is None where the spec's `limit` sets it, and for distances.
+        architectures: extractor classes of which the spec must name one; none where no extractor is needed.
+        features_of: what the features of a distance describe.
+        dimension: length of the features, where no extractor tells.
         finish: how sums become a value.
-        source: what one clip's share is computed from.
+        ddof: of the covariances of a Fréchet distance, 0 or 1.
+        limit: whether the spec gives `limit`, where the finish leaves that open.
+        needs: what a score is computed from besides frames.
         citation: where the definition comes from.
+        weights_licence: of the weights that are usual for it; "" without an extractor.
+        oracle: against what the tests check it.
     """
 
     id: str
     title: str
     definition: str
     direction: Direction
-    unit: str
-    low: Decimal
-    high: Decimal | None
-    architecture: Literal["CLIPModel", "VideoMAEModel"] | None
-    finish: Finish
-    source: Source
+    unit: str = ""
+    low: Number = Decimal(0)
+    high: Number | None = None
+    architectures: Texts = ()
+    features_of: FeaturesOf = "clip"
+    dimension: int = Field(default=0, ge=0)
+    finish: FinishName
+    ddof: int = Field(default=0, ge=0, le=1)
+    limit: Use | None = None
+    needs: Needs = ()
     citation: str
+    weights_licence: str = ""
+    oracle: str
+
+    @property
+    def _finish(self) -> Finish:
+        return FINISHES[self.finish]
+
+    @property
+    def digest(self) -> str:
+        """Digest over the whole definition: canonical JSON of its fields."""
+        return sha256_digest(canonical_json(self.model_dump(mode="json")))
 
     @property
     def compares_with_reference(self) -> bool:
         """Whether the metric is a distance to the private reference clips, and so has a block on their side."""
-        return self.finish != "mean"
+        return self._finish.compares_with_reference
 
     @property
-    def needs_limit(self) -> bool:
-        """Whether the spec must give `limit`: scores without a natural upper end."""
-        return self.finish == "mean" and self.high is None
+    def uses(self) -> Mapping[str, Use]:
+        """Whether a spec gives `limit`, `features` and `bandwidth`."""
+        finish = self._finish
+        return {"limit": self.limit or finish.limit, "features": finish.features, "bandwidth": finish.bandwidth}
+
+    @property
+    def public_only(self) -> str:
+        """Why private inputs are refused, with what to do instead; "" where they are not."""
+        return self._finish.public_only
 
     def parts(self, *, private: bool, dimension: int = 0, features: int = 0) -> tuple[Part, ...]:
         """Return the metric's blocks on one side.
 
         Args:
             private: whether the side's clips are private; a histogram would then cost privacy budget and is left out.
-            dimension: of the extractor's features (frechet).
-            features: number of random features (kernel).
+            dimension: of the extractor's features, or the number of its classes.
+            features: number of random features, of a sketch's lanes, or of anchors.
         """
-        match self.finish:
-            case "mean":
-                moments = Part("moments", 2, 2)
-                return (moments,) if private else (moments, Part("histogram", HISTOGRAM_BINS, 1))
-            case "frechet":
-                return (Part("moments", dimension + dimension * (dimension + 1) // 2, 2),)
-            case "kernel":
-                return (Part("embedding", features, 1),)
+        return self._finish.parts(Shape(private, self.dimension or dimension, features))
+
+
+class Refusal(_Entry):
+    """Names of metrics that are no function of sums, why, and what to ask for instead."""
+
+    names: Texts
+    reason: str
+    instead: str
+
+
+class _File(_Entry):
+    version: Literal["vdb-metrics/1"]
+    metrics: Annotated[tuple[MetricDefinition, ...], BeforeValidator(_as_tuple)]
+    refused: Annotated[tuple[Refusal, ...], BeforeValidator(_as_tuple)]
 
 
 COUNT: Final = "count"
@@ -107,116 +145,39 @@ REFERENCE_COUNT: Final = Part("clips", 1, 1)
 OUTCOME_COUNT: Final = Part("outcomes", 2, 1)
 """[succeeded, failed] of generated clips."""
 
-_ZERO: Final = Decimal(0)
-_ONE: Final = Decimal(1)
 
-_DEFINITIONS: Final = (
-    MetricDefinition(
-        id="temporal-flickering@1",
-        title="Temporal flickering",
-        definition="(255 - mean |x[t+1] - x[t]|) / 255 over pixels, channels and consecutive pairs of uint8 frames",
-        direction="higher",
-        unit="",
-        low=_ZERO,
-        high=_ONE,
-        architecture=None,
-        finish="mean",
-        source="frames",
-        citation="Huang et al., VBench, CVPR 2024, temporal flickering; without its static-clip filter",
-    ),
-    MetricDefinition(
-        id="clip-score@1",
-        title="CLIP score",
-        definition="mean over frames of max(100 cos(image, text), 0)",
-        direction="higher",
-        unit="",
-        low=_ZERO,
-        high=Decimal(100),
-        architecture="CLIPModel",
-        finish="mean",
-        source="frames and prompt",
-        citation="Hessel et al., CLIPScore, EMNLP 2021, with weight 100 and per frame",
-    ),
-    MetricDefinition(
-        id="clip-temp@1",
-        title="CLIP temporal consistency",
-        definition="mean over consecutive frames of cos(image[t], image[t+1]), not clamped",
-        direction="higher",
-        unit="",
-        low=Decimal(-1),
-        high=_ONE,
-        architecture="CLIPModel",
-        finish="mean",
-        source="frames",
-        citation="Esser et al., Structure and content-guided video synthesis (Gen-1), ICCV 2023, frame consistency",
-    ),
-    MetricDefinition(
-        id="latency@1",
-        title="Latency",
-        definition="wall-clock seconds from prompt to decoded frames of one clip, after a warm-up; at most the spec's limit",
-        direction="lower",
-        unit="s",
-        low=_ZERO,
-        high=None,
-        architecture=None,
-        finish="mean",
-        source="timing",
-        citation="protos/README.md §7.2",
-    ),
-    MetricDefinition(
-        id="frames-per-second@1",
-        title="Frames per second",
-        definition="frames of a clip divided by its latency; at most the spec's limit",
-        direction="higher",
-        unit="1/s",
-        low=_ZERO,
-        high=None,
-        architecture=None,
-        finish="mean",
-        source="timing",
-        citation="protos/README.md §7.2",
-    ),
-    MetricDefinition(
-        id="frechet-videomae@1",
-        title="Fréchet distance of VideoMAE features",
-        definition="|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of features clipped to the norm `limit` (1 if the spec "
-        "gives none), covariances normalised by 1/n, in squared feature units",
-        direction="lower",
-        unit="",
-        low=_ZERO,
-        high=None,
-        architecture="VideoMAEModel",
-        finish="frechet",
-        source="frames",
-        citation="Unterthiner et al. 2018 (FVD); Ge et al., CVPR 2024 (content-debiased FVD: VideoMAE features)",
-    ),
-    MetricDefinition(
-        id="mmd-rff@1",
-        title="Kernel distance, random Fourier features",
-        definition="unbiased squared maximum mean discrepancy, Gaussian kernel approximated by random Fourier features",
-        direction="lower",
-        unit="",
-        low=_ZERO,
-        high=None,
-        architecture="VideoMAEModel",
-        finish="kernel",
-        source="frames",
-        citation="Gretton et al., JMLR 2012, eq. 3; Rahimi & Recht, NeurIPS 2007",
-    ),
-)
+@lru_cache(maxsize=1)
+def _file() -> _File:
+    text = resources.files("vdb_shared").joinpath("metrics", "catalogue.toml").read_text(encoding="utf-8")
+    return _File.model_validate(tomllib.loads(text))
 
-CATALOGUE: Final = {definition.id: definition for definition in _DEFINITIONS}
+
+def _by_id() -> dict[str, MetricDefinition]:
+    return {definition.id: definition for definition in _file().metrics}
+
+
+CATALOGUE: Final[Mapping[str, MetricDefinition]] = _by_id()
 """Every metric by id."""
+
+
+def refusals() -> tuple[Refusal, ...]:
+    """Return what does not federate, with the reason and the alternative."""
+    return _file().refused
 
 
 def definition_of(metric_id: str) -> MetricDefinition:
     """Return the definition of a metric id.
 
     Raises:
-        StatisticError: the catalogue has none.
+        StatisticError: the catalogue has none; says why where such a metric cannot be federated, else which id is near.
     """
-    try:
-        return CATALOGUE[metric_id]
-    except KeyError:
-        known = ", ".join(CATALOGUE)
-        raise StatisticError(f"unknown metric {metric_id!r}; known are {known}") from None
+    found = CATALOGUE.get(metric_id)
+    if found is not None:
+        return found
+    name = metric_id.partition("@")[0]
+    for refusal in refusals():
+        if name in refusal.names:
+            raise StatisticError(f"{metric_id!r} does not federate: {refusal.reason}; ask for {refusal.instead}")
+    near = difflib.get_close_matches(metric_id, CATALOGUE, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(CATALOGUE)}"
+    raise StatisticError(f"unknown metric {metric_id!r}; {hint}")

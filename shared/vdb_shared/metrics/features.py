@@ -28,6 +28,9 @@ HISTOGRAM_BINS: Final = 32
 
 _ROOT_2: Final = math.sqrt(2.0)
 
+_PROBABILITY_SLACK: Final = 1e-3
+"""How far the sum of a classifier's float32 probabilities may be from 1."""
+
 
 def uniforms(seed: bytes, count: int) -> Vector:
     """Return numbers of the open interval (0, 1) that follow from a seed alone, shape (count,), float64.
@@ -139,6 +142,61 @@ def feature_moments(vector: Vector) -> Vector:
     if not norm <= 1.0:
         raise StatisticError(f"expected a feature vector clipped to norm 1, found norm {norm}")
     return np.concatenate([vector, svec(np.outer(vector, vector))])
+
+
+def second_moment(vector: Vector) -> Vector:
+    """Return svec(x x^T), shape (d(d+1)/2,), of a vector of the unit ball; L2 norm |x|^2, at most 1.
+
+    Raises:
+        StatisticError: the vector lies outside the unit ball; `clip_to_ball` comes first.
+    """
+    return feature_moments(vector)[vector.size :]
+
+
+def direction(vector: Vector) -> Vector:
+    """Return x / |x|, shape (d,), float64.
+
+    Raises:
+        StatisticError: the vector is not finite, or has no direction.
+    """
+    values = np.asarray(vector, dtype=np.float64)
+    norm = math.hypot(*values)
+    if not (math.isfinite(norm) and norm > 0):
+        raise StatisticError(
+            f"expected a feature vector with a direction, found norm {norm}; the clip must count as failed"
+        )
+    return clip_to_ball(values / norm)[0]
+
+
+def posterior(probabilities: Vector) -> tuple[Vector, Vector]:
+    """Return a classifier's probabilities, (K,), and their negative entropy over log K, (1,), in [-1, 0].
+
+    The probabilities are divided by their sum; both have an L2 norm of at most 1.
+
+    Args:
+        probabilities: shape (K,), K >= 2, not negative, of sum 1 but for rounding.
+
+    Raises:
+        StatisticError: they are no probabilities.
+    """
+    values = np.asarray(probabilities, dtype=np.float64)
+    if values.ndim != 1 or values.size < 2 or not np.isfinite(values).all() or (values < 0).any():
+        raise StatisticError(
+            f"expected probabilities of classes, found shape {values.shape}; the clip must count as failed"
+        )
+    total = math.fsum(values)
+    if abs(total - 1.0) > _PROBABILITY_SLACK:
+        raise StatisticError(f"expected probabilities of sum 1, found {total}; the clip must count as failed")
+    chances = clip_to_ball(values / total)[0]
+    positive = chances[chances > 0]
+    return chances, np.array([min(max(math.fsum(positive * np.log(positive)) / math.log(values.size), -1.0), 0.0)])
+
+
+def one_hot(place: int, size: int) -> Vector:
+    """Return the vector of `size` zeros with a 1 at `place`."""
+    chosen = np.zeros(size)
+    chosen[place] = 1.0
+    return chosen
 
 
 def random_fourier_frequencies(manifest: str, dimension: int, features: int, bandwidth: float) -> Vector:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -77,18 +78,19 @@ class _Resampler:
         d = self._mean.size
         normals = standard_normals(draw_seed(self._name, "mean", replicate=replicate), d)
         wishart = wishart_factor(draw_seed(self._name, "covariance", replicate=replicate), d, size - 1)
-        root = self._root @ wishart / math.sqrt(size)
+        root = self._root @ wishart / math.sqrt(size - self._side.ddof)
         return Moments(self._mean + self._root @ normals / math.sqrt(size), root @ root.T), root
 
     def noised(self, sample: Moments, replicate: int) -> MomentSums:
         """Return sums of a sample with new noise, or without where the side has none."""
         side = self._side
-        sums = np.concatenate([sample.mean, svec(sample.covariance + np.outer(sample.mean, sample.mean))]) * side.count
+        spread = sample.covariance * ((side.count - side.ddof) / side.count) if side.ddof else sample.covariance
+        sums = np.concatenate([sample.mean, svec(spread + np.outer(sample.mean, sample.mean))]) * side.count
         if not side.deviation:
-            return MomentSums(sums, side.count)
+            return replace(side, sums=sums)
         normals = standard_normals(draw_seed(self._name, "noise", replicate=replicate), sums.size + 1)
         count = max(side.count + side.count_deviation * float(normals[0]), side.count / 2)
-        return MomentSums(sums + side.deviation * normals[1:], count, side.deviation, side.count_deviation)
+        return replace(side, sums=sums + side.deviation * normals[1:], count=count)
 
 
 def _bootstrap_errors(

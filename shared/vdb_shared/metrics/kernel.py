@@ -1,9 +1,10 @@
-"""Finish of the kernel distance: squared maximum mean discrepancy from sums of random Fourier features.
+"""Finish of kernel distances: squared maximum mean discrepancy from sums of vectors whose products are the kernel's values.
 
-Promises the unbiased U-statistic, computed from the sums alone, with the known contribution of noise taken off. Single
-values may therefore fall below 0.
+The vectors are random Fourier features (Gaussian kernel), a tensor sketch (degree 3) or svec(x x^T) (degree 2, JEDi). Promises
+the statistic over all pairs, computed from the sums alone, with the known contribution of noise taken off. Without the pairs
+of a clip with itself it is unbiased, and single values may fall below 0.
 
-Source: Gretton et al. 2012, eq. 3; protos/README.md §7.2.
+Source: Gretton et al. 2012, eq. 3 and 5; Luo et al. 2025 (JEDi); protos/README.md §7.2.
 """
 
 from __future__ import annotations
@@ -12,27 +13,29 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from scipy.special import ndtri
-
 from vdb_shared.metrics.features import Vector
-from vdb_shared.metrics.uncertainty import CONFIDENCE, Comparison, Estimate, Family, compare_all
+from vdb_shared.metrics.uncertainty import Comparison, Family, compare_all, normal_interval
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingSums:
-    """Sum of one side's random Fourier features.
+    """Sum of one side's vectors.
 
     Attributes:
-        sums: shape (m,); each clip adds a vector of norm 1.
+        sums: shape (m,); each clip adds a vector of norm at most 1.
         count: number of clips, at least 2; not an integer when noised.
         deviation: of the noise in each lane.
         count_deviation: of the noise in the count.
+        squares: sum of squared norms, or an upper bound of it where `with_itself`; None where every norm is 1.
+        with_itself: whether pairs of a clip with itself count (V-statistic).
     """
 
     sums: Vector
     count: float
     deviation: float = 0.0
     count_deviation: float = 0.0
+    squares: float | None = None
+    with_itself: bool = False
 
     @property
     def mean(self) -> Vector:
@@ -41,14 +44,21 @@ class EmbeddingSums:
 
     @property
     def within(self) -> float:
-        """Mean kernel value of two different clips of the side: (|S|^2 - m s^2 - n) / (n (n - 1))."""
+        """Mean kernel value of two clips of the side: (|S|^2 - m s^2 - squares) / (n (n - 1)), or (|S|^2 - m s^2) / n^2."""
         square = float(self.sums @ self.sums) - self.sums.size * self.deviation**2
-        return (square - self.count) / (self.count * (self.count - 1))
+        if self.with_itself:
+            return square / self.count**2
+        return (square - self.mean_square * self.count) / (self.count * (self.count - 1))
+
+    @property
+    def mean_square(self) -> float:
+        """Mean squared norm of a vector, in [0, 1]."""
+        return 1.0 if self.squares is None else min(max(self.squares / self.count, 0.0), 1.0)
 
     @property
     def spread(self) -> float:
         """Trace of the mean embedding's covariance by sampling, at most 1 / n."""
-        return min(max(1.0 - self.within, 0.0), 1.0) / self.count
+        return min(max(self.mean_square - self.within, 0.0), 1.0) / self.count
 
     @property
     def noise(self) -> float:
@@ -57,7 +67,7 @@ class EmbeddingSums:
 
 
 def squared_discrepancy(a: EmbeddingSums, b: EmbeddingSums) -> float:
-    """Return the unbiased estimate of the squared maximum mean discrepancy; may be below 0."""
+    """Return the squared maximum mean discrepancy; may be below 0 unless pairs of a clip with itself count."""
     return a.within + b.within - 2.0 * float(a.mean @ b.mean)
 
 
@@ -67,12 +77,10 @@ def kernel_family(reference: EmbeddingSums, models: Mapping[str, EmbeddingSums])
     Sums hold no second moments of the features, so the sampling variance is an upper bound: all of a side's spread
     could lie along the one direction that matters. Intervals are therefore cautious; the part by noise is exact.
     """
-    quantile = float(ndtri((1 + CONFIDENCE) / 2))
-
-    def estimate(sums: EmbeddingSums) -> Estimate:
-        value = squared_discrepancy(reference, sums)
-        reach = quantile * math.sqrt(_variance(reference, sums))
-        return Estimate(value, value - reach, value + reach)
+    estimates = {
+        model: normal_interval(squared_discrepancy(reference, sums), math.sqrt(_variance(reference, sums)))
+        for model, sums in models.items()
+    }
 
     def compare(first: str, second: str) -> Comparison:
         a, b = models[first], models[second]
@@ -82,7 +90,7 @@ def kernel_family(reference: EmbeddingSums, models: Mapping[str, EmbeddingSums])
         own = sum(_own(reference, sums) + _quadratic(sums, sums) / 2 + _quadratic(reference, sums) for sums in (a, b))
         return Comparison(difference, math.sqrt(shared + own))
 
-    return Family({model: estimate(sums) for model, sums in models.items()}, compare_all(list(models), compare))
+    return Family(estimates, compare_all(list(models), compare))
 
 
 def _variance(reference: EmbeddingSums, generated: EmbeddingSums) -> float:

@@ -79,6 +79,12 @@ def student_interval(value: float, deviation: float, degrees: float) -> Estimate
     return Estimate(value, value - reach, value + reach)
 
 
+def normal_interval(value: float, deviation: float) -> Estimate:
+    """Return value +- z deviation, with the quantile of the normal distribution."""
+    reach = float(ndtri(1 - _TAIL)) * deviation
+    return Estimate(value, value - reach, value + reach)
+
+
 def pivot_interval(value: float, errors: Vector, *, floor: float, allowance: float = 0.0) -> Estimate:
     """Return the interval of a value whose errors a bootstrap has drawn.
 

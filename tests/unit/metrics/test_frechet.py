@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -54,10 +56,40 @@ def test_agrees_with_scipy_and_torchmetrics(dimension: int) -> None:
     assert found == pytest.approx(by_torchmetrics(a, b), rel=1e-8)
 
 
-def test_agrees_for_rank_deficient_covariances_as_far_as_the_others_can_tell() -> None:
-    """40 clips in 64 dimensions: 25 eigenvalues are 0; their roots amplify the others' rounding to about 1e-7."""
-    a, b = fitted(cloud(1, 40, 64)), fitted(cloud(2, 40, 64))
-    assert frechet_distance(a, b) == pytest.approx(by_torchmetrics(a, b), rel=1e-5)
+def from_clips(a: Matrix, b: Matrix) -> float:
+    """The distance without any covariance: tr (C_a C_b)^(1/2) is the sum of the singular values of A B^T / sqrt(n_a n_b)."""
+    gap = a.mean(axis=0) - b.mean(axis=0)
+    first, second = ((points - points.mean(axis=0)) / np.sqrt(len(points)) for points in (a, b))
+    common = np.linalg.svd(first @ second.T, compute_uv=False).sum()
+    return float(gap @ gap + np.sum(first**2) + np.sum(second**2) - 2 * common)
+
+
+@pytest.mark.parametrize(("first", "second", "dimension"), [(40, 40, 64), (40, 500, 64), (500, 40, 64), (2, 3, 5)])
+def test_is_exact_for_rank_deficient_covariances(first: int, second: int, dimension: int) -> None:
+    """With fewer clips than dimensions eigenvalues vanish; the others' roots of rounding are off by some 1e-8."""
+    a, b = cloud(1, first, dimension), cloud(2, second, dimension)
+    found = frechet_distance(fitted(a), fitted(b))
+    assert found == pytest.approx(from_clips(a, b), rel=1e-11)
+    assert found == pytest.approx(by_torchmetrics(fitted(a), fitted(b)), rel=1e-6)
+
+
+def test_with_sample_covariances_it_is_numpys() -> None:
+    a, b = (points / np.linalg.norm(points, axis=1).max() for points in (cloud(3, 50, 6), cloud(4, 40, 6)))
+    found = fit(replace(sums_of(a), ddof=1), {"m": replace(sums_of(b), ddof=1)}).distances["m"]
+    wanted = frechet_distance(*(Moments(points.mean(axis=0), np.cov(points, rowvar=False)) for points in (a, b)))
+    assert found == pytest.approx(wanted, rel=1e-9)
+    assert found != pytest.approx(fit(sums_of(a), {"m": sums_of(b)}).distances["m"], rel=1e-3)
+
+
+def test_intervals_with_sample_covariances_are_wider_by_their_factor() -> None:
+    """Draws are normalised as the estimate is: with equal means both scale by n / (n - 1)."""
+    centred = (points - points.mean(axis=0) for points in (cloud(3, 30, 4), cloud(4, 30, 4)))
+    a, b = (points / np.linalg.norm(points, axis=1).max() for points in centred)
+    plain = frechet_family(sums_of(a), {"m": sums_of(b)}, name="f").estimates["m"]
+    sample = frechet_family(replace(sums_of(a), ddof=1), {"m": replace(sums_of(b), ddof=1)}, name="f").estimates["m"]
+    assert sample.value == pytest.approx(plain.value * 30 / 29, rel=1e-9)
+    assert plain.low <= plain.value <= sample.value <= sample.high
+    assert sample.high > plain.high
 
 
 def test_has_closed_form_for_commuting_covariances_also_singular_ones() -> None:

@@ -12,9 +12,10 @@ import pytest
 from testkit.tiny import tiny_spec
 from vdb_participant.data.video import Frames
 from vdb_participant.embedded.scenes import Scene, render
-from vdb_participant.measure.distribution import frechet_share, kernel_share
 from vdb_participant.measure.extractors import LoadedExtractor, Vector, VideoExtractor, load_extractor
-from vdb_participant.measure.observation import SCORES, Observation, shares
+from vdb_participant.measure.observation import Observation
+from vdb_participant.measure.scores import SCORES
+from vdb_participant.measure.shares import frechet_share, kernel_share, shares
 from vdb_participant.models import inspect_weights
 from vdb_shared.errors import StatisticError
 from vdb_shared.layout import generated_block, layout_of

@@ -1,0 +1,155 @@
+"""Finishes: the ways in which sums become a value, each with its blocks, their bounds and the settings that a spec gives it.
+
+Promises that whatever shape a metric has is decided here alone: layout, participant and evaluation ask this table. Leaves
+the arithmetic of shares to features.py and sketch.py, and that of values to scores.py, frechet.py and their neighbours.
+
+Source: protos/README.md §7.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from vdb_shared.metrics.features import HISTOGRAM_BINS
+
+FinishName = Literal[
+    "mean", "rate", "frechet", "kernel", "sketch", "second-moment", "vendi", "rke", "inception", "coverage"
+]
+
+Use = Literal["required", "allowed", "refused"]
+"""Whether a spec must, may or must not give a setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One block of a metric, but for its side and model.
+
+    Attributes:
+        name: last component of the block's name.
+        dims: number of lanes.
+        bound_squared: square of the L2 norm that one clip's share never exceeds.
+    """
+
+    name: str
+    dims: int
+    bound_squared: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the numbers of lanes follow from.
+
+    Attributes:
+        private: whether the side's clips are private; a histogram would then cost privacy budget and is left out.
+        dimension: of a clip's feature vector, or the number of a classifier's classes.
+        features: number of random features, of a sketch's lanes, or of anchors.
+    """
+
+    private: bool
+    dimension: int = 0
+    features: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How sums become a value.
+
+    Attributes:
+        parts: the blocks of one side.
+        share: what one clip adds to them, in words.
+        lanes: how many there are: d is a feature's length, m and L are the spec's `features`, K a classifier's classes.
+        compares_with_reference: whether it is a distance to the private reference clips, and so has blocks on their side.
+        limit, features, bandwidth: which settings a spec gives; a metric without a natural upper end requires `limit` as well.
+        public_only: why private inputs are refused, with what to do instead; "" where they are not.
+    """
+
+    parts: Callable[[Shape], tuple[Part, ...]]
+    share: str
+    lanes: str
+    compares_with_reference: bool = False
+    limit: Use = "refused"
+    features: Use = "refused"
+    bandwidth: Use = "refused"
+    public_only: str = ""
+
+
+def _triangle(dimension: int) -> int:
+    return dimension * (dimension + 1) // 2
+
+
+def _score_parts(shape: Shape) -> tuple[Part, ...]:
+    moments = Part("moments", 2, 2)
+    return (moments,) if shape.private else (moments, Part("histogram", HISTOGRAM_BINS, 1))
+
+
+def _moment_parts(shape: Shape) -> tuple[Part, ...]:
+    return (Part("moments", shape.dimension + _triangle(shape.dimension), 2),)
+
+
+def _second_moment_part(shape: Shape) -> tuple[Part, ...]:
+    return (Part("second", _triangle(shape.dimension), 1),)
+
+
+def _posterior_parts(shape: Shape) -> tuple[Part, ...]:
+    return Part("posterior", shape.dimension, 1), Part("negentropy", 1, 1)
+
+
+FINISHES: Final[Mapping[FinishName, Finish]] = {
+    "mean": Finish(
+        _score_parts,
+        share="[s, s²], s the score on [0,1]; with public inputs also one of 32 bins",
+        lanes="2, and 32 with public inputs",
+    ),
+    "rate": Finish(lambda _: (Part("events", 1, 1),), share="0 or 1", lanes="1"),
+    "frechet": Finish(
+        _moment_parts,
+        share="[x, svec(x xᵀ)], x of norm at most 1",
+        lanes="d + d(d+1)/2",
+        compares_with_reference=True,
+        limit="allowed",
+    ),
+    "kernel": Finish(
+        lambda shape: (Part("embedding", shape.features, 1),),
+        share="random Fourier features, of norm 1",
+        lanes="m",
+        compares_with_reference=True,
+        features="required",
+        bandwidth="required",
+    ),
+    "sketch": Finish(
+        lambda shape: (Part("sketch", shape.features + 1, 2),),
+        share="a tensor sketch of norm at most 1, and the square of its norm",
+        lanes="m + 1",
+        compares_with_reference=True,
+        limit="required",
+        features="required",
+    ),
+    "second-moment": Finish(
+        _second_moment_part,
+        share="svec(x xᵀ), x of norm at most 1",
+        lanes="d(d+1)/2",
+        compares_with_reference=True,
+        limit="required",
+    ),
+    "vendi": Finish(
+        _second_moment_part,
+        share="svec(x xᵀ), x of norm 1",
+        lanes="d(d+1)/2",
+        public_only="noise fills the small eigenvalues that the entropy counts; ask for rke@1 instead, "
+        "whose bias by noise is known and taken off",
+    ),
+    "rke": Finish(_second_moment_part, share="svec(x xᵀ), x of norm 1", lanes="d(d+1)/2"),
+    "inception": Finish(
+        _posterior_parts, share="class probabilities, and their negative entropy over log K", lanes="K + 1"
+    ),
+    "coverage": Finish(
+        lambda shape: (Part("cells", shape.features, 1),),
+        share="a 1 in one of L cells",
+        lanes="L",
+        compares_with_reference=True,
+        features="required",
+    ),
+}
+"""Every finish by name."""
