@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from vdb_participant.commands import metrics
+from vdb_participant.commands import metrics as metric_commands
+from vdb_participant.commands import prompts as prompt_commands
 from vdb_participant.commands.screen import console
 from vdb_shared.canonical import canonical_json
 from vdb_shared.commandline import run_script
@@ -32,8 +33,9 @@ models_app = typer.Typer(help="Models that are known, and their weights.", no_ar
 budget_app = typer.Typer(help="Show the site's privacy ledger.", rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
-app.add_typer(metrics.app, name="metrics")
+app.add_typer(metric_commands.app, name="metrics")
 app.add_typer(budget_app, name="budget")
+app.add_typer(prompt_commands.app, name="prompts")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import venv
@@ -49,6 +50,18 @@ def test_verifies_a_bundle(environment: Path, tmp_path: Path) -> None:
     done = subprocess.run([environment / "vdb-audit", "verify", bundle], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "NOT PROVEN" in done.stdout
+
+
+def test_prompt_suites_are_in_the_package_and_need_no_extra(environment: Path, tmp_path: Path) -> None:
+    """A lead without the participant's extra writes suites into specs; an institution checks its prompts the same way."""
+    program = environment / "vdb-participant"
+    listed = subprocess.run([program, "prompts", "list", "--json"], capture_output=True, text=True, check=False)
+    assert listed.returncode == 0, listed.stderr
+    assert {item["name"]: item["prompts"] for item in json.loads(listed.stdout)}["general"] == 120
+    (tmp_path / "prompts.jsonl").write_text('{"id": "a", "prompt": "A cat"}\n')
+    for source in ("quick", tmp_path / "prompts.jsonl"):
+        done = subprocess.run([program, "prompts", "lint", source], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(("program", "extra"), [("vdb-participant", "participant"), ("vdb-coordinator", "coordinator")])

@@ -12,39 +12,22 @@ its own prompt, at most one captioned clip, and nothing else. Leaves frames to `
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
+from vdb_participant.data.prompt_lines import MAX_PROMPTS_BYTES, parse_line
 from vdb_participant.data.video import count_frames
 from vdb_shared import labels
 from vdb_shared.canonical import canonical_json, digest_string, labelled_hash
 from vdb_shared.errors import DatasetError
-from vdb_shared.spec import Name, Prompt, Text
+from vdb_shared.spec import Prompt
 
 CLIPS_FOLDER: Final = "clips"
 PROMPTS_FILE: Final = "prompts.jsonl"
 CLIP_SUFFIXES: Final = (".mp4", ".mkv", ".webm", ".avi", ".gif")
-
-MAX_LINE_BYTES: Final = 64 * 1024
-"""A prompt has at most 2000 characters; a longer line is not a prompt."""
-
-MAX_PROMPTS_BYTES: Final = 256 * 2**20
-
-
-class PromptLineFile(BaseModel):
-    """One line of prompts.jsonl."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-    id: Name
-    prompt: Text
-    clip: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +205,7 @@ def _read_prompts(path: Path) -> list[_Line]:
         if not raw.strip():
             continue
         place = f"{PROMPTS_FILE}:{number}"
-        line = _parse_line(f"{path}:{number}", raw)
+        line = parse_line(f"{path}:{number}", raw)
         if line.id in place_of:
             raise DatasetError(
                 f"{path}:{number}: id {line.id!r} stands already in {place_of[line.id]}; ids must differ"
@@ -230,28 +213,6 @@ def _read_prompts(path: Path) -> list[_Line]:
         place_of[line.id] = place
         lines.append(_Line(place, Prompt(id=line.id, text=line.prompt), line.clip))
     return lines
-
-
-def _parse_line(place: str, raw: bytes) -> PromptLineFile:
-    if len(raw) > MAX_LINE_BYTES:
-        raise DatasetError(f"{place}: has {len(raw)} bytes; a line has at most {MAX_LINE_BYTES}")
-    try:
-        return PromptLineFile.model_validate(json.loads(raw.decode("utf-8"), object_pairs_hook=_unique))
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{place}: is not UTF-8 text: {error.reason}") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "line"
-        raise DatasetError(f'{place}: {field}: {first["msg"]}; expected {{"id": …, "prompt": …, "clip": …}}') from error
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{place}: is not a JSON object: {error}") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
 
 
 def _join(root: Path, lines: Sequence[_Line], found: _FoundClips) -> tuple[tuple[Record, ...], list[Problem]]:

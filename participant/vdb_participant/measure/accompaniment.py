@@ -1,12 +1,14 @@
 """Scores of sound and picture together: whether what moves is what sounds.
 
-Promises scores that depend on neither loudness nor the size of motions, and an error for a clip that is silent, still or too short.
+Promises scores that depend on neither loudness nor the size of motions, and an error for a clip that is silent, still or
+too short.
 
 Source: after Yariv et al. 2024 (audio-video alignment by motion and onsets), with correlation in the place of matched peaks.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -79,7 +81,7 @@ def loudness_of(sound: Sound | None, intervals: int, fps: float) -> Values:
     edges = np.rint(np.arange(intervals + 1) * sound.rate / fps).astype(int)
     if edges[-2] >= len(mono):
         raise StatisticError(f"the sound has {len(mono) / sound.rate:.2f} s, less than the clip's frames")
-    return np.array([float(np.sqrt(np.mean(mono[a:b] ** 2))) for a, b in zip(edges, edges[1:], strict=False)])
+    return np.array([float(np.sqrt(np.mean(mono[a:b] ** 2))) for a, b in pairwise(edges)])
 
 
 def _correlation(one: Values, other: Values) -> float:

@@ -17,6 +17,7 @@ from vdb_shared.audit.inspect import describe
 from vdb_shared.audit.leaderboard import leaderboard_of
 from vdb_shared.audit.policy import DEFAULT_POLICY, MAX_POLICY_BYTES, Policy, parse_policy
 from vdb_shared.audit.text import print_facts, print_leaderboard, print_report
+from vdb_shared.audit.vbench import print_vbench, vbench_reports
 from vdb_shared.audit.verify import verify as audit
 from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES, read_archive
 from vdb_shared.bundle.record import METRICS
@@ -97,6 +98,30 @@ def leaderboard(
         sys.stdout.write(read_archive(data)[METRICS].decode("utf-8") + "\n")
     else:
         print_leaderboard(_console(), board)
+
+
+@app.command(epilog="Example: vdb-audit vbench figures.json")
+def vbench(
+    file: Annotated[Path, typer.Argument(help="Result bundle, or figures that `run -o` wrote.", show_default=False)],
+    root: Root = None,
+    policy: PolicyFile = None,
+    json: Json = False,
+) -> None:
+    """Show figures in VBench's terms, for the dimensions that were measured, and say what cannot be compared.
+
+    A bundle is verified first; figures in a file of their own are taken as they are.
+    """
+    data = _read(file, MAX_BUNDLE_BYTES)
+    if not data[:64].lstrip().startswith(b"{"):
+        leaderboard_of(data, audit(data, root=_root(root), policy=_policy(policy)))
+        data = read_archive(data)[METRICS]
+    reports = vbench_reports(data, file=str(file))
+    if not reports:
+        raise UsageError(f"{file}: no figure of it stands for a dimension of VBench")
+    if json:
+        _print_json([report.to_json() for report in reports])
+    else:
+        print_vbench(_console(), reports)
 
 
 def main() -> None:

@@ -1,0 +1,60 @@
+"""One line of prompts.jsonl, parsed strictly. Loads no video library.
+
+Promises that a line is a prompt or is refused with its place and reason.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vdb_shared.errors import DatasetError
+from vdb_shared.spec import Name, Text
+
+MAX_LINE_BYTES: Final = 64 * 1024
+"""A prompt has at most 2000 characters; a longer line is not a prompt."""
+
+MAX_PROMPTS_BYTES: Final = 256 * 2**20
+
+
+class PromptLineFile(BaseModel):
+    """One line of prompts.jsonl."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    id: Name
+    prompt: Text
+    clip: str | None = None
+
+
+def parse_line(place: str, raw: bytes) -> PromptLineFile:
+    """Return what a line says.
+
+    Args:
+        place: of the line, for messages.
+        raw: its bytes.
+
+    Raises:
+        DatasetError: the line is no prompt; begins with its place.
+    """
+    if len(raw) > MAX_LINE_BYTES:
+        raise DatasetError(f"{place}: has {len(raw)} bytes; a line has at most {MAX_LINE_BYTES}")
+    try:
+        return PromptLineFile.model_validate(json.loads(raw.decode("utf-8"), object_pairs_hook=_unique))
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{place}: is not UTF-8 text: {error.reason}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "line"
+        raise DatasetError(f'{place}: {field}: {first["msg"]}; expected {{"id": …, "prompt": …, "clip": …}}') from error
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{place}: is not a JSON object: {error}") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
