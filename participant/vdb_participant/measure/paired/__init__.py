@@ -1,0 +1,1 @@
+"""Scores of a clip against a reference clip, frame by frame, from pixels alone."""
