@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "diffusers", "transformers", "opendp", "av")
+HEAVY = ("torch", "diffusers", "transformers", "opendp", "av", "cv2")
 NETWORK = ("grpc", "sqlalchemy", "google.protobuf")
 
 
@@ -17,7 +17,7 @@ NETWORK = ("grpc", "sqlalchemy", "google.protobuf")
         ("vdb_shared", HEAVY + NETWORK),
         ("vdb_shared.audit.cli", HEAVY + NETWORK),
         ("vdb_coordinator.cli", HEAVY),
-        ("vdb_participant.cli", ("torch", "diffusers", "transformers")),
+        ("vdb_participant.cli", ("torch", "diffusers", "transformers", "cv2")),
     ],
 )
 def test_importing_loads_nothing_heavy(module: str, forbidden: tuple[str, ...]) -> None:
