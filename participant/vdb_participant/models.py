@@ -1,8 +1,9 @@
 """Weights at the participant: nothing is loaded that is not what the spec agreed on.
 
-Promises that a directory whose manifest digest differs from the spec's is refused, and so is one with pickles or code in
-it, whatever its digest; loaders take only what passed here. Leaves the digest itself to `vdb_shared.weights` and loading to
-`generation/pipelines.py` and `measure/extractors.py`.
+Promises that a directory whose manifest digest differs from the spec's is refused, and so is one with pickles or code
+in it, whatever its digest; loaders take only what passed here. The one exception is the TorchScript file of an
+architecture that has one: a program, let through under its own name alone and run only once its digest is the spec's.
+Leaves the digest itself to `vdb_shared.weights` and loading to `generation/pipelines.py` and `measure/extractors/`.
 
 Source: protos/README.md §5.1.
 """
@@ -16,9 +17,10 @@ from typing import Final
 
 from vdb_participant.embedded import WEIGHTS
 from vdb_shared.errors import ModelError
+from vdb_shared.metrics.extractors import ARCHITECTURES
 from vdb_shared.registry.classes import EXTERNAL
 from vdb_shared.registry.rows import Endpoint, Registry
-from vdb_shared.spec import Model, Spec
+from vdb_shared.spec import Extractor, Model, Spec
 from vdb_shared.weights import manifest_of
 
 WEIGHTS_SUFFIX: Final = ".safetensors"
@@ -66,17 +68,29 @@ def manifest_digest(directory: Path) -> str:
     return inspect_weights(directory).manifest
 
 
-def inspect_weights(directory: Path) -> Weights:
+def inspect_weights(directory: Path, script: str = "") -> Weights:
     """Return what a directory of weights holds.
 
+    Args:
+        directory: of the weights.
+        script: name of the TorchScript file that stands in it in the place of safetensors, or "" for none.
+
     Raises:
-        ModelError: it is missing, cannot be read, has no safetensors, or holds a pickle or code.
+        ModelError: it is missing, cannot be read, has no safetensors or script, or holds a pickle or code.
     """
-    _refuse_pickles_and_code(directory)
+    _refuse_pickles_and_code(directory, script)
     files, digest = manifest_of(directory)
-    if not any(name.endswith(WEIGHTS_SUFFIX) for name in files):
+    if script and script not in files:
+        raise ModelError(f"{directory}: expected {script}, found none; fetch the agreed weights into it")
+    if not script and not any(name.endswith(WEIGHTS_SUFFIX) for name in files):
         raise ModelError(f"{directory}: expected {WEIGHTS_SUFFIX} files, found none; fetch the agreed weights into it")
     return Weights(directory, digest, files)
+
+
+def script_in(directory: Path) -> str:
+    """Return the name of the TorchScript file of a known architecture that stands in a directory, or ""."""
+    names = (architecture.script for architecture in ARCHITECTURES.values() if architecture.script)
+    return next((name for name in names if (directory / name).is_file()), "")
 
 
 def place_of(name: str, folder: Path) -> Path:
@@ -85,8 +99,8 @@ def place_of(name: str, folder: Path) -> Path:
     return packaged if packaged.is_dir() and not (folder / name).is_dir() else folder / name
 
 
-def verify_weights(directory: Path, expected: str) -> Weights:
-    """Return the weights of a directory whose manifest digest is the expected one.
+def verify_weights(directory: Path, expected: str, script: str = "") -> Weights:
+    """Return the weights of a directory whose manifest digest is the expected one; `script` as in `inspect_weights`.
 
     Raises:
         ModelError: missing or changed; names the directory and both digests.
@@ -96,13 +110,30 @@ def verify_weights(directory: Path, expected: str) -> Weights:
             f"{directory}: expected weights with {expected} in the spec, found no such directory; "
             "fetch the agreed weights into it or ask the lead"
         )
-    weights = inspect_weights(directory)
+    try:
+        weights = inspect_weights(directory, script)
+    except ModelError as error:
+        raise ModelError(f"{error}; the spec expects {expected}") from error
     if weights.manifest != expected:
         raise ModelError(
             f"{directory}: expected {expected} in the spec, found {weights.manifest} over its {len(weights.files)} files; "
             "fetch the agreed weights or ask the lead (`vdb-participant models verify` shows every file's digest)"
         )
     return weights
+
+
+def verify_extractor(extractor: Extractor, folder: Path) -> Weights:
+    """Return the weights of an extractor of a spec, after comparing their digest with the one in the spec.
+
+    Args:
+        extractor: of a spec.
+        folder: the site's, with one <id>/ folder for each extractor.
+
+    Raises:
+        ModelError: see `verify_weights`.
+    """
+    script = ARCHITECTURES[extractor.architecture].script
+    return verify_weights(place_of(extractor.id, folder), extractor.manifest, script)
 
 
 def weights_of(model: str, folder: Path, registry: Registry) -> Weights:
@@ -181,9 +212,10 @@ def is_refused(path: Path) -> bool:
     return path.suffix.lower() in _OLD_WEIGHTS | _CODE
 
 
-def _refuse_pickles_and_code(directory: Path) -> None:
+def _refuse_pickles_and_code(directory: Path, script: str) -> None:
     """Refuse by name before any byte is read, hidden files too."""
+    allowed = directory / script if script else None
     for path in sorted(directory.rglob("*")):
-        if is_refused(path):
+        if is_refused(path) and path != allowed:
             kind = "code" if path.suffix.lower() in _CODE else "a pickle or another old weights format"
             raise ModelError(f"{path}: is {kind}; only safetensors and JSON are loaded, remove it or ask the lead")

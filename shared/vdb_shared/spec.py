@@ -39,6 +39,7 @@ from vdb_shared.canonical import (
     sha256_digest,
 )
 from vdb_shared.errors import FormatError, SpecError
+from vdb_shared.metrics.extractors import known_architecture
 from vdb_shared.registry.classes import Start, Task, known_class, known_task, pipeline_classes, tasks_of
 from vdb_shared.spec_mistakes import first_mistake
 from vdb_shared.toml_lines import line_of
@@ -247,10 +248,10 @@ class Model(Sparse):
 
 
 class Extractor(Section):
-    """A feature extractor: its transformers class, weights manifest digest and feature dimension."""
+    """A feature extractor: its architecture (metrics/extractors.py), weights manifest digest and feature dimension."""
 
     id: Name
-    architecture: Literal["CLIPModel", "VideoMAEModel"]
+    architecture: Annotated[str, AfterValidator(known_architecture)]
     manifest: Digest
     dimension: int = Field(ge=1, le=4096)
 

@@ -192,9 +192,12 @@ def _models(folder: Path) -> Iterator[Finding]:
 
 
 def _weights(place: Path) -> Finding:
-    from vdb_participant.models import inspect_weights  # noqa: PLC0415 (imported when it is needed: loading it takes long)
+    from vdb_participant.models import (  # noqa: PLC0415 (imported when it is needed: loading it takes long)
+        inspect_weights,
+        script_in,
+    )
 
-    return Finding(Status.PASS, f"weights {place.name}", inspect_weights(place).manifest)
+    return Finding(Status.PASS, f"weights {place.name}", inspect_weights(place, script_in(place)).manifest)
 
 
 def _conditions(models: Path) -> Finding:

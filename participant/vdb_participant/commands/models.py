@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from vdb_participant.models import CONDITIONS, inspect_weights, is_refused, weights_of
+from vdb_participant.models import CONDITIONS, inspect_weights, is_refused, script_in, weights_of
 from vdb_participant.site.config import StateFolder
 from vdb_participant.site.storage import write_durably
 from vdb_shared.canonical import canonical_json
@@ -280,7 +280,8 @@ def verified(folder: Path, registry: Registry) -> Mapping[str, Mapping[str, Any]
     found: dict[str, Mapping[str, Any]] = {}
     for place in sorted(folder.iterdir()):
         if place.is_dir() and place.name != CONDITIONS and not place.name.startswith("."):
-            weights = weights_of(place.name, folder, registry)
+            script = script_in(place)
+            weights = inspect_weights(place, script) if script else weights_of(place.name, folder, registry)
             found[place.name] = {"manifest": weights.manifest, "files": dict(weights.files)}
     for name in sorted(registry.own):
         row = registry.rows[name]

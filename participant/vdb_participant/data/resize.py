@@ -36,11 +36,19 @@ def fit(clip: Clip, *, frames: int, height: int, width: int) -> Frames:
     return resize(clip.frames[:frames], height, width)
 
 
-def resize(frames: Frames, height: int, width: int, *, kernel: Filter = "bilinear", device: str = "cpu") -> Frames:
-    """Return frames resized with antialiasing, bit for bit the same on all hardware.
+def resize(
+    frames: Frames,
+    height: int,
+    width: int,
+    *,
+    kernel: Filter = "bilinear",
+    device: str = "cpu",
+    antialias: bool = True,
+) -> Frames:
+    """Return resized frames, bit for bit the same on all hardware.
 
     Rows first, then columns; each pass sums bytes times fixed-point weights, rounds halves up and clamps to 0..255. When
-    shrinking, the kernel is widened by the scale (antialias on); pixel centres lie at half integers.
+    shrinking, the kernel is widened by the scale unless `antialias` is off; pixel centres lie at half integers.
 
     Args:
         frames: uint8 (T, H, W, 3).
@@ -48,6 +56,7 @@ def resize(frames: Frames, height: int, width: int, *, kernel: Filter = "bilinea
         width: of the result.
         kernel: triangle ("bilinear") or cubic convolution with a = -0.5 ("bicubic").
         device: where to compute.
+        antialias: whether to widen the kernel; off is for features whose definition has it off.
 
     Returns:
         uint8 (T, height, width, 3).
@@ -58,8 +67,8 @@ def resize(frames: Frames, height: int, width: int, *, kernel: Filter = "bilinea
         raise ValueError(f"frames must be uint8 (T, H, W, 3), not {frames.dtype} {frames.shape}")
     if frames.shape[1:3] == (height, width):
         return frames
-    rows = _weights(frames.shape[1], height, kernel).to(device)
-    columns = _weights(frames.shape[2], width, kernel).to(device).T
+    rows = _weights(frames.shape[1], height, kernel, antialias).to(device)
+    columns = _weights(frames.shape[2], width, kernel, antialias).to(device).T
     step = max(1, _CHUNK_VALUES // frames[0].size)
     parts = []
     for start in range(0, len(frames), step):
@@ -76,11 +85,11 @@ def _to_bytes(sums: torch.Tensor) -> torch.Tensor:
 
 
 @lru_cache(maxsize=64)
-def _weights(size: int, wanted: int, kernel: Filter) -> torch.Tensor:
+def _weights(size: int, wanted: int, kernel: Filter, antialias: bool) -> torch.Tensor:
     """Return the fixed-point weights of one pass as whole float64 numbers (wanted, size)."""
     shape, radius = (_triangle, 1.0) if kernel == "bilinear" else (_cubic, 2.0)
     scale = size / wanted
-    spread = max(scale, 1.0)
+    spread = max(scale, 1.0) if antialias else 1.0
     weights = np.zeros((wanted, size), dtype=np.float64)
     for row in range(wanted):
         centre = (row + 0.5) * scale

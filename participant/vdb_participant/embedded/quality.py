@@ -23,7 +23,9 @@ from vdb_participant.embedded.scenes import FRAMES, PROPERTIES, SIZE, Scene, eve
 from vdb_participant.generation.pipelines import DiffusersGenerator
 from vdb_participant.generation.settings import GenerationSettings
 from vdb_participant.measure.alignment import clip_score
-from vdb_participant.measure.extractors import ImageTextExtractor, Projection, load_videomae, pooled_features
+from vdb_participant.measure.extractors.images import ImageTextExtractor
+from vdb_participant.measure.extractors.projection import Projection
+from vdb_participant.measure.extractors.video import load_videomae, pooled_features
 from vdb_participant.measure.preprocessing import Preprocessing
 from vdb_participant.models import inspect_weights
 from vdb_shared.metrics.frechet import Moments, frechet_distance

@@ -1,6 +1,6 @@
 """The embedded extractors: a CLIPModel that names shapes, colours and backgrounds, a VideoMAEModel that also sees motion.
 
-Promises directories that `measure/extractors.py` loads, and training through its very preprocessing. A frame shows no motion,
+Promises directories that `measure/extractors/` loads, and training through its very preprocessing. A frame shows no motion,
 so the CLIPModel learns to read over it: motion is what the video encoder is for.
 """
 
@@ -23,7 +23,8 @@ from vdb_participant.embedded.recipes import VIDEO_FEATURES, WORD_FEATURES, Reci
 from vdb_participant.embedded.scenes import BACKGROUNDS, COLOURS, FRAMES, PROPERTIES, SIZE, Scene, labels_of
 from vdb_participant.embedded.training import Average, Clips, Log, Optimiser, generator
 from vdb_participant.embedded.words import LONGEST, word_tokenizer
-from vdb_participant.measure.extractors import PROJECTION_NAME, pooled_features
+from vdb_participant.measure.extractors.projection import PROJECTION_NAME
+from vdb_participant.measure.extractors.video import pooled_features
 from vdb_participant.measure.preprocessing import Preprocessing
 from vdb_participant.synthetic.models import projection_of
 

@@ -200,7 +200,7 @@ class ClipStore:
             header["sound"] = {"shape": list(waveform.shape), "rate": made.sound.rate}
             payload += waveform.tobytes()
         entry = encode_fields(canonical_json(header), ZstdCompressor(level=_COMPRESSION).compress(payload))
-        self._write(self._path(key, "clip"), entry)
+        write_entry(self._path(key, "clip"), entry)
         self.drop_steps(key)
         return clip
 
@@ -215,7 +215,7 @@ class ClipStore:
         Raises:
             StoreError: it cannot be written.
         """
-        self._write(self._path(key, "failed"), encode_fields(reason.encode("utf-8"), key.model.encode("utf-8")))
+        write_entry(self._path(key, "failed"), encode_fields(reason.encode("utf-8"), key.model.encode("utf-8")))
         self.drop_steps(key)
 
     def forget_failures(self, model: str) -> int:
@@ -224,7 +224,7 @@ class ClipStore:
         Args:
             model: digest of its weights manifest.
         """
-        found = [path for path in self._entries("failed") if (_read_entry(path, 2) or (b"", b""))[1] == model.encode()]
+        found = [path for path in self._entries("failed") if (read_entry(path, 2) or (b"", b""))[1] == model.encode()]
         for path in found:
             path.unlink(missing_ok=True)
         return len(found)
@@ -243,7 +243,7 @@ class ClipStore:
         Raises:
             StoreError: it cannot be written; the earlier one is still there.
         """
-        self._write(self._path(key, "steps"), encode_fields(head, tensors))
+        write_entry(self._path(key, "steps"), encode_fields(head, tensors))
 
     def drop_steps(self, key: ClipKey) -> None:
         """Remove what was kept of an unfinished clip."""
@@ -259,8 +259,8 @@ class ClipStore:
         for source in sorted([*other._entries("clip"), *other._entries("failed")]):
             target = self.directory / source.parent.name / source.name
             count = _FIELDS[source.suffix.removeprefix(".")]
-            if _read_entry(target, count) is None and (fields := _read_entry(source, count)) is not None:
-                self._write(target, encode_fields(*fields))
+            if read_entry(target, count) is None and (fields := read_entry(source, count)) is not None:
+                write_entry(target, encode_fields(*fields))
                 taken += source.suffix == ".clip"
         return taken
 
@@ -280,27 +280,7 @@ class ClipStore:
         return (header, fields[1]) if header.get("compression") == _METHOD else None
 
     def _read(self, key: ClipKey, suffix: str) -> tuple[bytes, ...] | None:
-        return _read_entry(self._path(key, suffix), _FIELDS[suffix])
-
-    def _write(self, path: Path, body: bytes) -> None:
-        try:
-            path.parent.mkdir(exist_ok=True)
-            handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
-            try:
-                with os.fdopen(handle, "wb") as stream:
-                    fcntl.flock(
-                        stream, fcntl.LOCK_EX
-                    )  # until it is renamed, so that nobody takes it for a dead writer's
-                    stream.write(hashlib.sha256(body).digest() + body)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                    Path(partial).replace(path)
-            finally:
-                with suppress(OSError):
-                    Path(partial).unlink(missing_ok=True)
-            _sync_directory(path.parent)
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be written: {error.strerror}; free space and start again") from error
+        return read_entry(self._path(key, suffix), _FIELDS[suffix])
 
 
 def _sound(header: Mapping[str, Any], samples: bytes) -> Sound:
@@ -308,8 +288,44 @@ def _sound(header: Mapping[str, Any], samples: bytes) -> Sound:
     return Sound(waveform.astype(np.float32), header["rate"])
 
 
-def _read_entry(path: Path, count: int) -> tuple[bytes, ...] | None:
-    """Return an entry's fields, or None when it is absent or damaged."""
+def write_entry(path: Path, body: bytes) -> None:
+    """Write an entry durably, whole or not at all, readable by its owner alone, with its checksum.
+
+    Args:
+        path: of the entry; its folder is made where the one above it is there.
+        body: fields (§2.1).
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX)  # until it is renamed, so that nobody takes it for a dead writer's
+                stream.write(hashlib.sha256(body).digest() + body)
+                stream.flush()
+                os.fsync(stream.fileno())
+                Path(partial).replace(path)
+        finally:
+            with suppress(OSError):
+                Path(partial).unlink(missing_ok=True)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror}; free space and start again") from error
+
+
+def read_entry(path: Path, count: int) -> tuple[bytes, ...] | None:
+    """Return the fields of an entry that `write_entry` wrote, or None when it is absent or damaged.
+
+    Args:
+        path: of the entry.
+        count: number of its fields.
+
+    Raises:
+        StoreError: it is there and cannot be read.
+    """
     try:
         stored = path.read_bytes()
     except FileNotFoundError:

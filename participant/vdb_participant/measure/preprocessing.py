@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vdb_participant.data.resize import Filter, resize
 from vdb_participant.data.video import Frames
 from vdb_shared.errors import ModelError
 
 CONFIG_NAME: Final = "preprocessor_config.json"
+VIDEO_CONFIG_NAME: Final = "video_preprocessor_config.json"
+"""Under which some models of clips have it; read where the other is missing."""
 
 _KERNELS: Final[Mapping[int, Filter]] = {2: "bilinear", 3: "bicubic"}
 """Pillow's numbers of the kernels, as preprocessors write them."""
@@ -39,6 +41,8 @@ class PreprocessorFile(BaseModel):
     do_normalize: bool = True
     image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     image_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    antialias: bool = True
+    num_frames: int | None = Field(default=None, ge=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,10 @@ class Preprocessing:
         shortest: length of the shorter side after resizing, or None.
         size: (height, width) after resizing when `shortest` is None, or None for no resizing.
         crop: (height, width) of the central part that is kept, or None for all.
-        kernel: of the resizing; always antialiased.
+        kernel: of the resizing.
         scale, mean, std: x becomes (x scale - mean) / std, per channel.
+        antialias: whether the kernel is widened when frames shrink.
+        frames: how many of a clip a model that takes any number is to see, or None.
     """
 
     shortest: int | None
@@ -60,6 +66,8 @@ class Preprocessing:
     scale: float
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    antialias: bool = True
+    frames: int | None = None
 
     @classmethod
     def load(cls, directory: Path) -> Preprocessing:
@@ -69,6 +77,8 @@ class Preprocessing:
             ModelError: no such file, or constants that this does not know.
         """
         path = directory / CONFIG_NAME
+        if not path.is_file() and (directory / VIDEO_CONFIG_NAME).is_file():
+            path = directory / VIDEO_CONFIG_NAME
         try:
             file = PreprocessorFile.model_validate_json(path.read_bytes())
         except (OSError, ValidationError) as error:
@@ -86,7 +96,14 @@ class Preprocessing:
             scale=file.rescale_factor if file.do_rescale else 1.0,
             mean=mean,
             std=std,
+            antialias=file.antialias,
+            frames=file.num_frames,
         )
+
+    @property
+    def output(self) -> tuple[int, int] | None:
+        """Height and width that an extractor sees whatever the frames are, or None where they depend on them."""
+        return self.crop if self.crop is not None else self.size
 
     def __call__(self, frames: Frames, device: str) -> torch.Tensor:
         """Return frames as an extractor takes them: float32 (T, 3, H, W) on the device.
@@ -95,7 +112,7 @@ class Preprocessing:
             ModelError: the part to be kept is larger than the resized frames.
         """
         height, width = self._resized(*frames.shape[1:3])
-        pixels = resize(frames, height, width, kernel=self.kernel, device=device)
+        pixels = resize(frames, height, width, kernel=self.kernel, device=device, antialias=self.antialias)
         if self.crop is not None:
             top, left = (height - self.crop[0]) // 2, (width - self.crop[1]) // 2
             if top < 0 or left < 0:

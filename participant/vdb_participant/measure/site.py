@@ -25,17 +25,20 @@ from vdb_participant.data.video import decode
 from vdb_participant.generation.engine import Engine, Outcome
 from vdb_participant.generation.profiles import profiles_of
 from vdb_participant.generation.progress import Consumer, nobody
-from vdb_participant.generation.settings import settings_of
+from vdb_participant.generation.settings import GenerationSettings, settings_of
 from vdb_participant.generation.starts import Starts
-from vdb_participant.generation.store import ClipStore, clip_digest
+from vdb_participant.generation.store import ClipStore, StoredClip, clip_digest
 from vdb_participant.generation.workers import Job, devices_of
+from vdb_participant.measure.cache import FOLDER, FeatureCache
 from vdb_participant.measure.efficiency import TIMES
-from vdb_participant.measure.extractors import LoadedExtractor, VideoExtractor, load_extractor
+from vdb_participant.measure.extractors.interface import Anchored, LoadedExtractor
+from vdb_participant.measure.extractors.projection import ANCHORS_NAME
+from vdb_participant.measure.extractors.table import load_extractor
 from vdb_participant.measure.generating import Generation, Load, Progress
 from vdb_participant.measure.manifest import run_manifest
 from vdb_participant.measure.observation import Observation
 from vdb_participant.measure.shares import shares
-from vdb_participant.models import Weights, check_prompts_stay, place_of, verify_model, verify_weights
+from vdb_participant.models import Weights, check_prompts_stay, verify_extractor, verify_model
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import DatasetError, SpecError, StatisticError, StoreError
 from vdb_shared.layout import contributions_at_most, count_block, generated_block, layout_of, reference_block
@@ -43,7 +46,7 @@ from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.metrics.features import outcome as outcome_share
 from vdb_shared.metrics.statistic import Tally
 from vdb_shared.registry.rows import Registry, Row, load_registry
-from vdb_shared.spec import Spec
+from vdb_shared.spec import Metric, Spec
 from vdb_shared.tasks import ClipTask
 
 Shares = Sequence[tuple[str, NDArray[np.float64]]]
@@ -60,6 +63,7 @@ class Equipment:
         registry: the site's own registry files, where it has any.
         workers: processes that generate on the CPU; each GPU has one.
         tell: told of every step and clip, in numbers that stay here; must not wait.
+        features: whether features are kept beside the clips, so that measuring them again computes none.
     """
 
     models: Path
@@ -68,6 +72,7 @@ class Equipment:
     registry: Path | None = None
     workers: int = 1
     tell: Consumer = nobody
+    features: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +170,8 @@ def measure_site(
     engine = Engine(spec, store, settings, tell=equipment.tell, starts=work.starts)
     job = Job(spec, store.directory, (), load, settings, starts=work.starts)
     generation = Generation(engine, job, devices, progress, equipment.tell)
-    measuring = _Measuring(spec, _load_extractors(work, devices[0]), store)
+    cache = FeatureCache(store.directory / FOLDER) if equipment.features else None
+    measuring = _Measuring(work, settings, _load_extractors(work, devices[0]), store, cache)
     for model in spec.models:
         mine = [("public", task) for task in public_tasks if task.model == model.id and measuring.metrics["public"]]
         mine += [("private", task) for task in work.inputs.tasks(spec, model, settings[model.id].frames)]
@@ -205,7 +211,7 @@ def _check(spec: Spec, dataset: Dataset | None, equipment: Equipment, registry: 
         rows={model.id: registry.get(model.id) for model in spec.models},
         models={model.id: verify_model(model, equipment.models, registry) for model in spec.models},
         extractors={
-            extractor.id: verify_weights(place_of(extractor.id, equipment.extractors), extractor.manifest)
+            extractor.id: verify_extractor(extractor, equipment.extractors)
             for extractor in spec.extractors
             if extractor.id in used
         },
@@ -219,26 +225,50 @@ def _load_extractors(work: _Work, device: str) -> Mapping[str, LoadedExtractor]:
     for name, weights in work.extractors.items():
         extractor = load_extractor(weights, spec.extractor(name), device)
         fewest = min(model.frames or spec.video.frames for model in spec.models)
-        if isinstance(extractor, VideoExtractor) and extractor.frames > fewest:
-            raise SpecError(
-                f"{fewest} is too few for extractor {name}, which takes {extractor.frames}", field="video.frames"
-            )
+        wanted = extractor.description.frames
+        if wanted is not None and wanted > fewest:
+            raise SpecError(f"{fewest} is too few for extractor {name}, which takes {wanted}", field="video.frames")
         loaded[name] = extractor
+    for index, metric in enumerate(spec.metrics):
+        if definition_of(metric.id).finish == "coverage":
+            _check_anchors(metric, loaded[metric.extractor or ""], f"metrics.{index}.features")
     return loaded
+
+
+def _check_anchors(metric: Metric, extractor: LoadedExtractor, place: str) -> None:
+    found = len(extractor.anchors) if isinstance(extractor, Anchored) else 0
+    if found != metric.features:
+        raise SpecError(
+            f"{metric.id} asks for {metric.features} anchors, {metric.extractor} has {found}; "
+            f"{ANCHORS_NAME} in its folder holds them",
+            field=place,
+        )
 
 
 class _Measuring:
     """Clips on their way into sums."""
 
-    def __init__(self, spec: Spec, extractors: Mapping[str, LoadedExtractor], store: ClipStore) -> None:
+    def __init__(
+        self,
+        work: _Work,
+        settings: Mapping[str, GenerationSettings],
+        extractors: Mapping[str, LoadedExtractor],
+        store: ClipStore,
+        cache: FeatureCache | None,
+    ) -> None:
+        spec = work.spec
         self.tally = Tally(layout_of(spec), capacity=contributions_at_most(spec))
         self.samples: list[Sample] = []
         self.problems: list[Problem] = []
         self.devices: Counter[str] = Counter()
         self.timed = any(metric.id in TIMES for metric in spec.metrics)
         self._spec = spec
+        self._starts = work.starts
+        self._settings = settings
+        self._compares_with_start = any("condition" in definition_of(metric.id).needs for metric in spec.metrics)
         self._extractors = extractors
         self._store = store
+        self._cache = cache
         self.metrics = {
             side: [metric for metric in spec.metrics if metric.inputs == side] for side in ("public", "private")
         }
@@ -256,7 +286,7 @@ class _Measuring:
             digest = clip.digest
             if side == "public":
                 self.devices[clip.device] += 1
-            observation = Observation(clip.frames, self._extractors, task.prompt, clip.seconds)
+            observation = self._observation(task, clip, digest)
             try:
                 added = self._shares(side, task.model, observation)
             except StatisticError as error:
@@ -268,19 +298,34 @@ class _Measuring:
             Sample(side, task.model, task.prompt, task.sample, digest, shares_digest, failure, task.condition)
         )
 
+    def _observation(self, task: ClipTask, clip: StoredClip, digest: str) -> Observation:
+        settings = self._settings[task.model]
+        return Observation(
+            clip.frames,
+            self._extractors,
+            task.prompt,
+            clip.seconds,
+            digest,
+            self._cache,
+            fps=float(settings.fps),
+            start=self._starts.frames(task.condition, settings) if self._compares_with_start else None,
+            sound=clip.sound,
+        )
+
     def reference(self, path: Path) -> None:
         """Add a reference clip, or note why it cannot be measured."""
         video = self._spec.video
         try:
             clip = decode(path, frames=video.frames)
             frames = fit(clip, frames=video.frames, height=video.height, width=video.width)
-            observation = Observation(frames, self._extractors)
+            digest = clip_digest(frames)
+            observation = Observation(frames, self._extractors, digest=digest, cache=self._cache)
             added = self._reference_shares(observation)
         except (DatasetError, StatisticError) as error:
             self.problems.append(Problem(path.name, str(error).removeprefix(f"{path}: ")))
             return
         self._add(added)
-        self.samples.append(Sample("reference", "clips", path.name, 0, clip_digest(frames), _digest(added), ""))
+        self.samples.append(Sample("reference", "clips", path.name, 0, digest, _digest(added), ""))
 
     def _shares(self, side: str, model: str, clip: Observation) -> list[tuple[str, NDArray[np.float64]]]:
         return [

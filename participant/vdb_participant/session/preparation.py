@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from vdb_participant.data.conditions import public_conditions
 from vdb_participant.data.inputs import inputs_of
 from vdb_participant.generation.progress import Consumer, nobody
-from vdb_participant.models import check_prompts_stay, place_of, verify_model, verify_weights
+from vdb_participant.models import check_prompts_stay, verify_extractor, verify_model
 from vdb_participant.session.claim import check_claim
 from vdb_participant.session.consent import Budget, Holdings, Plan, make_plan
 from vdb_participant.session.terms import Opening
@@ -132,7 +132,7 @@ def verify_materials(spec: Spec, resources: Resources) -> None:
         clip_terms(spec, model, registry)
         verify_model(model, resources.models, registry)
     for extractor in spec.extractors:
-        verify_weights(place_of(extractor.id, resources.models), extractor.manifest)
+        verify_extractor(extractor, resources.models)
     public_conditions(spec, resources.models, registry)
 
 

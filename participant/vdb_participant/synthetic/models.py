@@ -35,7 +35,8 @@ from transformers.utils import logging
 from vdb_participant.data.video import Frames
 from vdb_participant.device import exact_arithmetic
 from vdb_participant.embedded.scenes import Scene, render, scenes
-from vdb_participant.measure.extractors import PROJECTION_NAME, pooled_features
+from vdb_participant.measure.extractors.projection import PROJECTION_NAME
+from vdb_participant.measure.extractors.video import pooled_features
 from vdb_participant.measure.preprocessing import CONFIG_NAME, Preprocessing
 
 PROMPT_TOKENS: Final = 64

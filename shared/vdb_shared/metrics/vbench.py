@@ -81,7 +81,7 @@ class Source:
 
 
 SOURCES: Final[Mapping[str, Source]] = {
-    "subject consistency": Source("subject-consistency@1", True, "DINOv2 instead of DINO"),
+    "subject consistency": Source("subject-consistency@1", False, "the extractor is DINO ViT-B/16"),
     "background consistency": Source("background-consistency@1", False, "the extractor is CLIP ViT-B/32"),
     "temporal flickering": Source(
         "temporal-flickering@1", True, "all clips, instead of those that a filter finds static"

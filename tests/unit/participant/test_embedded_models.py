@@ -23,7 +23,9 @@ from vdb_participant.embedded.quality import (
 )
 from vdb_participant.embedded.recipes import CLIP, GRADES, VIDEO_FEATURES, VIDEOMAE, WORD_FEATURES
 from vdb_participant.embedded.scenes import FRAMES, SIZE, every_scene, labels_of
-from vdb_participant.measure.extractors import ImageTextExtractor, VideoExtractor, load_extractor
+from vdb_participant.measure.extractors.images import ImageTextExtractor
+from vdb_participant.measure.extractors.table import load_extractor
+from vdb_participant.measure.extractors.video import VideoExtractor
 from vdb_participant.models import inspect_weights, place_of
 from vdb_shared.registry.rows import load_registry
 from vdb_shared.spec import Extractor, parse_spec_toml

@@ -13,13 +13,19 @@ import torch
 from safetensors.numpy import load_file, save_file
 from torchmetrics.functional.multimodal import clip_score as torchmetrics_clip_score
 from transformers import AutoTokenizer, CLIPModel, VideoMAEModel
+from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.videomae.image_processing_pil_videomae import VideoMAEImageProcessorPil
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from vdb_participant.data.video import Frames
 from vdb_participant.embedded.scenes import Scene, render, scenes
 from vdb_participant.measure.alignment import clip_score
-from vdb_participant.measure.extractors import ImageTextExtractor, VideoExtractor, load_extractor, pooled_features
+from vdb_participant.measure.extractors.images import ImageTextExtractor
+from vdb_participant.measure.extractors.interface import LoadedExtractor
+from vdb_participant.measure.extractors.table import load_extractor
+from vdb_participant.measure.extractors.video import VideoExtractor, pooled_features
 from vdb_participant.measure.preprocessing import Preprocessing
 from vdb_participant.models import inspect_weights
 from vdb_shared.errors import ModelError
@@ -54,7 +60,7 @@ def _extractor(folder: Path, architecture: str, dimension: int) -> Extractor:
     )
 
 
-def _load(folder: Path, architecture: str, dimension: int) -> ImageTextExtractor | VideoExtractor:
+def _load(folder: Path, architecture: str, dimension: int) -> LoadedExtractor:
     return load_extractor(inspect_weights(folder), _extractor(folder, architecture, dimension), "cpu")
 
 
@@ -95,8 +101,56 @@ def test_videomae_preprocessing_is_transformers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("processor", "constants"),
+    [
+        (SiglipImageProcessorPil, {"size": {"height": 28, "width": 28}, "resample": 3}),
+        (ViTImageProcessorPil, {"size": {"height": 28, "width": 28}, "resample": 2}),
+        (
+            BitImageProcessorPil,
+            {
+                "size": {"shortest_edge": 30},
+                "crop_size": {"height": 28, "width": 28},
+                "do_center_crop": True,
+                "resample": 3,
+                "image_mean": [0.485, 0.456, 0.406],
+                "image_std": [0.229, 0.224, 0.225],
+            },
+        ),
+    ],
+)
+def test_preprocessing_of_other_families_is_transformers(
+    tmp_path: Path, processor: Any, constants: dict[str, Any]
+) -> None:
+    """SigLIP, ViT and DINO, DINOv2."""
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(constants))
+    frames = np.ascontiguousarray(FRAMES[:, :40])
+    ours = Preprocessing.load(tmp_path)(frames, "cpu").numpy()
+    theirs = processor(**constants)(list(frames), return_tensors="np")["pixel_values"]
+    assert ours.shape == theirs.shape == (9, 3, 28, 28)
+    assert np.abs(ours - theirs).max() <= 1.01 / 255 / 0.224
+    assert np.abs(ours - theirs).mean() < 1e-3
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 64), (20, 48)])
+def test_content_debiased_fvd_can_be_written_as_constants(tmp_path: Path, height: int, width: int) -> None:
+    """Stretched to a square without antialiasing, [0, 1], neither mean nor deviation; theirs rounds to no bytes."""
+    constants = {"size": {"height": 28, "width": 28}, "resample": 2, "do_normalize": False, "antialias": False}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(constants))
+    frames = np.random.default_rng(6).integers(0, 256, (3, height, width, 3), dtype=np.uint8)
+    ours = Preprocessing.load(tmp_path)(frames, "cpu")
+    planes = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
+    theirs = torch.nn.functional.interpolate(planes, size=(28, 28), mode="bilinear", align_corners=False)
+    assert ours.shape == theirs.shape
+    assert float((ours - theirs).abs().max()) <= 1.01 / 255
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(constants | {"antialias": True}))
+    smooth = Preprocessing.load(tmp_path)(frames, "cpu")
+    assert float((smooth - theirs).abs().max()) > 5 / 255
+
+
+@pytest.mark.parametrize(
     ("constants", "problem"),
     [
+        ({"num_frames": 0}, "expected an extractor's preprocessing"),
         ({"resample": 0}, "resample 0 is not known"),
         ({"size": {"longest_edge": 3}}, "is not known"),
         ({"size": {"shortest_edge": 3, "longest_edge": 3}}, "is not known"),

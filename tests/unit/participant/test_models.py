@@ -92,3 +92,12 @@ def test_linked_folders_are_refused(weights: Path, tmp_path: Path) -> None:
     (weights / "vae").symlink_to(tmp_path / "vae")
     with pytest.raises(ModelError, match="is a link to a folder"):
         inspect_weights(weights)
+
+
+def test_a_directory_without_weights_names_the_digest_of_the_spec_too(weights: Path) -> None:
+    expected = manifest_digest(weights)
+    (weights / "vae" / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"expected \.safetensors files, found none") as refusal:
+        verify_weights(weights, expected)
+    assert str(weights) in str(refusal.value)
+    assert expected in str(refusal.value)

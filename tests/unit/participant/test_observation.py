@@ -12,7 +12,9 @@ import pytest
 from testkit.tiny import tiny_spec
 from vdb_participant.data.video import Frames
 from vdb_participant.embedded.scenes import Scene, render
-from vdb_participant.measure.extractors import LoadedExtractor, Vector, VideoExtractor, load_extractor
+from vdb_participant.measure.extractors.interface import LoadedExtractor, Vector
+from vdb_participant.measure.extractors.table import load_extractor
+from vdb_participant.measure.extractors.video import VideoExtractor
 from vdb_participant.measure.observation import Observation
 from vdb_participant.measure.scores import SCORES
 from vdb_participant.measure.shares import frechet_share, kernel_share, shares
