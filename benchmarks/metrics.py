@@ -17,11 +17,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import skimage
 import torch
 from numpy.typing import NDArray
 from rows import Row, report
@@ -32,22 +32,22 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 from torchmetrics.image.fid import _compute_fid
-from vdb_participant.measure.extractors.interface import LoadedExtractor
-from vdb_participant.measure.extractors.table import load_extractor
-from vdb_participant.measure.motion.degree import dynamic_degree
-from vdb_participant.measure.motion.smoothness import motion_smoothness
-from vdb_participant.measure.motion.tracking import motion_features
-from vdb_participant.measure.motion.warping import warping_error
-from vdb_participant.measure.paired.feature import fsim
-from vdb_participant.measure.paired.pixels import psnr
-from vdb_participant.measure.paired.structure import ms_ssim, ssim
 
 from vdb_coordinator.commands.presets import read_preset
 from vdb_participant.data.resize import fit
 from vdb_participant.data.video import Frames, decode, encode_mp4
 from vdb_participant.embedded import WEIGHTS
 from vdb_participant.embedded.scenes import render, scenes
+from vdb_participant.measure.extractors.interface import LoadedExtractor
+from vdb_participant.measure.extractors.table import load_extractor
+from vdb_participant.measure.motion.degree import dynamic_degree
+from vdb_participant.measure.motion.smoothness import motion_smoothness
+from vdb_participant.measure.motion.tracking import motion_features
+from vdb_participant.measure.motion.warping import warping_error
 from vdb_participant.measure.observation import Observation
+from vdb_participant.measure.paired.feature import fsim
+from vdb_participant.measure.paired.pixels import psnr
+from vdb_participant.measure.paired.structure import ms_ssim, ssim
 from vdb_participant.measure.shares import shares
 from vdb_participant.models import inspect_weights
 from vdb_shared.metrics.features import clip_to_ball, posterior, second_moment
@@ -79,7 +79,7 @@ def main() -> int:
     parser.add_argument("--small", action="store_true")
     chosen = parser.parse_args()
     rows = [*numerics(small=chosen.small), *finish_speed(), *score_speed(), *suite_speed(chosen.clips)]
-    versions = f"torch {torch.__version__}, scikit-image {skimage.__version__}"
+    versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "torchmetrics", "scikit-image"))
     return report(rows, f"relative errors; medians of {ROUNDS} alternating runs; {versions}", chosen.json)
 
 
@@ -184,7 +184,7 @@ def suite_speed(clips: int) -> list[Row]:
         files = []
         for number, scene in enumerate(scenes(0, clips)):
             files.append((Path(folder) / f"{number}.mp4", scene.caption))
-            files[-1][0].write_bytes(encode_mp4(_enlarged(render(scene, number)), 8))
+            encode_mp4(files[-1][0], _enlarged(render(scene, number)), fps=8)
         once, singly = _alternating(lambda: _shared(spec, extractors, files), lambda: _looped(spec, extractors, files))
     each = _per_metric(spec, extractors)
     return [
@@ -275,11 +275,14 @@ def _from_clips(a: Points, b: Points) -> float:
     """The distance without any covariance: tr (C_a C_b)^(1/2) is the sum of the singular values of A B^T / sqrt(n_a n_b)."""
     gap = a.mean(axis=0) - b.mean(axis=0)
     first, second = ((points - points.mean(axis=0)) / math.sqrt(len(points)) for points in (a, b))
-    factors = [
-        points if len(points) <= points.shape[1] else np.linalg.qr(points, mode="r") for points in (first, second)
-    ]
+    factors = [_shortened(points) for points in (first, second)]
     common = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
     return float(gap @ gap + np.sum(first**2) + np.sum(second**2) - 2 * common)
+
+
+def _shortened(points: Points) -> Points:
+    """Return fewer rows with the same products of columns, where there are more rows than columns."""
+    return points if len(points) <= points.shape[1] else np.asarray(np.linalg.qr(points)[1])
 
 
 def _by_scipy(a: Moments, b: Moments) -> float:

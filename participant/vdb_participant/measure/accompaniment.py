@@ -73,10 +73,12 @@ def loudness_of(sound: Sound | None, intervals: int, fps: float) -> Values:
     """Return the root mean square of the sound between consecutive frames, (intervals,).
 
     Raises:
-        StatisticError: there is no sound, or it ends before the last frame's interval begins.
+        StatisticError: there is no sound, there are too few intervals, or it ends before the last frame's interval begins.
     """
     if sound is None:
         raise StatisticError("the clip has no sound")
+    if intervals < _FEWEST:
+        raise StatisticError(f"sound and picture need {_FEWEST + 1} frames to be compared, found {intervals + 1}")
     mono = np.asarray(sound.waveform, dtype=np.float64).mean(axis=0)
     edges = np.rint(np.arange(intervals + 1) * sound.rate / fps).astype(int)
     if edges[-2] >= len(mono):
@@ -85,8 +87,6 @@ def loudness_of(sound: Sound | None, intervals: int, fps: float) -> Values:
 
 
 def _correlation(one: Values, other: Values) -> float:
-    if len(one) < _FEWEST:
-        raise StatisticError(f"sound and picture need {_FEWEST + 1} frames to be compared, found {len(one) + 1}")
     if not (one.std() > 0 and other.std() > 0):
         raise StatisticError("nothing moves, or nothing sounds, differently at different times")
     return float(np.clip(np.corrcoef(one, other)[0, 1], -1.0, 1.0))

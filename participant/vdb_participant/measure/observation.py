@@ -122,7 +122,7 @@ class Observation:
         return self._once(extractor, "distances", lambda: found.distances(frames, start), kept=False)
 
     def beside_start(self) -> tuple[Frames, Frames]:
-        """Return the frames that have a counterpart in what the clip starts from, and these: the first, or as many as both have.
+        """Return the frames with a counterpart in what the clip starts from, and these: the first, or as many as both have.
 
         Raises:
             StatisticError: the clip starts from words alone.

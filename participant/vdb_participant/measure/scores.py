@@ -17,11 +17,11 @@ from vdb_participant.measure.alignment import clip_score, clip_temporal_consiste
 from vdb_participant.measure.efficiency import frames_per_second, latency
 from vdb_participant.measure.frames import temporal_flickering
 from vdb_participant.measure.motion.consistency import frame_consistency
-from vdb_participant.measure.motion.degree import dynamic_degree
+from vdb_participant.measure.motion.degree import dynamic_degree, motion_magnitude
 from vdb_participant.measure.motion.smoothness import motion_smoothness
 from vdb_participant.measure.motion.warping import warping_error
 from vdb_participant.measure.observation import Observation
-from vdb_participant.measure.paired.feature import fsim
+from vdb_participant.measure.paired.feature import fsim, fsimc
 from vdb_participant.measure.paired.pixels import psnr
 from vdb_participant.measure.paired.structure import ms_ssim, ssim
 
@@ -66,8 +66,10 @@ SCORES: Final[Mapping[str, Score]] = {
     "temporal-flickering@1": lambda clip, _: temporal_flickering(clip.frames),
     "motion-smoothness-dis@1": lambda clip, _: motion_smoothness(clip.frames),
     "dynamic-degree-dis@1": lambda clip, _: dynamic_degree(clip.frames, clip.fps),
+    "motion-magnitude-dis@1": lambda clip, _: motion_magnitude(clip.frames),
     "warping-error-dis@1": lambda clip, _: warping_error(clip.frames),
     "subject-consistency@1": _consistency,
+    "subject-consistency-dinov2@1": _consistency,
     "background-consistency@1": _consistency,
     "clip-temp@1": lambda clip, model: clip_temporal_consistency(clip.frame_embeddings(model)),
     "clip-score@1": _words,
@@ -75,12 +77,15 @@ SCORES: Final[Mapping[str, Score]] = {
     "video-text@1": lambda clip, model: clip.text_cosine(model),
     "aesthetic@1": _mean_frame_score,
     "imaging-quality@1": _mean_frame_score,
+    "clip-iqa@1": _mean_frame_score,
     "safety-flag@1": _flagged,
     "psnr@1": _against_start(psnr),
     "ssim@1": _against_start(ssim),
     "ms-ssim@1": _against_start(ms_ssim),
     "fsim@1": _against_start(fsim),
-    "lpips@1": _perceptual,
+    "fsimc@1": _against_start(fsimc),
+    "lpips-alex@1": _perceptual,
+    "lpips-vgg@1": _perceptual,
     "dists@1": _perceptual,
     "text-audio@1": _sound_and_words,
     "audio-video-correlation@1": lambda clip, _: audio_video_correlation(clip.frames, clip.sound, clip.fps),

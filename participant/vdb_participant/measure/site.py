@@ -40,6 +40,7 @@ from vdb_participant.measure.observation import Observation
 from vdb_participant.measure.shares import shares
 from vdb_participant.models import Weights, check_prompts_stay, verify_extractor, verify_model
 from vdb_shared.canonical import sha256_digest
+from vdb_shared.clips import clip_terms
 from vdb_shared.errors import DatasetError, SpecError, StatisticError, StoreError
 from vdb_shared.layout import contributions_at_most, count_block, generated_block, layout_of, reference_block
 from vdb_shared.metrics.catalogue import definition_of
@@ -171,7 +172,7 @@ def measure_site(
     job = Job(spec, store.directory, (), load, settings, starts=work.starts)
     generation = Generation(engine, job, devices, progress, equipment.tell)
     cache = FeatureCache(store.directory / FOLDER) if equipment.features else None
-    measuring = _Measuring(work, settings, _load_extractors(work, devices[0]), store, cache)
+    measuring = _Measuring(work, settings, registry, _load_extractors(work, devices[0]), store, cache)
     for model in spec.models:
         mine = [("public", task) for task in public_tasks if task.model == model.id and measuring.metrics["public"]]
         mine += [("private", task) for task in work.inputs.tasks(spec, model, settings[model.id].frames)]
@@ -252,6 +253,7 @@ class _Measuring:
         self,
         work: _Work,
         settings: Mapping[str, GenerationSettings],
+        registry: Registry,
         extractors: Mapping[str, LoadedExtractor],
         store: ClipStore,
         cache: FeatureCache | None,
@@ -265,6 +267,7 @@ class _Measuring:
         self._spec = spec
         self._starts = work.starts
         self._settings = settings
+        self._rates = {model.id: clip_terms(spec, model, registry).fps for model in spec.models}
         self._compares_with_start = any("condition" in definition_of(metric.id).needs for metric in spec.metrics)
         self._extractors = extractors
         self._store = store
@@ -307,7 +310,7 @@ class _Measuring:
             clip.seconds,
             digest,
             self._cache,
-            fps=float(settings.fps),
+            fps=float(self._rates[task.model]),
             start=self._starts.frames(task.condition, settings) if self._compares_with_start else None,
             sound=clip.sound,
         )

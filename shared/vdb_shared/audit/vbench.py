@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from vdb_shared.errors import UsageError
-from vdb_shared.evaluation import rounded
 from vdb_shared.metrics.vbench import DIMENSIONS, VBenchReport, vbench_report
 from vdb_shared.spec import Real
+from vdb_shared.sums import rounded
 
 OTHER_PROMPTS: Final = (
     "Prompts are the spec's, not VBench's: only figures over VBench's own prompts can stand beside its table."

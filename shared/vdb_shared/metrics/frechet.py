@@ -114,7 +114,7 @@ def moments_of(side: MomentSums) -> Moments:
     return Moments(mean, covariance * (side.count / (side.count - side.ddof)) if side.ddof else covariance)
 
 
-def fit(reference: MomentSums, models: Mapping[str, MomentSums]) -> Fitted:
+def fit(reference: MomentSums, models: Mapping[str, MomentSums], *, drawn: bool = False) -> Fitted:
     """Return denoised moments and distances of every model to the reference.
 
     A noised reference covariance is shrunk towards the mean of the models' covariances where none of them carries noise,
@@ -124,13 +124,14 @@ def fit(reference: MomentSums, models: Mapping[str, MomentSums]) -> Fitted:
     Args:
         reference: sums of the reference clips.
         models: sums of each model's clips, at least one.
+        drawn: whether this is one of many draws, for which the faster way will do whatever the rank.
     """
     raw = {model: _unbiased(sums) for model, sums in models.items()}
     centre = _denoise_reference(reference, models, raw)
     denoised = {model: _denoise(raw[model], sums, centre.covariance) for model, sums in models.items()}
     root = symmetric_root(centre.covariance)
     distances = {
-        model: max(0.0, distance_from_root(centre, root, found) - _bias(reference, models[model]))
+        model: max(0.0, distance_from_root(centre, root, found, drawn=drawn) - _bias(reference, models[model]))
         for model, found in denoised.items()
     }
     return Fitted(centre, denoised, distances)
@@ -143,15 +144,34 @@ def symmetric_root(covariance: Matrix) -> Matrix:
     return np.asarray(vectors * np.sqrt(np.where(values > rounding, values, 0.0)), dtype=np.float64)
 
 
-def distance_from_root(a: Moments, root: Matrix, b: Moments) -> float:
-    """Return the distance, given F with F F^T = C_a; rounding may leave it just below 0."""
+def distance_from_root(a: Moments, root: Matrix, b: Moments, *, drawn: bool = False) -> float:
+    """Return the distance, given F with F F^T = C_a; rounding may leave it just below 0.
+
+    Args:
+        a: one side.
+        root: its F, shape (d, d).
+        b: the other side.
+        drawn: whether roots of eigenvalues will do although some may be rounding.
+    """
     gap = a.mean - b.mean
     apart = float(gap @ gap) + float(np.trace(a.covariance) + np.trace(b.covariance))
-    if root.any(axis=0).all():
+    if drawn or root.any(axis=0).all():
         cross = np.linalg.eigvalsh(root.T @ b.covariance @ root)
-        if cross[0] > _SETTLED * cross[-1]:
-            return apart - 2.0 * float(np.sum(np.sqrt(cross)))
+        if drawn or cross[0] > _SETTLED * cross[-1]:
+            return apart - 2.0 * float(np.sum(np.sqrt(np.maximum(cross, 0.0))))
     return apart - 2.0 * float(np.sum(np.linalg.svd(root.T @ symmetric_root(b.covariance), compute_uv=False)))
+
+
+def distance_from_roots(means: tuple[Vector, Vector], roots: tuple[Matrix, Matrix]) -> float:
+    """Return the distance of two sides, given F and G with F F^T = C_a and G G^T = C_b, of fewer columns than rows.
+
+    Args:
+        means: shapes (d,).
+        roots: shapes (d, r) and (d, q); the work grows with r q (r + q) instead of d^3.
+    """
+    gap = means[0] - means[1]
+    common = float(np.sum(np.linalg.svd(roots[0].T @ roots[1], compute_uv=False)))
+    return float(gap @ gap) + float(np.sum(roots[0] ** 2) + np.sum(roots[1] ** 2)) - 2.0 * common
 
 
 def _denoise_reference(reference: MomentSums, models: Mapping[str, MomentSums], raw: Mapping[str, Moments]) -> Moments:

@@ -22,7 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vdb_shared.metrics.features import standard_normals, svec
-from vdb_shared.metrics.frechet import Fitted, Moments, MomentSums, distance_from_root, fit, symmetric_root
+from vdb_shared.metrics.frechet import (
+    Fitted,
+    Moments,
+    MomentSums,
+    distance_from_root,
+    distance_from_roots,
+    fit,
+    symmetric_root,
+)
 from vdb_shared.metrics.shrinkage import Matrix
 from vdb_shared.metrics.uncertainty import Comparison, Family, compare_all, draw_seed, pivot_interval, wishart_factor
 
@@ -104,16 +112,24 @@ def _bootstrap_errors(
     estimated = {model: np.zeros(draws) for model in models}
     for draw in range(draws):
         sample, root = centre.sample(draw)
-        others = {model: side.sample(draw)[0] for model, side in sides.items()}
-        for model, other in others.items():
-            pure[model][draw] = distance_from_root(sample, root, other)
+        others: dict[str, Moments] = {}
+        for model, side in sides.items():
+            others[model], other_root = side.sample(draw)
+            pure[model][draw] = _distance(sample, root, others[model], other_root)
         found: Mapping[str, float] = {model: values[draw] for model, values in pure.items()}
         if noisy:
             redrawn = {model: sides[model].noised(other, draw) for model, other in others.items()}
-            found = fit(centre.noised(sample, draw), redrawn).distances
+            found = fit(centre.noised(sample, draw), redrawn, drawn=True).distances
         for model, value in found.items():
             estimated[model][draw] = value
     return {model: estimated[model] - float(np.mean(pure[model])) for model in models}
+
+
+def _distance(a: Moments, root: Matrix, b: Moments, other: Matrix) -> float:
+    """Return the distance of two samples; of few clips in many dimensions their thin roots give it cheaply."""
+    if min(root.shape[1], other.shape[1]) < root.shape[0]:
+        return distance_from_roots((a.mean, b.mean), (root, other))
+    return distance_from_root(a, root, b, drawn=True)
 
 
 def _slopes(fitted: Fitted, model: str) -> tuple[Matrix, Matrix]:

@@ -94,7 +94,7 @@ def projection_in(directory: Path, raw: int, dimension: int) -> Projection | Raw
 
 
 def anchors_in(directory: Path, dimension: int) -> Vector:
-    """Return the public anchors that an extractor directory holds, in the space of its features, float64 (L, d); (0, d) for none.
+    """Return the public anchors of an extractor directory, in the space of its features, float64 (L, d); (0, d) for none.
 
     Args:
         directory: of the extractor.
