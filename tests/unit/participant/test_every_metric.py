@@ -155,7 +155,7 @@ def clips_for(metric: str) -> dict[str, range]:
     return sides | ({"reference": range(200, 224)} if definition_of(metric).compares_with_reference else {})
 
 
-@lru_cache(maxsize=None)
+@cache
 def together(metric: str) -> Evaluation:
     """What one site with all clips finds."""
     spec = spec_for(definition_of(metric))
