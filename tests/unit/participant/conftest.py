@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from vdb_participant.measure.extractors.interface import LoadedExtractor
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +30,24 @@ def site_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     write_site(folder, site=5, clips=12)
     return folder
+
+
+@pytest.fixture(scope="session")
+def extractor_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of tiny extractors, one of every architecture; tests that change them write their own."""
+    from testkit.tiny_extractors import write_extractor  # noqa: PLC0415 (imports transformers, which takes seconds)
+    from vdb_shared.metrics.extractors import ARCHITECTURES  # noqa: PLC0415 (beside what it is for)
+
+    place = tmp_path_factory.mktemp("extractors")
+    for architecture in ARCHITECTURES:
+        write_extractor(place, architecture)
+    return place
+
+
+@pytest.fixture(scope="session")
+def loaded_extractors(extractor_folder: Path) -> Mapping[str, LoadedExtractor]:
+    """The tiny extractors by architecture, on the CPU."""
+    from testkit.tiny_extractors import loaded_from  # noqa: PLC0415 (imports transformers, which takes seconds)
+    from vdb_shared.metrics.extractors import ARCHITECTURES  # noqa: PLC0415 (beside what it is for)
+
+    return {name: loaded_from(extractor_folder / name.lower(), name) for name in ARCHITECTURES}
