@@ -19,15 +19,16 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from rows import Row, report
 from scipy.stats import kendalltau
-from vdb_participant.measure.extractors.interface import LoadedExtractor
-from vdb_participant.measure.extractors.table import load_extractor
 
 from vdb_coordinator.commands.presets import read_preset
 from vdb_participant.data.video import Frames
 from vdb_participant.embedded import WEIGHTS
 from vdb_participant.embedded.scenes import render, scenes
+from vdb_participant.measure.extractors.interface import LoadedExtractor
+from vdb_participant.measure.extractors.table import load_extractor
 from vdb_participant.measure.observation import Observation
 from vdb_participant.measure.shares import shares
 from vdb_participant.models import inspect_weights
@@ -39,9 +40,10 @@ from vdb_shared.metrics.features import outcome
 from vdb_shared.metrics.statistic import Tally
 from vdb_shared.spec import Spec, parse_spec_toml
 
+Vector = NDArray[np.float64]
 Verdict = Literal["sees", "fooled", "blind"]
 
-FRAMES, SIZE = 17, 64
+FRAMES, SIZE = 17, 32
 
 METRICS: Final[Mapping[str, Mapping[str, Any]]] = {
     "frechet-videomae@1": {"extractor": "VideoMAEModel"},
@@ -134,16 +136,24 @@ def findings(clips: int) -> dict[tuple[str, str], Finding]:
     ]
     others = [render(scene, number, frames=FRAMES, size=SIZE) for number, scene in enumerate(scenes(1, clips))]
     found: dict[tuple[str, str], Finding] = {}
+    references = [_shares(spec, Observation(frames, extractors), reference=True) for frames in others]
+    fps = float(spec.video.fps)
+    unspoilt = [_shares(spec, Observation(frames, extractors, words, fps=fps, start=frames)) for frames, words in clean]
     for name, spoil in DEGRADATIONS.items():
         tally = Tally(layout_of(spec), capacity=clips)
-        for frames in others:
+        for share in references:
             tally.add(count_block("reference"), np.ones(1))
-            _add_reference(spec, tally, Observation(frames, extractors))
+            for (metric, part), vector in share.items():
+                tally.add(reference_block(metric, part), vector)
         for seed, (frames, words) in enumerate(clean):
             for strength, model in enumerate(NAMES):
-                spoilt: Frames = spoil(frames, strength, seed) if strength else frames
-                clip = Observation(spoilt, extractors, words, fps=float(spec.video.fps), start=frames)
-                _add_generated(spec, tally, model, clip)
+                share = unspoilt[seed]
+                if strength:
+                    spoilt: Frames = spoil(frames, strength, seed)
+                    share = _shares(spec, Observation(spoilt, extractors, words, fps=fps, start=frames))
+                tally.add(count_block("public", model), outcome(True))
+                for (metric, part), vector in share.items():
+                    tally.add(generated_block("public", model, metric, part), vector)
         evaluated = evaluate(spec, tally.sums(), None)
         found |= {(metric.id, name): _finding(evaluated, metric.id) for metric in spec.metrics}
     return {(metric, name): found[metric, name] for metric in METRICS for name in DEGRADATIONS}
@@ -191,18 +201,13 @@ def _spec() -> Spec:
     return Spec.model_validate(values)
 
 
-def _add_reference(spec: Spec, tally: Tally, clip: Observation) -> None:
-    for metric in spec.metrics:
-        if definition_of(metric.id).compares_with_reference:
-            for part, vector in shares(spec, metric, clip, private=True):
-                tally.add(reference_block(metric.id, part), vector)
-
-
-def _add_generated(spec: Spec, tally: Tally, model: str, clip: Observation) -> None:
-    tally.add(count_block("public", model), outcome(True))
-    for metric in spec.metrics:
-        for part, vector in shares(spec, metric, clip, private=False):
-            tally.add(generated_block("public", model, metric.id, part), vector)
+def _shares(spec: Spec, clip: Observation, *, reference: bool = False) -> dict[tuple[str, str], Vector]:
+    return {
+        (metric.id, part): vector
+        for metric in spec.metrics
+        if not reference or definition_of(metric.id).compares_with_reference
+        for part, vector in shares(spec, metric, clip, private=reference)
+    }
 
 
 def _finding(evaluated: Evaluation, metric: str) -> Finding:
