@@ -19,7 +19,17 @@ from vdb_shared.audit.figures import accounting_json, metrics_json
 from vdb_shared.bundle.archive import read_archive, write_archive
 from vdb_shared.bundle.envelope import Envelope, EnvelopeSignature
 from vdb_shared.bundle.record import ACCOUNTING, COUNTERSIGN, METRICS, RESULT, SessionRecord, read_envelope, subjects_of
-from vdb_shared.bundle.statement import Dropped, DroppedStage, Result, Seal, Statement, Time, parse_statement
+from vdb_shared.bundle.statement import (
+    Contribution,
+    Dropped,
+    DroppedStage,
+    Result,
+    Seal,
+    Statement,
+    Time,
+    parse_statement,
+)
+from vdb_shared.checked_clips import compare_checked
 from vdb_shared.identity import Signer
 from vdb_shared.roster import Roster, parse_roster
 from vdb_shared.seal import seal_terms
@@ -62,9 +72,14 @@ def build_result(record: SessionRecord, published: Time, signer: Signer, softwar
     terms = seal_terms(spec, [join.seat for join in seal.joins])
     survivors = sorted(record.masked)
     totals = decode_totals(record.aggregate, len(survivors))
+    manifests = {
+        name: parse_statement(envelope.payload, Contribution)[0].manifest
+        for name, envelope in record.contributions.items()
+    }
+    checked = compare_checked(spec, [join.institution for join in seal.joins], manifests)
     members = {
         **record.members(),
-        METRICS: metrics_json(spec, terms, totals, len(survivors)),
+        METRICS: metrics_json(spec, terms, totals, len(survivors), checked),
         ACCOUNTING: accounting_json(terms),
     }
     result = _result(record, spec, seal, published, software)

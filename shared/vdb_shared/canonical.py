@@ -129,6 +129,25 @@ def parse_decimal(text: str) -> Decimal:
     return number
 
 
+def with_decimal_strings(value: Any) -> Any:
+    """Return TOML values as JSON values: reals, read as Decimal, become decimal strings.
+
+    Raises:
+        FormatError: a value of a kind that JSON lacks, such as a date.
+    """
+    match value:
+        case Decimal():
+            return decimal_string(value)
+        case dict():
+            return {key: with_decimal_strings(item) for key, item in value.items()}
+        case list():
+            return [with_decimal_strings(item) for item in value]
+        case bool() | int() | str():
+            return value
+        case _:
+            raise FormatError(f"a spec holds no {type(value).__name__} values")
+
+
 def sha256_digest(data: bytes) -> str:
     """Return "sha256:<64 hex digits>", the form in which every file and statement names bytes."""
     return "sha256:" + hashlib.sha256(data).hexdigest()

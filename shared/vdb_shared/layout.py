@@ -105,12 +105,28 @@ def _check_metric(spec: Spec, metric: Metric, field: str) -> None:
             raise SpecError(f"is not used by {metric.id}; remove it", field=f"{field}.{name}")
     if metric.inputs == "private" and definition.public_only:
         raise SpecError(f"{metric.id} takes public inputs only: {definition.public_only}", field=f"{field}.inputs")
+    _check_clips(spec, definition, field)
     words_alone = [model.id for model in spec.models if not model.start]
     if "condition" in definition.needs and words_alone:
         raise SpecError(
             f"{metric.id} compares a clip with the picture or video it starts from; {words_alone[0]} starts from words alone",
             field=f"{field}.id",
         )
+
+
+def _check_clips(spec: Spec, definition: MetricDefinition, field: str) -> None:
+    for model in spec.models:
+        frames = model.frames or spec.video.frames
+        side = min(model.height or spec.video.height, model.width or spec.video.width)
+        for found, least, words in (
+            (frames, definition.least_frames, "frames"),
+            (side, definition.least_side, "pixels on the shorter side"),
+        ):
+            if found < least:
+                raise SpecError(
+                    f"{definition.id} needs clips of at least {least} {words}, those of {model.id} have {found}",
+                    field=f"{field}.id",
+                )
 
 
 def _check_extractor(spec: Spec, metric: Metric, definition: MetricDefinition, field: str) -> None:

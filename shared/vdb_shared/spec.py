@@ -37,6 +37,7 @@ from vdb_shared.canonical import (
     parse_canonical_json,
     parse_decimal,
     sha256_digest,
+    with_decimal_strings,
 )
 from vdb_shared.errors import FormatError, SpecError
 from vdb_shared.metrics.extractors import known_architecture
@@ -46,6 +47,9 @@ from vdb_shared.toml_lines import line_of
 
 MAX_SPEC_BYTES: Final = 4 * 2**20
 """A spec travels in one message; larger prompt sets belong into files named by digest."""
+
+CHECKED_SHARE: Final = Decimal("0.02")
+"""Share of the public clips that two sites make where a TOML file does not say; it is written out in the canonical form."""
 
 
 def _decimal(value: object) -> object:
@@ -89,6 +93,9 @@ Pipeline = Annotated[str, AfterValidator(known_class)]
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """An identifier: at most 64 lower-case letters, digits, dots, dashes, underscores."""
+
+MetricId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+@[0-9]+$")]
+"""Metric and version."""
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
@@ -168,6 +175,8 @@ class Generation(Section):
         samples: clips for each prompt and model.
         private_share: share of each institution's private prompts that is used, in [0, 1]. Every prompt is chosen by its
             own hash alone: were the number fixed, adding one record would push out another, and one record would count as two.
+        checked_share: share of the public clips that two sites make and compare (§6.3). 0, which no file in TOML has unless it
+            says so, is left out of the canonical form: specs older than the field keep their digest and their meaning.
         profile: how fast and in how much memory; "auto" is the fastest of class `grade` that fits a site's device.
         grade: class of all clips, so that no column mixes them: stands beside "auto" alone, else it follows from the profile.
     """
@@ -177,6 +186,7 @@ class Generation(Section):
     negative_prompt: Annotated[str, StringConstraints(max_length=2000)] = ""
     samples: int = Field(default=1, ge=1, le=64)
     private_share: Real = Field(default=Decimal(0), ge=0, le=1)
+    checked_share: Real = Field(default=Decimal(0), ge=0, le=1)
     profile: Profile = "exact"
     grade: Grade | None = None
 
@@ -186,9 +196,10 @@ class Generation(Section):
         return self.grade or class_of(self.profile)
 
     @model_serializer(mode="wrap")
-    def _without_grade_that_follows(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out a class that is not declared: specs with a named profile have one canonical form."""
-        return {name: value for name, value in inner(self).items() if name != "grade" or value is not None}
+    def _without_what_is_not_declared(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a class that follows from the profile and a share of 0: each spec has one canonical form."""
+        absent = {"grade": None, "checked_share": "0"}
+        return {name: value for name, value in inner(self).items() if name not in absent or value != absent[name]}
 
 
 class Sparse(Section):
@@ -269,7 +280,7 @@ class Metric(Section):
         bandwidth: kernel bandwidth (mmd-rff).
     """
 
-    id: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+@[0-9]+$")]
+    id: MetricId
     inputs: Literal["public", "private"]
     extractor: Name | None = None
     weight: Real = Field(default=Decimal(1), gt=0, le=1000)
@@ -346,7 +357,9 @@ def parse_spec_toml(text: str, *, file: str = "spec") -> Spec:
         found = re.search(r"\(at line (\d+)", str(error))
         raise SpecError(f"not TOML: {error}", file=file, line=int(found.group(1)) if found else None) from error
     try:
-        spec = _validate(canonical_json(_with_decimal_strings(values)))
+        if isinstance(generation := values.get("generation"), dict):
+            generation.setdefault("checked_share", CHECKED_SHARE)
+        spec = _validate(canonical_json(with_decimal_strings(values)))
     except SpecError as error:
         raise SpecError(error.problem, file=file, line=line_of(text, error.field), field=error.field) from error
     except FormatError as error:
@@ -374,21 +387,6 @@ def parse_spec_json(data: bytes) -> Spec:
     if spec.canonical() != data:
         raise SpecError("is not in its canonical form")
     return spec
-
-
-def _with_decimal_strings(value: Any) -> Any:
-    """Return TOML values as JSON values: reals become decimal strings."""
-    match value:
-        case Decimal():
-            return decimal_string(value)
-        case dict():
-            return {key: _with_decimal_strings(item) for key, item in value.items()}
-        case list():
-            return [_with_decimal_strings(item) for item in value]
-        case bool() | int() | str():
-            return value
-        case _:
-            raise FormatError(f"a spec holds no {type(value).__name__} values")
 
 
 def _validate(data: bytes) -> Spec:

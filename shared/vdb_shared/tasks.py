@@ -1,19 +1,27 @@
 """The clips a session makes: one task per model, prompt and sample, each with its own seed.
 
-Public work is split over the sites that joined; private prompts stay at home. Promises that a clip is the same whoever
-makes it: its seed depends on the spec, the model, the prompt's words, what the clip starts from and the sample alone.
+Public work is split over the sites that joined, and a declared share of it is made at two of them; private prompts stay at
+home. Promises that a clip is the same whoever makes it: its seed depends on the spec, the model, the prompt's words, what the
+clip starts from and the sample alone. Leaves comparing what two sites made to `checked_clips.py`.
 
 Source: protos/README.md §6.3.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import count
+from typing import Final
 
 from vdb_shared import labels
 from vdb_shared.canonical import digest_bytes, labelled_hash
 from vdb_shared.spec import Model, Prompt, Spec
+
+MOST_CHECKED: Final = 256
+"""Clips of a session that are made at two sites at most: what one site says of so many fits into a statement (§9.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,83 @@ def shard(tasks: Sequence[ClipTask], position: int, sites: int) -> tuple[ClipTas
     if not 0 <= position < sites:
         raise ValueError(f"position {position} is not among {sites} sites")
     return tuple(tasks[position::sites])
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedTask:
+    """A public clip that two sites make.
+
+    Attributes:
+        number: of the task, from 0, in the order of `public_tasks`.
+        first: place of the site whose shard it is in; there the clip counts.
+        second: place of another site, which makes it for comparison alone.
+    """
+
+    number: int
+    first: int
+    second: int
+
+
+def checked_count(spec: Spec) -> int:
+    """Return how many public clips two sites make: the declared share, rounded up, at most `MOST_CHECKED`.
+
+    None where no metric has public inputs, since then no public clip is made.
+    """
+    if not any(metric.inputs == "public" for metric in spec.metrics):
+        return 0
+    tasks = len(spec.models) * len(spec.prompts) * spec.generation.samples
+    return min(math.ceil(Fraction(spec.generation.checked_share) * tasks), MOST_CHECKED)
+
+
+def checked_tasks(spec: Spec, sites: int) -> tuple[CheckedTask, ...]:
+    """Return which public clips are made at two sites, and at which, ascending by number.
+
+    Both follow from the spec and the number of sites alone, without a look at each task: a small spec may ask for millions.
+
+    Args:
+        spec: the spec.
+        sites: number of sites that joined; a single one has nobody to compare with.
+    """
+    if sites < 2:
+        return ()
+    tasks = len(spec.models) * len(spec.prompts) * spec.generation.samples
+    found: dict[int, CheckedTask] = {}
+    drawn, wanted, digest = count(), checked_count(spec), digest_bytes(spec.digest)
+    while len(found) < wanted:
+        draw = labelled_hash(labels.HASH_CHECKED_TASK, digest, next(drawn).to_bytes(4, "little"))
+        number = int.from_bytes(draw[:8], "little") % tasks
+        step = 1 + int.from_bytes(draw[8:16], "little") % (sites - 1)
+        first = number % sites
+        found.setdefault(number, CheckedTask(number, first, (first + step) % sites))
+    return tuple(found[number] for number in sorted(found))
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedWork:
+    """A clip that one site makes and another one too.
+
+    Attributes:
+        number: of the task, in the order of `public_tasks`.
+        task: the clip.
+        counted: whether it is in this site's shard. Else it enters no sum here: each public clip counts once.
+    """
+
+    number: int
+    task: ClipTask
+    counted: bool
+
+
+def checked_work(spec: Spec, position: int, sites: int) -> tuple[CheckedWork, ...]:
+    """Return the clips that a site makes and another one too, ascending by number.
+
+    Args:
+        spec: the spec.
+        position: place of the site among those that joined, in order of seat, from 0.
+        sites: number of sites that joined.
+    """
+    checked = [item for item in checked_tasks(spec, sites) if position in (item.first, item.second)]
+    tasks = public_tasks(spec) if checked else ()
+    return tuple(CheckedWork(item.number, tasks[item.number], item.first == position) for item in checked)
 
 
 def select_private_prompts(spec: Spec, prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:

@@ -146,7 +146,13 @@ def test_dry_run_prints_the_plan_and_promises_nothing(coordinator: RunningCoordi
     first, *_ = consortium(coordinator, tmp_path)
     words = ("--dir", first.site.folder.path, "join", first.session[7:20], "--data", first.resources.data)
     printed, _ = run(*words, "--models", first.resources.models, "--dry-run")
-    for expected in ("WHAT LEAVES", "private/tiny-wan-a/clip-score@1/moments", "debits rho", "Plan number"):
+    for expected in (
+        "WHAT LEAVES",
+        "private/tiny-wan-a/clip-score@1/moments",
+        "debits rho",
+        "two institutions make",
+        "Plan number",
+    ):
         assert expected in printed
     assert not first.folder.exists()
     _, complained = run(*words, "--models", first.resources.models, expect=2)

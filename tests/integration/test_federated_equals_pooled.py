@@ -24,6 +24,8 @@ from vdb_participant.agent import Request, take_part
 from vdb_participant.commands.local import run_locally
 from vdb_participant.data.dataset import Dataset
 from vdb_participant.embedded.scenes import write_site as write_clips
+from vdb_participant.generation.engine import Engine
+from vdb_participant.generation.settings import Clip
 from vdb_participant.generation.store import ClipStore
 from vdb_participant.measure.site import Equipment, measure_site
 from vdb_participant.network.client import Client
@@ -42,7 +44,7 @@ from vdb_shared.evaluation import Evaluation, evaluate
 from vdb_shared.metrics.statistic import Statistics
 from vdb_shared.privacy.mechanism import decode
 from vdb_shared.spec import Spec
-from vdb_shared.tasks import public_tasks
+from vdb_shared.tasks import checked_tasks, public_tasks
 
 SITES = 4
 TIMED = ("latency@1", "frames-per-second@1")
@@ -66,7 +68,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     path = tmp_path_factory.mktemp("federated")
     build_all(path / "models")
     spec = tiny_spec(path / "models", prompts=("a red circle moving left", "a blue square bouncing", "a ring"))
-    generation = spec.generation.model_copy(update={"private_share": Decimal("0.5")})
+    generation = spec.generation.model_copy(update={"private_share": Decimal("0.5"), "checked_share": Decimal("0.5")})
     spec = without_noise(spec.model_copy(update={"generation": generation}))
     with running_coordinator(path / "lead", institutions=SITES) as coordinator:
         session = coordinator.admin.create_session(spec)
@@ -157,10 +159,26 @@ def test_clips_made_anew_give_the_same_statistics_and_figures(story: Story, tmp_
 
 def test_with_the_sites_own_clips_even_the_times_agree(story: Story, tmp_path: Path) -> None:
     store = ClipStore(tmp_path)
+    engine = Engine(story.spec, store)
+    for item in checked_tasks(story.spec, SITES):  # of a clip that two sites made, the time at the first counts
+        key = engine.key(public_tasks(story.spec)[item.number])
+        clip = ClipStore(story.stores[item.first]).get(key)
+        assert clip is not None
+        assert ClipStore(story.stores[item.second]).has(key)
+        store.put(key, Clip(clip.frames), seconds=clip.seconds, device=clip.device)
     assert sum(store.merge(ClipStore(other)) for other in story.stores) > 0
     resources = Resources(story.union, story.models, allow_unnoised=True)
     local = run_locally(story.spec, resources, tmp_path, silent)
     _compare(evaluate(story.spec, story.federated, None), local, timed=True)
+
+
+def test_clips_that_two_sites_made_are_the_same_and_count_once(story: Story) -> None:
+    """All four agents on one machine: whatever is made twice is equal to the last bit."""
+    (line,) = [line for line in verify(story.bundle).lines if line.id == "V35"]
+    assert line.status == "PASS"
+    assert "3 public clips made at two institutions are the same at both: 3 to the last bit." in line.sentence
+    for model in story.spec.models:
+        assert story.federated[f"public/{model.id}/count"].tolist() == [3.0, 0.0]
 
 
 def test_an_average_of_site_values_would_not_agree(story: Story, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from testkit.checked import checked_clips
 from testkit.consortium import signer
 from testkit.fates import Fate, Rounds
 from testkit.made_up import noised_lanes
@@ -42,15 +43,17 @@ from vdb_shared.bundle.statement import (
     Result,
     RunManifest,
     Statement,
+    parse_statement,
 )
 from vdb_shared.canonical import digest_bytes, digest_string, sha256_digest
+from vdb_shared.checked_clips import Comparison, compare_checked
 from vdb_shared.identity import StatementKey
 from vdb_shared.roster import SignedRoster
 from vdb_shared.seal import SealTerms, seal_terms
 from vdb_shared.secagg.encoding import LANE_OFFSET
 from vdb_shared.secagg.messages import MaskedInputHeader
 from vdb_shared.secagg.parameters import Parameters, Seat
-from vdb_shared.spec import Spec, parse_spec_toml
+from vdb_shared.spec import Spec, parse_spec_json, parse_spec_toml
 from vdb_shared.tasks import public_tasks, shard
 
 DROPOUT: Seat = 2
@@ -197,7 +200,7 @@ def small_session(
     seal = sign(twisted(make_seal(opening, spec, roster, joins, terms), twist), coordinator_key(seed))
     record = run_rounds(SealedSession(spec, roster, opening, joins, seal, terms, seed, liar, twist, fate, surplus))
     members = record.members()
-    members[METRICS] = metrics_json(spec, terms, totals_of(record), len(record.masked))
+    members[METRICS] = metrics_json(spec, terms, totals_of(record), len(record.masked), comparison_of(record))
     members[ACCOUNTING] = accounting_json(terms)
     published = sign_result(members, result_of(record, terms), seed, sorted(record.masked))
     return SmallSession(record, published, seed, terms)
@@ -275,6 +278,14 @@ def run_rounds(sealed: SealedSession) -> SessionRecord:
     )
 
 
+def comparison_of(record: SessionRecord) -> Comparison | None:
+    """Return what the contributions in a record say of clips that two institutions made."""
+    manifests = {
+        name: parse_statement(item.payload, Contribution)[0].manifest for name, item in record.contributions.items()
+    }
+    return compare_checked(parse_spec_json(record.spec), INSTITUTIONS, manifests)
+
+
 def totals_of(record: SessionRecord) -> NDArray[np.int64]:
     """Return the sums in a record, offset removed."""
     return record.aggregate.astype(np.int64) - len(record.masked) * LANE_OFFSET
@@ -297,6 +308,7 @@ def make_contribution(sealed: SealedSession, seat: Seat, masked: bytes) -> Envel
         public_clips_made=len(shard(public_tasks(spec), sealed.terms.position(seat), len(sealed.terms.seats))),
         public_clips_failed=int(seat == sealed.liar),
         sample_root=sha256_digest(b"samples"),
+        checked=checked_clips(spec, sealed.terms.position(seat), len(sealed.terms.seats)),
     )
     contribution = Contribution(
         session=sealed.opening.payload_digest,

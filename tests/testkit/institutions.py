@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from testkit.checked import checked_clips
 from testkit.coordinator import Identity
 from testkit.specs import small_spec
 from vdb_participant.agent import Outcome, Request, take_part
@@ -146,6 +147,7 @@ def chosen_manifest(sealed: SealedTerms) -> RunManifest:
         public_clips_made=len(sealed.shard),
         public_clips_failed=0,
         sample_root=sample_root([]),
+        checked=checked_clips(spec, sealed.terms.position(sealed.opening.seat), len(sealed.terms.seats)),
     )
 
 

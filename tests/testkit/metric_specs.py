@@ -32,6 +32,7 @@ def make_spec(
     privacy: dict[str, Any] | None = None,
     extractors: Sequence[dict[str, Any]] | None = None,
     pipeline: str = "WanPipeline",
+    video: dict[str, Any] | None = None,
 ) -> Spec:
     """Return a valid spec with these metrics; unless others are given, with a tiny CLIP and a tiny VideoMAE."""
     usual = [
@@ -45,7 +46,7 @@ def make_spec(
         "cohort": {"minimum": 4, "collusion": 1, "dropout": "0.25"},
         "privacy": {"epsilon": "4", "delta": "0.000001", "maximum_records": 1000} | (privacy or {}),
         "deadlines": {"joining": 1, "computing": 1, "round": 1, "countersigning": 1},
-        "video": {"frames": 9, "height": 32, "width": 32, "fps": 8},
+        "video": {"frames": 9, "height": 32, "width": 32, "fps": 8} | (video or {}),
         "generation": {"steps": 2, "guidance": "1"} | (generation or {}),
         "prompts": [
             {"id": f"p{number}", "text": f"prompt {number}"}

@@ -34,6 +34,29 @@ def test_opendp_draws_the_noise_unless_the_spec_says_otherwise() -> None:
     assert chosen.digest != small_spec().digest
 
 
+def test_two_percent_of_the_public_clips_are_made_twice_unless_a_file_says_otherwise() -> None:
+    assert b'"checked_share":"0.02"' in small_spec().canonical()
+    chosen = parse_spec_toml(TOML.replace("[generation]", "[generation]\nchecked_share = 0.5"))
+    assert b'"checked_share":"0.5"' in chosen.canonical()
+    assert parse_spec_json(chosen.canonical()) == chosen
+
+
+def test_a_spec_older_than_the_share_keeps_its_digest_and_has_no_clip_made_twice() -> None:
+    """The bytes of a bundle from before there was a share, which nobody ran under the promise of one."""
+    older = small_spec().canonical().replace(b'"checked_share":"0.02",', b"")
+    found = parse_spec_json(older)
+    assert found.generation.checked_share == 0
+    assert found.canonical() == older
+    assert found.digest == "sha256:a6691d0eafdb20758eaa1de153145d5b8366ad12dd6447083668f983e210c372"
+    assert parse_spec_toml(TOML.replace("[generation]", "[generation]\nchecked_share = 0")) == found
+
+
+def test_a_share_of_none_has_one_spelling() -> None:
+    spelled = small_spec().canonical().replace(b'"checked_share":"0.02"', b'"checked_share":"0"')
+    with pytest.raises(SpecError, match="canonical"):
+        parse_spec_json(spelled)
+
+
 def test_the_class_of_a_named_profile_follows_from_it() -> None:
     assert small_spec().generation.clip_class == "exact"
     assert b"grade" not in small_spec().canonical()

@@ -151,8 +151,8 @@ class Engine:
             load: gives the model's generator; called only when a clip is missing.
             finished: told how many different clips are done and how many there are, after each.
             settled: told what became of each different clip, as soon as it is known: None, or why it was given up.
-            private: those of private prompts alone. They neither stop a model nor let it go on: one private record must not
-                decide about others, nor about public clips (protos/README.md §8.1).
+            private: those of private prompts alone, or that count at another site. They neither stop a model nor let it go on:
+                one private record must not decide about others, nor about public clips (protos/README.md §8.1).
 
         Raises:
             ModelError: the model cannot be loaded.

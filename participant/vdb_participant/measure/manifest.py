@@ -6,7 +6,7 @@ Promises that nothing in it depends on private records: no counts of them, no di
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import torch
 
 from vdb_participant.generation.profiles import profile
 from vdb_participant.models import Weights
+from vdb_shared.bundle.statement import CheckedClip
 from vdb_shared.spec import Spec
 
 VERSIONED: Final = (
@@ -31,6 +32,7 @@ def run_manifest(
     models: Mapping[str, Weights],
     extractors: Mapping[str, Weights],
     public_devices: Mapping[str, int],
+    checked: Sequence[CheckedClip] = (),
 ) -> dict[str, Any]:
     """Return the run manifest of a measurement that ends now, as a JSON value without reals.
 
@@ -40,6 +42,7 @@ def run_manifest(
         models: weights of the models, by id.
         extractors: weights of the extractors that were used, by id.
         public_devices: number of public clips by the model of the device that made them; efficiency compares within one.
+        checked: what is said of public clips that another site makes too.
     """
     return {
         "versions": {"python": platform.python_version(), **_versions()},
@@ -51,6 +54,7 @@ def run_manifest(
         "models": {name: weights.manifest for name, weights in models.items()},
         "extractors": {name: weights.manifest for name, weights in extractors.items()},
         "public_clips": dict(sorted(public_devices.items())),
+        "checked": [clip.model_dump(mode="json") for clip in checked],
     }
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from vdb_participant.generation.starts import Starts
 from vdb_participant.generation.store import ClipStore, StoredClip, clip_digest
 from vdb_participant.generation.workers import Job, devices_of
 from vdb_participant.measure.cache import FOLDER, FeatureCache
+from vdb_participant.measure.checking import checked_clip
 from vdb_participant.measure.efficiency import TIMES
 from vdb_participant.measure.extractors.interface import Anchored, LoadedExtractor
 from vdb_participant.measure.extractors.projection import ANCHORS_NAME
@@ -39,6 +40,7 @@ from vdb_participant.measure.manifest import run_manifest
 from vdb_participant.measure.observation import Observation
 from vdb_participant.measure.shares import shares
 from vdb_participant.models import Weights, check_prompts_stay, verify_extractor, verify_model
+from vdb_shared.bundle.statement import CheckedClip
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.clips import clip_terms
 from vdb_shared.errors import DatasetError, SpecError, StatisticError, StoreError
@@ -48,9 +50,12 @@ from vdb_shared.metrics.features import outcome as outcome_share
 from vdb_shared.metrics.statistic import Tally
 from vdb_shared.registry.rows import Registry, Row, load_registry
 from vdb_shared.spec import Metric, Spec
-from vdb_shared.tasks import ClipTask
+from vdb_shared.tasks import CheckedWork, ClipTask
 
 Shares = Sequence[tuple[str, NDArray[np.float64]]]
+
+SECOND: Final = "second"
+"""Side of a public clip that counts at another site: made and measured like a public one, and in no sum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class Sample:
     """One measured clip: a leaf of the salted Merkle tree. Leaves the site as a salted hash only.
 
     Attributes:
-        side: "reference", "public" or "private".
+        side: "reference", "public", "private", or "second": a public clip that counts at another site.
         model: id, or "clips" for a reference clip.
         prompt: the words, or the name of the file of a reference clip.
         number: of the sample, from 0.
@@ -135,15 +140,19 @@ class _Work:
     rows: Mapping[str, Row | None]
     models: Mapping[str, Weights]
     extractors: Mapping[str, Weights]
+    settings: Mapping[str, GenerationSettings]
+    rates: Mapping[str, int]
 
 
-def measure_site(
+def measure_site(  # noqa: PLR0913 - the last is named
     spec: Spec,
     public_tasks: Sequence[ClipTask],
     dataset: Dataset | None,
     equipment: Equipment,
     store: ClipStore,
     progress: Progress = lambda _stage, _done, _total: None,
+    *,
+    checked: Sequence[CheckedWork] = (),
 ) -> SiteMeasurement:
     """Generate and measure a site's share of the public clips and all its private ones.
 
@@ -154,6 +163,7 @@ def measure_site(
         equipment: weights and device.
         store: of clips; what it holds is not made again.
         progress: told of each step.
+        checked: clips that another site makes too, `tasks.checked_work`; those that do not count here enter no sum.
 
     Raises:
         SpecError: the spec asks for clips or metrics that cannot be made.
@@ -166,15 +176,16 @@ def measure_site(
     devices = devices_of(equipment.device, equipment.workers)
     profiles = profiles_of(spec, registry, devices)
     settings = settings_of(spec, registry, profiles)
-    work = _check(spec, dataset, equipment, registry)
+    work = _check(spec, dataset, equipment, registry, settings)
     load = Load(work.models, {model.id: model for model in spec.models}, settings, work.rows)
     engine = Engine(spec, store, settings, tell=equipment.tell, starts=work.starts)
     job = Job(spec, store.directory, (), load, settings, starts=work.starts)
     generation = Generation(engine, job, devices, progress, equipment.tell)
     cache = FeatureCache(store.directory / FOLDER) if equipment.features else None
-    measuring = _Measuring(work, settings, registry, _load_extractors(work, devices[0]), store, cache)
+    measuring = _Measuring(work, _load_extractors(work, devices[0]), store, cache, checked)
     for model in spec.models:
         mine = [("public", task) for task in public_tasks if task.model == model.id and measuring.metrics["public"]]
+        mine += [(SECOND, item.task) for item in checked if item.task.model == model.id and not item.counted]
         mine += [("private", task) for task in work.inputs.tasks(spec, model, settings[model.id].frames)]
         generation.and_measure(model.id, mine, measuring)
     for done, path in enumerate(work.inputs.clips, start=1):
@@ -194,12 +205,19 @@ def measure_site(
             models=work.models,
             extractors=work.extractors,
             public_devices=measuring.devices,
+            checked=measuring.checked,
         ),
         samples=tuple(measuring.samples),
     )
 
 
-def _check(spec: Spec, dataset: Dataset | None, equipment: Equipment, registry: Registry) -> _Work:
+def _check(
+    spec: Spec,
+    dataset: Dataset | None,
+    equipment: Equipment,
+    registry: Registry,
+    settings: Mapping[str, GenerationSettings],
+) -> _Work:
     """Check all that can be checked before any work."""
     layout_of(spec)
     check_prompts_stay(spec, registry)
@@ -216,6 +234,8 @@ def _check(spec: Spec, dataset: Dataset | None, equipment: Equipment, registry: 
             for extractor in spec.extractors
             if extractor.id in used
         },
+        settings=settings,
+        rates={model.id: clip_terms(spec, model, registry).fps for model in spec.models},
     )
 
 
@@ -252,11 +272,10 @@ class _Measuring:
     def __init__(
         self,
         work: _Work,
-        settings: Mapping[str, GenerationSettings],
-        registry: Registry,
         extractors: Mapping[str, LoadedExtractor],
         store: ClipStore,
         cache: FeatureCache | None,
+        checked: Sequence[CheckedWork],
     ) -> None:
         spec = work.spec
         self.tally = Tally(layout_of(spec), capacity=contributions_at_most(spec))
@@ -266,8 +285,8 @@ class _Measuring:
         self.timed = any(metric.id in TIMES for metric in spec.metrics)
         self._spec = spec
         self._starts = work.starts
-        self._settings = settings
-        self._rates = {model.id: clip_terms(spec, model, registry).fps for model in spec.models}
+        self._settings = work.settings
+        self._rates = work.rates
         self._compares_with_start = any("condition" in definition_of(metric.id).needs for metric in spec.metrics)
         self._extractors = extractors
         self._store = store
@@ -275,12 +294,22 @@ class _Measuring:
         self.metrics = {
             side: [metric for metric in spec.metrics if metric.inputs == side] for side in ("public", "private")
         }
+        self._twice = checked
+        self._said: dict[ClipTask, CheckedClip | None] = {item.task: None for item in checked}
         distances = (metric for metric in spec.metrics if definition_of(metric.id).compares_with_reference)
         self._distances = {metric.id: metric for metric in distances}
 
+    @property
+    def checked(self) -> tuple[CheckedClip, ...]:
+        """What is said of each clip that another site makes too, ascending by task."""
+        return tuple(
+            (self._said[item.task] or CheckedClip(task=0)).model_copy(update={"task": item.number})
+            for item in self._twice
+        )
+
     def generated(self, side: str, made: Outcome) -> None:
-        """Add a generated clip, or its failure."""
-        task = made.task
+        """Add a generated clip, or its failure; of one that counts at another site only note what is said of it."""
+        task, kind = made.task, "public" if side == SECOND else side
         digest, added, failure = "", [], made.failure or ""
         if not failure:
             clip = self._store.get(made.key)
@@ -291,11 +320,15 @@ class _Measuring:
                 self.devices[clip.device] += 1
             observation = self._observation(task, clip, digest)
             try:
-                added = self._shares(side, task.model, observation)
+                added = self._shares(kind, task.model, observation)
             except StatisticError as error:
                 failure = str(error)
-        added.append((count_block(side, task.model), outcome_share(not failure)))
-        self._add(added)
+            else:
+                if kind == "public" and task in self._said:
+                    self._said[task] = checked_clip(self._spec, task.model, digest, clip.frames, dict(added))
+        added.append((count_block(kind, task.model), outcome_share(not failure)))
+        if side != SECOND:
+            self._add(added)
         shares_digest = _digest(added)
         self.samples.append(
             Sample(side, task.model, task.prompt, task.sample, digest, shares_digest, failure, task.condition)

@@ -20,6 +20,7 @@ from vdb_shared.metrics.statistic import Layout
 from vdb_shared.privacy.accountant import Accounting
 from vdb_shared.privacy.calibration import LOCAL_SIGMA
 from vdb_shared.spec import Spec
+from vdb_shared.tasks import checked_count
 from vdb_shared.wire.enrolment import grouped
 
 LANE_BYTES = 8
@@ -92,7 +93,7 @@ def make_plan(
     """
     parts = (
         _head(opening),
-        _leaves(layout),
+        _leaves(opening.spec, layout),
         _costs(opening.spec, accounting, budget),
         _work(opening.spec, holdings),
         _people(opening),
@@ -110,13 +111,19 @@ def _head(opening: Opening) -> Iterator[str]:
     yield f"Spec      {spec.digest}"
 
 
-def _leaves(layout: Layout) -> Iterator[str]:
-    size = layout.lanes * LANE_BYTES
+def _leaves(spec: Spec, layout: Layout) -> Iterator[str]:
+    size, checked = layout.lanes * LANE_BYTES, checked_count(spec)
     yield f"WHAT LEAVES: one masked vector of {layout.lanes:,} numbers ({size:,} bytes) and our signed statements."
-    yield "No video, prompt, file name, feature or score of a single clip. Masked: only the sum over all institutions can be"
-    yield "read; noised: even that sum hides any single record, as far as PRIVACY below says."
+    but = ", but of public ones as said below" if checked else ""
+    yield f"No video, prompt, file name, feature or score of a single clip{but}. Masked: only the sum over all"
+    yield "institutions can be read; noised: even that sum hides any single record, as far as PRIVACY below says."
     yield "Our statements name this institution, the session, digests of weights, software versions, the device, and how many"
-    yield "public clips were made; meanwhile the lead is told which stage we are in. The numbers are sums over our clips:"
+    yield "public clips were made; meanwhile the lead is told which stage we are in."
+    if checked:
+        yield f"Public clips that two institutions make, to compare: {checked}. Which ones, and where, follows from the spec"
+        yield "and from who joins. Of each that falls to us our statement shows digest, scores, features and four frames of 8x8"
+        yield "pixels, which follow from public prompts and weights; they are published."
+    yield "The numbers are sums over our clips:"
     for block in layout.blocks:
         kind = "private, masked and noised" if block.private else "public, masked"
         yield f"  {block.name:<52} {block.dims:>9,} lanes  {kind}"
@@ -157,7 +164,9 @@ def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
         yield f"  and {holdings.captioned} prompts with their own clips, from which {', '.join(starting)} would start"
     if holdings.unusable:
         yield f"  and {holdings.unusable} items cannot be used; `vdb-participant data check` lists them"
-    yield f"  Generate {private} private clips and our share of {made} public ones"
+    twice = checked_count(spec)
+    again = f" and of {twice} more, which another institution makes too" if twice else ""
+    yield f"  Generate {private} private clips and our share of {made} public ones{again}"
     yield f"  ({video.frames} frames of {video.width}x{video.height}, {spec.generation.steps} steps unless a model has its own)"
     yield f"  under the profile {spec.generation.profile}, class {spec.generation.clip_class}."
     for model in spec.models:

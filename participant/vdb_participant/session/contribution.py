@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vdb_participant.session.terms import SealedTerms
-from vdb_shared.bundle.statement import PROFILE_OF, Contribution, NamedDigest, RunManifest, Statement
-from vdb_shared.canonical import digest_string
+from vdb_shared.bundle.statement import PROFILE_OF, CheckedClip, Contribution, NamedDigest, RunManifest, Statement
+from vdb_shared.canonical import canonical_json, digest_string
 from vdb_shared.errors import StatisticError
 from vdb_shared.identity import Signer
 from vdb_shared.metrics.statistic import LANE_LIMIT, Layout, Statistics
@@ -73,7 +73,7 @@ def run_manifest(
 
     Args:
         spec: the spec, whose weights were verified before anything was loaded.
-        measured: what `measure_site` says about software and machine.
+        measured: what `measure_site` says about software, machine and the clips that another site makes too.
         samples: JSON forms of the measured clips; only public ones are counted.
         sample_root: root of the salted tree over all of them.
     """
@@ -92,6 +92,7 @@ def run_manifest(
         public_clips_made=len(public) - failed,
         public_clips_failed=failed,
         sample_root=sample_root,
+        checked=tuple(CheckedClip.model_validate_json(canonical_json(item)) for item in measured["checked"]),
     )
 
 

@@ -52,7 +52,7 @@ def measured_here(
         tell=resources.tell,
     )
     store = ClipStore(site.folder.clips)
-    found = measure_site(spec, sealed.shard, data, equipment, store, progress)
+    found = measure_site(spec, sealed.shard, data, equipment, store, progress, checked=sealed.checked)
     leaves = [sample.to_json() for sample in found.samples]
     lines = sample_lines(leaves, os.urandom(SALT_BYTES * len(leaves)))
     _keep(site.folder.session(sealed.opening.session) / SAMPLES_FILE, lines)

@@ -23,7 +23,7 @@ from vdb_shared.roster import Member, Roster, SignedRoster
 from vdb_shared.seal import SealTerms, seal_terms
 from vdb_shared.secagg.parameters import Parameters, Seat
 from vdb_shared.spec import Spec, parse_spec_json
-from vdb_shared.tasks import ClipTask, public_tasks, shard
+from vdb_shared.tasks import CheckedWork, ClipTask, checked_work, public_tasks, shard
 from vdb_shared.wire.status import SealedSession
 
 COORDINATOR = "coordinator"
@@ -117,6 +117,11 @@ class SealedTerms:
         """Our share of the public clips."""
         position = self.terms.position(self.opening.seat)
         return shard(public_tasks(self.opening.spec), position, len(self.terms.seats))
+
+    @property
+    def checked(self) -> tuple[CheckedWork, ...]:
+        """Public clips that we make and another site too."""
+        return checked_work(self.opening.spec, self.terms.position(self.opening.seat), len(self.terms.seats))
 
 
 def verify_opening(offered: Offered, wanted: str, pins: Pins, now: datetime) -> Opening:

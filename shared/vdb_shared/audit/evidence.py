@@ -31,6 +31,7 @@ from vdb_shared.bundle.statement import (
     parse_statement,
 )
 from vdb_shared.canonical import digest_bytes
+from vdb_shared.checked_clips import Comparison, compare_checked
 from vdb_shared.errors import FormatError, PrivacyError
 from vdb_shared.roster import Roster
 from vdb_shared.seal import SealTerms, seal_terms
@@ -146,6 +147,12 @@ class Evidence:
             name: _predicate_of(item, Contribution, f"contribution of {name}")
             for name, item in self.record.contributions.items()
         }
+
+    @cached_property
+    def checked(self) -> Comparison | None:
+        """What the contributions say of the clips that two institutions made; None where the spec wants none."""
+        manifests = {name: contribution.manifest for name, contribution in self.contributions.items()}
+        return compare_checked(self.spec, [join.institution for join in self.seal.joins], manifests)
 
     @cached_property
     def consistency(self) -> ConsistencyStatement:

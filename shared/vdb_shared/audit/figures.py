@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vdb_shared.canonical import canonical_json
+from vdb_shared.checked_clips import Comparison
 from vdb_shared.errors import PrivacyError, StatisticError
 from vdb_shared.evaluation import evaluate
 from vdb_shared.privacy.accountant import account
@@ -20,7 +21,9 @@ from vdb_shared.seal import SealTerms
 from vdb_shared.spec import Spec
 
 
-def metrics_json(spec: Spec, terms: SealTerms, totals: NDArray[np.int64], survivors: int) -> bytes:
+def metrics_json(
+    spec: Spec, terms: SealTerms, totals: NDArray[np.int64], survivors: int, checked: Comparison | None = None
+) -> bytes:
     """Return the bytes of metrics.json.
 
     Args:
@@ -28,6 +31,7 @@ def metrics_json(spec: Spec, terms: SealTerms, totals: NDArray[np.int64], surviv
         terms: of the seal.
         totals: shape (lanes,), int64: sums over the survivors, offset removed.
         survivors: |U3|.
+        checked: `compare_checked` of the contributions, which is None where the spec wants no clip made twice.
 
     Raises:
         StatisticError: totals that do not fit the terms, or from which no figure can be computed.
@@ -37,7 +41,7 @@ def metrics_json(spec: Spec, terms: SealTerms, totals: NDArray[np.int64], surviv
     try:
         with np.errstate(all="ignore"):
             evaluation = evaluate(spec, statistics, noise)
-        return canonical_json(evaluation.to_json())
+        return canonical_json(evaluation.to_json() | ({} if checked is None else {"checked": checked.to_json()}))
     except (ArithmeticError, np.linalg.LinAlgError) as error:
         raise StatisticError(f"no figures can be computed from these totals: {error}") from error
 

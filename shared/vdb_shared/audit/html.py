@@ -10,10 +10,19 @@ from html import escape
 from typing import Any, Final
 
 from vdb_shared.audit.chart import Axis, error_bar, histogram, scale
-from vdb_shared.audit.leaderboard import ClipClass, Leaderboard, Row, Table, tables_of
+from vdb_shared.audit.leaderboard import CheckedSite, ClipClass, Leaderboard, Row, Table, tables_of
 from vdb_shared.audit.page import badge, fact, page
 from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
-from vdb_shared.audit.text import RANKS_EXPLAINED, STAGES, count_of, reasons, verdict_sentence
+from vdb_shared.audit.text import (
+    CHECKED_EXPLAINED,
+    CHECKED_HEADINGS,
+    RANKS_EXPLAINED,
+    STAGES,
+    checked_cells,
+    count_of,
+    reasons,
+    verdict_sentence,
+)
 from vdb_shared.audit.text import badge as noise_badge
 
 _STATUS_KINDS: Final = {
@@ -55,7 +64,7 @@ def leaderboard_page(board: Leaderboard, pictures: str = "") -> str:
         '<p class="lead">One benchmark over the private data of all institutions together. Only masked and noised statistics '
         "left them; the figures below follow from their sum.</p>\n"
         f"{_facts_card(facts, board.report, board.clips)}\n{table_cards(board.tables, board.confidence)}\n{pictures}\n"
-        f"{_verified_card(board.report)}\n{_footer(board.report)}",
+        f"{_checked_card(board.checked)}\n{_verified_card(board.report)}\n{_footer(board.report)}",
         pictures=bool(pictures),
     )
 
@@ -182,6 +191,29 @@ def _remarks(table: Table) -> str:
 
 def _withheld(table: Table) -> set[str]:
     return {row.model for row in table.rows if row.value is None}
+
+
+def _checked_card(sites: Sequence[CheckedSite]) -> str:
+    if not sites:
+        return ""
+    apart = any(site.apart for site in sites)
+    verdict = (
+        badge("warn", "some differ beyond the tolerance") if apart else badge("plain", "none beyond the tolerance")
+    )
+    head = "".join(
+        f'<th scope="col"{" class=number" if place else ""}>{name}</th>' for place, name in enumerate(CHECKED_HEADINGS)
+    )
+    rows = "\n".join(_checked_row(site) for site in sites)
+    return (
+        f'<section class="card"><table><caption><h2>Clips made twice {verdict}</h2>'
+        f'<span class="note">{escape(CHECKED_EXPLAINED)}.</span></caption>'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></section>"
+    )
+
+
+def _checked_row(site: CheckedSite) -> str:
+    name, *cells = (escape(cell) for cell in checked_cells(site))
+    return f'<tr><th scope="row">{name}</th>{"".join(f"<td class=number>{cell}</td>" for cell in cells)}</tr>'
 
 
 def _verified_card(report: Report) -> str:

@@ -98,6 +98,27 @@ class ClipClass:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckedSite:
+    """What became of the clips that one institution made and another one too; digits as published.
+
+    Attributes:
+        institution: its name.
+        clips: how many there were to be.
+        compared, equal, different, apart: how many could be compared; have the same frames; have others; differ beyond the
+            tolerance.
+        largest_distance: between what both say of a clip in a distance metric; None where none was compared.
+    """
+
+    institution: str
+    clips: int
+    compared: int
+    equal: int
+    different: int
+    apart: int
+    largest_distance: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Leaderboard:
     """Everything a leaderboard shows.
 
@@ -109,6 +130,7 @@ class Leaderboard:
         counts: numbers of clips, as in metrics.json.
         accounting: accounting.json.
         confidence: of the intervals, such as "0.95".
+        checked: clips made at two institutions, by institution; empty where the spec wants none.
     """
 
     facts: Facts
@@ -118,6 +140,7 @@ class Leaderboard:
     counts: tuple[Mapping[str, Any], ...]
     accounting: Mapping[str, Any]
     confidence: str
+    checked: tuple[CheckedSite, ...] = ()
 
 
 def leaderboard_of(data: bytes, report: Report) -> Leaderboard:
@@ -144,6 +167,7 @@ def leaderboard_of(data: bytes, report: Report) -> Leaderboard:
         counts=tuple(metrics["counts"]),
         accounting=parse_canonical_json(members[ACCOUNTING]),
         confidence=metrics["confidence"],
+        checked=tuple(_checked_site(item) for item in metrics.get("checked", {"sites": ()})["sites"]),
     )
 
 
@@ -165,6 +189,18 @@ def _tables(metrics: Mapping[str, Any]) -> Iterator[Table]:
             rows=tuple(rows),
             not_apart=tuple((first, second) for first, second in pairs.get((metric, inputs), ())),
         )
+
+
+def _checked_site(item: Mapping[str, Any]) -> CheckedSite:
+    return CheckedSite(
+        institution=item["institution"],
+        clips=item["clips"],
+        compared=item["clips"] - item["not_compared"],
+        equal=item["equal"],
+        different=item["close"] + item["apart"],
+        apart=item["apart"],
+        largest_distance=item["largest_distance"],
+    )
 
 
 def _row(item: Mapping[str, Any]) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import Final
 
 from rich.box import SIMPLE_HEAD
@@ -10,12 +11,26 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from vdb_shared.audit.leaderboard import Leaderboard, Row, Table
+from vdb_shared.audit.leaderboard import CheckedSite, Leaderboard, Row, Table
 from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
 
 RANKS_EXPLAINED: Final = (
     "Ranks come from comparing models pair by pair, 95 % sure for each metric as a whole. Errors that two models share (the "
     "same reference clips) cancel there, so models can be told apart although their intervals overlap."
+)
+
+CHECKED_EXPLAINED: Final = (
+    "Public clips that two institutions made, to compare: a broken driver or another model shows here"
+)
+
+CHECKED_HEADINGS: Final = (
+    "Institution",
+    "Clips",
+    "Compared",
+    "Equal",
+    "Different",
+    "Beyond tolerance",
+    "Largest distance",
 )
 
 STYLES: Final = {
@@ -102,6 +117,10 @@ def print_leaderboard(console: Console, board: Leaderboard) -> None:
         for models, reason in reasons(table):
             console.print(Text(f"  {', '.join(models)}: {reason}", style="dim"), soft_wrap=True)
     console.print(Text(RANKS_EXPLAINED, style="dim"), soft_wrap=True)
+    if board.checked:
+        console.print()
+        console.print(Text(CHECKED_EXPLAINED, style="bold"), soft_wrap=True)
+        console.print(_checked_table(board.checked))
     console.print()
     console.print(Text(verdict_sentence(board.report), style="bold"), soft_wrap=True)
 
@@ -121,6 +140,21 @@ def _table(table: Table, confidence: str) -> RichTable:
     for row in table.rows:
         drawn.add_row(row.rank_set, row.model, row.value or "withheld", interval(row), count_of(row))
     return drawn
+
+
+def _checked_table(sites: Sequence[CheckedSite]) -> RichTable:
+    drawn = RichTable(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in CHECKED_HEADINGS:
+        drawn.add_column(heading, justify="left" if heading == CHECKED_HEADINGS[0] else "right", no_wrap=True)
+    for site in sites:
+        drawn.add_row(*checked_cells(site))
+    return drawn
+
+
+def checked_cells(site: CheckedSite) -> tuple[str, ...]:
+    """Return what `CHECKED_HEADINGS` head, as text."""
+    counts = (site.clips, site.compared, site.equal, site.different, site.apart)
+    return (site.institution, *(str(count) for count in counts), site.largest_distance or "–")
 
 
 def reasons(table: Table) -> list[tuple[list[str], str]]:

@@ -10,16 +10,29 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+import numpy as np
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from vdb_shared import labels
 from vdb_shared.bundle.envelope import Envelope, sign_envelope
-from vdb_shared.canonical import canonical_json, parse_canonical_json, sha256_digest
+from vdb_shared.canonical import canonical_json, decode_base64, parse_canonical_json, sha256_digest
 from vdb_shared.errors import FormatError
 from vdb_shared.identity import Signer
-from vdb_shared.spec import Digest, Name, Profile
+from vdb_shared.spec import Digest, MetricId, Name, Profile, Real
+from vdb_shared.tasks import MOST_CHECKED
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
@@ -39,7 +52,37 @@ DroppedStage = Literal["left-out", "joined", "advertised-keys", "shared-keys"]
 PROFILE_OF: Final = "profile of "
 """Begins the name of an entry of a manifest's environment that says what "auto" meant for a model."""
 
+THUMBNAIL_BYTES: Final = 4 * 8 * 8 * 3
+"""Four frames of 8 x 8 cells in red, green and blue: enough to tell other noise or another model from the same clip."""
+
+VECTOR_LANES: Final = 256
+"""What all vectors of one clip have together at most: a kilobyte as float32."""
+
+
+def _thumbnail(text: str) -> str:
+    if text and len(_bytes_of(text)) != THUMBNAIL_BYTES:
+        raise ValueError(f"a thumbnail has {THUMBNAIL_BYTES} bytes")
+    return text
+
+
+def _vector(text: str) -> str:
+    data = _bytes_of(text)
+    if len(data) % 4 or not 0 < len(data) <= 4 * VECTOR_LANES or not np.isfinite(np.frombuffer(data, "<f4")).all():
+        raise ValueError(f"a vector has 1 to {VECTOR_LANES} finite float32 numbers")
+    return text
+
+
+def _bytes_of(text: str) -> bytes:
+    try:
+        return decode_base64(text)
+    except FormatError as error:
+        raise ValueError(str(error)) from error
+
+
 Seat = Annotated[int, Field(ge=0, lt=65535)]
+Score = Annotated[Real, Field(ge=0, le=1)]
+Thumbnail = Annotated[str, AfterValidator(_thumbnail)]
+Vector = Annotated[str, AfterValidator(_vector)]
 Hex32 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Line = Annotated[str, StringConstraints(max_length=1000)]
 
@@ -119,6 +162,35 @@ class NamedDigest(Predicate):
     manifest: Digest
 
 
+class CheckedClip(Predicate):
+    """What a participant says of a public clip that two sites make (§6.3): enough to compare, nothing of private records.
+
+    Attributes:
+        task: number of the task in the order of `tasks.public_tasks`.
+        clip: digest of the frames; None where the clip could not be made or measured, and then nothing else is there.
+        thumbnail: base64 of THUMBNAIL_BYTES bytes: frame, row, column, channel (`measure/checking.py`).
+        scores: by metric, on [0, 1].
+        vectors: by metric that is a distance, base64 of little-endian float32.
+    """
+
+    kind: ClassVar[str] = "checked-clip"
+    task: Annotated[int, Field(ge=0, lt=2**24)]
+    clip: Digest | None = None
+    thumbnail: Thumbnail = ""
+    scores: dict[MetricId, Score] = Field(default_factory=dict)
+    vectors: dict[MetricId, Vector] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if bool(self.clip) != bool(self.thumbnail) or (not self.clip and (self.scores or self.vectors)):
+            raise ValueError("a clip that was made has a digest and a thumbnail, one that was not has nothing")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_absent(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in inner(self).items() if name == "task" or value}
+
+
 class RunManifest(Predicate):
     """What a participant ran, self-asserted."""
 
@@ -130,6 +202,19 @@ class RunManifest(Predicate):
     public_clips_made: Annotated[int, Field(ge=0)]
     public_clips_failed: Annotated[int, Field(ge=0)]
     sample_root: Digest
+    checked: Annotated[tuple[CheckedClip, ...], Field(max_length=MOST_CHECKED)] = ()
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        tasks = [item.task for item in self.checked]
+        if tasks != sorted(set(tasks)):
+            raise ValueError("checked clips ascend by task, one for each")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_absent(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out an empty list of checked clips, as manifests older than it do."""
+        return {name: value for name, value in inner(self).items() if name != "checked" or value}
 
     def profile_of(self, model: str) -> str:
         """Return the profile under which it says that a model's clips were made."""

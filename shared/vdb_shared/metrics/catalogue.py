@@ -63,6 +63,7 @@ class MetricDefinition(_Entry):
         ddof: of the covariances of a Fréchet distance, 0 or 1.
         limit: whether the spec gives `limit`, where the finish leaves that open.
         needs: what a score is computed from besides frames.
+        least_frames, least_side: of a clip that can be measured; the side in pixels, the shorter one.
         citation: where the definition comes from.
         weights_licence: of the weights that are usual for it; "" without an extractor.
         oracle: against what the tests check it.
@@ -82,6 +83,8 @@ class MetricDefinition(_Entry):
     ddof: int = Field(default=0, ge=0, le=1)
     limit: Use | None = None
     needs: Needs = ()
+    least_frames: int = Field(default=1, ge=1)
+    least_side: int = Field(default=1, ge=1)
     citation: str
     weights_licence: str = ""
     oracle: str

@@ -112,7 +112,7 @@ def test_pages_are_self_contained_and_well_formed(session: SmallSession, board_p
 
 def test_tables_and_pictures_speak_to_those_who_cannot_see(board_page: str) -> None:
     tags = outline(board_page).tags
-    assert sum(tag == "caption" for tag, _ in tags) == sum(tag == "table" for tag, _ in tags) == 5
+    assert sum(tag == "caption" for tag, _ in tags) == sum(tag == "table" for tag, _ in tags) == 6
     assert all("scope" in attributes for tag, attributes in tags if tag == "th")
     assert all(
         attributes.get("aria-hidden") == "true" or (attributes.get("role") == "img" and attributes.get("aria-label"))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from testkit.bundles import DROPOUT, Edits, SmallSession, small_session, small_spec
+from testkit.bundles import DROPOUT, Edits, SmallSession, comparison_of, small_session, small_spec
 from testkit.fates import COMPLAINER, Fate
 from testkit.statements import INSTITUTIONS
 from vdb_shared import labels
@@ -94,7 +94,8 @@ def altered(session: SmallSession, lane: int) -> NDArray[np.uint64]:
 def with_figures(session: SmallSession, aggregate: NDArray[np.uint64]) -> Edits:
     """Return a total and the figures that follow from it."""
     spec, survivors = parse_spec_json(session.record.spec), len(session.record.masked)
-    figures = metrics_json(spec, session.terms, decode_totals(aggregate, survivors), survivors)
+    totals = decode_totals(aggregate, survivors)
+    figures = metrics_json(spec, session.terms, totals, survivors, comparison_of(session.record))
     return {AGGREGATE: aggregate.astype("<u8").tobytes(), METRICS: figures}
 
 

@@ -16,7 +16,7 @@ from vdb_shared.spec import Spec
 
 UNPROVEN = ["V21.log", "V33", "V60", "V61", "V62", "V63", "V64", "V70", "N01", "N02", "N03", "N04"]
 PROVEN = ["V01", "V02", "V03", "V04", "V05", "V10", "V11", "V12", "V20", "V21", "V22", "V30", "V31", "V32", "V34"]
-PROVEN += ["V34.commitments", "V40", "V41", "V42", "V43", "V50", "V51"]
+PROVEN += ["V34.commitments", "V35", "V40", "V41", "V42", "V43", "V50", "V51"]
 
 
 def ids(report: Report, status: Status) -> list[str]:

@@ -58,7 +58,8 @@ def test_a_definitions_digest_covers_every_field() -> None:
     changes: dict[str, object] = {
         "id": "fvd-i3d@2", "title": "x", "definition": "x", "direction": "higher", "unit": "s", "low": Decimal("-1"),
         "high": Decimal(9), "architectures": (), "features_of": "frames", "dimension": 3, "finish": "mean", "ddof": 1,
-        "limit": "allowed", "needs": ("prompt",), "citation": "x", "weights_licence": "x", "oracle": "x",
+        "limit": "allowed", "needs": ("prompt",),
+        "least_frames": 2, "least_side": 2, "citation": "x", "weights_licence": "x", "oracle": "x",
     }  # fmt: skip
     assert set(changes) == set(MetricDefinition.model_fields)
     digests = {definition.model_copy(update={name: value}).digest for name, value in changes.items()}

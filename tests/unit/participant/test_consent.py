@@ -66,7 +66,10 @@ def test_names_every_block_with_its_size_and_kind() -> None:
         "spent 0.1 of 0.5; 0.3656 would remain",
         "/data: 3 prompts and 12 clips would be used",
         "and 1 items cannot be used",
-        "Generate 6 private clips and our share of 4 public ones",
+        "Generate 6 private clips and our share of 4 public ones and of 1 more, which another institution makes too",
+        "single clip, but of public ones as said below.",
+        "Public clips that two institutions make, to compare: 1.",
+        "our statement shows digest, scores, features and four frames of 8x8",
         "9 frames of 32x32, 2 steps",
         "under the profile exact, class exact.",
         "Model tiny-wan-a (WanPipeline) sha256:aaaa",
@@ -90,6 +93,14 @@ def test_says_what_the_site_has_a_say_in(words: str) -> None:
 def test_names_the_sampler_that_the_spec_chose() -> None:
     privacy = small_spec().privacy.model_copy(update={"sampler": "integer"})
     assert "drawn here by the sampler integer." in plan(small_spec(privacy=privacy)).text
+
+
+def test_without_clips_made_twice_nothing_is_said_of_them() -> None:
+    generation = small_spec().generation.model_copy(update={"checked_share": Decimal(0)})
+    text = plan(small_spec(generation=generation)).text
+    assert "feature or score of a single clip. Masked" in text
+    assert "two institutions" not in text
+    assert "another institution" not in text
 
 
 def test_digest_is_of_the_text_shown_and_hides_it() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from testkit.checked import checked_clips
 from testkit.specs import TOML, small_spec
 from vdb_participant.noise import integer_sampler, opendp_sampler
 from vdb_participant.noise.samplers import SAMPLERS
@@ -30,6 +31,7 @@ MEASURED = {
     "public_clips": {"CPU x86_64": 1},
     "cuda": "",
     "arithmetic": "float32",
+    "checked": [],
 }
 
 
@@ -121,6 +123,13 @@ def test_manifest_counts_public_clips_only() -> None:
         "arithmetic": "float32",
     }
     assert [item.id for item in manifest.models] == ["tiny-wan-a", "tiny-wan-b"]
+
+
+def test_the_manifest_says_what_was_said_of_clips_made_twice() -> None:
+    clips = checked_clips(small_spec(), 0, 2)
+    said = MEASURED | {"checked": [clip.model_dump(mode="json") for clip in clips]}
+    assert clips
+    assert run_manifest(small_spec(), said, [], "sha256:" + "0" * 64).checked == clips
 
 
 def test_sample_root_depends_on_every_leaf_and_its_salt() -> None:

@@ -46,12 +46,14 @@ def spec_for(definition: MetricDefinition, inputs: str = "public") -> Spec:
         extractors = [
             {"id": "seen", "architecture": definition.architectures[0], "manifest": DIGEST, "dimension": DIMENSION}
         ]
+    size = 176 if definition.id == "ms-ssim@1" else 64
     pipeline = MODELS["condition" if "condition" in definition.needs else "prompt"]
     return make_spec(
         [metric],
         generation={"private_share": 1} if inputs == "private" else None,
         extractors=extractors,
         pipeline=pipeline,
+        video={"frames": 17 if definition.least_frames > 9 else 9, "height": size, "width": size},
     )
 
 

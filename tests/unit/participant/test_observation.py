@@ -21,7 +21,6 @@ from vdb_participant.measure.shares import frechet_share, kernel_share, shares
 from vdb_participant.models import inspect_weights
 from vdb_shared.errors import StatisticError
 from vdb_shared.layout import generated_block, layout_of
-from vdb_shared.metrics.catalogue import CATALOGUE
 from vdb_shared.metrics.features import random_fourier_frequencies
 from vdb_shared.spec import Spec
 
@@ -40,10 +39,6 @@ def extractors(tiny_models: Path, spec: Spec) -> Mapping[str, LoadedExtractor]:
         extractor.id: load_extractor(inspect_weights(tiny_models / extractor.id), extractor, "cpu")
         for extractor in spec.extractors
     }
-
-
-def test_every_score_of_the_catalogue_has_an_update() -> None:
-    assert set(SCORES) == {name for name, definition in CATALOGUE.items() if definition.finish == "mean"}
 
 
 def test_shares_are_the_layouts_blocks_within_their_bounds(

@@ -96,7 +96,7 @@ def test_sums_are_those_of_the_clips_in_the_store(
         assert len(scores) == 2
         expected = [sum(scores), sum(score**2 for score in scores)]
         found = measured[0].statistics[f"{side}/tiny-wan-b/temporal-flickering@1/moments"]
-        np.testing.assert_allclose(found, expected, rtol=1e-12)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2 * 2.0**-40)  # each of two shares is cut to that grid
 
 
 def test_latencies_come_from_the_store_not_from_a_clock(

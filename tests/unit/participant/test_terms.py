@@ -16,7 +16,7 @@ from vdb_shared.bundle.statement import Join, P, Seal, SessionOpen, parse_statem
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import IdentityError, ProtocolError
 from vdb_shared.secagg.parameters import share_threshold, smallest_cohort
-from vdb_shared.tasks import public_tasks
+from vdb_shared.tasks import checked_work, public_tasks
 from vdb_shared.wire.status import SealedSession
 
 SESSION = small_session()
@@ -51,6 +51,7 @@ def test_an_honest_session_is_taken() -> None:
     assert found.parameters.session.hex() == found.seal.removeprefix("sha256:")
     assert found.parameters.roster == {seat: SESSION.key(seat).public_key for seat in range(5)}
     assert found.shard == public_tasks(opening().spec)[SEAT::5]
+    assert found.checked == checked_work(opening().spec, SEAT, 5)
     assert opening(wanted=ID.removeprefix("sha256:")[:8]).session == ID
 
 

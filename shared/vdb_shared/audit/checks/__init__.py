@@ -12,6 +12,7 @@ from vdb_shared.audit.checks import (
     identity,
     numbers,
     publication,
+    repetition,
 )
 from vdb_shared.audit.checks.base import Check
 
@@ -20,6 +21,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     *identity.CHECKS,
     *agreement.CHECKS,
     *aggregation.CHECKS,
+    *repetition.CHECKS,
     *numbers.CHECKS,
     *publication.CHECKS,
     *assumptions.CHECKS,
