@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vdb_shared.errors import StatisticError
+from vdb_shared.metrics.catalogue import CATALOGUE
 from vdb_shared.metrics.vbench import DIMENSIONS, SOURCES, group_scores, vbench_report
 
 NAMES = [dimension.name for dimension in DIMENSIONS]
@@ -119,7 +120,9 @@ def test_every_measurable_dimension_says_how_far_it_can_be_compared() -> None:
         assert score.words.startswith(start)
         assert score.source.remark
     assert len({source.metric for source in SOURCES.values()}) == len(SOURCES)
+    assert {source.metric for source in SOURCES.values()} <= set(CATALOGUE)
     assert {name for name, source in SOURCES.items() if not source.differs} == {
+        "subject consistency",
         "background consistency",
         "aesthetic quality",
     }
