@@ -208,13 +208,15 @@ _MODELS: Final[Mapping[str, tuple[Callable[[], Any], int]]] = {
     "VJEPA2Model": (_vjepa2, 48),
     "XCLIPModel": (_xclip, 24),
     "ClapModel": (clap, 24),
-    "ViTForImageClassification": (lambda: _vit(CLASSES), len(CLASSES)),
     "SafetyClassifier": (lambda: _vit(CLASSES), 1),
     "ImageQualityPredictor": (lambda: _vit(("quality",)), 1),
     "AestheticPredictor": (_clip_vision, 1),
 }
 
 _SCRIPTS: Final = {"I3D": (TinyI3D, 10), "C3D": (TinyC3D, 5)}
+
+SMALL: Final = tuple(name for name, row in ARCHITECTURES.items() if row.gives != ("distances",))
+"""Architectures that have a tiny form; learned distances have their real shapes, see `perceptual.py`."""
 
 READERS: Final = ("CLIPModel", "CLIPIQA", "SiglipModel", "XCLIPModel", "ClapModel")
 """Architectures that read words, and so have a tokenizer."""

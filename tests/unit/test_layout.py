@@ -77,12 +77,34 @@ def test_scores_alone_need_no_reference_and_no_privacy() -> None:
         ([FRECHET | {"bandwidth": "1"}], "metrics.0.bandwidth"),
         ([KERNEL, private(KERNEL, features=32)], "metrics.1.features"),
         ([FRECHET, private(FRECHET, weight="2")], "metrics.1.weight"),
+        ([FRECHET | {"id": "cd-fvd@1", "limit": "9"}], "metrics.0.extractor"),
+        ([FRECHET | {"id": "jedi@1"}], "metrics.0.limit"),
+        ([private(FRECHET, id="vendi@1")], "metrics.0.inputs"),
+        ([{"id": "psnr@1", "inputs": "public"}], "metrics.0.id"),
+        ([{"id": "fvmd-dis@1", "inputs": "public", "limit": "9"}], "metrics.0.id"),
+        ([FLICKERING, {"id": "ms-ssim@1", "inputs": "public"}], "metrics.1.id"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_field(metrics: list[dict[str, Any]], field: str) -> None:
     with pytest.raises(SpecError) as caught:
         layout_of(make_spec(metrics, generation=PRIVATE_PROMPTS))
     assert caught.value.field == field
+
+
+def test_refusals_say_what_to_do() -> None:
+    for metric, words in (
+        (private(FRECHET, id="vendi@1"), "vendi@1 takes public inputs only: noise fills .*; ask for rke@1 instead"),
+        ({"id": "psnr@1", "inputs": "public"}, "psnr@1 compares a clip with .*; alpha starts from words alone"),
+        ({"id": "fvmd-dis@1", "inputs": "public", "limit": "9"}, "at least 16 frames, those of alpha have 9"),
+    ):
+        with pytest.raises(SpecError, match=words):
+            layout_of(make_spec([metric], generation=PRIVATE_PROMPTS))
+
+
+def test_a_metric_without_an_extractor_has_a_dimension_of_its_own() -> None:
+    spec = make_spec([{"id": "fvmd-dis@1", "inputs": "public", "limit": "9"}], models=["alpha"], video={"frames": 17})
+    blocks = {block.name: block.dims for block in layout_of(spec).blocks}
+    assert blocks["public/alpha/fvmd-dis@1/moments"] == 1024 + 1024 * 1025 // 2
 
 
 def test_a_feature_norm_may_be_given_for_the_frechet_distance() -> None:

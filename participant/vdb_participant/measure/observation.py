@@ -90,7 +90,7 @@ class Observation:
         return float(cosine[0])
 
     def probabilities(self, extractor: str) -> Vector:
-        """Return the probabilities of the classes, (K,) of the clip or (T, K) of its frames."""
+        """Return the probabilities of the classes of the clip, (K,)."""
         found = self.extractors[extractor]
         if not isinstance(found, Classifier):
             raise _unable(extractor, "tell kinds apart")

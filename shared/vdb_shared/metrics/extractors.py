@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 Modality = Literal["frames", "text", "clip", "sound", "pair", "probabilities", "scores", "distances"]
 """Unit vectors of frames, of words; features of a clip; a unit vector of sound; the cosine of a clip and words seen
-together; probabilities of classes, of a clip or of frames; one number a frame; distances between frames."""
+together; probabilities of classes of a clip; one number a frame; distances between frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +133,6 @@ _ARCHITECTURES: Final = (
         preprocessing="the first 16 frames; the script does the rest",
         licence="C3D on UCF-101 of TGAN2, as StyleGAN-V converted it: none is named",
         script="c3d_ucf101.pt",
-    ),
-    Architecture(
-        name="ViTForImageClassification",
-        gives=("probabilities",),
-        dimension=_CLASSES,
-        preprocessing=f"every frame, {_FILE}",
-        licence="Google's ViT on ImageNet: Apache-2.0",
     ),
     Architecture(
         name="SafetyClassifier",

@@ -35,11 +35,13 @@ def site_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def extractor_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of tiny extractors, one of every architecture; tests that change them write their own."""
-    from testkit.tiny_extractors import write_extractor  # noqa: PLC0415 (imports transformers, which takes seconds)
-    from vdb_shared.metrics.extractors import ARCHITECTURES  # noqa: PLC0415 (beside what it is for)
+    from testkit.tiny_extractors import (
+        SMALL,
+        write_extractor,
+    )
 
     place = tmp_path_factory.mktemp("extractors")
-    for architecture in ARCHITECTURES:
+    for architecture in SMALL:
         write_extractor(place, architecture)
     return place
 
@@ -47,7 +49,9 @@ def extractor_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def loaded_extractors(extractor_folder: Path) -> Mapping[str, LoadedExtractor]:
     """The tiny extractors by architecture, on the CPU."""
-    from testkit.tiny_extractors import loaded_from  # noqa: PLC0415 (imports transformers, which takes seconds)
-    from vdb_shared.metrics.extractors import ARCHITECTURES  # noqa: PLC0415 (beside what it is for)
+    from testkit.tiny_extractors import (
+        SMALL,
+        loaded_from,
+    )
 
-    return {name: loaded_from(extractor_folder / name.lower(), name) for name in ARCHITECTURES}
+    return {name: loaded_from(extractor_folder / name.lower(), name) for name in SMALL}

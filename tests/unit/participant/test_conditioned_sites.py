@@ -26,15 +26,17 @@ from vdb_participant.generation.checkpoints import Interval
 from vdb_participant.generation.engine import Engine
 from vdb_participant.generation.generators import load_generator
 from vdb_participant.generation.progress import Event, nobody
+from vdb_participant.generation.settings import settings_of
 from vdb_participant.generation.starts import Starts
-from vdb_participant.generation.store import ClipStore
+from vdb_participant.generation.store import ClipStore, clip_key
+from vdb_participant.measure.paired.pixels import psnr
 from vdb_participant.measure.site import Equipment, Sample, SiteMeasurement, measure_site
-from vdb_participant.models import CONDITIONS, verify_model
+from vdb_participant.models import CONDITIONS, manifest_digest, verify_model
 from vdb_participant.session.preparation import Resources, verify_materials
 from vdb_participant.site.config import StateFolder
 from vdb_shared.errors import DatasetError, SpecError
 from vdb_shared.registry.rows import load_registry
-from vdb_shared.spec import Spec
+from vdb_shared.spec import Metric, Spec
 from vdb_shared.tasks import ClipTask, public_tasks
 
 WORDS = "a circle that dances"
@@ -381,3 +383,26 @@ def test_captioned_clips_count_against_the_records_that_are_allowed(models: Path
     few = spec.model_copy(update={"privacy": spec.privacy.model_copy(update={"maximum_records": 2})})
     with pytest.raises(DatasetError, match="3 records would be used, the spec allows 2"):
         measure(few, models, data, tmp_path)
+
+
+def test_clips_are_compared_with_what_they_start_from(
+    models: Path, videos: tuple[str, str], data: Path, tmp_path: Path
+) -> None:
+    """A picture with the first frame, a video frame by frame; private clips with the site's own."""
+    spec = conditioned_spec(models, ("tiny-i2v", "tiny-v2v"), [(WORDS, videos[0]), (WORDS, videos[1])])
+    metrics = tuple(Metric(id=name, inputs=inputs) for name in ("psnr@1", "ssim@1") for inputs in ("public", "private"))
+    compared = spec.model_copy(update={"metrics": metrics})
+    found = measure(compared, models, data, tmp_path / "store")
+    assert not any(sample.failure for sample in found.samples)
+    store, settings = ClipStore(tmp_path / "store"), settings_of(compared)
+    starts = Starts(public_conditions(compared, models, load_registry(None)))
+    for model, frames in (("tiny-i2v", 1), ("tiny-v2v", 9)):
+        wanted = 0.0
+        for task in (task for task in public_tasks(compared) if task.model == model):
+            clip = store.get(clip_key(compared.digest, manifest_digest(models / model), settings[model], task))
+            start = starts.frames(task.condition, settings[model])
+            assert clip is not None
+            assert start is not None
+            assert len(start) == frames
+            wanted += psnr(clip.frames[:frames], start) / 100
+        assert found.statistics[f"public/{model}/psnr@1/moments"][0] == pytest.approx(wanted, abs=1e-6)

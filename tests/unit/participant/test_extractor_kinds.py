@@ -190,19 +190,6 @@ def test_kinds_of_clips_are_the_librarys(
 
 
 @torch.no_grad()
-def test_kinds_of_frames_are_the_librarys(
-    extractor_folder: Path, loaded_extractors: Mapping[str, LoadedExtractor]
-) -> None:
-    extractor = loaded_extractors["ViTForImageClassification"]
-    assert isinstance(extractor, Classifier)
-    theirs = (
-        _model(extractor_folder, "ViTForImageClassification")(pixel_values=_pixels(CLIP)).logits.double().softmax(dim=1)
-    )
-    assert extractor.probabilities(CLIP).shape == (17, len(CLASSES))
-    np.testing.assert_allclose(extractor.probabilities(CLIP), theirs, atol=1e-6)
-
-
-@torch.no_grad()
 def test_flagged_frames_are_those_of_flagged_kinds(
     extractor_folder: Path, loaded_extractors: Mapping[str, LoadedExtractor]
 ) -> None:

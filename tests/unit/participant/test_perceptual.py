@@ -19,9 +19,12 @@ from testkit.photographs import blurred, panned, with_noise
 from vdb_participant.data.resize import resize
 from vdb_participant.data.video import Frames
 from vdb_participant.measure.backbones import BackboneName
+from vdb_participant.measure.extractors.interface import FrameComparer
+from vdb_participant.measure.extractors.table import load_extractor
 from vdb_participant.measure.perceptual import ArchitectureName, PerceptualDistance
 from vdb_participant.models import inspect_weights
 from vdb_shared.errors import ModelError, StatisticError
+from vdb_shared.spec import Extractor
 
 CLIP = panned(frames=3, height=80, width=72)
 """More rows than LPIPS compares at once."""
@@ -295,3 +298,21 @@ def test_files_that_cannot_be_read_are_refused(folders: Any, tmp_path: Path) -> 
 def test_the_directory_says_what_it_is(distances: dict[tuple[str, str], PerceptualDistance]) -> None:
     for kind, distance in distances.items():
         assert (distance.architecture, distance.backbone) == kind
+
+
+@pytest.mark.parametrize(("name", "kind"), [("LPIPSAlex", ("LPIPS", "alex")), ("DISTS", ("DISTS", "vgg"))])
+def test_as_extractors_they_say_the_same_and_refuse_others(
+    name: str, kind: tuple[ArchitectureName, BackboneName], folders: dict[tuple[str, str], Path]
+) -> None:
+    weights = inspect_weights(folders[kind])
+    extractor = Extractor(id="eye", architecture=name, manifest=weights.manifest, dimension=1)
+    loaded = load_extractor(weights, extractor, "cpu")
+    assert isinstance(loaded, FrameComparer)
+    frames, reference = CLIP[:1], CLIP[1:2]
+    np.testing.assert_array_equal(
+        loaded.distances(frames, reference), PerceptualDistance.load(weights, *kind, "cpu").distances(frames, reference)
+    )
+    with pytest.raises(ModelError, match="expected 2 classes, found 1"):
+        load_extractor(weights, extractor.model_copy(update={"dimension": 2}), "cpu")
+    with pytest.raises(ModelError, match="expected LPIPS with vgg as the metric needs"):
+        load_extractor(weights, extractor.model_copy(update={"architecture": "LPIPSVgg"}), "cpu")

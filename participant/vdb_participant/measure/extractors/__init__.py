@@ -8,7 +8,7 @@
     images.py         CLIPModel, SiglipModel, Dinov2Model, ViTModel
     video.py          VideoMAEModel, VideoMAEFineTuned, VJEPA2Model
     video_text.py     XCLIPModel
-    classifiers.py    VideoMAEForVideoClassification, ViTForImageClassification, SafetyClassifier
+    classifiers.py    VideoMAEForVideoClassification, SafetyClassifier, SafetyClassifier
     quality.py        AestheticPredictor, ImageQualityPredictor, CLIPIQA
     perceptual.py     LPIPSAlex, LPIPSVgg, DISTS
     sound.py          ClapModel

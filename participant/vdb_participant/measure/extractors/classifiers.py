@@ -1,4 +1,4 @@
-"""Classifiers: of clips (VideoMAEForVideoClassification) and of frames (ViTForImageClassification, SafetyClassifier).
+"""Classifiers: of clips (VideoMAEForVideoClassification) and of frames (SafetyClassifier).
 
 Promises probabilities in float64 that sum to one. A SafetyClassifier is a ViTForImageClassification that says how likely
 a frame is of the kinds that flagged_labels.json in its directory lists, such as unsafe ones; the names are those of
@@ -59,32 +59,6 @@ class VideoClassifier:
         with self._computing.arithmetic():
             logits = self._model(pixel_values=self._preprocessing(chosen, self._computing.device)[None]).logits
         return np.asarray(softmax(logits)[0], dtype=np.float64)
-
-
-class FrameClassifier:
-    """Tells kinds of frames apart; implements Classifier."""
-
-    def __init__(self, description: Description, model: FrameModel) -> None:
-        self.description = description
-        self._model = model
-
-    @classmethod
-    def load(
-        cls, weights: Weights, extractor: Extractor, device: str = "auto", precision: Precision = "float32"
-    ) -> FrameClassifier:
-        """Return the ViTForImageClassification of a verified directory.
-
-        Raises:
-            ModelError: it cannot be loaded, or has another number of classes than the spec's dimension.
-        """
-        computing = Computing.on(device, precision)
-        frames, classes = _vit(weights, computing)
-        check_classes(weights.directory, len(classes), extractor.dimension)
-        return cls(computing.describe(weights, extractor), frames)
-
-    def probabilities(self, frames: Frames) -> Vector:
-        """Return the probabilities of the classes of every frame, float64 (T, K)."""
-        return softmax(self._model(frames))
 
 
 class SafetyClassifier:

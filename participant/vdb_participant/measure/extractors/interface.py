@@ -139,7 +139,7 @@ class Classifier(Protocol):
     """Tells kinds apart."""
 
     def probabilities(self, frames: Frames) -> Vector:
-        """Return the probabilities of the classes: (K,) of a clip, or (T, K) of its frames."""
+        """Return the probabilities of the classes of a clip, (K,)."""
         ...
 
 

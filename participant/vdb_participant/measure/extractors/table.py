@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from vdb_participant.measure.extractors.classifiers import FrameClassifier, SafetyClassifier, VideoClassifier
+from vdb_participant.measure.extractors.classifiers import SafetyClassifier, VideoClassifier
 from vdb_participant.measure.extractors.images import ImageExtractor, ImageTextExtractor
 from vdb_participant.measure.extractors.interface import LoadedExtractor, Precision
 from vdb_participant.measure.extractors.perceptual import FrameDistance
@@ -45,7 +45,6 @@ LOADERS: Final[Mapping[str, Load]] = {
     "ClapModel": SoundTextExtractor.load,
     "I3D": I3D.load,
     "C3D": C3D.load,
-    "ViTForImageClassification": FrameClassifier.load,
     "SafetyClassifier": SafetyClassifier.load,
     "AestheticPredictor": AestheticPredictor.load,
     "ImageQualityPredictor": ImageQualityPredictor.load,
