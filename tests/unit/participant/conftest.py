@@ -35,10 +35,7 @@ def site_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def extractor_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of tiny extractors, one of every architecture; tests that change them write their own."""
-    from testkit.tiny_extractors import (
-        SMALL,
-        write_extractor,
-    )
+    from testkit.tiny_extractors import SMALL, write_extractor  # noqa: PLC0415 (beside what it is for)
 
     place = tmp_path_factory.mktemp("extractors")
     for architecture in SMALL:
@@ -49,9 +46,6 @@ def extractor_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def loaded_extractors(extractor_folder: Path) -> Mapping[str, LoadedExtractor]:
     """The tiny extractors by architecture, on the CPU."""
-    from testkit.tiny_extractors import (
-        SMALL,
-        loaded_from,
-    )
+    from testkit.tiny_extractors import SMALL, loaded_from  # noqa: PLC0415 (beside what it is for)
 
     return {name: loaded_from(extractor_folder / name.lower(), name) for name in SMALL}

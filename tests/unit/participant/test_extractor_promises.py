@@ -295,7 +295,7 @@ def test_flags_are_labels_of_the_model(tmp_path: Path, flags: str, problem: str)
 
 
 def test_a_predictor_of_quality_has_one_output(extractor_folder: Path) -> None:
-    place = extractor_folder / "vitforimageclassification"
+    place = extractor_folder / "safetyclassifier"
     with pytest.raises(ModelError, match="expected 1 classes, found 4"):
         loaded_from(place, "ImageQualityPredictor", len(CLASSES))
 
