@@ -89,7 +89,7 @@ class GenerationSettings:
             "negative_prompt": self.negative_prompt,
             "profile": self.profile,
         }
-        told = {"fps": self.fps, "start": self.start, "float32": list(self.float32)}
+        told = {"fps": self.fps, "start": self.start, "float32": self.float32}
         return settings | {name: value for name, value in told.items() if value}
 
 

@@ -389,7 +389,7 @@ def tables_of(text: str, file: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _row(name: str, tables: _Tables, pins: _Tables, file: str) -> Row:
     """Return the row of a table, filled from its base where it has one, and pinned."""
     table = {**tables[name], **pins.get(name, {})}
-    if "packaged" in table and tables[name] is not _packaged().get(name):
+    if "packaged" in table and tables[name] != _packaged().get(name):
         raise UsageError(f"{file}: {name}: packaged: is said of this package's own weights alone; remove it")
     base = table.get("base")
     if base is not None:

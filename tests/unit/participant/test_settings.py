@@ -6,9 +6,11 @@ import pytest
 
 from testkit.specs import small_spec
 from vdb_participant.generation.settings import GenerationSettings
+from vdb_participant.generation.store import clip_key
 from vdb_shared.errors import SpecError
 from vdb_shared.registry.rows import Registry, load_registry
 from vdb_shared.spec import Video
+from vdb_shared.tasks import public_tasks
 
 
 def test_settings_are_those_of_the_spec() -> None:
@@ -50,10 +52,11 @@ def test_a_precision_that_changes_pixels_is_in_the_key() -> None:
     spec = small_spec()
     row = load_registry().rows["vdb-tiny-1"].model_copy(update={"id": spec.models[0].id})
 
-    def key(dtype: dict[str, str], profile: str) -> object:
+    def name(dtype: dict[str, str], profile: str) -> str:
         registry = Registry({row.id: row.model_copy(update={"dtype": dtype})})
-        return GenerationSettings.of(spec, spec.models[0], registry, profile).to_json()
+        settings = GenerationSettings.of(spec, spec.models[0], registry, profile)
+        return clip_key(spec.digest, row.id, settings, public_tasks(spec)[0]).name
 
     pinned, free = {"vae": "float32", "text_encoder": "float32"}, {"vae": "float32"}
-    assert key(pinned, "balanced") != key(free, "balanced")
-    assert key(pinned, "exact") == key(free, "exact")
+    assert name(pinned, "balanced") != name(free, "balanced")
+    assert name(pinned, "exact") == name(free, "exact")
