@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test kills setup check protos clean
+.PHONY: demo test kills cluster setup check protos clean
 
 setup: $(READY)
 
@@ -32,6 +32,11 @@ test: check
 # Thirty SIGKILLs at random moments of a run of 20 clips; SEED=… chooses the moments.
 kills: setup
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.killing --kills 30 --seed $(or $(SEED),1) $$(mktemp -d)
+
+# Generation on a Ray cluster of two machines, as far as Ray can tell; installs the extra `cluster` (80 MB) first.
+cluster: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cluster]'
+	$(BIN)/python -m pytest tests/unit/participant/test_cluster.py
 
 protos: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Ivdb_shared/wire=protos/vdb/v1 \

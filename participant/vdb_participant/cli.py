@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from vdb_participant.commands import metrics as metric_commands
-from vdb_participant.commands import prompts as prompt_commands
+from vdb_participant.commands import metrics, prompts
+from vdb_participant.commands.makers import Address, Device, Engine, Makers, Together, Workers
 from vdb_participant.commands.screen import console
 from vdb_shared.canonical import canonical_json
 from vdb_shared.commandline import run_script
@@ -31,11 +31,9 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at a data directory.", no_args_is_help=True, rich_markup_mode=None)
 models_app = typer.Typer(help="Models that are known, and their weights.", no_args_is_help=True, rich_markup_mode=None)
 budget_app = typer.Typer(help="Show the site's privacy ledger.", rich_markup_mode=None)
-app.add_typer(data_app, name="data")
-app.add_typer(models_app, name="models")
-app.add_typer(metric_commands.app, name="metrics")
+for group, name in ((data_app, "data"), (models_app, "models"), (metrics.app, "metrics"), (prompts.app, "prompts")):
+    app.add_typer(group, name=name)
 app.add_typer(budget_app, name="budget")
-app.add_typer(prompt_commands.app, name="prompts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +51,6 @@ ModelsFolder = Annotated[
     Path | None,
     typer.Option("--models", help="Folder with the weights of every model and extractor. [default: DIR/models]"),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Workers = Annotated[int, typer.Option(min=1, max=256, help="Processes that generate on the CPU; each GPU has one.")]
 AcceptLicence = Annotated[
     bool, typer.Option("--accept-licence", help="Accept the licences of models without a question.")
 ]
@@ -103,6 +99,9 @@ def join(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     models: ModelsFolder = None,
     device: Device = "auto",
     workers: Workers = 1,
+    engine: Engine = "local",
+    address: Address = "",
+    together: Together = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would leave and what it costs; do nothing.")
     ] = False,
@@ -114,13 +113,14 @@ def join(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 
     Run it again after a crash: it goes on where it stopped.
     """
+    resources = _resources(context, data, models, Makers(device, workers, engine, address, together))
     commands = _load("commands.joining")
     if Path(session).is_file():
         session = _load("commands.enrolling").enrol_for_session(
             _state(context), Path(session), _new_passphrase(context, plaintext_keys), _passphrase(context)
         )
     licences = _licences(context, accepted=accept_licence)
-    wish = commands.Wish(session, _resources(context, data, models, device, workers), licences, yes=yes)
+    wish = commands.Wish(session, resources, licences, yes=yes)
     if dry_run:
         commands.dry_run(_state(context), _passphrase(context), wish)
     else:
@@ -135,6 +135,9 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     models: ModelsFolder = None,
     device: Device = "auto",
     workers: Workers = 1,
+    engine: Engine = "local",
+    address: Address = "",
+    together: Together = 1,
     accept_licence: AcceptLicence = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the figures as JSON.")] = None,
     html: Annotated[Path | None, typer.Option(help="Also write a page with figures and clips.")] = None,
@@ -144,12 +147,13 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     for path in (output, html):
         if path is not None and not path.parent.is_dir():
             raise UsageError(f"{path}: there is no such folder to write it to; make it, or choose another")
+    resources = _resources(context, data, models, Makers(device, workers, engine, address, together))
     read = _load("commands.spec_file").read_spec(spec)
     local = _load("commands.local")
     _licences(context, accepted=accept_licence)(read)
     with _load("commands.showing").shown_progress() as shown:
-        resources = replace(_resources(context, data, models, device, workers), tell=shown.tell)
-        evaluation = local.run_locally(read, resources, _state(context).clips, shown.progress)
+        told = replace(resources, tell=shown.tell)
+        evaluation = local.run_locally(read, told, _state(context).clips, shown.progress)
     figures = canonical_json(evaluation.to_json())
     if output is not None:
         _write(output, figures + b"\n")
@@ -358,9 +362,12 @@ def _new_passphrase(context: typer.Context, plaintext: bool) -> Any:
     return None if plaintext else keys.passphrase_from(context.obj.passphrase_file, ask)
 
 
-def _resources(context: typer.Context, data: Path, models: Path | None, device: str, workers: int) -> Any:
-    state = _state(context)
-    return _load("session.preparation").Resources(data, models or state.models, device, state.registry, workers)
+def _resources(context: typer.Context, data: Path, models: Path | None, makers: Makers) -> Any:
+    state, cluster = _state(context), makers.cluster
+    folders = (data, models or state.models, state.registry)
+    data, models, registry = (folder.absolute() if cluster else folder for folder in folders)
+    make = _load("session.preparation").Resources
+    return make(data, models, makers.device, registry, makers.workers, cluster=cluster, together=makers.together)
 
 
 def _licence_question() -> Any:

@@ -16,7 +16,8 @@ import torch
 from vdb_shared.errors import UsageError
 
 ELSEWHERE: Final = "elsewhere"
-"""Stands for the device of a model that runs outside of this process; nobody here knows it or can measure on it."""
+"""Stands for the device of a model that runs outside of this process; nobody here can measure on it, or knows it unless its
+name follows after ": "."""
 
 
 def resolve_device(wanted: str = "auto") -> str:
@@ -42,8 +43,8 @@ def device_name(device: str) -> str:
     """Return the model of the device, under which efficiency figures are grouped."""
     if device.startswith("cuda"):
         return str(torch.cuda.get_device_name(device))
-    if device == ELSEWHERE:
-        return "unknown, of an external model"
+    if device.startswith(ELSEWHERE):
+        return device.removeprefix(ELSEWHERE).removeprefix(": ") or "unknown, of an external model"
     return f"CPU {platform.machine()}"
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from vdb_participant.data.dataset import Dataset
 from vdb_participant.generation.store import ClipStore
 from vdb_participant.measure.site import Equipment, measure_site
-from vdb_participant.session.preparation import Resources, verify_materials
+from vdb_participant.session.preparation import Resources, joined, verify_materials
 from vdb_participant.session.progress import Progress
 from vdb_shared.audit.leaderboard import ClipClass
 from vdb_shared.evaluation import Evaluation, Result, evaluate
@@ -38,15 +38,18 @@ def run_locally(spec: Spec, resources: Resources, clips: Path, progress: Progres
     """
     verify_materials(spec, resources)
     data = Dataset.open(resources.data, frames=spec.video.frames)
-    equipment = Equipment(
-        resources.models,
-        resources.models,
-        resources.device,
-        resources.registry,
-        workers=resources.workers,
-        tell=resources.tell,
-    )
-    found = measure_site(spec, public_tasks(spec), data, equipment, ClipStore(clips), progress)
+    with joined(resources, clips) as cluster:
+        equipment = Equipment(
+            resources.models,
+            resources.models,
+            resources.device,
+            resources.registry,
+            workers=resources.workers,
+            tell=resources.tell,
+            cluster=cluster,
+            together=resources.together,
+        )
+        found = measure_site(spec, public_tasks(spec), data, equipment, ClipStore(clips), progress)
     return evaluate(spec, found.statistics, None)
 
 

@@ -95,7 +95,7 @@ def remove_leftovers(folder: Path, now: float) -> None:
 
 
 def _remove_unless_locked(path: Path, now: float) -> None:
-    with suppress(FileNotFoundError), path.open("rb") as stream:
+    with suppress(FileNotFoundError), path.open("r+b") as stream:  # NFS locks only what may be written
         found = os.fstat(stream.fileno())
         if found.st_size == 0 and now - found.st_mtime < FRESH_SECONDS:
             return

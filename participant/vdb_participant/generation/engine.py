@@ -70,7 +70,7 @@ class _Running:
 
     @property
     def switches(self) -> tuple[str, ...]:
-        own = self.generator.switches if isinstance(self.generator, Switchable) else ()
+        own: tuple[str, ...] = getattr(self.generator, "switches", ())
         return tuple(sorted({*own, *self.stepped_down}))
 
     def step_down(self) -> bool:

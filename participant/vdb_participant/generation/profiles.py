@@ -248,8 +248,16 @@ def choose(grade: Grade, device: str, memory: int | None, peaks: Mapping[str, in
     return fitting[-1]
 
 
-def profiles_of(spec: Spec, registry: Registry, devices: Sequence[str]) -> Mapping[str, str]:
+def profiles_of(
+    spec: Spec, registry: Registry, devices: Sequence[str], sizes: Sequence[int] | None = None
+) -> Mapping[str, str]:
     """Return the name of each model's profile by its id: the spec's, or what "auto" means on all of these devices.
+
+    Args:
+        spec: the spec.
+        registry: rows of models.
+        devices: where clips are made.
+        sizes: bytes of memory of GPUs on other machines, where known; by default the devices are of this one, which tells.
 
     Raises:
         UsageError: none of the spec's class fits, or a device lacks what the named one needs.
@@ -264,7 +272,7 @@ def profiles_of(spec: Spec, registry: Registry, devices: Sequence[str]) -> Mappi
                 f"profile {named}: {lacking[0]} needs a CUDA device, and this is {devices[0]}; see --device"
             )
         return {model.id: named for model in spec.models}
-    memory = [size for device in devices if (size := device_memory(device)) is not None]
+    memory = sizes if sizes is not None else [size for item in devices if (size := device_memory(item)) is not None]
     rows = {model.id: registry.get(model.id) for model in spec.models}
     return {
         name: choose(grade, devices[0], min(memory, default=None), row.peaks if row is not None else {})

@@ -88,7 +88,7 @@ def record_of(circumstances: Circumstances, taken: Taken) -> dict[str, Any]:
 
 def reset_peak(device: str) -> str:
     """Begin to look for the most memory in use; return what kind of memory `peak` will tell."""
-    if device == ELSEWHERE:
+    if device.startswith(ELSEWHERE):
         return NOT_MEASURED
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
@@ -105,7 +105,7 @@ def peak(device: str) -> int | None:
 
     A model that runs elsewhere has none: the most that this process uses says nothing about it.
     """
-    if device == ELSEWHERE:
+    if device.startswith(ELSEWHERE):
         return None
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated(device))

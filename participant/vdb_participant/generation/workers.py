@@ -1,11 +1,11 @@
-"""One worker process for each GPU, all on one store.
+"""One worker for each GPU, all on one store: processes of this machine, or whatever else a `Workplace` hires.
 
 Promises that the death of a worker costs the unfinished steps of one clip and nothing else: another takes the clip up where
 its checkpoint is. A clip over which workers die twice is given up. Workers share no queue whose lock a dead one could keep:
-each has a pipe of its own, and who makes which clip is decided by claims in the store. Leaves the number of threads to the
-caller.
+each tells for itself, and who makes which clip is decided by claims in the store. Leaves the number of threads to the
+caller, and workers on other machines to `cluster.py`.
 
-Workers are spawned: CUDA does not survive a fork.
+Processes are spawned: CUDA does not survive a fork.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -109,19 +109,86 @@ def devices_of(wanted: str, workers: int = 1) -> tuple[str, ...]:
     return (device,)
 
 
-@dataclass(slots=True)
-class _Worker:
-    """A process at work.
+Message = tuple[str, Any, Any]
+"""What a worker tells: its kind, and two things that belong to it; see `work_through`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A worker tells nothing any more.
 
     Attributes:
-        device: its own.
-        clip: name of the key of the clip under way, or None.
+        cause: of its death in words; "" when it found nothing left to do.
+        machine: whether its whole machine is gone, which is no clip's fault.
     """
+
+    cause: str = ""
+    machine: bool = False
+
+
+class Worker(Protocol):
+    """Somebody at work."""
+
+    @property
+    def device(self) -> str:
+        """Its own device."""
+        ...
+
+    def dismiss(self) -> None:
+        """End it, whatever it does, and wait until it is gone."""
+        ...
+
+
+class Workplace(Protocol):
+    """Where workers are."""
+
+    def hire(self, job: Job, device: str) -> Worker:
+        """Return a worker that works through a job on a device."""
+        ...
+
+    def listen(self, workers: Sequence[Any]) -> Iterable[tuple[Any, Message | Gone]]:
+        """Return what some of the workers tell next, after waiting until one does; nobody speaks after `Gone`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Process:
+    """A worker that is a process of this machine; see `Worker`."""
 
     device: str
     process: BaseProcess
     pipe: Connection
-    clip: str | None = None
+
+    def dismiss(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """Workers that are processes of this machine; see `Workplace`."""
+
+    def hire(self, job: Job, device: str) -> _Process:
+        """Start a process."""
+        reading, writing = multiprocessing.Pipe(duplex=False)
+        context = multiprocessing.get_context("spawn")
+        process = context.Process(target=_work, args=(job, device, writing), name=f"vdb {device}", daemon=True)
+        process.start()
+        writing.close()
+        return _Process(device, process, reading)
+
+    def listen(self, workers: Sequence[_Process]) -> Iterator[tuple[_Process, Message | Gone]]:
+        """Yield a message of each process that has one."""
+        for pipe in wait([worker.pipe for worker in workers]):
+            worker = next(worker for worker in workers if worker.pipe is pipe)
+            try:
+                message = worker.pipe.recv()
+            except EOFError:
+                worker.process.join()
+                yield worker, Gone(_words(worker.process.exitcode))
+            else:
+                yield worker, message
 
 
 def run_workers(
@@ -129,6 +196,7 @@ def run_workers(
     devices: Sequence[str],
     settled: Callable[[ClipKey, str | None], None],
     tell: Consumer = nobody,
+    workplace: Workplace | None = None,
 ) -> None:
     """Make what is missing of a job's clips, on all devices at once.
 
@@ -137,6 +205,7 @@ def run_workers(
         devices: of each worker.
         settled: told what became of each different clip: None, or why it was given up.
         tell: told of every step and clip.
+        workplace: where workers are; processes of this machine by default.
 
     Raises:
         ModelError: a model cannot be loaded.
@@ -144,7 +213,7 @@ def run_workers(
         SpecError, UsageError: a model or this machine cannot do what the spec asks.
         StoreError: a clip cannot be kept.
     """
-    crew = _Crew(job, settled, tell)
+    crew = _Crew(job, settled, tell, workplace or Processes())
     try:
         for device in devices:
             crew.hire(device)
@@ -156,10 +225,13 @@ def run_workers(
 class _Crew:
     """All workers of a job."""
 
-    def __init__(self, job: Job, settled: Callable[[ClipKey, str | None], None], tell: Consumer) -> None:
+    def __init__(
+        self, job: Job, settled: Callable[[ClipKey, str | None], None], tell: Consumer, workplace: Workplace
+    ) -> None:
         self._job = job
         self._settled = settled
         self._tell = tell
+        self._workplace = workplace
         self._store = ClipStore(job.store)
         engine = Engine(job.spec, self._store, job.settings)
         self._keys = {key.name: key for key in map(engine.key, job.tasks)}
@@ -172,47 +244,40 @@ class _Crew:
         self._left = set(self._keys)
         self._deaths: Counter[str] = Counter()
         self._idle_deaths = 0
-        self._workers: list[_Worker] = []
+        self._workers: dict[Worker, str | None] = {}
+        """With the name of the key of the clip under way, or None."""
 
     def hire(self, device: str) -> None:
         """Start a worker."""
-        reading, writing = multiprocessing.Pipe(duplex=False)
-        context = multiprocessing.get_context("spawn")
-        process = context.Process(target=_work, args=(self._job, device, writing), name=f"vdb {device}", daemon=True)
-        process.start()
-        writing.close()
-        self._workers.append(_Worker(device, process, reading))
+        self._workers[self._workplace.hire(self._job, device)] = None
 
     def work(self) -> None:
         """Listen to workers until all is settled."""
-        while self._workers:
-            for pipe in wait([worker.pipe for worker in self._workers]):
-                worker = next(worker for worker in self._workers if worker.pipe is pipe)
-                try:
-                    message = worker.pipe.recv()
-                except EOFError:
-                    self._over(worker)
+        while self._workers and self._left:
+            for worker, message in self._workplace.listen(tuple(self._workers)):
+                if isinstance(message, Gone):
+                    self._over(worker, message)
                 else:
                     self._hear(worker, message)
 
     def dismiss(self) -> None:
         """End workers that are still there; their clips go on from their checkpoints some day."""
         for worker in self._workers:
-            worker.process.kill()
-            worker.process.join()
-            worker.pipe.close()
+            worker.dismiss()
 
-    def _hear(self, worker: _Worker, message: tuple[str, Any, Any]) -> None:
+    def _hear(self, worker: Worker, message: Message) -> None:
         match message:
             case ("begun", str(name), _):
-                worker.clip = name
+                self._workers[worker] = name
             case ("settled", str(name), failure):
-                self._settle(name, failure, made=worker.clip == name)
-                worker.clip = None
+                self._settle(name, failure, made=self._workers[worker] == name)
+                self._workers[worker] = None
             case ("event", Event(kind="begun" | "step") as event, _):
                 self._tell(replace(event, **self._counts(event.model)))
             case ("event", Event(), _):
                 pass  # clips are counted when they are settled: each worker knows of its own
+            case ("log", str(level), words):
+                getattr(_LOG, level)(**words)
             case ("error", str(kind), str(text)):
                 raise _ERRORS.get(kind, StoreError)(text)
             case _:
@@ -233,37 +298,38 @@ class _Crew:
         if name not in self._left:
             return
         self._left.remove(name)
+        self._idle_deaths = 0
         self._settled_of[self._models[name]] += 1
         self._made += made
         self._settled(self._keys[name], failure)
         model = self._models[name]
         self._tell(Event("finished" if failure is None else "failed", model, **self._counts(model)))
 
-    def _over(self, worker: _Worker) -> None:
+    def _over(self, worker: Worker, gone: Gone) -> None:
         """A worker is gone: because all is settled, or it died."""
-        worker.process.join()
-        worker.pipe.close()
-        self._workers.remove(worker)
-        code = worker.process.exitcode
-        if code == 0:
+        worker.dismiss()
+        clip = self._workers.pop(worker)
+        if not gone.cause:
             return
-        _LOG.warning("a worker died", device=worker.device, exit=code, clip=worker.clip)
-        if worker.clip is None:
+        _LOG.warning("a worker died", device=worker.device, cause=gone.cause, clip=clip)
+        if gone.machine:
+            pass
+        elif clip is None:
             self._idle_deaths += 1
             if self._idle_deaths >= ATTEMPTS:
-                raise ModelError(f"workers die ({_words(code)}) before they make a clip; see doctor")
+                raise ModelError(f"workers die ({gone.cause}) before they make a clip; see doctor")
         else:
-            self._count(worker.clip, code)
+            self._count(clip, gone.cause)
         if self._left:
             self.hire(worker.device)
 
-    def _count(self, name: str, code: int | None) -> None:
+    def _count(self, name: str, cause: str) -> None:
         """Give a clip up over which workers die again and again."""
         self._deaths[name] += 1
         if self._deaths[name] < ATTEMPTS:
             return
         key = self._keys[name]
-        reason = f"{self._deaths[name]} workers died while they made it ({_words(code)})"
+        reason = f"{self._deaths[name]} workers died while they made it ({cause})"
         with self._store.claim(key) as mine:
             if not mine or self._store.has(key):
                 return
@@ -274,14 +340,16 @@ class _Crew:
 
 
 def _words(code: int | None) -> str:
-    return f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
+    if not code:
+        return ""
+    return f"signal {-code}" if code < 0 else f"exit status {code}"
 
 
 class _Telling:
     """Sends a worker's events, of steps no more than somebody who watches could follow."""
 
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
+    def __init__(self, send: Callable[[Message], None]) -> None:
+        self._send = send
         self._last = 0.0
 
     def __call__(self, event: Event) -> None:
@@ -289,19 +357,31 @@ class _Telling:
         if event.kind == "step" and event.step < event.steps and now - self._last < _STEP_SECONDS:
             return
         self._last = now
-        self._pipe.send(("event", event, None))
+        self._send(("event", event, None))
 
 
 def _work(job: Job, device: str, pipe: Connection) -> None:
     """Work through a job in a process of its own."""
     log_to_stderr()
+    work_through(job, device, pipe.send)
+
+
+def work_through(job: Job, device: str, send: Callable[[Message], None]) -> None:
+    """Make what others leave of a job's clips; what every worker does, wherever it is.
+
+    Args:
+        job: what to do.
+        device: where to compute.
+        send: takes ("begun", name of a clip's key, None), ("settled", name, why it was given up or None), ("event", event,
+            None) and, last, ("error", class of the error, its words).
+    """
     engine = Engine(
         job.spec,
         ClipStore(job.store),
         job.settings,
         job.interval,
-        tell=_Telling(pipe),
-        begun=lambda key: pipe.send(("begun", key.name, None)),
+        tell=_Telling(send),
+        begun=lambda key: send(("begun", key.name, None)),
         starts=job.starts,
     )
     try:
@@ -310,8 +390,8 @@ def _work(job: Job, device: str, pipe: Connection) -> None:
                 [task for task in job.tasks if task.model == model],
                 partial(job.load, model, device, engine.watch),
                 lambda _done, _total: None,
-                lambda key, failure: pipe.send(("settled", key.name, failure)),
+                lambda key, failure: send(("settled", key.name, failure)),
                 job.private,
             )
     except VdbError as error:
-        pipe.send(("error", type(error).__name__, str(error)))
+        send(("error", type(error).__name__, str(error)))

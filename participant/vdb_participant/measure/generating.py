@@ -9,19 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from vdb_participant.device import exact_kernels, release_memory
 from vdb_participant.generation.engine import Engine, Outcome
 from vdb_participant.generation.generators import load_generator
+from vdb_participant.generation.parallel import ParallelGenerator
+from vdb_participant.generation.pipelines import DiffusersGenerator
 from vdb_participant.generation.progress import Consumer, Event
 from vdb_participant.generation.settings import GenerationSettings, Generator
 from vdb_participant.generation.store import ClipKey
 from vdb_participant.generation.watching import Watch
-from vdb_participant.generation.workers import Job, run_workers
+from vdb_participant.generation.workers import Job, Workplace, run_workers
 from vdb_participant.measure.following import Follower
-from vdb_participant.models import Weights
-from vdb_shared.registry.rows import Row
+from vdb_participant.models import Weights, verify_model
+from vdb_shared.registry.classes import EXTERNAL
+from vdb_shared.registry.rows import Row, load_registry
 from vdb_shared.spec import Model
 from vdb_shared.tasks import ClipTask
 
@@ -49,18 +53,30 @@ class Load:
 
     Attributes:
         weights, models, settings, rows: by id of the model.
+        again: folders of weights and of the site's registry (or None), for a worker on another machine: it verifies what it has
+            there before it loads it. None on this machine, where that is done.
+        together: GPUs that make each clip together.
     """
 
     weights: Mapping[str, Weights]
     models: Mapping[str, Model]
     settings: Mapping[str, GenerationSettings]
     rows: Mapping[str, Row | None]
+    again: tuple[Path, Path | None] | None = None
+    together: int = 1
 
     def __call__(self, model: str, device: str, watch: Watch) -> Generator:
         """Return the generator of a model; see `workers.Load`."""
-        return load_generator(
-            self.weights[model], self.models[model], self.settings[model], device, self.rows[model], watch
-        )
+        weights = self.weights[model]
+        if self.again is not None:
+            folder, registry = self.again
+            weights = verify_model(self.models[model], folder, load_registry(registry))
+        chosen, settings, row = self.models[model], self.settings[model], self.rows[model]
+        if self.together > 1 and chosen.pipeline != EXTERNAL:
+            return ParallelGenerator(
+                partial(DiffusersGenerator.load, weights, chosen, settings, row=row), self.together
+            )
+        return load_generator(weights, chosen, settings, device, row, watch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +89,7 @@ class Generation:
         devices: of each worker.
         progress: told of stages.
         tell: told of every step and clip.
+        workplace: where workers are, if not on this machine.
     """
 
     engine: Engine
@@ -80,6 +97,7 @@ class Generation:
     devices: tuple[str, ...]
     progress: Progress
     tell: Consumer
+    workplace: Workplace | None = None
 
     def and_measure(self, model: str, tasks: Sequence[tuple[str, ClipTask]], measuring: Measuring) -> None:
         """Generate what is missing of a model's clips and measure all in the order of the tasks.
@@ -116,13 +134,13 @@ class Generation:
         mine = tuple(dict.fromkeys(task for _, task in tasks))
         private = frozenset(mine) - {task for side, task in tasks if side == "public"}
         stage = f"generating with {model}"
-        if len(self.devices) > 1:
+        if self.workplace is not None or len(self.devices) > 1:
 
             def tell(event: Event) -> None:
                 self.progress(stage, event.done, event.total)
                 self.tell(event)
 
-            run_workers(replace(self.job, tasks=mine, private=private), self.devices, settled, tell)
+            run_workers(replace(self.job, tasks=mine, private=private), self.devices, settled, tell, self.workplace)
             return
         (device,) = self.devices
         load = partial(self.job.load, model, device, self.engine.watch)

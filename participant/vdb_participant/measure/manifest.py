@@ -7,22 +7,15 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from importlib import metadata
-from typing import Any, Final
+from typing import Any
 
 import torch
 
 from vdb_participant.generation.profiles import profile
+from vdb_participant.generation.versions import versions
 from vdb_participant.models import Weights
 from vdb_shared.bundle.statement import CheckedClip
 from vdb_shared.spec import Spec
-
-VERSIONED: Final = (
-    *("torch", "diffusers", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "av"),
-    *("ftfy", "peft", "pillow", "torchvision"),
-)
-"""Packages that can change a pixel or a feature: ftfy because pipelines mend prompts with it where it is installed,
-torchvision because it takes over from Pillow where it is, peft because it lays LoRAs over weights."""
 
 
 def run_manifest(
@@ -45,7 +38,7 @@ def run_manifest(
         checked: what is said of public clips that another site makes too.
     """
     return {
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), **versions()},
         "platform": platform.machine(),
         "cuda": torch.version.cuda or "",
         "arithmetic": f"{_precisions(profiles)}, no TF32, deterministic kernels",
@@ -60,13 +53,3 @@ def run_manifest(
 
 def _precisions(profiles: Mapping[str, str]) -> str:
     return " and ".join(sorted({str(profile(name).dtype).removeprefix("torch.") for name in profiles.values()}))
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in VERSIONED:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = ""
-    return found

@@ -22,7 +22,9 @@ from vdb_participant.data.dataset import Dataset, Problem
 from vdb_participant.data.inputs import Inputs, inputs_of
 from vdb_participant.data.resize import fit
 from vdb_participant.data.video import decode
+from vdb_participant.generation.cluster import Cluster
 from vdb_participant.generation.engine import Engine, Outcome
+from vdb_participant.generation.parallel import parallel_profiles
 from vdb_participant.generation.profiles import profiles_of
 from vdb_participant.generation.progress import Consumer, nobody
 from vdb_participant.generation.settings import GenerationSettings, settings_of
@@ -70,6 +72,8 @@ class Equipment:
         workers: processes that generate on the CPU; each GPU has one.
         tell: told of every step and clip, in numbers that stay here; must not wait.
         features: whether features are kept beside the clips, so that measuring them again computes none.
+        cluster: where clips are made instead of here; `device` and `workers` are what it was joined with.
+        together: GPUs of this machine that make each clip together (generation/parallel.py).
     """
 
     models: Path
@@ -79,6 +83,8 @@ class Equipment:
     workers: int = 1
     tell: Consumer = nobody
     features: bool = True
+    cluster: Cluster | None = None
+    together: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +179,22 @@ def measure_site(  # noqa: PLR0913 - the last is named
         StoreError: a clip cannot be kept.
     """
     registry = load_registry(equipment.registry)
-    devices = devices_of(equipment.device, equipment.workers)
-    profiles = profiles_of(spec, registry, devices)
+    cluster = equipment.cluster
+    devices = cluster.devices if cluster else devices_of(equipment.device, equipment.workers)
+    if equipment.together > 1:
+        profiles, devices = parallel_profiles(spec, equipment.together, devices), devices[:1]
+    else:
+        profiles = profiles_of(spec, registry, devices, cluster.memory if cluster else None)
     settings = settings_of(spec, registry, profiles)
     work = _check(spec, dataset, equipment, registry, settings)
-    load = Load(work.models, {model.id: model for model in spec.models}, settings, work.rows)
+    again = (equipment.models, equipment.registry) if cluster else None
+    load = Load(work.models, {model.id: model for model in spec.models}, settings, work.rows, again, equipment.together)
     engine = Engine(spec, store, settings, tell=equipment.tell, starts=work.starts)
-    job = Job(spec, store.directory, (), load, settings, starts=work.starts)
-    generation = Generation(engine, job, devices, progress, equipment.tell)
+    job = Job(spec, store.directory.absolute(), (), load, settings, starts=work.starts)
+    generation = Generation(engine, job, devices, progress, equipment.tell, cluster)
     cache = FeatureCache(store.directory / FOLDER) if equipment.features else None
-    measuring = _Measuring(work, _load_extractors(work, devices[0]), store, cache, checked)
+    extractors = _load_extractors(work, cluster.here if cluster else devices[0])
+    measuring = _Measuring(work, extractors, store, cache, checked)
     for model in spec.models:
         mine = [("public", task) for task in public_tasks if task.model == model.id and measuring.metrics["public"]]
         mine += [(SECOND, item.task) for item in checked if item.task.model == model.id and not item.counted]

@@ -56,6 +56,7 @@ class Holdings:
         prompts, clips: private prompts and reference clips that would be used.
         unusable: items that cannot be used.
         captioned: clips that models would start from, with the words that go with them.
+        cluster: address of the Ray cluster that would make clips of them; "" for this machine.
     """
 
     folder: Path
@@ -64,6 +65,7 @@ class Holdings:
     clips: int
     unusable: int
     captioned: int = 0
+    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,7 @@ def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
         yield f"  and {holdings.captioned} prompts with their own clips, from which {', '.join(starting)} would start"
     if holdings.unusable:
         yield f"  and {holdings.unusable} items cannot be used; `vdb-participant data check` lists them"
+    yield from _elsewhere(holdings)
     twice = checked_count(spec)
     again = f" and of {twice} more, which another institution makes too" if twice else ""
     yield f"  Generate {private} private clips and our share of {made} public ones{again}"
@@ -186,6 +189,12 @@ def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
     for prompt in spec.prompts:
         condition = f", from {prompt.condition}" if prompt.condition else ""
         yield f"    {prompt.id}: {_one_line(prompt.text)}{condition}"
+
+
+def _elsewhere(holdings: Holdings) -> Iterator[str]:
+    if holdings.cluster:
+        yield f"  Clips are made on the Ray cluster at {holdings.cluster}, which must be this institution's own:"
+        yield "  our prompts, and what clips start from, go to its machines, and whoever may use it could read them"
 
 
 def _people(opening: Opening) -> Iterator[str]:

@@ -15,7 +15,7 @@ from vdb_participant.generation.store import ClipStore
 from vdb_participant.measure.site import Equipment, measure_site
 from vdb_participant.noise.samplers import SAMPLERS
 from vdb_participant.session.contribution import noised_lanes, run_manifest
-from vdb_participant.session.preparation import Resources
+from vdb_participant.session.preparation import Resources, joined
 from vdb_participant.session.progress import Progress
 from vdb_participant.session.records import Consented, Measured
 from vdb_participant.session.samples import SALT_BYTES, sample_lines, sample_root
@@ -43,16 +43,19 @@ def measured_here(
             f"{resources.data}: the data are not those that were consented to ({consented.folder} as it was then); "
             "restore them and run again"
         )
-    equipment = Equipment(
-        resources.models,
-        resources.models,
-        resources.device,
-        resources.registry,
-        workers=resources.workers,
-        tell=resources.tell,
-    )
-    store = ClipStore(site.folder.clips)
-    found = measure_site(spec, sealed.shard, data, equipment, store, progress, checked=sealed.checked)
+    with joined(resources, site.folder.clips) as cluster:
+        equipment = Equipment(
+            resources.models,
+            resources.models,
+            resources.device,
+            resources.registry,
+            workers=resources.workers,
+            tell=resources.tell,
+            cluster=cluster,
+            together=resources.together,
+        )
+        store = ClipStore(site.folder.clips)
+        found = measure_site(spec, sealed.shard, data, equipment, store, progress, checked=sealed.checked)
     leaves = [sample.to_json() for sample in found.samples]
     lines = sample_lines(leaves, os.urandom(SALT_BYTES * len(leaves)))
     _keep(site.folder.session(sealed.opening.session) / SAMPLES_FILE, lines)

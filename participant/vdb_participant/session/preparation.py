@@ -1,13 +1,16 @@
 """Everything that can be refused, refused before anything is promised: policy, privacy claim, weights, data, budget.
 
 Promises that after `prepare` returned, a join would not fail for a reason that could have been known. Writes nothing but an
-empty ledger. Leaves asking for consent to the command line and joining to `agent.py`.
+empty ledger, and for a cluster a token that its machines look for and that is removed again. Leaves asking for consent to the
+command line and joining to `agent.py`.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -34,6 +37,7 @@ from vdb_shared.spec import Spec
 
 if TYPE_CHECKING:
     from vdb_participant.data.dataset import Dataset
+    from vdb_participant.generation.cluster import Cluster
 
 PLAN_NUMBER_BYTES: Final = 16
 LIBRARIES: Final = ("torch", "diffusers", "transformers", "safetensors", "av", "opendp", "zstandard")
@@ -50,6 +54,9 @@ class Resources:
         registry: folder of the site's own registry files, where it has any.
         workers: processes that generate on the CPU; each GPU has one.
         tell: told of every step and clip, in numbers that stay here; must not wait.
+        cluster: HOST:PORT of the Ray cluster that makes clips, whose machines must have all these paths, so that they are
+            absolute; "" for this machine.
+        together: GPUs of this machine that make each clip together.
         allow_unnoised: for tests only: take part although the spec adds no noise.
     """
 
@@ -59,6 +66,8 @@ class Resources:
     registry: Path | None = None
     workers: int = 1
     tell: Consumer = nobody
+    cluster: str = ""
+    together: int = 1
     allow_unnoised: bool = False
 
 
@@ -96,15 +105,43 @@ def prepare(site: Site, opening: Opening, resources: Resources) -> Prepared:
         check_claim(accounting)
     verify_materials(spec, resources)
     from vdb_participant.data.dataset import Dataset  # noqa: PLC0415 - loads torch; all that is quick comes first
+    from vdb_participant.generation.parallel import parallel_profiles  # noqa: PLC0415 - the same
     from vdb_participant.generation.profiles import profiles_of  # noqa: PLC0415 - the same
     from vdb_participant.generation.workers import devices_of  # noqa: PLC0415 - the same
 
-    profiles_of(spec, load_registry(resources.registry), devices_of(resources.device, resources.workers))
+    registry = load_registry(resources.registry)
+    with joined(resources, site.folder.clips) as cluster:
+        if resources.together > 1:
+            parallel_profiles(spec, resources.together, devices_of(resources.device, resources.workers))
+        elif cluster is None:
+            profiles_of(spec, registry, devices_of(resources.device, resources.workers))
+        else:
+            profiles_of(spec, registry, cluster.devices, cluster.memory)
     data = Dataset.open(resources.data, frames=spec.video.frames)
-    holdings = _holdings(spec, data)
+    holdings = _holdings(spec, data, resources.cluster)
     budget = _budget(site, terms, accounting)
     plan = make_plan(opening, terms.layout, accounting, budget, holdings, os.urandom(PLAN_NUMBER_BYTES))
     return Prepared(plan, data.digest, budget.cost)
+
+
+@contextmanager
+def joined(resources: Resources, clips: Path) -> Iterator[Cluster | None]:
+    """Join the cluster that makes clips, if they are not made here, for the length of a block.
+
+    Args:
+        resources: names it.
+        clips: folder of the store.
+
+    Raises:
+        UsageError: see `cluster.connected`.
+    """
+    if not resources.cluster:
+        yield None
+        return
+    from vdb_participant.generation.cluster import connected  # noqa: PLC0415 - loads torch
+
+    with connected(resources.cluster, resources.device, resources.workers, clips) as cluster:
+        yield cluster
 
 
 def check_libraries() -> None:
@@ -141,7 +178,7 @@ def _expected_terms(opening: Opening) -> SealTerms:
     return seal_terms(opening.spec, [member.seat for member in opening.roster.participants if member.seat is not None])
 
 
-def _holdings(spec: Spec, data: Dataset) -> Holdings:
+def _holdings(spec: Spec, data: Dataset, cluster: str) -> Holdings:
     inputs = inputs_of(spec, data)
     return Holdings(
         data.directory,
@@ -150,6 +187,7 @@ def _holdings(spec: Spec, data: Dataset) -> Holdings:
         clips=len(inputs.clips),
         unusable=len(data.problems),
         captioned=len(inputs.captioned),
+        cluster=cluster,
     )
 
 

@@ -148,3 +148,13 @@ def test_says_what_models_start_from() -> None:
     assert "Model i2v (LTXConditionPipeline) sha256:" + "a" * 64 + ", task image-to-video" in text
     assert "red-circle: a red circle moving left, from sha256:" + "c" * 64 in text
     assert "start" not in plan().text
+
+
+def test_a_cluster_that_would_get_prompts_is_named() -> None:
+    found = opening(small_spec())
+    terms = seal_terms(found.spec, range(4))
+    holdings = dataclasses.replace(HOLDINGS, cluster="10.1.2.3:6379")
+    text = make_plan(found, terms.layout, account(terms.calibration), BUDGET, holdings, bytes(16)).text
+    assert "made on the Ray cluster at 10.1.2.3:6379, which must be this institution's own" in text
+    assert "our prompts, and what clips start from, go to its machines" in text
+    assert "Ray" not in plan().text
