@@ -9,8 +9,8 @@ VERSIONED: Final = (
     *("torch", "diffusers", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "av"),
     *("ftfy", "opencv-python-headless", "peft", "pillow", "torchvision"),
 )
-"""OpenCV because optical flow is its, ftfy because pipelines mend prompts with it where it is installed, torchvision because it takes over from Pillow where it
-is, peft because it lays LoRAs over weights."""
+"""OpenCV because optical flow is its, ftfy because pipelines mend prompts with it where it is installed, torchvision because
+it takes over from Pillow where it is, peft because it lays LoRAs over weights."""
 
 
 def versions() -> dict[str, str]:
