@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from vdb_participant.measure.extractors.interface import Description, Waveform
 
 from vdb_participant.data.video import Frames
+from vdb_participant.measure.extractors.interface import Description, Waveform
 
 Vector = NDArray[np.float64]
 
