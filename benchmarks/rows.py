@@ -42,7 +42,9 @@ class Row:
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
     def __str__(self) -> str:
-        value = "-" if self.value is None else f"{self.value:.3f}"
+        value = (
+            "-" if self.value is None else f"{self.value:.1e}" if 0 < abs(self.value) < 1e-3 else f"{self.value:.3f}"
+        )
         verdict = "holds" if self.holds else "BROKEN" if self.value is not None else "NOT MEASURED"
         bound = "" if self.bound is None else f"{'>=' if self.at_least else '<='} {self.bound:g} {verdict}"
         return f"{self.name:<72} {value:>12} {self.unit:<6} {bound}".rstrip()
