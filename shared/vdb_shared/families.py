@@ -23,7 +23,7 @@ from vdb_shared.metrics.frechet import MomentSums
 from vdb_shared.metrics.frechet_intervals import frechet_family
 from vdb_shared.metrics.inception import PosteriorSums, inception_family
 from vdb_shared.metrics.kernel import EmbeddingSums, kernel_family
-from vdb_shared.metrics.scores import ScoreSums, score_family
+from vdb_shared.metrics.scores import RateSums, ScoreSums, rate_family, score_family
 from vdb_shared.metrics.sketch import sketch_unit
 from vdb_shared.metrics.uncertainty import Family
 from vdb_shared.spec import Metric
@@ -73,14 +73,13 @@ def _scores(block: BlockSums) -> ScoreSums:
     return ScoreSums(block.values, block.count.succeeded, block.deviation, block.count.deviation)
 
 
-def _rate(sums: SessionSums, metric: Metric, definition: MetricDefinition, models: Sequence[str]) -> Family:
-    """A score of 0 or 1 is its own square."""
-    found: dict[str, ScoreSums] = {}
+def _rate(sums: SessionSums, metric: Metric, _: MetricDefinition, models: Sequence[str]) -> Family:
+    found: dict[str, RateSums] = {}
     for model in models:
         block = sums.block(metric, "events", model)
-        moments = np.repeat(block.values, 2)
-        found[model] = ScoreSums(moments, block.count.succeeded, block.deviation, block.count.deviation)
-    return score_family(found, low=0.0, high=float(definition.high or 1))
+        count = block.count
+        found[model] = RateSums(float(block.values[0]), count.succeeded, block.deviation, count.deviation)
+    return rate_family(found)
 
 
 def _frechet(sums: SessionSums, metric: Metric, definition: MetricDefinition, models: Sequence[str]) -> Family:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vdb_shared.metrics.features import Vector
-from vdb_shared.metrics.uncertainty import Comparison, Family, compare_all, normal_interval
+from vdb_shared.metrics.uncertainty import Comparison, Estimate, Family, compare_all, normal_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,13 @@ def kernel_family(reference: EmbeddingSums, models: Mapping[str, EmbeddingSums])
     Sums hold no second moments of the features, so the sampling variance is an upper bound: all of a side's spread
     could lie along the one direction that matters. Intervals are therefore cautious; the part by noise is exact.
     """
-    estimates = {
-        model: normal_interval(squared_discrepancy(reference, sums), math.sqrt(_variance(reference, sums)))
-        for model, sums in models.items()
-    }
+
+    def estimate(sums: EmbeddingSums) -> Estimate:
+        found = normal_interval(squared_discrepancy(reference, sums), math.sqrt(_variance(reference, sums)))
+        least = min(found.value, 0.0) if sums.with_itself else found.low
+        return Estimate(found.value, max(found.low, least), found.high)
+
+    estimates = {model: estimate(sums) for model, sums in models.items()}
 
     def compare(first: str, second: str) -> Comparison:
         a, b = models[first], models[second]

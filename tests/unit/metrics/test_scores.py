@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vdb_shared.metrics.scores import ScoreSums, score_family
+from vdb_shared.metrics.scores import RateSums, ScoreSums, rate_family, score_family
 
 
 def sums_of(scores: list[float]) -> ScoreSums:
@@ -57,3 +57,43 @@ def test_models_are_compared_on_the_scale_of_the_metric() -> None:
     comparison = family.comparisons["a", "b"]
     assert comparison.difference == pytest.approx(-50)
     assert comparison.apart(1.96)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.97, 1.0])
+def test_intervals_of_rates_hold_the_true_share_also_near_the_ends(share: float) -> None:
+    generator = np.random.default_rng(0)
+    held = 0
+    for events in generator.binomial(40, share, size=400):
+        found = rate_family({"m": RateSums(float(events), 40.0)}).estimates["m"]
+        held += found.low <= share <= found.high
+        assert found.low <= found.value == events / 40 <= found.high
+    assert held >= 372
+
+
+def test_a_rate_of_all_clips_is_not_certain() -> None:
+    found = rate_family({"m": RateSums(24.0, 24.0)}).estimates["m"]
+    assert found.value == found.high == 1.0
+    assert found.low < 0.9
+
+
+def test_noised_rates_hold_the_truth_and_stay_in_range() -> None:
+    generator = np.random.default_rng(1)
+    held = 0
+    for _ in range(400):
+        events, count = generator.binomial(300, 0.05) + 8 * generator.normal(), 300 + 8 * generator.normal()
+        found = rate_family({"m": RateSums(float(events), float(count), 8.0, 8.0)}).estimates["m"]
+        held += found.low <= 0.05 <= found.high
+        assert 0.0 <= found.low <= found.value <= found.high <= 1.0
+    assert held >= 372
+
+
+def test_equal_rates_are_rarely_told_apart_and_different_ones_often() -> None:
+    generator = np.random.default_rng(2)
+    false = true = 0
+    for _ in range(400):
+        a, b, c = generator.binomial(60, 0.9), generator.binomial(60, 0.9), generator.binomial(60, 0.5)
+        family = rate_family({"a": RateSums(a, 60.0), "b": RateSums(b, 60.0), "c": RateSums(c, 60.0)})
+        false += family.comparisons["a", "b"].apart(1.96)
+        true += family.comparisons["a", "c"].apart(1.96)
+    assert false <= 32
+    assert true >= 390
