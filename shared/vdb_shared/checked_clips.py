@@ -183,6 +183,10 @@ def compare_checked(spec: Spec, institutions: Sequence[str], manifests: Mapping[
     return Comparison(TOLERANCES[spec.generation.clip_class], tuple(institutions), pairs)
 
 
+VECTORED: Final = frozenset({"frechet", "kernel"})
+"""Finishes whose shares two sites compare: features, and random features, which differ as little as the clips do."""
+
+
 def compared_metrics(spec: Spec) -> tuple[list[Metric], list[Metric]]:
     """Return the metrics of public clips of which two sites compare scores, and those of which they compare vectors.
 
@@ -192,7 +196,7 @@ def compared_metrics(spec: Spec) -> tuple[list[Metric], list[Metric]]:
     scores = [metric for metric in public if definition_of(metric.id).finish == "mean"]
     return (
         [metric for metric in scores if "timing" not in definition_of(metric.id).needs],
-        [metric for metric in public if definition_of(metric.id).compares_with_reference],
+        [metric for metric in public if definition_of(metric.id).finish in VECTORED],
     )
 
 
@@ -227,14 +231,14 @@ def _pair(
     clips: list[CheckedClip] = []
     for name in institutions:
         clip = said[name].get(task.number)
-        if clip is None or clip.clip is None or not _fits(spec, clip):
+        if clip is None or clip.clip is None or not fits(spec, clip):
             reason = NOT_MADE if clip is not None and clip.clip is None else NO_RECORD
             return CheckedPair(*named, "not compared", reason, name)
         clips.append(clip)
     return _compared(spec, named, clips[0], clips[1])
 
 
-def _fits(spec: Spec, clip: CheckedClip) -> bool:
+def fits(spec: Spec, clip: CheckedClip) -> bool:
     """Return whether a site says of a clip what the spec's metrics ask for, no more and no less."""
     scores, distances = compared_metrics(spec)
     lengths = {metric.id: _length(spec, metric) for metric in distances}

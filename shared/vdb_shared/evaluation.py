@@ -33,6 +33,13 @@ COARSE_NOISE: Final = 0.0035
 a value, and as a coarse one; above, it is withheld. From a study on synthetic features, to be validated on real ones."""
 
 
+SCORE_NOISE: Final = 0.25
+"""Noise of a mean score, in its range, up to which it is published."""
+
+CELL_NOISE: Final = 0.25
+"""Noise of a share of clips times the number of anchors, up to which coverage is published."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """One metric of one model.
@@ -193,6 +200,22 @@ def _problem(sums: SessionSums, metric: Metric, definition: MetricDefinition, mo
             return (
                 f"noise of {level:.2g} for each coordinate drowns the distance (at most {COARSE_NOISE} is published); "
                 f"about {level / COARSE_NOISE:.1f} times as many records, or a larger epsilon, would do"
+            )
+    if problem is None and definition.finish in {"mean", "rate"}:
+        part = "moments" if definition.finish == "mean" else "events"
+        level = sums.block(metric, part, model).noise_of_mean
+        if level > SCORE_NOISE:
+            return (
+                f"noise of {level:.2g} of the score's range drowns it (at most {SCORE_NOISE} is published); a larger weight, "
+                "more records or a larger epsilon would do"
+            )
+    if problem is None and definition.finish == "coverage":
+        sides = (sums.block(metric, "cells", model), sums.reference_block(metric, "cells"))
+        level = max(side.noise_of_mean * side.values.size for side in sides)
+        if level > CELL_NOISE:
+            return (
+                f"noise adds up to {level:.2g} over all anchors (at most {CELL_NOISE} is published); fewer anchors, more "
+                "records or a larger epsilon would do"
             )
     return problem
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from vdb_shared.layout import feature_dimension
+from vdb_shared.layout import contributions_at_most, feature_dimension
 from vdb_shared.metrics.catalogue import MetricDefinition
 from vdb_shared.metrics.coverage import CellSums, coverage_family
 from vdb_shared.metrics.diversity import SecondMomentSums, rke_family, vendi_family
@@ -25,6 +25,7 @@ from vdb_shared.metrics.inception import PosteriorSums, inception_family
 from vdb_shared.metrics.kernel import EmbeddingSums, kernel_family
 from vdb_shared.metrics.scores import RateSums, ScoreSums, rate_family, score_family
 from vdb_shared.metrics.sketch import sketch_unit
+from vdb_shared.metrics.statistic import grid_exponent
 from vdb_shared.metrics.uncertainty import Family
 from vdb_shared.spec import Metric
 from vdb_shared.sums import BlockSums, SessionSums
@@ -65,12 +66,13 @@ def _limit(metric: Metric) -> float:
 
 def _mean(sums: SessionSums, metric: Metric, definition: MetricDefinition, models: Sequence[str]) -> Family:
     high = definition.high if definition.high is not None else metric.limit
-    found = {model: _scores(sums.block(metric, "moments", model)) for model in models}
+    unit = 2.0 ** -grid_exponent(contributions_at_most(sums.spec))
+    found = {model: _scores(sums.block(metric, "moments", model), unit) for model in models}
     return score_family(found, low=float(definition.low), high=float(high or 1))
 
 
-def _scores(block: BlockSums) -> ScoreSums:
-    return ScoreSums(block.values, block.count.succeeded, block.deviation, block.count.deviation)
+def _scores(block: BlockSums, unit: float) -> ScoreSums:
+    return ScoreSums(block.values, block.count.succeeded, block.deviation, block.count.deviation, unit)
 
 
 def _rate(sums: SessionSums, metric: Metric, _: MetricDefinition, models: Sequence[str]) -> Family:
@@ -145,15 +147,7 @@ def _inception(sums: SessionSums, metric: Metric, _: MetricDefinition, models: S
     found = {}
     for model in models:
         posterior, negentropy = sums.block(metric, "posterior", model), sums.block(metric, "negentropy", model)
-        count = posterior.count
-        found[model] = PosteriorSums(
-            posterior.values,
-            float(negentropy.values[0]),
-            count.succeeded,
-            posterior.deviation,
-            negentropy.deviation,
-            count.deviation,
-        )
+        found[model] = PosteriorSums(posterior.values, float(negentropy.values[0]), posterior.count.succeeded)
     return inception_family(found)
 
 

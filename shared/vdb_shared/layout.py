@@ -115,16 +115,21 @@ def _check_metric(spec: Spec, metric: Metric, field: str) -> None:
 
 
 def _check_clips(spec: Spec, definition: MetricDefinition, field: str) -> None:
-    for model in spec.models:
-        frames = model.frames or spec.video.frames
-        side = min(model.height or spec.video.height, model.width or spec.video.width)
+    video = spec.video
+    clips = [
+        (model.id, model.frames or video.frames, min(model.height or video.height, model.width or video.width))
+        for model in spec.models
+    ]
+    if definition.compares_with_reference:
+        clips.append(("the reference", video.frames, min(video.height, video.width)))
+    for whose, frames, side in clips:
         for found, least, words in (
             (frames, definition.least_frames, "frames"),
             (side, definition.least_side, "pixels on the shorter side"),
         ):
             if found < least:
                 raise SpecError(
-                    f"{definition.id} needs clips of at least {least} {words}, those of {model.id} have {found}",
+                    f"{definition.id} needs clips of at least {least} {words}, those of {whose} have {found}",
                     field=f"{field}.id",
                 )
 

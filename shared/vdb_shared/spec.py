@@ -284,9 +284,9 @@ class Metric(Section):
     inputs: Literal["public", "private"]
     extractor: Name | None = None
     weight: Real = Field(default=Decimal(1), gt=0, le=1000)
-    limit: Real | None = Field(default=None, gt=0)
+    limit: Real | None = Field(default=None, ge=Decimal("0.000001"), le=1_000_000)
     features: int | None = Field(default=None, ge=2, le=16384, multiple_of=2)
-    bandwidth: Real | None = Field(default=None, gt=0)
+    bandwidth: Real | None = Field(default=None, ge=Decimal("0.000001"), le=1_000_000)
 
 
 class Spec(Section):

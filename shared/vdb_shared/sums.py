@@ -88,6 +88,11 @@ class BlockSums:
     deviation: float
     count: Count
 
+    @property
+    def noise_of_mean(self) -> float:
+        """Deviation of the noise in a lane over the count."""
+        return self.deviation / self.count.succeeded
+
 
 class SessionSums:
     """The statistics of a session.

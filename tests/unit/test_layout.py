@@ -101,6 +101,20 @@ def test_refusals_say_what_to_do() -> None:
             layout_of(make_spec([metric], generation=PRIVATE_PROMPTS))
 
 
+def test_reference_clips_must_be_long_enough_too() -> None:
+    metric = {"id": "fvmd-dis@1", "inputs": "public", "limit": "9"}
+    spec = make_spec([metric], models=["alpha"])
+    longer = tuple(model.model_copy(update={"frames": 17}) for model in spec.models)
+    with pytest.raises(SpecError, match="at least 16 frames, those of the reference have 9"):
+        layout_of(spec.model_copy(update={"models": longer}))
+
+
+@pytest.mark.parametrize("limit", ["0.0000001", "1000001", "1e80"])
+def test_limits_with_which_no_arithmetic_works_are_refused(limit: str) -> None:
+    with pytest.raises(ValueError, match="limit"):
+        make_spec([FRECHET | {"limit": format(Decimal(limit), "f")}])
+
+
 def test_a_metric_without_an_extractor_has_a_dimension_of_its_own() -> None:
     spec = make_spec([{"id": "fvmd-dis@1", "inputs": "public", "limit": "9"}], models=["alpha"], video={"frames": 17})
     blocks = {block.name: block.dims for block in layout_of(spec).blocks}

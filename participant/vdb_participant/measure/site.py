@@ -257,7 +257,7 @@ def _load_extractors(work: _Work, device: str) -> Mapping[str, LoadedExtractor]:
     loaded: dict[str, LoadedExtractor] = {}
     for name, weights in work.extractors.items():
         extractor = load_extractor(weights, spec.extractor(name), device)
-        fewest = min(model.frames or spec.video.frames for model in spec.models)
+        fewest = min(spec.video.frames, *(model.frames or spec.video.frames for model in spec.models))
         wanted = extractor.description.frames
         if wanted is not None and wanted > fewest:
             raise SpecError(f"{fewest} is too few for extractor {name}, which takes {wanted}", field="video.frames")

@@ -57,16 +57,39 @@ def overlap(a: CellSums, b: CellSums) -> tuple[float, float]:
     return min(value, 1.0), math.sqrt(a.error(first) + b.error(1.0 - first))
 
 
-def coverage_family(reference: CellSums, models: Mapping[str, CellSums]) -> Family:
-    """Return the coverage of every model; pairs are compared as if independent, which is cautious."""
-    found = {model: overlap(reference, sums) for model, sums in models.items()}
+def missing(a: CellSums, b: CellSums) -> float:
+    """Return by how much the overlap of samples lies below that of the distributions on average, at most.
 
-    def estimate(value: float, deviation: float) -> Estimate:
+    Where both shares of an anchor are equal, the smaller of two counts is less by half the mean of their difference's
+    absolute value; where they differ it is less by no more.
+    """
+    shares = (a.shares + b.shares) / 2.0
+    return float(np.sqrt(shares * (1.0 / a.count + 1.0 / b.count) / (2.0 * math.pi)).sum())
+
+
+def invented(a: CellSums, b: CellSums) -> float:
+    """Return by how much noise, cut at 0 in every anchor, raises the overlap on average, at most."""
+    lanes = a.sums.size / math.sqrt(2.0 * math.pi)
+    return lanes * max(a.deviation / a.count, b.deviation / b.count)
+
+
+def coverage_family(reference: CellSums, models: Mapping[str, CellSums]) -> Family:
+    """Return the coverage of every model; pairs are compared as if independent, which is cautious.
+
+    Few clips hide overlap and noise invents some: intervals reach up and down by that, and pairs are apart only beyond it.
+    """
+    found = {model: overlap(reference, sums) for model, sums in models.items()}
+    up = {model: missing(reference, sums) for model, sums in models.items()}
+    down = {model: invented(reference, sums) for model, sums in models.items()}
+
+    def estimate(model: str) -> Estimate:
+        value, deviation = found[model]
         around = normal_interval(value, deviation)
-        return Estimate(value, max(around.low, 0.0), min(around.high, 1.0))
+        return Estimate(value, max(around.low - down[model], 0.0), min(around.high + up[model], 1.0))
 
     def compare(first: str, second: str) -> Comparison:
         (a, error_a), (b, error_b) = found[first], found[second]
-        return Comparison(a - b, math.hypot(error_a, error_b))
+        allowance = max(up[first] + down[second], up[second] + down[first])
+        return Comparison(a - b, math.hypot(error_a, error_b), allowance)
 
-    return Family({model: estimate(*item) for model, item in found.items()}, compare_all(list(models), compare))
+    return Family({model: estimate(model) for model in models}, compare_all(list(models), compare))

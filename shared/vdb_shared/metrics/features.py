@@ -230,6 +230,8 @@ def random_fourier_features(vector: Vector, frequencies: Vector) -> Vector:
     if vector.shape != frequencies.shape[1:] or not np.isfinite(vector).all():
         raise StatisticError(f"expected a finite feature vector of shape {frequencies.shape[1:]}, found {vector.shape}")
     phases = frequencies @ np.asarray(vector, dtype=np.float64)
+    if not np.isfinite(phases).all():
+        raise StatisticError("expected finite phases of random features; the clip must count as failed")
     return np.concatenate([np.cos(phases), np.sin(phases)]) / math.sqrt(frequencies.shape[0])
 
 

@@ -19,59 +19,61 @@ from vdb_shared.metrics.uncertainty import Comparison, Estimate, Family, compare
 
 @dataclass(frozen=True, slots=True)
 class PosteriorSums:
-    """Sums of one model's class probabilities.
+    """Sums of one model's class probabilities, without noise.
 
     Attributes:
         posterior: shape (K,), sum of p.
         negentropy: sum of Σ p log p over log K.
-        count: number of clips, at least 2; not an integer when noised.
-        deviation, negentropy_deviation, count_deviation: of the noise in each lane.
+        count: number of clips, at least 2.
     """
 
     posterior: Vector
     negentropy: float
     count: float
-    deviation: float = 0.0
-    negentropy_deviation: float = 0.0
-    count_deviation: float = 0.0
 
     @property
     def marginal(self) -> Vector:
-        """p̄, shape (K,): of sum 1 and not negative, also where noise would have it otherwise."""
-        shares = np.maximum(self.posterior, 0.0)
+        """The positive entries of p̄, of sum 1; all K alike where sums that nobody vouches for have none."""
+        shares = self.posterior[self.posterior > 0]
+        if not shares.size:
+            return np.full(self.posterior.size, 1.0 / self.posterior.size)
         return np.asarray(shares / shares.sum(), dtype=np.float64)
+
+    @property
+    def bias(self) -> float:
+        """Bound of how far the score's logarithm lies below that of very many clips, to first order (Miller 1955)."""
+        return (self.posterior.size - 1) / (2.0 * self.count)
 
 
 def log_score(sums: PosteriorSums) -> tuple[float, float]:
     """Return the logarithm of the score, in [0, log K], and the deviation of its error.
 
-    One clip's influence is its divergence from p̄: at least 0, at most -log of the smallest class's share; a variable of such a
-    range and mean m has a variance of at most m (largest - m) (Bhatia & Davis 2000).
+    One clip's influence is its divergence from p̄: at least 0, at most -log of the smallest class's share; a variable of
+    such a range and mean m has a variance of at most m (largest - m) (Bhatia & Davis 2000).
     """
-    classes, n = sums.posterior.size, sums.count
-    marginal = sums.marginal
-    positive = marginal[marginal > 0]
-    entropy = -float(positive @ np.log(positive))
-    score = min(max(sums.negentropy / n * math.log(classes) + entropy, 0.0), math.log(classes))
-    largest = max(-math.log(float(positive.min())), score)
-    slope = float(np.sum((np.log(positive) + 1.0) ** 2))
-    noise = slope * sums.deviation**2 + (math.log(classes) * sums.negentropy_deviation) ** 2
-    by_count = (score * sums.count_deviation) ** 2
-    return score, math.sqrt(score * (largest - score) / n + (noise + by_count) / n**2)
+    classes, shares = sums.posterior.size, sums.marginal
+    entropy = -float(shares @ np.log(shares))
+    score = min(max(sums.negentropy / sums.count * math.log(classes) + entropy, 0.0), math.log(classes))
+    largest = max(-math.log(float(shares.min())), score)
+    return score, math.sqrt(score * (largest - score) / sums.count)
 
 
 def inception_family(models: Mapping[str, PosteriorSums]) -> Family:
-    """Return the score of every model, in [1, K]; pairs are compared by their ratio."""
+    """Return the score of every model, in [1, K]; pairs are compared by their ratio.
+
+    Few clips show few classes, so the score grows with their number: intervals reach up by what is missing at most, and pairs
+    are apart only beyond it.
+    """
     found = {model: log_score(sums) for model, sums in models.items()}
-    highest = {model: math.log(sums.posterior.size) for model, sums in models.items()}
 
     def estimate(model: str) -> Estimate:
         value, deviation = found[model]
-        around = normal_interval(value, deviation)
-        return Estimate(math.exp(value), math.exp(max(around.low, 0.0)), math.exp(min(around.high, highest[model])))
+        around, classes = normal_interval(value, deviation), models[model].posterior.size
+        high = min(around.high + models[model].bias, math.log(classes))
+        return Estimate(math.exp(value), math.exp(max(around.low, 0.0)), math.exp(max(high, value)))
 
     def compare(first: str, second: str) -> Comparison:
         (a, error_a), (b, error_b) = found[first], found[second]
-        return Comparison(a - b, math.hypot(error_a, error_b))
+        return Comparison(a - b, math.hypot(error_a, error_b), max(models[first].bias, models[second].bias))
 
     return Family({model: estimate(model) for model in models}, compare_all(list(models), compare))

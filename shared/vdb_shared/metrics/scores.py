@@ -24,12 +24,14 @@ class ScoreSums:
         count: number of scored clips, at least 2; not an integer when noised.
         deviation: of the noise in each of the moments.
         count_deviation: of the noise in the count.
+        unit: of the grid to which each clip's s^2 was cut, by less than that.
     """
 
     moments: Vector
     count: float
     deviation: float = 0.0
     count_deviation: float = 0.0
+    unit: float = 0.0
 
     @property
     def mean(self) -> float:
@@ -40,7 +42,7 @@ class ScoreSums:
     def error(self) -> float:
         """Standard deviation of the mean's error: sampling, and noise by the delta method of a ratio."""
         mean = self.mean
-        spread = min(max(float(self.moments[1]) / self.count - mean * mean, 0.0), 0.25)
+        spread = min(max(float(self.moments[1]) / self.count + self.unit - mean * mean, 0.0), 0.25)
         sampling = spread / (self.count - 1)
         noise = (self.deviation**2 + (mean * self.count_deviation) ** 2) / self.count**2
         return math.sqrt(sampling + noise)

@@ -90,3 +90,26 @@ def test_a_vector_without_direction_makes_the_clip_a_failed_one() -> None:
     for vector in (np.zeros(3), np.array([np.nan, 1.0]), np.array([np.inf, 1.0])):
         with pytest.raises(StatisticError, match="must count as failed"):
             direction(vector)
+
+
+@pytest.mark.parametrize("count", [30, 200])
+def test_intervals_reach_what_few_clips_hide_and_no_further_than_the_dimension(count: int) -> None:
+    """Directions without any preference: the truth is the dimension, 64, and few clips cannot show so many."""
+    for seed in range(20):
+        points = unit(np.random.default_rng(seed).normal(size=(count, 64)))
+        for family in (vendi_family({"m": sums_of(points)}), rke_family({"m": sums_of(points)})):
+            found = family.estimates["m"]
+            assert found.value <= found.high <= 64.0 + 1e-9
+            assert found.high > 63.9
+
+
+def test_equal_models_with_other_numbers_of_clips_are_not_told_apart() -> None:
+    apart = 0
+    for seed in range(40):
+        few, many = (
+            sums_of(unit(np.random.default_rng(seed + offset).normal(size=(count, 16))))
+            for offset, count in ((0, 40), (500, 800))
+        )
+        for family in (vendi_family({"few": few, "many": many}), rke_family({"few": few, "many": many})):
+            apart += family.comparisons["few", "many"].apart(1.96)
+    assert apart <= 4

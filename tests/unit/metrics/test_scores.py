@@ -97,3 +97,12 @@ def test_equal_rates_are_rarely_told_apart_and_different_ones_often() -> None:
         true += family.comparisons["a", "c"].apart(1.96)
     assert false <= 32
     assert true >= 390
+
+
+def test_what_the_grid_takes_from_a_variance_is_put_back() -> None:
+    """Scores so far below the limit that their squares vanish on the grid: an error of 0 would be a lie."""
+    unit, scores = 2.0**-20, np.random.default_rng(3).uniform(2e-4, 8e-4, size=400)
+    cut = np.trunc(scores**2 / unit) * unit
+    assert ScoreSums(np.array([scores.sum(), cut.sum()]), 400.0).error == 0.0
+    found = ScoreSums(np.array([scores.sum(), cut.sum()]), 400.0, unit=unit).error
+    assert found >= float(scores.std(ddof=1)) / 20

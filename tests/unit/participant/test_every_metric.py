@@ -18,9 +18,11 @@ from testkit.metric_specs import DIGEST, make_spec
 from testkit.seen import Seen
 from vdb_participant.data.video import Frames
 from vdb_participant.generation.settings import Sound
+from vdb_participant.measure.checking import checked_clip
 from vdb_participant.measure.observation import Observation
 from vdb_participant.measure.scores import SCORES
 from vdb_participant.measure.shares import shares
+from vdb_shared.checked_clips import fits
 from vdb_shared.errors import StatisticError
 from vdb_shared.evaluation import Evaluation, evaluate
 from vdb_shared.layout import contributions_at_most, count_block, generated_block, layout_of, reference_block
@@ -260,3 +262,17 @@ def test_what_is_missing_is_named(metric: str) -> None:
         pytest.skip("words are never missing: a prompt has at least one character")
     with pytest.raises(StatisticError, match=r"start|sound|finite"):
         added(spec_for(definition_of(metric)), clip_of(2, **missing), private=False)
+
+
+@pytest.mark.parametrize("metric", CATALOGUE)
+def test_what_is_said_of_a_clip_made_twice_fits_the_spec(metric: str) -> None:
+    """The auditor counts the numbers that a metric has; whatever else a site says would count as nothing said."""
+    spec = spec_for(definition_of(metric))
+    named = {
+        generated_block("public", "alpha", metric, part): vector
+        for part, vector in added_once(metric, 0, False).items()
+    }
+    said = checked_clip(spec, "alpha", DIGEST, shown_for(metric, 0), named)
+    assert fits(spec, said)
+    if said.scores or said.vectors:
+        assert not fits(spec, replace(said, scores={}, vectors={}))

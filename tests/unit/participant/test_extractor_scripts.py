@@ -140,3 +140,48 @@ def test_the_published_i3d_gives_the_published_numbers() -> None:
     assert isinstance(loaded, I3D)
     black, white = (loaded.logits(np.full((30, 64, 64, 3), value, dtype=np.uint8)) for value in (0, 255))
     assert float(((black - white) ** 2).sum()) == pytest.approx(151.2565, abs=1e-3)
+
+
+class Spy(torch.nn.Module):
+    """Gives the last clip's brightness as the features of the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(10))
+
+    def forward(
+        self, pixels: torch.Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False
+    ) -> torch.Tensor:
+        """Return what was seen, and see."""
+        before = self.seen.clone()[None]
+        self.seen.copy_(torch.zeros(10) + pixels.mean())
+        return before
+
+
+class Reader(torch.nn.Module):
+    """Gives a file's bytes as features."""
+
+    def forward(
+        self, pixels: torch.Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False
+    ) -> torch.Tensor:
+        """Return bytes of a file."""
+        return torch.from_file("/etc/hostname", False, 10, dtype=torch.uint8).to(torch.float32)[None]
+
+
+def test_nothing_of_one_clip_reaches_the_features_of_another(tmp_path: Path) -> None:
+    """A private clip is measured before the next model's public ones, whose sums carry no noise."""
+    (tmp_path / "i3d").mkdir()
+    save_script(Spy(), tmp_path / "i3d" / SCRIPT)
+    extractor = _i3d(tmp_path / "i3d")
+    public = np.full((16, 64, 64, 3), 100, np.uint8)
+    alone = extractor.embed_clip(public)
+    for secret in (7, 200):
+        extractor.embed_clip(np.full((16, 64, 64, 3), secret, np.uint8))
+        np.testing.assert_array_equal(extractor.embed_clip(public), alone)
+
+
+def test_a_program_that_reads_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "i3d").mkdir()
+    save_script(Reader(), tmp_path / "i3d" / SCRIPT)
+    with pytest.raises(ModelError, match=r"its program uses aten::from_file, which reads or writes files; refuse"):
+        _i3d(tmp_path / "i3d")

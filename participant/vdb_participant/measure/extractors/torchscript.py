@@ -1,9 +1,10 @@
 """I3D and C3D: models whose published weights are TorchScript, that is, a program with its weights.
 
 Promises that the program runs only if the digest of its directory is the one in the spec, to which every institution
-consented, and that the bytes which run are those that were hashed. TorchScript has no import and no Python in it, but
-it may do whatever torch's operators do, reading and writing files among that: who does not trust the publisher should
-decline the spec. Leaves distances to `vdb_shared.metrics`.
+consented, that the bytes which run are those that were hashed, that it begins anew for every clip, so that nothing of one
+clip (which may be private) can reach the features of another (which may be public), and that it names no operator that
+reads or writes files. It remains a program: who does not trust its publisher should decline the spec. Leaves distances
+to `vdb_shared.metrics`.
 
 Source: Skorokhodov et al., CVPR 2022 (StyleGAN-V), whose convention the fields follow with: 16 consecutive frames, the
 script's own rescaling and resizing, 400 logits before the softmax as features; C3D on UCF-101 for the inception score.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,7 +122,34 @@ class C3D:
             return to_float64(self._script(_pixels(frames[:FRAMES], self._computing.device))[0])
 
 
-def _load_script(weights: Weights, extractor: Extractor, device: str) -> Any:
+_OF_FILES: Final = ("aten::from_file", "aten::save", "aten::load")
+"""Operators by which a program could put a file's bytes into features, or keep a clip for later."""
+
+
+class _Program:
+    """A TorchScript program that is loaded anew for every call, and so remembers nothing."""
+
+    def __init__(self, program: bytes, directory: Path, device: str) -> None:
+        self._program = program
+        self._directory = directory
+        self._device = device
+        graph = str(self._fresh().inlined_graph)
+        named = [operator for operator in _OF_FILES if operator + "(" in graph]
+        if named:
+            raise ModelError(f"{directory}: its program uses {named[0]}, which reads or writes files; refuse the spec")
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return self._fresh()(*arguments, **named)
+
+    def _fresh(self) -> Any:
+        jit: Any = torch.jit  # its functions have no annotations
+        with warnings.catch_warnings():  # torch would rather have other formats, but published weights are in this one
+            warnings.simplefilter("ignore", DeprecationWarning)
+            load = partial(jit.load, io.BytesIO(self._program), map_location=self._device)
+            return attempt(self._directory, load).eval()
+
+
+def _load_script(weights: Weights, extractor: Extractor, device: str) -> _Program:
     """Return the program of a directory, after comparing its digests once more: from here on it runs."""
     name = ARCHITECTURES[extractor.architecture].script
     path = weights.directory / name
@@ -132,11 +161,7 @@ def _load_script(weights: Weights, extractor: Extractor, device: str) -> Any:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
     if "sha256:" + hashlib.sha256(program).hexdigest() != weights.files.get(name):
         raise ModelError(f"{path}: changed after it was verified; fetch the agreed weights again")
-    jit: Any = torch.jit  # its functions have no annotations
-    with warnings.catch_warnings():  # torch would rather have other formats, but the published weights are in this one
-        warnings.simplefilter("ignore", DeprecationWarning)
-        script = attempt(weights.directory, lambda: jit.load(io.BytesIO(program), map_location=device))
-    return script.eval()
+    return _Program(program, weights.directory, device)
 
 
 def _check_output(directory: Path, compute: Any, dimension: int) -> Vector:
