@@ -153,8 +153,8 @@ class Spy(torch.nn.Module):
         self, pixels: torch.Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False
     ) -> torch.Tensor:
         """Return what was seen, and see."""
-        before = self.seen.clone()[None]
-        self.seen.copy_(torch.zeros(10) + pixels.mean())
+        before = self.seen.clone()[None]  # type: ignore[operator]  # a buffer, of which the stubs know nothing
+        self.seen.copy_(torch.zeros(10) + pixels.mean())  # type: ignore[operator]  # the same
         return before
 
 
