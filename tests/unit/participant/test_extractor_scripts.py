@@ -147,14 +147,14 @@ class Spy(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("seen", torch.zeros(10))
+        self.seen = torch.nn.Buffer(torch.zeros(10))
 
     def forward(
         self, pixels: torch.Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False
     ) -> torch.Tensor:
         """Return what was seen, and see."""
-        before = self.seen.clone()[None]  # type: ignore[operator]  # a buffer, of which the stubs know nothing
-        self.seen.copy_(torch.zeros(10) + pixels.mean())  # type: ignore[operator]  # the same
+        before = self.seen.clone()[None]
+        self.seen.copy_(torch.zeros(10) + pixels.mean())
         return before
 
 
