@@ -24,7 +24,7 @@ MEMORY = 64 * 2**20
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.integers(min_value=-(2**50), max_value=2**50), min_size=1, max_size=12),
-    st.sampled_from(["1.0", "1e300", "1e-300"]),
+    st.sampled_from(["1.0", "1e6", "1e-6"]),
 )
 def test_any_total_gives_figures_or_a_statistic_error(pattern: list[int], limit: str) -> None:
     spec = small_spec(
