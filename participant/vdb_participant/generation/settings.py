@@ -125,7 +125,7 @@ class Clip:
 
     Attributes:
         frames: uint8 (T, H, W, 3).
-        sound: of models that make any. No metric uses it yet.
+        sound: of models that make any.
     """
 
     frames: Frames = field(repr=False)

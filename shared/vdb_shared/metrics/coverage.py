@@ -39,7 +39,7 @@ class CellSums:
         """Shares by anchor, shape (L,), not negative."""
         return np.asarray(np.maximum(self.sums, 0.0) / self.count, dtype=np.float64)
 
-    def error(self, chosen: Vector) -> float:
+    def variance(self, chosen: Vector) -> float:
         """Return the variance of the sum of some anchors' shares.
 
         Args:
@@ -54,7 +54,7 @@ def overlap(a: CellSums, b: CellSums) -> tuple[float, float]:
     """Return Σ min(p, q), in [0, 1], and the deviation of its error."""
     first = (a.shares <= b.shares).astype(np.float64)
     value = float(np.minimum(a.shares, b.shares).sum())
-    return min(value, 1.0), math.sqrt(a.error(first) + b.error(1.0 - first))
+    return min(value, 1.0), math.sqrt(a.variance(first) + b.variance(1.0 - first))
 
 
 def missing(a: CellSums, b: CellSums) -> float:
