@@ -258,13 +258,23 @@ class Model(Sparse):
         return "" if known is None else known.start(self.task or tasks_of(self.pipeline)[0])
 
 
-class Extractor(Section):
-    """A feature extractor: its architecture (metrics/extractors.py), weights manifest digest and feature dimension."""
+class Extractor(Sparse):
+    """A feature extractor.
+
+    Attributes:
+        id: of the extractor.
+        architecture: one of metrics/extractors.py.
+        manifest: digest of its weights (§5.1).
+        dimension: of its features.
+        precision: "float16" for mixed precision on GPUs, where it is several times as fast and features differ in the third
+            digit; None stands for float32. CPUs and TorchScript always compute in float32.
+    """
 
     id: Name
     architecture: Annotated[str, AfterValidator(known_architecture)]
     manifest: Digest
     dimension: int = Field(ge=1, le=4096)
+    precision: Literal["float16"] | None = None
 
 
 class Metric(Section):

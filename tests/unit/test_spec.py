@@ -57,6 +57,16 @@ def test_a_share_of_none_has_one_spelling() -> None:
         parse_spec_json(spelled)
 
 
+def test_mixed_precision_of_an_extractor_is_the_spec_s_to_ask_for() -> None:
+    assert b'"precision"' not in small_spec().canonical()
+    asked = parse_spec_toml(TOML.replace("dimension = ", 'precision = "float16"\ndimension = ', 1))
+    assert asked.extractors[0].precision == "float16"
+    assert parse_spec_json(asked.canonical()) == asked
+    for other in ("float32", "bfloat16"):
+        with pytest.raises(SpecError, match=r"extractors\.0\.precision: Input should be 'float16'"):
+            parse_spec_toml(TOML.replace("dimension = ", f'precision = "{other}"\ndimension = ', 1))
+
+
 def test_the_class_of_a_named_profile_follows_from_it() -> None:
     assert small_spec().generation.clip_class == "exact"
     assert b"grade" not in small_spec().canonical()

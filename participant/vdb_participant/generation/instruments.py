@@ -68,16 +68,42 @@ def overridden(scheduler: Any, **methods: Callable[[Method], Method]) -> Iterato
         methods: by name: given the class's function, returns what stands for it; both take the scheduler first.
     """
     original = type(scheduler)
-    changed = {
-        name: functools.wraps(getattr(original, name))(make(getattr(original, name)))
-        for name, make in methods.items()
-        if hasattr(original, name)
-    }
-    scheduler.__class__ = type(original.__name__, (original,), {"__module__": original.__module__, **changed})
+    given = {name: make for name, make in methods.items() if hasattr(original, name)}
+    scheduler.__class__, hooks = _with_hooks(original, tuple(given))
+    outer = dict(hooks)
+    hooks.update({name: make(getattr(original, name)) for name, make in given.items()})
     try:
         yield
     finally:
         scheduler.__class__ = original
+        hooks.clear()
+        hooks.update(outer)
+
+
+_HOOKED: Final[dict[tuple[type[Any], tuple[str, ...]], tuple[type[Any], dict[str, Method]]]] = {}
+"""Subclasses made so far: one for each class, not one for each clip, since the interpreter specialises code for the classes
+that it meets."""
+
+
+def _with_hooks(original: type[Any], names: tuple[str, ...]) -> tuple[type[Any], dict[str, Method]]:
+    """Return a subclass whose methods of these names are looked up in the dictionary that is returned with it."""
+    found = _HOOKED.get((original, names))
+    if found is not None:
+        return found
+    hooks: dict[str, Method] = {}
+
+    def hooked(name: str) -> Method:
+        inherited = getattr(original, name)
+
+        @functools.wraps(inherited)
+        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return hooks.get(name, inherited)(self, *args, **kwargs)
+
+        return method
+
+    changed = {name: hooked(name) for name in names}
+    made = type(original.__name__, (original,), {"__module__": original.__module__, **changed})
+    return _HOOKED.setdefault((original, names), (made, hooks))
 
 
 def reason_against(pipeline: Any) -> str:

@@ -177,7 +177,8 @@ def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
         own = "".join(f", {name} {_one_line(str(value))}" for name, value in others.items())
         yield f"  Model {model.id} ({model.pipeline}) {model.manifest}{own}"
     for extractor in spec.extractors:
-        yield f"  Extractor {extractor.id} ({extractor.architecture}) {extractor.manifest}"
+        precision = f", {extractor.precision} on GPUs" if extractor.precision else ""
+        yield f"  Extractor {extractor.id} ({extractor.architecture}{precision}) {extractor.manifest}"
     for metric in spec.metrics:
         set_to = metric.model_dump(mode="json", include={"limit", "features", "bandwidth"}, exclude_none=True)
         settings = "".join(f", {name} {value}" for name, value in set_to.items())

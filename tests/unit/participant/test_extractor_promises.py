@@ -320,7 +320,8 @@ def test_the_cpu_computes_in_float32_whatever_is_asked_for(extractor_folder: Pat
     place = extractor_folder / "dinov2model"
     extractor = extractor_at(place, "Dinov2Model")
     plain, asked = (
-        load_extractor(inspect_weights(place), extractor, "cpu", precision) for precision in ("float32", "float16")
+        load_extractor(inspect_weights(place), extractor.model_copy(update={"precision": precision}), "cpu")
+        for precision in (None, "float16")
     )
     assert isinstance(plain, FrameEmbedder)
     assert isinstance(asked, FrameEmbedder)
@@ -337,8 +338,9 @@ def test_a_gpu_gives_the_same_but_for_rounding(
         pytest.skip("no CUDA device on this machine")
     place = extractor_folder / architecture.lower()
     weights = inspect_weights(place, ARCHITECTURES[architecture].script)
-    for precision, tolerance in (("float32", 1e-4), ("float16", 5e-2)):
-        there = load_extractor(weights, extractor_at(place, architecture), "cuda", precision)  # type: ignore[arg-type]  # the loop's strings are Precisions
+    for precision, tolerance in ((None, 1e-4), ("float16", 5e-2)):
+        extractor = extractor_at(place, architecture).model_copy(update={"precision": precision})
+        there = load_extractor(weights, extractor, "cuda")
         for ours, theirs in zip(_answers(loaded_extractors[architecture], CLIP), _answers(there, CLIP), strict=True):
             scale = max(1, np.abs(ours).max())
             if architecture != "CLIPIQA":

@@ -55,19 +55,16 @@ LOADERS: Final[Mapping[str, Load]] = {
 }
 
 
-def load_extractor(
-    weights: Weights, extractor: Extractor, device: str = "auto", precision: Precision = "float32"
-) -> LoadedExtractor:
+def load_extractor(weights: Weights, extractor: Extractor, device: str = "auto") -> LoadedExtractor:
     """Return the extractor that a spec names.
 
     Args:
         weights: of its verified directory.
-        extractor: as the spec names it.
+        extractor: as the spec names it; its precision applies on a GPU, the CPU and TorchScript compute in float32.
         device: as `device.resolve_device` takes it.
-        precision: on a GPU; the CPU and TorchScript compute in float32.
 
     Raises:
         ModelError: it cannot be loaded, or is another than the spec says.
         UsageError: no such device here.
     """
-    return LOADERS[extractor.architecture](weights, extractor, device, precision)
+    return LOADERS[extractor.architecture](weights, extractor, device, extractor.precision or "float32")
