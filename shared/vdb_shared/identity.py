@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -30,6 +30,8 @@ from nacl.exceptions import ValueError as WrongLengthError
 from nacl.signing import VerifyKey
 
 from vdb_shared.errors import FormatError, IdentityError, SignatureError
+
+_ENCODING: Final = "DSSEv1"
 
 
 def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
@@ -124,3 +126,13 @@ class StatementKey:
     def sign(self, payload_type: str, payload: bytes) -> bytes:
         """Return the 64-byte Ed25519 signature over the payload under its type."""
         return self._key.sign(pre_authentication_encoding(payload_type, payload))
+
+    def sign_note(self, text: str) -> bytes:
+        """Return the 64-byte Ed25519 signature over the text of a note, as it stands.
+
+        Raises:
+            ValueError: the text could be the pre-authentication encoding of a payload, which `sign` signs.
+        """
+        if text.startswith(_ENCODING):
+            raise ValueError(f"a note must not begin with {_ENCODING}")
+        return self._key.sign(text.encode())

@@ -14,8 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from vdb_shared.canonical import decode_base64, encode_base64
 from vdb_shared.errors import FormatError, SignatureError
 from vdb_shared.transparency.merkle import EMPTY_ROOT, HASH_BYTES
@@ -24,6 +22,7 @@ from vdb_shared.transparency.note import (
     Note,
     NoteKey,
     NoteSignature,
+    NoteSigner,
     parse_note,
     sign_text,
     verified_by,
@@ -85,9 +84,9 @@ def parse_number(text: str) -> int:
     return int(text)
 
 
-def sign_checkpoint(checkpoint: Checkpoint, private: Ed25519PrivateKey) -> Note:
+def sign_checkpoint(checkpoint: Checkpoint, signer: NoteSigner) -> Note:
     """Return a checkpoint signed by its log, under the log's origin as name."""
-    return Note(checkpoint.text, (sign_text(checkpoint.text, checkpoint.origin, private),))
+    return Note(checkpoint.text, (sign_text(checkpoint.text, checkpoint.origin, signer),))
 
 
 def read_checkpoint(data: bytes, log: NoteKey) -> tuple[Checkpoint, Note]:
@@ -110,19 +109,19 @@ def read_checkpoint(data: bytes, log: NoteKey) -> tuple[Checkpoint, Note]:
     return found, note
 
 
-def cosign(checkpoint: Checkpoint, name: str, private: Ed25519PrivateKey, moment: int) -> NoteSignature:
+def cosign(checkpoint: Checkpoint, name: str, signer: NoteSigner, moment: int) -> NoteSignature:
     """Return a witness's cosignature.
 
     Args:
         checkpoint: grown from all that the witness saw before, which it has recorded durably.
         name: of the witness.
-        private: its key for cosignatures, used for nothing else.
+        signer: its key, which cosigns under this name alone.
         moment: POSIX time in seconds.
     """
     if not 0 < moment <= MAX_SIZE:
         raise ValueError(f"{moment} is no time")
-    key = NoteKey(name, COSIGNATURE, private.public_key().public_bytes_raw())
-    value = moment.to_bytes(_TIME_BYTES, "big") + private.sign(_cosigned(checkpoint.text, moment))
+    key = NoteKey(name, COSIGNATURE, signer.public_key.raw)
+    value = moment.to_bytes(_TIME_BYTES, "big") + signer.sign_note(_cosigned(checkpoint.text, moment))
     return NoteSignature(name, key.id, value)
 
 
@@ -136,7 +135,7 @@ def cosigned_by(note: Note, witnesses: Sequence[NoteKey]) -> Mapping[str, int]:
     for witness in witnesses:
         for signature in note.by(witness):
             moment = int.from_bytes(signature.value[:_TIME_BYTES], "big")
-            message = _cosigned(note.text, moment)
+            message = _cosigned(note.text, moment).encode()
             complete = len(signature.value) == _TIME_BYTES + _SIGNATURE_BYTES and moment <= MAX_SIZE
             if not complete or not witness.verifies(message, signature.value[_TIME_BYTES:]):
                 raise SignatureError(f"a cosignature of {witness.name} below a checkpoint does not verify")
@@ -144,5 +143,5 @@ def cosigned_by(note: Note, witnesses: Sequence[NoteKey]) -> Mapping[str, int]:
     return found
 
 
-def _cosigned(text: str, moment: int) -> bytes:
-    return f"cosignature/v1\ntime {moment}\n{text}".encode()
+def _cosigned(text: str, moment: int) -> str:
+    return f"cosignature/v1\ntime {moment}\n{text}"

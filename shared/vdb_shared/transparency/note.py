@@ -13,15 +13,15 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nacl.exceptions import BadSignatureError
 from nacl.exceptions import ValueError as WrongLengthError
 from nacl.signing import VerifyKey
 
 from vdb_shared.canonical import decode_base64, encode_base64
 from vdb_shared.errors import FormatError, SignatureError
+from vdb_shared.identity import StatementPublicKey
 
 MAX_NOTE_BYTES: Final = 256 * 1024
 MAX_SIGNATURES: Final = 64
@@ -93,6 +93,17 @@ def parse_key(text: str) -> NoteKey:
     return found
 
 
+class NoteSigner(Protocol):
+    """Whatever can sign notes for one identity, as a statement key does."""
+
+    @property
+    def public_key(self) -> StatementPublicKey:
+        """The key that verifies."""
+
+    def sign_note(self, text: str) -> bytes:
+        """Return the signature over a text as it stands."""
+
+
 @dataclass(frozen=True, slots=True)
 class NoteSignature:
     """One line below a note.
@@ -161,11 +172,10 @@ def parse_note(data: bytes) -> Note:
     return Note(text + "\n", found)
 
 
-def sign_text(text: str, name: str, private: Ed25519PrivateKey) -> NoteSignature:
+def sign_text(text: str, name: str, signer: NoteSigner) -> NoteSignature:
     """Return the signature of a text under a name."""
     _check_text(text)
-    key = NoteKey(name, ED25519, private.public_key().public_bytes_raw())
-    return NoteSignature(name, key.id, private.sign(text.encode()))
+    return NoteSignature(name, NoteKey(name, ED25519, signer.public_key.raw).id, signer.sign_note(text))
 
 
 def verified_by(note: Note, keys: Sequence[NoteKey]) -> tuple[NoteKey, ...]:

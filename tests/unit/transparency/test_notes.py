@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from vdb_shared.errors import FormatError, SignatureError
+from vdb_shared.identity import StatementKey, pre_authentication_encoding
 from vdb_shared.transparency.checkpoint import (
     Checkpoint,
     cosign,
@@ -35,10 +35,10 @@ LOG = "coordinator.example/vdb"
 WITNESS = "hospital.example/witness"
 MOMENT = 1_790_000_000
 
-log_private = Ed25519PrivateKey.from_private_bytes(b"l" * 32)
-witness_private = Ed25519PrivateKey.from_private_bytes(b"w" * 32)
-log_key = NoteKey(LOG, ED25519, log_private.public_key().public_bytes_raw())
-witness_key = NoteKey(WITNESS, COSIGNATURE, witness_private.public_key().public_bytes_raw())
+log_private = StatementKey.from_seed(b"l" * 32)
+witness_private = StatementKey.from_seed(b"w" * 32)
+log_key = NoteKey(LOG, ED25519, log_private.public_key.raw)
+witness_key = NoteKey(WITNESS, COSIGNATURE, witness_private.public_key.raw)
 checkpoint = Checkpoint(LOG, 12, b"r" * 32)
 
 
@@ -162,3 +162,10 @@ def test_a_plain_signature_is_no_cosignature() -> None:
     note = sign_checkpoint(checkpoint, log_private).with_signatures([plain])
     assert cosigned_by(note, [witness_key]) == {}
     assert verified_by(note, [NoteKey(WITNESS, ED25519, witness_key.public)])
+
+
+def test_a_note_and_a_statement_never_share_a_signature() -> None:
+    """One key signs both: whatever is a payload's encoding is refused as a note."""
+    encoding = pre_authentication_encoding("application/x", b"payload").decode()
+    with pytest.raises(ValueError, match="DSSEv1"):
+        log_private.sign_note(encoding)

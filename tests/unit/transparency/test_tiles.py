@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from vdb_shared.errors import FormatError, SignatureError
+from vdb_shared.identity import StatementKey
 from vdb_shared.transparency.checkpoint import Checkpoint, cosign, sign_checkpoint
 from vdb_shared.transparency.merkle import check_consistency, check_inclusion, leaf_hash, of_leaves, tree_root
 from vdb_shared.transparency.note import COSIGNATURE, ED25519, NoteKey
@@ -111,12 +111,11 @@ def test_entries_survive_their_bundle() -> None:
         encode_entries([b"c" * 65_536])
 
 
-log_private = Ed25519PrivateKey.from_private_bytes(b"l" * 32)
-LOG_KEY = NoteKey(LOG, ED25519, log_private.public_key().public_bytes_raw())
-PRIVATE = [Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2, 3)]
+log_private = StatementKey.from_seed(b"l" * 32)
+LOG_KEY = NoteKey(LOG, ED25519, log_private.public_key.raw)
+PRIVATE = [StatementKey.from_seed(bytes([number]) * 32) for number in (1, 2, 3)]
 WITNESSES = [
-    NoteKey(f"site-{number}.example", COSIGNATURE, private.public_key().public_bytes_raw())
-    for number, private in enumerate(PRIVATE)
+    NoteKey(f"site-{number}.example", COSIGNATURE, private.public_key.raw) for number, private in enumerate(PRIVATE)
 ]
 
 
