@@ -112,6 +112,12 @@ def fingerprint(context: typer.Context, as_json: Json = False) -> None:
     load("commands.consortium").fingerprint(_common_of(context), as_json=as_json)
 
 
+@app.command(epilog="Example: vdb-coordinator --dir consortium log")
+def log(context: typer.Context, as_json: Json = False) -> None:
+    """Print the transparency log's key, which auditors give to `vdb-audit monitor`, and where its files are."""
+    load("commands.consortium").log(_common_of(context), as_json=as_json)
+
+
 @app.command(epilog="Example: vdb-coordinator --dir consortium export 4f2a -o result.vdbb")
 def export(
     context: typer.Context,

@@ -30,6 +30,7 @@ class ConfigFile(BaseModel):
         address: host:port that institutions connect to; port 0 stands for whatever port is bound.
         listen: host:port that the server binds.
         admins: SPIFFE ids of the certificates that may administer.
+        log_listen: host:port on which the transparency log's files are served over HTTP; nowhere by default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +41,7 @@ class ConfigFile(BaseModel):
     address: HostPort
     listen: HostPort
     admins: Annotated[tuple[str, ...], Field(min_length=1)]
+    log_listen: HostPort | None = None
 
 
 def render_config(config: ConfigFile) -> str:
@@ -55,6 +57,8 @@ address = "{config.address}"
 listen = "{config.listen}"
 # Certificates that may administer, by SPIFFE id.
 admins = [{admins}]
+# Where the transparency log is served over HTTP; or let a web server serve the folder `log`.
+# log_listen = "0.0.0.0:7480"
 """
 
 
@@ -109,6 +113,16 @@ class Home:
     def uploads(self) -> Path:
         """Vectors that are still being sent."""
         return self.path / "uploads"
+
+    @property
+    def log(self) -> Path:
+        """The transparency log's files, for everybody."""
+        return self.path / "log"
+
+    @property
+    def log_key(self) -> Path:
+        """The key that verifies the log, as a line of text."""
+        return self.path / "log.key"
 
     @property
     def lock(self) -> Path:

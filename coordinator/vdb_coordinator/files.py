@@ -35,6 +35,22 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
 
 
+def make_directories(path: Path) -> None:
+    """Make a directory and those above it, so that their names outlive a power cut.
+
+    Raises:
+        StoreError: the file system refuses.
+    """
+    if path.is_dir():
+        return
+    make_directories(path.parent)
+    try:
+        path.mkdir(exist_ok=True)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be made: {error.strerror}") from error
+
+
 def sync_directory(directory: Path) -> None:
     """Make the names in a directory durable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

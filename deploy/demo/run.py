@@ -148,6 +148,7 @@ def run(demo: Demo, processes: dict[str, subprocess.Popen[bytes]]) -> None:
     demo.say("all five join (loading PyTorch takes a while); then they generate, measure and contribute by themselves")
     participate(demo, session, processes)
     finish(demo, session)
+    report_selectively(demo)
 
 
 def prepare(demo: Demo) -> None:
@@ -200,7 +201,11 @@ def open_session(demo: Demo) -> str:
     spec = demo.out / "spec.toml"
     demo.call("vdb-coordinator", "spec", "init", "demo", "-o", spec)
     demo.call("vdb-coordinator", "spec", "lint", spec)
-    printed = demo.lead("session", "create", spec)
+    return session_id(demo.lead("session", "create", spec))
+
+
+def session_id(printed: str) -> str:
+    """Return the id in what `session create` printed."""
     found = [word for word in printed.split() if word.startswith("sha256:")]
     if not found:
         raise DemoError(f"session create printed no session id: {printed}")
@@ -310,7 +315,19 @@ def finish(demo: Demo, session: str) -> None:
     if not own.exists():
         raise DemoError(f"{INSTITUTIONS[0]} wrote no page of its own:\n{demo.log(INSTITUTIONS[0]).read_text()[-2000:]}")
     demo.say(f"each institution also has a page with clips that it made itself: {own}")
-    demo.say(f"done: {bundle} verifies; open {page} in a browser")
+    demo.say(f"{bundle} verifies; open {page} in a browser")
+
+
+def report_selectively(demo: Demo) -> None:
+    """Open a second session of the same spec, publish nothing of it, and let the auditor read the log."""
+    demo.say("the lead opens a second session of the same spec and keeps quiet about it; the auditor reads the log")
+    second = session_id(demo.lead("session", "create", demo.out / "spec.toml"))
+    key = demo.lead("log").splitlines()[0]
+    read = demo.call("vdb-audit", "monitor", demo.consortium / "log", "--key", key, "--remember", demo.out / "seen")
+    print(indent(read))
+    if second[:19] not in read or "was run in 2 sessions" not in read:
+        raise DemoError("the log does not show the second session")
+    demo.say("done: nobody can run a benchmark twice and publish the nicer result unseen")
 
 
 def root_fingerprint(demo: Demo) -> str:

@@ -102,6 +102,24 @@ def fingerprint(common: Common, *, as_json: bool) -> None:
         console().print(digest)
 
 
+def log(common: Common, *, as_json: bool) -> None:
+    """Print the transparency log's key and where it is."""
+    home = Home(common.directory)
+    config = home.read_config()
+    if not home.log_key.is_file():
+        raise UsageError(f"{home.path}: has no log yet; `vdb-coordinator serve` begins one")
+    key = read_file(home.log_key).decode().strip()
+    if as_json:
+        print_json({"key": key, "folder": str(home.log), "listen": config.log_listen or ""})
+        return
+    screen = console()
+    screen.print(key)
+    screen.print(f"files: {home.log}", soft_wrap=True)
+    served = f"served on {config.log_listen}" if config.log_listen else "not served; see log_listen in coordinator.toml"
+    screen.print(served, soft_wrap=True)
+    screen.print(f"read it with: vdb-audit monitor {home.log} --key {key} --remember FILE", soft_wrap=True)
+
+
 def export(common: Common, session: str, output: Path) -> None:
     """Write the bundle of a published session."""
     with administration(common) as admin:

@@ -25,6 +25,7 @@ from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.serving.clock import Clock
 from vdb_coordinator.serving.history import SessionHistory, Submission
 from vdb_coordinator.serving.live import LiveSession
+from vdb_coordinator.serving.transparency import TransparencyLog
 from vdb_coordinator.sessions import apply
 from vdb_coordinator.states import Duty, attempt_of, duty_of, phase_of, seconds_allowed
 from vdb_coordinator.store import attempts
@@ -53,6 +54,7 @@ class Services:
     history: SessionHistory
     database: Database
     uploads: UploadStore
+    transparency: TransparencyLog
     clock: Clock
     log: FilteringBoundLogger
 
@@ -74,6 +76,7 @@ class Conductor:
             StoreError: a log is damaged.
         """
         await self._services.history.sweep()
+        await self._services.transparency.open()
         open_sessions = [item.session for item in await self.summaries() if not item.phase.ended]
         self._services.uploads.retain(open_sessions)
         for session in open_sessions:
@@ -86,9 +89,10 @@ class Conductor:
         await asyncio.gather(*self._drivers.values(), *self._unfinished, return_exceptions=True)
 
     async def create(self, spec: Spec, roster: SignedRoster, by: str) -> str:
-        """Open a session and return its id.
+        """Open a session, publish in the log that it is open, and return its id.
 
         Raises:
+            StoreError: it could not be stored; or it is open, and the log will say so before anything else happens in it.
             RefusedError: too many sessions are open.
             UsageError: too few institutions are in the roster.
             SpecError, PrivacyError: the spec cannot be kept.
@@ -104,6 +108,7 @@ class Conductor:
         self._run(live)
         await services.database.run(lambda connection: attempts.record(connection, now, by, "create session", live.id))
         services.log.info("session opened", session=live.id)
+        await self._finish(services.transparency.publish())
         return live.id
 
     async def summaries(self) -> list[SessionSummary]:
@@ -263,6 +268,7 @@ class Conductor:
         while not phase_of(live.state).ended or duty_of(live.state) is not None:
             news, duty = live.news(), duty_of(live.state)
             try:
+                await self._services.transparency.publish()
                 if duty is not None:
                     await self._perform(live, duty)
                 elif not await _happens(news, self._remaining(live)):

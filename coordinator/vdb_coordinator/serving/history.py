@@ -1,4 +1,4 @@
-"""Sessions on disk: events, projections and receipts in one transaction, and folding them back into a state.
+"""Sessions on disk: events, projections, receipts and log entries in one transaction, and folding them back into a state.
 
 Promises that a session read back is the one that was acknowledged. Leaves what an event means to `sessions.py`.
 
@@ -13,10 +13,11 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from vdb_coordinator.events import Event, SessionOpened, blob_of, decode_event, encode_event
+from vdb_coordinator.logged import log_entry
 from vdb_coordinator.serving.live import Snapshot
 from vdb_coordinator.sessions import apply, opened
 from vdb_coordinator.states import SessionState, phase_of
-from vdb_coordinator.store import blobs, eventlog, schema
+from vdb_coordinator.store import blobs, eventlog, log_entries, schema
 from vdb_coordinator.store.blobs import BlobStore
 from vdb_coordinator.store.database import Database
 from vdb_coordinator.store.eventlog import Position
@@ -95,6 +96,8 @@ class SessionHistory:
     async def _store(
         self, session: str, last: Position, event: Event, state: SessionState, submission: Submission | None
     ) -> Snapshot:
+        entry = log_entry(event, state)
+
         def write(connection: Connection) -> Snapshot:
             content = blob_of(event)
             if content is not None:
@@ -102,6 +105,8 @@ class SessionHistory:
             position = eventlog.append(connection, session, last, encode_event(event))
             _project(connection, session, state, position)
             receipts = _receipt(connection, session, position, submission)
+            if entry is not None:
+                log_entries.append(connection, entry)
             return Snapshot(state, position, receipts)
 
         return await self._database.run(write)

@@ -38,8 +38,11 @@ from vdb_coordinator.service.uploads import Uploads
 from vdb_coordinator.serving.clock import Clock, SystemClock
 from vdb_coordinator.serving.conductor import Conductor, Services
 from vdb_coordinator.serving.history import SessionHistory
+from vdb_coordinator.serving.log_server import LogServer
+from vdb_coordinator.serving.transparency import TransparencyLog
 from vdb_coordinator.store.blobs import BlobStore, UploadStore
 from vdb_coordinator.store.database import Database
+from vdb_shared.bundle.logged import log_origin
 from vdb_shared.errors import StoreError, UsageError
 from vdb_shared.identity import StatementKey
 from vdb_shared.wire import convert, federation_pb2_grpc
@@ -114,7 +117,13 @@ class Server:
         self._uploads = UploadStore(home.uploads)
         history = SessionHistory(self._database, BlobStore(home.blobs))
         coordinator = Coordinator(keys.statement, history.blob)
-        self.conductor = Conductor(Services(coordinator, history, self._database, self._uploads, self._clock, log))
+        self._transparency = TransparencyLog(
+            self._database, home.log, log_origin(self._config.consortium), keys.statement
+        )
+        self.conductor = Conductor(
+            Services(coordinator, history, self._database, self._uploads, self._transparency, self._clock, log)
+        )
+        self._log_server: LogServer | None = None
         self._health = health.HealthServicer()
         self._grpc: grpc.aio.Server | None = None
         self._upkeep: asyncio.Task[None] | None = None
@@ -136,6 +145,10 @@ class Server:
         await self._enrolments.roster()
         renew_admin_certificate(self._home, self._authority, self._config.admins[0], self._clock.now())
         await self.conductor.start()
+        write_durably(self._home.log_key, f"{self._transparency.key}\n".encode())
+        if self._config.log_listen is not None:
+            self._log_server = LogServer(self._home.log, self._config.log_listen)
+            self._log.info("serving the log", address=self._log_server.address)
         host, port = split_address(listen or self._config.listen)
         self._grpc = self._build()
         try:
@@ -156,6 +169,8 @@ class Server:
         """Stop taking calls, finish what was begun, close the database."""
         if self._upkeep is not None:
             self._upkeep.cancel()
+        if self._log_server is not None:
+            await asyncio.to_thread(self._log_server.stop)
         await self._show_health(serving=False)
         if self._grpc is not None:
             await self._grpc.stop(grace)
@@ -191,6 +206,7 @@ class Server:
             try:
                 await self._database.beat(self._clock.now())
                 await self._enrolments.roster()
+                await self._transparency.publish()
                 renew_admin_certificate(self._home, self._authority, self._config.admins[0], self._clock.now())
                 await self._show_health(serving=True)
             except StoreError as error:

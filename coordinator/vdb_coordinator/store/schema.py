@@ -100,6 +100,14 @@ attempts = Table(
 )
 """The audit log: what leads did, and submissions and invitations that were refused."""
 
+log_entries = Table(
+    "log_entries",
+    metadata,
+    Column("position", Integer, primary_key=True),
+    Column("entry", LargeBinary, nullable=False),
+)
+"""Entries of the transparency log, append-only, from position 0."""
+
 heartbeat = Table(
     "heartbeat",
     metadata,

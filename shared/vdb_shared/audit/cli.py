@@ -6,6 +6,7 @@ The only module of the audit that prints, reads files or exits.
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +16,10 @@ from rich.console import Console
 from vdb_shared.audit.html import leaderboard_page, report_page
 from vdb_shared.audit.inspect import describe
 from vdb_shared.audit.leaderboard import leaderboard_of
+from vdb_shared.audit.log_files import check_remembered, open_log
+from vdb_shared.audit.monitor import monitor
 from vdb_shared.audit.policy import DEFAULT_POLICY, MAX_POLICY_BYTES, Policy, parse_policy
-from vdb_shared.audit.text import print_facts, print_leaderboard, print_report
+from vdb_shared.audit.text import print_facts, print_leaderboard, print_monitored, print_report
 from vdb_shared.audit.vbench import print_vbench, vbench_reports
 from vdb_shared.audit.verify import verify as audit
 from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES, read_archive
@@ -24,6 +27,7 @@ from vdb_shared.bundle.record import METRICS
 from vdb_shared.canonical import canonical_json, check_digest, sha256_digest
 from vdb_shared.commandline import run_script
 from vdb_shared.errors import FormatError, UsageError
+from vdb_shared.transparency.note import MAX_NOTE_BYTES, NoteKey, parse_key
 
 MAX_ROOT_BYTES = 2**20
 
@@ -124,6 +128,39 @@ def vbench(
         print_vbench(_console(), reports)
 
 
+@app.command(
+    name="monitor",
+    epilog="Example: vdb-audit monitor https://log.example.org --key lung-video/vdb-log+4f2a… --remember seen",
+)
+def monitor_log(
+    log: Annotated[str, typer.Argument(help="The log: its URL, or a folder with its files.", show_default=False)],
+    key: Annotated[str, typer.Option(help="Key of the log, as `vdb-coordinator log` prints it.", show_default=False)],
+    remember: Annotated[
+        Path | None,
+        typer.Option(
+            help="File that keeps the newest checkpoint, to see next time that the log only grew.", show_default=False
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Read a consortium's whole transparency log: every session that was opened, and what became of it.
+
+    Exit status: 0 nothing is wrong, 1 something is, or a session that should have ended has not.
+    """
+    known = _key(key)
+    tiles, note = open_log(log, known)
+    if remember is not None and remember.exists():
+        check_remembered(tiles, _read(remember, MAX_NOTE_BYTES), known)
+    found = monitor(tiles.checkpoint, tiles.entries(), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    if json:
+        _print_json(found.to_json())
+    else:
+        print_monitored(_console(), found)
+    if remember is not None:
+        _write(remember, note.decode("utf-8"))
+    raise typer.Exit(1 if found.alarming else 0)
+
+
 def main() -> None:
     """Run the command line."""
     run_script(app)
@@ -164,6 +201,13 @@ def _root(given: str | None) -> str | None:
         return check_digest(given)
     except FormatError as error:
         raise UsageError(f"--root: {error}") from error
+
+
+def _key(text: str) -> NoteKey:
+    try:
+        return parse_key(text)
+    except FormatError as error:
+        raise UsageError(f"--key: {error}; ask the lead, who sees it with `vdb-coordinator log`") from error
 
 
 def _policy(path: Path | None) -> Policy:

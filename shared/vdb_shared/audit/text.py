@@ -12,6 +12,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from vdb_shared.audit.leaderboard import CheckedSite, Leaderboard, Row, Table
+from vdb_shared.audit.monitor import Monitored
 from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
 
 RANKS_EXPLAINED: Final = (
@@ -181,3 +182,24 @@ def interval(row: Row) -> str:
 def count_of(row: Row) -> str:
     """Return the number of clips; noised counts are rounded."""
     return f"{float(row.count):,.0f}"
+
+
+def print_monitored(console: Console, found: Monitored) -> None:
+    """Print what a transparency log says: sessions, what each institution has spent, and what is wrong."""
+    console.print(f"{found.checkpoint.origin}: {found.checkpoint.size} entries, root {found.checkpoint.root.hex()}\n")
+    for session in found.sessions:
+        ended = f", {session.ended}" if session.ended else ""
+        console.print(f"{session.state:<10} {session.session[:19]}  opened {session.opened}{ended}", soft_wrap=True)
+    for item in found.spent:
+        cost = "no noise protected them"
+        if item.rho is not None and item.epsilon is not None:
+            cost = f"rho {item.rho.normalize():f}, epsilon {item.epsilon.normalize():f} at delta {item.delta}"
+        results = "1 result" if item.results == 1 else f"{item.results} results"
+        console.print(f"spent by each record of {item.institution}: {cost} ({results})", soft_wrap=True)
+    for style, word, sentences in (("bold red", "WRONG", found.wrong), ("yellow", "ASK", found.remarks)):
+        for sentence in sentences:
+            console.print(Text.assemble((f"{word:<10} ", style), sentence), soft_wrap=True)
+    console.print(
+        "\nNot shown by a log alone: that everybody is shown the same one. Compare its root with other readers.",
+        soft_wrap=True,
+    )

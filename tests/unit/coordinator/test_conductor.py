@@ -25,6 +25,7 @@ from vdb_coordinator.serving.conductor import Conductor, Services
 from vdb_coordinator.serving.history import SessionHistory, Submission
 from vdb_coordinator.serving.live import LiveSession
 from vdb_coordinator.serving.log import make_log
+from vdb_coordinator.serving.transparency import TransparencyLog
 from vdb_coordinator.states import Accepting
 from vdb_coordinator.store.blobs import BlobStore, UploadStore
 from vdb_coordinator.store.database import Database
@@ -56,7 +57,8 @@ async def conducting(path: Path, clock: Clock | None = None) -> AsyncIterator[tu
     log = make_log(as_json=True, stream=io.StringIO())
     coordinator = Coordinator(coordinator_key(0), history.blob)
     uploads = UploadStore(path / "uploads")
-    conductor = Conductor(Services(coordinator, history, database, uploads, clock or SystemClock(), log))
+    transparency = TransparencyLog(database, path / "log", "testbed/vdb-log", coordinator_key(0))
+    conductor = Conductor(Services(coordinator, history, database, uploads, transparency, clock or SystemClock(), log))
     await conductor.start()
     try:
         known = [summary.session for summary in await conductor.summaries()]

@@ -1,0 +1,210 @@
+"""What the transparency log of a consortium tells to who reads all of it.
+
+Promises that a session which was opened and of which nothing was published is seen, that a second end of one session is an
+error, and that what each institution has spent is added up over all results. Pure. Leaves reading files to log_files.py.
+
+What it cannot show: a coordinator that shows this reader another log than others. Who keeps the checkpoint of every
+reading, and compares it with others', sees that.
+
+Source: protos/README.md §9.7, §10.11.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+from vdb_shared.bundle.logged import AbortedRecord, OpenedRecord, PublishedRecord, Record, parse_record
+from vdb_shared.canonical import decimal_string
+from vdb_shared.errors import FormatError
+from vdb_shared.privacy.conversion import epsilon_of_rho
+from vdb_shared.transparency.checkpoint import Checkpoint
+
+State = Literal["open", "overdue", "published", "aborted"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedSession:
+    """One session as the log has it.
+
+    Attributes:
+        session: its id.
+        spec: digest of its spec.
+        opened: when.
+        state: how it stands; "overdue": not ended although it should have.
+        ended: when it ended, or should have; "" while it is open.
+        statement: digest of the statement that ended it, or "".
+    """
+
+    session: str
+    spec: str
+    opened: str
+    state: State
+    ended: str
+    statement: str
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What the published results of an institution cost each of its records, by composition.
+
+    Attributes:
+        institution: its name.
+        results: number of results with its records.
+        rho: sum; None if one of them had no noise.
+        epsilon: that this is at `delta`; None likewise.
+        delta: the smallest of the results' own.
+    """
+
+    institution: str
+    results: int
+    rho: Decimal | None
+    epsilon: Decimal | None
+    delta: Decimal
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {
+            "institution": self.institution,
+            "results": self.results,
+            "rho": None if self.rho is None else decimal_string(self.rho),
+            "epsilon": None if self.epsilon is None else decimal_string(self.epsilon),
+            "delta": decimal_string(self.delta),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Monitored:
+    """All that the log says.
+
+    Attributes:
+        checkpoint: of the log that was read.
+        sessions: in the order of their opening.
+        spent: by institution.
+        wrong: what an honest coordinator's log never holds.
+        remarks: what a reader should ask about.
+    """
+
+    checkpoint: Checkpoint
+    sessions: tuple[LoggedSession, ...]
+    spent: tuple[Spent, ...]
+    wrong: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def alarming(self) -> bool:
+        """Whether something is wrong, or a session has not ended that should have."""
+        return bool(self.wrong) or any(session.state == "overdue" for session in self.sessions)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {
+            "version": "vdb-log-monitor/1",
+            "origin": self.checkpoint.origin,
+            "size": self.checkpoint.size,
+            "root": self.checkpoint.root.hex(),
+            "sessions": [session.to_json() for session in self.sessions],
+            "spent": [item.to_json() for item in self.spent],
+            "wrong": list(self.wrong),
+            "remarks": list(self.remarks),
+        }
+
+
+def monitor(checkpoint: Checkpoint, entries: Iterable[bytes], now: str) -> Monitored:
+    """Return what a whole log says.
+
+    Args:
+        checkpoint: of the log, verified.
+        entries: all of them in order, verified.
+        now: the time, as statements write it.
+    """
+    reading = _Reading()
+    for index, entry in enumerate(entries):
+        try:
+            reading.take(index, parse_record(entry))
+        except FormatError as error:
+            reading.wrong.append(f"entry {index}: {error}")
+    sessions = tuple(_session(opened, reading.ends.get(opened.session), now) for opened in reading.opened.values())
+    remarks = (*_overdue(sessions), *_chosen(sessions))
+    return Monitored(checkpoint, sessions, _spent(reading.ends.values()), tuple(reading.wrong), tuple(remarks))
+
+
+class _Reading:
+    def __init__(self) -> None:
+        self.opened: dict[str, OpenedRecord] = {}
+        self.ends: dict[str, PublishedRecord | AbortedRecord] = {}
+        self.wrong: list[str] = []
+
+    def take(self, index: int, record: Record) -> None:
+        session = record.session
+        if isinstance(record, OpenedRecord):
+            if session in self.opened:
+                self.wrong.append(f"entry {index}: session {session} is opened again")
+            self.opened.setdefault(session, record)
+            return
+        if session not in self.opened:
+            self.wrong.append(f"entry {index}: session {session} ends and was never announced")
+        if session in self.ends:
+            self.wrong.append(f"entry {index}: session {session} ends a second time; only its first end counts")
+        self.ends.setdefault(session, record)
+
+
+def _session(opened: OpenedRecord, end: PublishedRecord | AbortedRecord | None, now: str) -> LoggedSession:
+    def made(state: State, ended: str, statement: str = "") -> LoggedSession:
+        return LoggedSession(opened.session, opened.spec, opened.opened, state, ended, statement)
+
+    match end:
+        case PublishedRecord():
+            return made("published", end.published, end.result)
+        case AbortedRecord():
+            return made("aborted", end.aborted, end.abort)
+        case _:
+            return made("overdue", opened.due) if now > opened.due else made("open", "")
+
+
+def _overdue(sessions: Iterable[LoggedSession]) -> Iterable[str]:
+    for session in sessions:
+        if session.state == "overdue":
+            yield (
+                f"session {session.session} was opened {session.opened}, should have ended by {session.ended}, and neither a "
+                "result nor an abort was logged: ask the lead what became of it"
+            )
+
+
+def _chosen(sessions: Iterable[LoggedSession]) -> Iterable[str]:
+    """Specs that were run more than once: somebody could publish the nicest of several results."""
+    by_spec: dict[str, list[LoggedSession]] = defaultdict(list)
+    for session in sessions:
+        by_spec[session.spec].append(session)
+    for spec, runs in by_spec.items():
+        if len(runs) > 1:
+            counts = [f"{sum(run.state == state for run in runs)} {state}" for state in _STATES]
+            yield f"spec {spec} was run in {len(runs)} sessions: {', '.join(counts)}"
+
+
+_STATES: tuple[State, ...] = ("published", "aborted", "open", "overdue")
+
+
+def _spent(ends: Iterable[PublishedRecord | AbortedRecord]) -> tuple[Spent, ...]:
+    costs: dict[str, list[PublishedRecord]] = defaultdict(list)
+    for end in ends:
+        if isinstance(end, PublishedRecord):
+            for institution in end.survivors:
+                costs[institution].append(end)
+    return tuple(_sum(institution, results) for institution, results in sorted(costs.items()))
+
+
+def _sum(institution: str, results: list[PublishedRecord]) -> Spent:
+    delta = min(result.delta for result in results)
+    known = [result.rho for result in results if result.rho is not None]
+    if len(known) < len(results):
+        return Spent(institution, len(results), None, None, delta)
+    rho = sum(known, Decimal(0))
+    return Spent(institution, len(results), rho, epsilon_of_rho(rho, delta), delta)

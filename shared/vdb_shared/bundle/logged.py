@@ -1,0 +1,125 @@
+"""What of a session stands in the transparency log: that it was opened, and how it ended.
+
+Promises one encoding of each record, small enough for a log's entry, which names the signed statement by digest. Whoever
+reads the log sees every session that was opened, also those of which nothing was published. Leaves the log to
+`transparency/`, and what is suspicious in it to audit/monitor.py.
+
+Source: protos/README.md §9.7.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from vdb_shared.bundle.statement import Line, Time
+from vdb_shared.canonical import canonical_json, parse_canonical_json
+from vdb_shared.errors import FormatError
+from vdb_shared.spec import Digest, Name, Real
+from vdb_shared.transparency.tiles import MAX_ENTRY_BYTES
+
+ORIGIN_SUFFIX: Final = "/vdb-log"
+
+
+def log_origin(consortium: str) -> str:
+    """Return the name of a consortium's log."""
+    return consortium + ORIGIN_SUFFIX
+
+
+class _Record(BaseModel):
+    """Base of all records: strict, frozen, no unknown fields."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    version: Literal["vdb-log/1"] = "vdb-log/1"
+
+
+class OpenedRecord(_Record):
+    """A session was opened.
+
+    Attributes:
+        session: its id, the digest of the opening's payload.
+        spec, roster: digests of what it is about and whom it counts on.
+        opened: when.
+        due: when it will have ended, if it is never restarted and the coordinator never stands still.
+    """
+
+    kind: Literal["session-opened"] = "session-opened"
+    session: Digest
+    spec: Digest
+    roster: Digest
+    opened: Time
+    due: Time
+
+
+class PublishedRecord(_Record):
+    """A session has a result.
+
+    Attributes:
+        session: its id.
+        result: digest of the result statement's payload.
+        bundle: digest of the published bundle.
+        published: when.
+        survivors: institutions whose records are in the sum.
+        rho: cost for each record of theirs; None where nothing protects them.
+        delta: at which the spec states its promise.
+    """
+
+    kind: Literal["session-published"] = "session-published"
+    session: Digest
+    result: Digest
+    bundle: Digest
+    published: Time
+    survivors: Annotated[tuple[Name, ...], Field(min_length=1)]
+    rho: Real | None
+    delta: Real
+
+
+class AbortedRecord(_Record):
+    """A session ended without a result.
+
+    Attributes:
+        session: its id.
+        abort: digest of the abort statement's payload, which says why.
+        stage: in which it was.
+        aborted: when.
+    """
+
+    kind: Literal["session-aborted"] = "session-aborted"
+    session: Digest
+    abort: Digest
+    stage: Line
+    aborted: Time
+
+
+Record: TypeAlias = OpenedRecord | PublishedRecord | AbortedRecord
+
+_PARSER: Final[TypeAdapter[Record]] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
+
+
+def encode_record(record: Record) -> bytes:
+    """Return the log's entry: canonical JSON.
+
+    Raises:
+        FormatError: it is longer than an entry may be, for the names of too many institutions.
+    """
+    entry = canonical_json(record.model_dump(mode="json"))
+    if len(entry) > MAX_ENTRY_BYTES:
+        raise FormatError(f"a record of {len(entry)} bytes is longer than an entry of the log, {MAX_ENTRY_BYTES}")
+    return entry
+
+
+def parse_record(entry: bytes) -> Record:
+    """Return the record that an entry of the log holds.
+
+    Raises:
+        FormatError: it holds none, or not in its one encoding.
+    """
+    parse_canonical_json(entry)
+    try:
+        return _PARSER.validate_json(entry)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise FormatError(f"an entry of the log is no record: {field}: {first['msg']}") from error

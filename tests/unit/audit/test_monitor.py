@@ -1,0 +1,124 @@
+"""What the whole log tells: sessions that never ended, second ends, and what each institution has spent."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from vdb_shared.audit.monitor import Monitored, monitor
+from vdb_shared.bundle.logged import AbortedRecord, OpenedRecord, PublishedRecord, Record, encode_record, parse_record
+from vdb_shared.errors import FormatError
+from vdb_shared.privacy.conversion import epsilon_of_rho
+from vdb_shared.transparency.checkpoint import Checkpoint
+
+NOW = "2026-03-01T12:00:00Z"
+SPEC = "sha256:" + "5" * 64
+DELTA = Decimal("0.000001")
+
+
+def digest(number: int) -> str:
+    return f"sha256:{number:064x}"
+
+
+def opened(number: int, *, spec: str = SPEC, due: str = "2026-02-01T13:00:00Z") -> OpenedRecord:
+    return OpenedRecord(session=digest(number), spec=spec, roster=digest(77), opened="2026-02-01T12:00:00Z", due=due)
+
+
+def published(number: int, *survivors: str, rho: str | None = "0.5", result: int = 9) -> PublishedRecord:
+    return PublishedRecord(
+        session=digest(number),
+        result=digest(result),
+        bundle=digest(8),
+        published="2026-02-01T12:30:00Z",
+        survivors=survivors or ("hospital-a", "studio-b"),
+        rho=None if rho is None else Decimal(rho),
+        delta=DELTA,
+    )
+
+
+def aborted(number: int) -> AbortedRecord:
+    return AbortedRecord(session=digest(number), abort=digest(7), stage="sharing keys", aborted="2026-02-01T12:10:00Z")
+
+
+def read(*records: Record) -> Monitored:
+    checkpoint = Checkpoint("lung-video/vdb-log", len(records), b"r" * 32)
+    return monitor(checkpoint, [encode_record(record) for record in records], NOW)
+
+
+def test_an_honest_log_has_nothing_wrong() -> None:
+    found = read(opened(1), opened(2, spec=digest(55)), published(1), aborted(2))
+    assert [session.state for session in found.sessions] == ["published", "aborted"]
+    assert (found.wrong, found.remarks, found.alarming) == ((), (), False)
+
+
+def test_a_session_of_which_nothing_was_published_is_seen() -> None:
+    found = read(opened(1), published(1), opened(2, spec=digest(55)))
+    assert found.alarming
+    assert len(found.remarks) == 1
+    assert digest(2) in found.remarks[0]
+    assert "neither a result nor an abort" in found.remarks[0]
+
+
+def test_a_session_that_is_still_in_time_is_no_alarm() -> None:
+    found = read(opened(1, due="2026-04-01T00:00:00Z"))
+    assert [session.state for session in found.sessions] == ["open"]
+    assert not found.alarming
+
+
+def test_the_nicest_of_three_runs_is_remarked() -> None:
+    found = read(opened(1), aborted(1), opened(2), aborted(2), opened(3), published(3))
+    assert f"spec {SPEC} was run in 3 sessions: 1 published, 2 aborted, 0 open, 0 overdue" in found.remarks
+    assert not found.alarming
+
+
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [
+        ((opened(1), published(1), published(1, result=10)), "ends a second time"),
+        ((opened(1), aborted(1), published(1)), "ends a second time"),
+        ((published(1),), "was never announced"),
+        ((published(1), opened(1)), "was never announced"),
+        ((opened(1), opened(1)), "is opened again"),
+    ],
+)
+def test_what_an_honest_log_never_holds(records: tuple[Record, ...], words: str) -> None:
+    found = read(*records)
+    assert found.alarming
+    assert any(words in sentence for sentence in found.wrong)
+
+
+def test_an_entry_that_is_no_record_is_wrong_and_the_rest_is_read() -> None:
+    entries = [encode_record(opened(1)), b"{}", b"\xff", encode_record(published(1))]
+    found = monitor(Checkpoint("log", 4, b"r" * 32), entries, NOW)
+    assert [sentence.split(":")[0] for sentence in found.wrong] == ["entry 1", "entry 2"]
+    assert found.sessions[0].state == "published"
+
+
+def test_costs_add_up_for_each_institution() -> None:
+    found = read(
+        opened(1), opened(2), published(1, "hospital-a", "studio-b"), published(2, "hospital-a", rho="0.25", result=10)
+    )
+    spent = {item.institution: item for item in found.spent}
+    assert (spent["hospital-a"].rho, spent["hospital-a"].results) == (Decimal("0.75"), 2)
+    assert spent["hospital-a"].epsilon == epsilon_of_rho(Decimal("0.75"), DELTA)
+    assert spent["studio-b"].rho == Decimal("0.5")
+
+
+def test_a_result_without_noise_has_no_epsilon() -> None:
+    found = read(opened(1), published(1, rho=None))
+    assert [(item.rho, item.epsilon) for item in found.spent] == [(None, None)] * 2
+
+
+def test_records_have_one_encoding() -> None:
+    for record in (opened(1), published(1), published(1, rho=None), aborted(1)):
+        assert parse_record(encode_record(record)) == record
+    entry = encode_record(opened(1))
+    for other in (entry + b" ", entry.replace(b"vdb-log/1", b"vdb-log/2"), entry.replace(b'"due"', b'"duf"')):
+        with pytest.raises(FormatError):
+            parse_record(other)
+
+
+def test_too_many_institutions_for_one_entry_are_refused() -> None:
+    with pytest.raises(FormatError, match="longer than an entry"):
+        encode_record(published(1, *(f"institution-{number:052}" for number in range(1000))))

@@ -1,0 +1,187 @@
+"""The coordinator's log: what was signed is never contradicted, whatever is lost or put back."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+
+from testkit.statements import coordinator_key
+from vdb_coordinator.serving.log_server import LogServer
+from vdb_coordinator.serving.transparency import TransparencyLog
+from vdb_coordinator.store import log_entries
+from vdb_coordinator.store.database import Database
+from vdb_shared.audit.log_files import ForkError, check_remembered, open_log
+from vdb_shared.errors import FormatError, StoreError, UnreachableError, UsageError
+from vdb_shared.transparency.tiles import TiledLog
+
+ORIGIN = "testbed/vdb-log"
+
+
+def whole(story: Callable[[Path], Coroutine[None, None, None]]) -> Callable[[Path], None]:
+    """Run an asynchronous story to its end."""
+
+    @functools.wraps(story)
+    def run(tmp_path: Path) -> None:
+        asyncio.run(story(tmp_path))
+
+    return run
+
+
+async def opened(path: Path) -> tuple[Database, TransparencyLog]:
+    database = Database(path / "db.sqlite")
+    await database.open()
+    return database, TransparencyLog(database, path / "log", ORIGIN, coordinator_key(0))
+
+
+async def append(database: Database, log: TransparencyLog, count: int, prefix: str = "entry") -> None:
+    def store(connection: Connection) -> None:
+        for number in range(count):
+            log_entries.append(connection, f"{prefix} {number}".encode())
+
+    await database.run(store)
+    await log.publish()
+
+
+def read(path: Path, log: TransparencyLog) -> TiledLog:
+    return open_log(str(path / "log"), log.key)[0]
+
+
+@whole
+async def test_what_was_logged_is_read_back(tmp_path: Path) -> None:
+    database, log = await opened(tmp_path)
+    await log.open()
+    assert read(tmp_path, log).checkpoint.size == 0
+    remembered = b""
+    for count in (1, 2, 253, 1, 300):
+        await append(database, log, count)
+        found, note = open_log(str(tmp_path / "log"), log.key)
+        if remembered:
+            check_remembered(found, remembered, log.key)
+        remembered = note
+    assert len(list(found.entries())) == 557
+    database.close()
+
+
+@whole
+async def test_a_restart_goes_on_where_the_log_ends(tmp_path: Path) -> None:
+    database, log = await opened(tmp_path)
+    await log.open()
+    await append(database, log, 300)
+    await database.run(lambda connection: log_entries.append(connection, b"committed, then the power went"))
+    database.close()
+    database, log = await opened(tmp_path)
+    await log.open()
+    assert list(read(tmp_path, log).entries(300)) == [b"committed, then the power went"]
+    database.close()
+
+
+@whole
+async def test_a_database_from_a_backup_does_not_rewrite_the_log(tmp_path: Path) -> None:
+    """Without the check the coordinator would sign another log of the same size; shown by taking the check's file away."""
+    database, log = await opened(tmp_path)
+    await log.open()
+    await append(database, log, 3)
+    database.close()
+    shutil.copy(tmp_path / "db.sqlite", tmp_path / "backup")
+    database, log = await opened(tmp_path)
+    await log.open()
+    await append(database, log, 2)
+    remembered = open_log(str(tmp_path / "log"), log.key)[1]
+    database.close()
+    shutil.copy(tmp_path / "backup", tmp_path / "db.sqlite")
+    database, log = await opened(tmp_path)
+    with pytest.raises(StoreError, match="restored from a backup"):
+        await log.open()
+    shutil.rmtree(tmp_path / "log")
+    await log.open()
+    await append(database, log, 2, prefix="other")
+    with pytest.raises(ForkError, match="not those that were read last"):
+        check_remembered(read(tmp_path, log), remembered, log.key)
+    database.close()
+
+
+@whole
+async def test_a_log_that_was_cut_is_told_to_who_remembers(tmp_path: Path) -> None:
+    database, log = await opened(tmp_path)
+    await log.open()
+    shutil.copytree(tmp_path / "log", tmp_path / "older")
+    await append(database, log, 2)
+    remembered = open_log(str(tmp_path / "log"), log.key)[1]
+    with pytest.raises(ForkError, match="was cut"):
+        check_remembered(open_log(str(tmp_path / "older"), log.key)[0], remembered, log.key)
+    database.close()
+
+
+@whole
+async def test_a_checkpoint_is_there_only_with_its_files(tmp_path: Path) -> None:
+    database, log = await opened(tmp_path)
+    await log.open()
+    await append(database, log, 5)
+    before = (tmp_path / "log" / "checkpoint").read_bytes()
+    blocked = tmp_path / "log" / "tile" / "entries"
+    shutil.rmtree(blocked)
+    blocked.write_bytes(b"in the way")
+    with pytest.raises(StoreError, match="cannot be made"):
+        await append(database, log, 1)
+    assert (tmp_path / "log" / "checkpoint").read_bytes() == before
+    blocked.unlink()
+    await log.publish()
+    assert read(tmp_path, log).checkpoint.size == 6
+    database.close()
+
+
+@whole
+async def test_another_s_checkpoint_is_refused(tmp_path: Path) -> None:
+    database, log = await opened(tmp_path)
+    await log.open()
+    other = TransparencyLog(database, tmp_path / "log", "elsewhere/vdb-log", coordinator_key(0))
+    with pytest.raises(StoreError, match="is not this consortium's"):
+        await other.open()
+    database.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[LogServer]:
+    (tmp_path / "log" / "tile" / "0").mkdir(parents=True)
+    (tmp_path / "log" / "checkpoint").write_bytes(b"newest")
+    (tmp_path / "log" / "tile" / "0" / "000").write_bytes(b"tile")
+    (tmp_path / "log" / "secret").write_bytes(b"secret")
+    (tmp_path / "secret").write_bytes(b"secret")
+    made = LogServer(tmp_path / "log", "127.0.0.1:0")
+    yield made
+    made.stop()
+
+
+def test_only_files_of_the_log_are_served(server: LogServer) -> None:
+    def get(path: str) -> bytes:
+        with urllib.request.urlopen(f"http://{server.address}/{path}", timeout=10) as answer:
+            data: bytes = answer.read()
+            return data
+
+    assert get("checkpoint") == b"newest"
+    assert get("tile/0/000") == b"tile"
+    for path in ("", "secret", "../secret", "tile/0/../../secret", "tile/0/001", "tile/entries/000%00", "checkpoint/"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            get(path)
+
+
+def test_a_log_that_cannot_be_read_is_said_in_one_line(tmp_path: Path) -> None:
+    key = TransparencyLog(Database(tmp_path / "db"), tmp_path, ORIGIN, coordinator_key(0)).key
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="expected the folder of a log"):
+        open_log(str(tmp_path / "missing"), key)
+    with pytest.raises(UsageError, match="checkpoint: a file of the log cannot be read"):
+        open_log(str(tmp_path / "empty"), key)
+    with pytest.raises(UnreachableError, match="cannot be reached"):
+        open_log("http://127.0.0.1:9", key)
+    (tmp_path / "empty" / "checkpoint").write_bytes(b"no note")
+    with pytest.raises(FormatError):
+        open_log(str(tmp_path / "empty"), key)
