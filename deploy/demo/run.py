@@ -327,7 +327,7 @@ def report_selectively(demo: Demo) -> None:
     print(indent(read))
     if second[:19] not in read or "was run in 2 sessions" not in read:
         raise DemoError("the log does not show the second session")
-    demo.say("done: nobody can run a benchmark twice and publish the nicer result unseen")
+    demo.say("done: who runs a benchmark twice to publish the nicer result is seen in the log")
 
 
 def root_fingerprint(demo: Demo) -> str:

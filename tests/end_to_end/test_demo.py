@@ -98,3 +98,19 @@ def test_private_data_is_untouched(demo: tuple[Path, str]) -> None:
         names = sorted(path.name for path in (site / "data").iterdir())
         assert names == ["clips", "prompts.jsonl"]
         assert len(list((site / "data" / "clips").iterdir())) == 30
+
+
+def test_a_second_session_that_nobody_mentions_is_seen(demo: tuple[Path, str]) -> None:
+    out, printed = demo
+    assert "was run in 2 sessions: 1 published, 0 aborted, 1 open, 0 overdue" in printed
+    key = (out / "consortium" / "log.key").read_text().strip()
+    read = json.loads(
+        audit("monitor", out / "consortium" / "log", "--key", key, "--remember", out / "seen", "--json", expect=0)
+    )
+    assert sorted(session["state"] for session in read["sessions"]) == ["open", "published"]
+    assert [item["institution"] for item in read["spent"]] == [
+        "archive-oslo",
+        "clinic-lyon",
+        "lab-kyoto",
+        "museum-lima",
+    ]
