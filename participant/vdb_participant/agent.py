@@ -223,7 +223,8 @@ class Participation:
         sealed = verify_seal(opening, decode_sealed(post.journal.once(records.SEAL_RECEIVED, fetch)), statement)
         check_cohort(self.site.policy, sealed.terms.smallest_cohort, opening.spec.cohort.collusion)
         if sealed.terms.calibration.noised:
-            check_claim(account(sealed.terms.calibration))  # the second opinion holds for those who really joined
+            # The second opinion holds for those who really joined.
+            check_claim(opening.spec, sealed.terms, account(sealed.terms.calibration))
         return sealed
 
     def _measure(self, sealed: SealedTerms) -> Measured:

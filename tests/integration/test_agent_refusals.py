@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from testkit.coordinator import RunningCoordinator, running_coordinator
-from testkit.institutions import Institution, no_passphrase, write_site
+from testkit.institutions import Institution, no_passphrase, session_spec, write_prompts, write_site
 from testkit.sessions import SITES, Runs, consortium, kinds
+from vdb_coordinator.serving import conductor
 from vdb_participant.agent import participate, take_part
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
 from vdb_participant.session.consent import Plan
+from vdb_participant.session.preparation import Resources
 from vdb_participant.site.institution import open_site
 from vdb_participant.site.storage import write_durably
 from vdb_shared.errors import BudgetError, DatasetError, ModelError, PrivacyError, SessionAbortedError, UsageError
@@ -66,6 +69,33 @@ def test_a_budget_that_is_too_small(
     with pytest.raises(BudgetError, match=words):
         first.take_part()
     assert_nothing_happened(first)
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "words"),
+    [
+        ("privacy", {"delta": Decimal("0.001")}, r"privacy\.delta: 0\.001 is above 0\.1 / \d+ records .*; lower it"),
+        ("privacy", {"epsilon": Decimal("0.0001")}, r"privacy\.epsilon: 0\.0001 at delta .* needs more noise than is"),
+        ("cohort", {"minimum": 6}, r"cohort\.minimum: 6 institutions must join, only 4 did"),
+    ],
+)
+def test_a_promise_that_nobody_can_keep_although_the_coordinator_opened_it(
+    coordinator: RunningCoordinator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    section: str,
+    changes: dict[str, object],
+    words: str,
+) -> None:
+    monkeypatch.setattr(conductor, "_check_keepable", lambda _spec, _roster: None)
+    spec = session_spec(tmp_path / "models")
+    spec = spec.model_copy(update={section: getattr(spec, section).model_copy(update=changes)})
+    site = write_site(tmp_path / "site", coordinator.identities[0], coordinator.address)
+    resources = Resources(write_prompts(tmp_path / "data", 0), tmp_path / "models")
+    institution = Institution(site, resources, coordinator.admin.create_session(spec))
+    with pytest.raises(PrivacyError, match=words):
+        institution.take_part()
+    assert_nothing_happened(institution)
 
 
 def test_changed_weights(coordinator: RunningCoordinator, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ ENOUGH_DISK: Final = 20 * GIB
 
 RENEW_BEFORE: Final = timedelta(days=7)
 
-LIBRARIES: Final = ("torch", "diffusers", "transformers", "safetensors", "av", "opendp", "grpc")
+LIBRARIES: Final = ("torch", "diffusers", "transformers", "safetensors", "av", "opendp", "opacus", "grpc")
 EXTRA: Final = "pip install 'video-diffusion-bench[participant]'"
 
 

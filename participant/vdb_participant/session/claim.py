@@ -1,73 +1,137 @@
-"""A second opinion on the promised privacy, before consenting: another formula in other code than the coordinator's.
+"""A second opinion on the promised privacy, before consenting: another code base than the coordinator's and the auditor's.
 
-Promises that a session whose rho does not imply the promised epsilon, by the conversion written out here, is refused. The
-coordinator and the auditor account with dp-accounting.
+Promises that a session for which opacus finds another epsilon than dp-accounting, beyond the tolerances stated here, is
+refused, whichever of the two is larger: less privacy than promised is a false claim, more is a mistake in one of them. Leaves
+what opacus is given to `second_accountant.py`.
 
-Source: Canonne, Kamath & Steinke 2020, proposition 12 (from rho to delta); Kairouz, Liu & Steinke 2021, proposition 14;
-protos/README.md §8.3.
+Source: protos/README.md §8.3.
 """
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
-from scipy.optimize import minimize_scalar
-
+from vdb_participant.session.second_accountant import (
+    NotComputedError,
+    epsilon_by_privacy_loss,
+    epsilon_by_renyi,
+    noise_multiplier,
+)
+from vdb_shared.canonical import decimal_string
 from vdb_shared.errors import PrivacyError
 from vdb_shared.privacy.accountant import Accounting
-from vdb_shared.privacy.calibration import LOCAL_SIGMA
+from vdb_shared.privacy.conversion import epsilon_of_rho
+from vdb_shared.seal import SealTerms
+from vdb_shared.spec import Spec
 
-TOLERANCE: Final = 1e-3
-"""Relative excess of our epsilon over the claimed one that numerical minimisation may cause. The other way round more is
-allowed: dp-accounting minimises over a grid of Renyi orders and overstates small epsilons by up to some percent."""
+TOLERANCE: Final = 2e-6
+"""Largest difference of the two accountants' zCDP figures, which use the same orders: the claim is rounded up to 6 decimals.
+Over epsilon 0.01 to 64 and delta 1e-12 to 0.009 the claim is above opacus' figure by 0 to 1.0e-6."""
+
+TIGHT_TOLERANCE: Final = 5e-4
+"""Largest difference of the tighter figures, times max(1, epsilon): both are upper bounds of the same exact value, computed on
+grids of 1e-4 max(1, epsilon). Over the same range dp-accounting's is below opacus' by 0 to 3.0e-4 of it."""
 
 
-def delta_of_rho(rho: float, epsilon: float) -> float:
-    """Return the smallest delta for which rho-zCDP implies (epsilon, delta).
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """One figure that both accountants were asked for.
 
-    Infimum over alpha > 1 of exp((alpha - 1)(alpha rho - epsilon)) / (alpha - 1) (1 - 1/alpha)^alpha.
+    Attributes:
+        subject: what it is the epsilon of.
+        delta: where.
+        claimed: dp-accounting's.
+        found: opacus'; None if it cannot be computed, which is only admitted where the claim does not rest on it.
+        missing: why not; "" otherwise.
     """
 
-    def log_delta(excess: float) -> float:
-        alpha = 1 + math.exp(excess)
-        return (alpha - 1) * (alpha * rho - epsilon) - math.log(alpha - 1) + alpha * math.log1p(-1 / alpha)
-
-    found = minimize_scalar(
-        log_delta, bounds=(math.log(1e-6), math.log(1e6)), method="bounded", options={"xatol": 1e-9}
-    )
-    return math.exp(min(float(found.fun), 0.0))
+    subject: str
+    delta: Decimal
+    claimed: Decimal
+    found: float | None
+    missing: str = ""
 
 
-def epsilon_of_rho(rho: float, delta: float) -> float:
-    """Return the smallest epsilon for which rho-zCDP implies (epsilon, delta), to 12 digits."""
-    low, high = 0.0, rho + 2 * math.sqrt(rho * math.log(1 / delta)) + 1e-12
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (low, middle) if delta_of_rho(rho, middle) <= delta else (middle, high)
-    return high
+def check_claim(spec: Spec, terms: SealTerms, accounting: Accounting) -> tuple[Opinion, ...]:
+    """Return what both accountants say of a session, if they agree and the spec's promise holds by either.
 
+    Args:
+        spec: the promise.
+        terms: the lanes, their scales and the cohort.
+        accounting: the first accountant's figures.
 
-def check_claim(accounting: Accounting) -> None:
-    """Check the accounting of a session by our own computation from its calibration.
+    Returns:
+        The claim by zCDP and the tighter figure; nothing where no lane is private.
 
     Raises:
-        PrivacyError: the session costs more than it promises, or the two accountants differ.
+        PrivacyError: the spec adds no noise, the session costs more than it promises, or the two accountants differ.
     """
-    if accounting.rho is None or accounting.epsilon is None:
+    if accounting.rho is None or accounting.epsilon is None or accounting.epsilon_pld is None:
         raise PrivacyError("the spec adds no noise (mechanism none); such a session is refused")
-    calibration = accounting.calibration
-    promise = calibration.promise
-    if calibration.scale is None:
-        return
-    sensitivity = float(calibration.scale) * math.sqrt(calibration.clip_norm_squared) + math.sqrt(
-        calibration.private_lanes
-    )
-    rho = sensitivity**2 / (2 * promise.honest * LOCAL_SIGMA**2)
-    epsilon = epsilon_of_rho(rho, float(promise.delta))
-    claimed = float(accounting.epsilon)
-    if epsilon > min(float(promise.epsilon), claimed) * (1 + TOLERANCE):
+    if terms.layout.private_lanes == 0:
+        return ()
+    delta = spec.privacy.delta
+    multiplier = noise_multiplier(spec, terms)
+    claim = _agreed("the session", delta, accounting.epsilon, multiplier)
+    if claim.found is None or claim.found > float(spec.privacy.epsilon) + TOLERANCE:
         raise PrivacyError(
-            f"our own accountant finds epsilon {epsilon:.6f} where {promise.epsilon} is promised and {claimed} claimed; "
-            "decline, and tell the lead"
+            f"opacus finds epsilon {claim.found} at delta {decimal_string(delta)} where the spec promises "
+            f"{decimal_string(spec.privacy.epsilon)}; decline, and tell the lead"
+        )
+    return claim, _tighter(delta, accounting.epsilon, accounting.epsilon_pld, multiplier)
+
+
+def check_cost_at(delta: Decimal, spec: Spec, terms: SealTerms, cost: Decimal) -> Opinion:
+    """Return what both accountants say of a cost at the delta of a site's own policy, if they agree.
+
+    Args:
+        delta: of the policy.
+        spec: names c.
+        terms: the lanes, their scales and the cohort, with as many institutions as may join.
+        cost: the rho that the site debits, the first accountant's; at least that of these terms.
+
+    Raises:
+        PrivacyError: the two differ.
+    """
+    return _agreed("the debit", delta, epsilon_of_rho(cost, delta), noise_multiplier(spec, terms))
+
+
+def _agreed(subject: str, delta: Decimal, claimed: Decimal, multiplier: float) -> Opinion:
+    """Compare the figures that the promise rests on.
+
+    An epsilon of 0 comes from a bound on the total variation that only dp-accounting has; the exact figure must then be 0 too.
+    """
+    tolerance = TOLERANCE if claimed else TIGHT_TOLERANCE
+    try:
+        found = (
+            epsilon_by_renyi(multiplier, float(delta))
+            if claimed
+            else epsilon_by_privacy_loss(multiplier, float(delta), 0.0)
+        )
+    except NotComputedError as error:
+        raise PrivacyError(
+            f"opacus cannot account for {subject} at delta {decimal_string(delta)} ({error}), so the claim of epsilon "
+            f"{decimal_string(claimed)} rests on one accountant; decline, and tell the lead"
+        ) from error
+    _compare(subject, delta, claimed, found, tolerance)
+    return Opinion(subject, delta, claimed, found)
+
+
+def _tighter(delta: Decimal, about: Decimal, claimed: Decimal, multiplier: float) -> Opinion:
+    subject = "the session, tighter"
+    try:
+        found = epsilon_by_privacy_loss(multiplier, float(delta), float(about))
+    except NotComputedError as error:
+        return Opinion(subject, delta, claimed, None, str(error))
+    _compare(subject, delta, claimed, found, TIGHT_TOLERANCE * max(1.0, float(about)))
+    return Opinion(subject, delta, claimed, found)
+
+
+def _compare(subject: str, delta: Decimal, claimed: Decimal, found: float, tolerance: float) -> None:
+    if abs(float(claimed) - found) > tolerance:
+        raise PrivacyError(
+            f"two accountants differ on {subject}: dp-accounting finds epsilon {decimal_string(claimed)} at delta "
+            f"{decimal_string(delta)}, opacus {found:.6f}; they may be {tolerance:.6f} apart; decline, and tell the lead"
         )

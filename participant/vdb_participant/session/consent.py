@@ -9,11 +9,12 @@ Source: protos/README.md §9.2 (join), §12.2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from vdb_participant.session.claim import Opinion
 from vdb_participant.session.terms import Opening
 from vdb_shared.canonical import decimal_string, sha256_digest
 from vdb_shared.metrics.statistic import Layout
@@ -34,11 +35,13 @@ class Budget:
         cost: largest rho of the session, whoever joins.
         spent: by earlier sessions.
         cap: of the site's policy.
+        opinions: what two accountants agree on; empty where nothing is noised.
     """
 
     cost: Decimal
     spent: Decimal
     cap: Decimal
+    opinions: tuple[Opinion, ...]
 
     @property
     def left(self) -> Decimal:
@@ -148,11 +151,26 @@ def _costs(spec: Spec, accounting: Accounting, budget: Budget) -> Iterator[str]:
         f"  Noise on every private lane: discrete Gaussian of deviation {LOCAL_SIGMA:,}, "
         f"drawn here by the sampler {spec.privacy.sampler}."
     )
+    yield from _agreement(budget.opinions)
     yield f"  This session debits rho {decimal_string(budget.cost)}{pld}."
     yield (
         f"  Ledger of this site: spent {decimal_string(budget.spent)} of {decimal_string(budget.cap)}; "
         f"{decimal_string(budget.left)} would remain."
     )
+
+
+def _agreement(opinions: Sequence[Opinion]) -> Iterator[str]:
+    if not opinions:
+        yield "  No lane is private: there is nothing for a second accountant to look at."
+        return
+    yield "  Two accountants, dp-accounting and opacus, agree:"
+    for opinion in opinions:
+        claimed, delta = decimal_string(opinion.claimed), decimal_string(opinion.delta)
+        if opinion.found is None:
+            yield f"    {opinion.subject}: not compared, epsilon {claimed} at delta {delta} is dp-accounting's alone;"
+            yield f"      opacus cannot compute it ({_one_line(opinion.missing)}), and the promise does not rest on it"
+        else:
+            yield f"    {opinion.subject}: epsilon {claimed} and {opinion.found:.6f} at delta {delta}"
 
 
 def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:

@@ -20,7 +20,7 @@ from vdb_participant.data.conditions import public_conditions
 from vdb_participant.data.inputs import inputs_of
 from vdb_participant.generation.progress import Consumer, nobody
 from vdb_participant.models import check_prompts_stay, verify_extractor, verify_model
-from vdb_participant.session.claim import check_claim
+from vdb_participant.session.claim import Opinion, check_claim, check_cost_at
 from vdb_participant.session.consent import Budget, Holdings, Plan, make_plan
 from vdb_participant.session.terms import Opening
 from vdb_participant.site.institution import Site
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from vdb_participant.generation.cluster import Cluster
 
 PLAN_NUMBER_BYTES: Final = 16
-LIBRARIES: Final = ("torch", "diffusers", "transformers", "safetensors", "av", "opendp", "zstandard")
+LIBRARIES: Final = ("torch", "diffusers", "transformers", "safetensors", "av", "opendp", "opacus", "zstandard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,8 @@ def prepare(site: Site, opening: Opening, resources: Resources) -> Prepared:
     check_policy(site.policy, spec)
     terms = _expected_terms(opening)
     accounting = account(terms.calibration)
-    if not (resources.allow_unnoised and accounting.rho is None):
-        check_claim(accounting)
+    unnoised = resources.allow_unnoised and accounting.rho is None
+    opinions = () if unnoised else check_claim(spec, terms, accounting)
     verify_materials(spec, resources)
     from vdb_participant.data.dataset import Dataset  # noqa: PLC0415 - loads torch; all that is quick comes first
     from vdb_participant.generation.parallel import parallel_profiles  # noqa: PLC0415 - the same
@@ -119,7 +119,7 @@ def prepare(site: Site, opening: Opening, resources: Resources) -> Prepared:
             profiles_of(spec, registry, cluster.devices, cluster.memory)
     data = Dataset.open(resources.data, frames=spec.video.frames)
     holdings = _holdings(spec, data, resources.cluster)
-    budget = _budget(site, terms, accounting)
+    budget = _budget(site, spec, terms, accounting, opinions)
     plan = make_plan(opening, terms.layout, accounting, budget, holdings, os.urandom(PLAN_NUMBER_BYTES))
     return Prepared(plan, data.digest, budget.cost)
 
@@ -191,13 +191,15 @@ def _holdings(spec: Spec, data: Dataset, cluster: str) -> Holdings:
     )
 
 
-def _budget(site: Site, terms: SealTerms, accounting: Accounting) -> Budget:
+def _budget(site: Site, spec: Spec, terms: SealTerms, accounting: Accounting, opinions: tuple[Opinion, ...]) -> Budget:
     multiplier = terms.calibration.noise_multiplier
     cost = Decimal(0) if multiplier is None else max(rho_of_multiplier(multiplier), accounting.rho or Decimal(0))
     check_cost(site.policy, cost)
+    if opinions:
+        opinions = (*opinions, check_cost_at(site.policy.delta, spec, terms, cost))
     with Ledger(site.folder.ledger) as ledger:
         spent = ledger.account(site.policy.ledger_account).spent
-    budget = Budget(cost, spent, site.policy.rho_cap)
+    budget = Budget(cost, spent, site.policy.rho_cap, opinions)
     if budget.left < 0:
         raise BudgetError(
             f"the session would cost rho {decimal_string(cost)}, but of {decimal_string(budget.cap)} in account "

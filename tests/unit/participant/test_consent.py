@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from testkit.specs import small_spec
+from vdb_participant.session.claim import Opinion
 from vdb_participant.session.consent import Budget, Holdings, Plan, make_plan
 from vdb_participant.session.terms import Opening
 from vdb_shared.canonical import sha256_digest
@@ -19,7 +20,13 @@ from vdb_shared.spec import Model, Spec
 
 NAMES = ("archive-oslo", "clinic-lyon", "lab-kyoto", "museum-lima")
 HOLDINGS = Holdings(Path("/data"), "sha256:" + "d" * 64, prompts=3, clips=12, unusable=1)
-BUDGET = Budget(Decimal("0.0344"), Decimal("0.1"), Decimal("0.5"))
+DELTA = Decimal("0.000001")
+OPINIONS = (
+    Opinion("the session", DELTA, Decimal("7.998716"), 7.9987151),
+    Opinion("the session, tighter", DELTA, Decimal("7.5056"), 7.5066033),
+    Opinion("the debit", Decimal("0.00001"), Decimal("7.1"), 7.1),
+)
+BUDGET = Budget(Decimal("0.0344"), Decimal("0.1"), Decimal("0.5"), OPINIONS)
 
 
 def opening(spec: Spec) -> Opening:
@@ -62,6 +69,10 @@ def test_names_every_block_with_its_size_and_kind() -> None:
         "epsilon 8 at delta 0.000001 for each record",
         "against the coordinator and up to 1 other institutions",
         "Noise on every private lane: discrete Gaussian of deviation 1,048,576, drawn here by the sampler opendp.",
+        "Two accountants, dp-accounting and opacus, agree:",
+        "    the session: epsilon 7.998716 and 7.998715 at delta 0.000001\n",
+        "    the session, tighter: epsilon 7.5056 and 7.506603 at delta 0.000001\n",
+        "    the debit: epsilon 7.1 and 7.100000 at delta 0.00001\n",
         "debits rho 0.0344",
         "spent 0.1 of 0.5; 0.3656 would remain",
         "/data: 3 prompts and 12 clips would be used",
@@ -88,6 +99,16 @@ def test_names_every_block_with_its_size_and_kind() -> None:
 )
 def test_says_what_the_site_has_a_say_in(words: str) -> None:
     assert words in plan().text
+
+
+def test_says_what_the_second_accountant_did_not_look_at_and_why() -> None:
+    missing = Opinion("the session, tighter", DELTA, Decimal("7.5056"), None, "delta is\x1b too small")
+    text = plan(budget=dataclasses.replace(BUDGET, opinions=(OPINIONS[0], missing))).text
+    assert "the session, tighter: not compared, epsilon 7.5056 at delta 0.000001 is dp-accounting's alone;" in text
+    assert "opacus cannot compute it (delta is  too small), and the promise does not rest on it" in text
+    nothing = plan(budget=dataclasses.replace(BUDGET, opinions=())).text
+    assert "No lane is private: there is nothing for a second accountant to look at." in nothing
+    assert "agree" not in nothing
 
 
 def test_names_the_sampler_that_the_spec_chose() -> None:
