@@ -214,29 +214,15 @@ def budget_verify(context: typer.Context) -> None:
 def data_check(
     folder: Annotated[Path, typer.Argument(help="Data directory.", show_default=False)],
     frames: Annotated[int, typer.Option(min=1, help="Clips with fewer frames are too short.")] = 1,
+    spec: Annotated[Path | None, typer.Option(help="Also say which ratings are of no clip of this spec.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show what the agent understands of a data directory, and why it leaves items out."""
-    found = _load("data.dataset").Dataset.open(folder, frames=frames)
-    problems = [{"file": problem.file, "reason": problem.reason} for problem in found.problems]
+    commands = _load("commands.data_checking")
+    found = commands.checked(folder, frames, spec)
     if as_json:
-        _print_json(
-            {
-                "clips": len(found.clips),
-                "prompts": len(found.prompts),
-                "captioned": len(found.captioned),
-                "dataset": found.digest,
-                "problems": problems,
-            }
-        )
-        return
-    out = console()
-    out.print(f"{folder}: {len(found.records)} records, {len(found.clips)} clips, {len(found.prompts)} prompts")
-    out.print(f"{len(found.captioned)} clips are named by one line alone: models may start from them")
-    out.print(f"content {found.digest}")
-    for problem in problems:
-        out.print(f"not used: {problem['file']}: {problem['reason']}")
-    if problems or not found.records:
+        _print_json(commands.facts(found))
+    elif not commands.told(console(), folder, found):
         raise typer.Exit(1)
 
 

@@ -193,17 +193,21 @@ def verify_model(model: Model, folder: Path, registry: Registry) -> Weights:
 def check_prompts_stay(spec: Spec, registry: Registry) -> None:
     """Refuse private prompts for a model behind an address elsewhere: they would leave the site.
 
+    So would the choice of public clips that people here scored and that are made again to be measured.
+
     Raises:
         ModelError: names the model and its address.
     """
-    if not any(metric.inputs == "private" for metric in spec.metrics):
+    of_people = not any(metric.inputs == "private" for metric in spec.metrics)
+    if of_people and all(metric.of is None for metric in spec.metrics):
         return
+    what = "which clips people scored" if of_people else "private prompts"
     for model in spec.models:
         row = registry.get(model.id)
         how = row.external if row is not None and model.pipeline == EXTERNAL else None
         if isinstance(how, Endpoint) and not how.is_local:
             raise ModelError(
-                f"{model.id}: private prompts would leave the site for {how.url}; decline, or run the model on this machine"
+                f"{model.id}: {what} would leave the site for {how.url}; decline, or run the model on this machine"
             )
 
 

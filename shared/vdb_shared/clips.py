@@ -74,7 +74,7 @@ def check_clips(spec: Spec) -> None:
 
 
 def _check_conditions(spec: Spec, model: Model) -> None:
-    if not model.start or not any(metric.inputs == "public" for metric in spec.metrics):
+    if not model.start or all(metric.inputs == "private" for metric in spec.metrics):
         return
     for number, prompt in enumerate(spec.prompts):
         if prompt.condition is None:

@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 from vdb_shared.canonical import decimal_string
 from vdb_shared.families import family_of, moments_of_model, moments_of_reference
+from vdb_shared.judgements import judgement_of
 from vdb_shared.layout import layout_of
 from vdb_shared.metrics.catalogue import MetricDefinition, definition_of
 from vdb_shared.metrics.statistic import Statistics
@@ -46,11 +47,11 @@ class Result:
 
     Attributes:
         metric: its id.
-        inputs: kind of prompts.
+        inputs: kind of prompts, or "ratings" by people.
         model: id of the model.
         estimate: value with interval; None exactly when grade is "unavailable".
-        count: clips of the model that were measured.
-        private: whether private records entered it, through the prompts or the reference clips.
+        count: clips of the model that were measured, or people whose ratings were counted.
+        private: whether private records entered it, through the prompts, the reference clips or the ratings.
         grade: "exact": no noise; "noised"; "coarse": so noised that only large differences mean something; "unavailable".
         reason: why it is unavailable or coarse, or None.
         ranks: best and worst rank the model may have among those available; None when unavailable.
@@ -58,7 +59,7 @@ class Result:
     """
 
     metric: str
-    inputs: Literal["public", "private"]
+    inputs: Literal["public", "private", "ratings"]
     model: str
     estimate: Estimate | None
     count: float
@@ -153,7 +154,7 @@ def evaluate(spec: Spec, statistics: Statistics, noise: NoiseLevel | None) -> Ev
     results: list[Result] = []
     not_apart: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
     for metric in spec.metrics:
-        found, pairs = _evaluate_metric(sums, metric)
+        found, pairs = _evaluate_ratings(sums, metric) if metric.inputs == "ratings" else _evaluate_metric(sums, metric)
         results.extend(found)
         not_apart[metric.id, metric.inputs] = pairs
     made = spec.generation
@@ -186,6 +187,30 @@ def _evaluate_metric(sums: SessionSums, metric: Metric) -> tuple[list[Result], t
             )
         )
     return results, pairs_not_apart(family)
+
+
+def _evaluate_ratings(sums: SessionSums, metric: Metric) -> tuple[list[Result], tuple[tuple[str, str], ...]]:
+    """Results of one metric of people's ratings for every model, and the pairs that cannot be told apart."""
+    definition = definition_of(metric.id)
+    found = judgement_of(sums, metric, definition)
+    ranks = rank_sets(found.family, higher_is_better=definition.direction == "higher")
+    grade: Grade = "noised" if found.noised else "exact"
+    results = [
+        Result(
+            metric=metric.id,
+            inputs=metric.inputs,
+            model=model,
+            estimate=found.family.estimates.get(model),
+            count=found.raters[model],
+            private=True,
+            grade="unavailable" if problem else grade,
+            reason=problem,
+            ranks=ranks.get(model),
+            histogram=None,
+        )
+        for model, problem in found.problems.items()
+    ]
+    return results, pairs_not_apart(found.family)
 
 
 def _problem(sums: SessionSums, metric: Metric, definition: MetricDefinition, model: str) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Final
 
 from vdb_shared.errors import SpecError, StatisticError
 from vdb_shared.metrics.catalogue import COUNT, OUTCOME_COUNT, REFERENCE_COUNT, MetricDefinition, definition_of
@@ -17,6 +18,9 @@ from vdb_shared.metrics.finishes import Part
 from vdb_shared.metrics.statistic import MAX_CONTRIBUTIONS, Block, Layout
 from vdb_shared.privacy.calibration import Promise
 from vdb_shared.spec import Metric, Spec
+
+FEWEST_COMPARED: Final = 2
+"""Models that people can prefer to each other."""
 
 
 def reference_block(metric_id: str, part: str) -> str:
@@ -34,8 +38,18 @@ def count_block(side: str, model: str = "clips") -> str:
     return f"{side}/{model}/{COUNT}"
 
 
+def measured_definition(metric: Metric) -> MetricDefinition:
+    """Return the definition of what is measured of a clip: the metric's own, or that of the scores that it correlates."""
+    return definition_of(metric.of or metric.id)
+
+
+def rating_block(metric_id: str, part: str) -> str:
+    """Return the name of a metric's block of people's ratings, which are of all models together."""
+    return f"ratings/raters/{metric_id}/{part}"
+
+
 def layout_of(spec: Spec) -> Layout:
-    """Return the layout of a spec: reference clips, then clips of public prompts, then clips of private prompts.
+    """Return the layout of a spec: reference clips, clips of public prompts, clips of private prompts, people's ratings.
 
     Raises:
         SpecError: a metric is unknown or its settings do not fit, with the field.
@@ -44,11 +58,12 @@ def layout_of(spec: Spec) -> Layout:
         _check_metric(spec, metric, f"metrics.{index}")
     _check_shared_references(spec)
     contributions_at_most(spec)
-    return Layout((*_reference_blocks(spec), *_generated_blocks(spec, "public"), *_generated_blocks(spec, "private")))
+    generated = (*_generated_blocks(spec, "public"), *_generated_blocks(spec, "private"))
+    return Layout((*_reference_blocks(spec), *generated, *_rating_blocks(spec)))
 
 
 def contributions_at_most(spec: Spec) -> int:
-    """Return the most clips that one institution adds to any one block: the capacity of its tally and of the lanes.
+    """Return the most clips or raters that one institution adds to any one block: the capacity of its tally and the lanes.
 
     Raises:
         SpecError: more than sums can hold exactly.
@@ -96,22 +111,53 @@ def _check_metric(spec: Spec, metric: Metric, field: str) -> None:
         definition = definition_of(metric.id)
     except StatisticError as error:
         raise SpecError(str(error), field=f"{field}.id") from error
-    _check_extractor(spec, metric, definition, field)
-    for name, use in definition.uses.items():
+    measured = _measured(metric, definition, f"{field}.of")
+    _check_extractor(spec, metric, measured, field)
+    for name, use in measured.uses.items():
         given = getattr(metric, name) is not None
         if use == "required" and not given:
-            raise SpecError(f"is missing; {metric.id} needs it", field=f"{field}.{name}")
+            raise SpecError(f"is missing; {measured.id} needs it", field=f"{field}.{name}")
         if use == "refused" and given:
-            raise SpecError(f"is not used by {metric.id}; remove it", field=f"{field}.{name}")
-    if metric.inputs == "private" and definition.public_only:
-        raise SpecError(f"{metric.id} takes public inputs only: {definition.public_only}", field=f"{field}.inputs")
-    _check_clips(spec, definition, field)
+            raise SpecError(f"is not used by {measured.id}; remove it", field=f"{field}.{name}")
+    _check_inputs(spec, metric, definition, field)
+    _check_clips(spec, measured, field)
     words_alone = [model.id for model in spec.models if not model.start]
-    if "condition" in definition.needs and words_alone:
+    if "condition" in measured.needs and words_alone:
         raise SpecError(
-            f"{metric.id} compares a clip with the picture or video it starts from; {words_alone[0]} starts from words alone",
+            f"{measured.id} compares a clip with the picture or video it starts from; {words_alone[0]} starts from words alone",
             field=f"{field}.id",
         )
+
+
+def _measured(metric: Metric, definition: MetricDefinition, place: str) -> MetricDefinition:
+    """Return the definition of what is measured of a clip: the metric's own, or that of the scores that it correlates.
+
+    Raises:
+        SpecError: there are to be such scores and are none, or there are none to be.
+    """
+    if definition.finish != "correlation":
+        if metric.of is not None:
+            raise SpecError(f"is not used by {metric.id}; remove it", field=place)
+        return definition
+    if metric.of is None:
+        raise SpecError(f"is missing; {metric.id} needs the metric whose scores it correlates", field=place)
+    try:
+        found = definition_of(metric.of)
+    except StatisticError as error:
+        raise SpecError(str(error), field=place) from error
+    if found.finish != "mean" or "timing" in found.needs:
+        raise SpecError(f"{metric.of} gives no score of what a clip shows; name one that does", field=place)
+    return found
+
+
+def _check_inputs(spec: Spec, metric: Metric, definition: MetricDefinition, field: str) -> None:
+    if definition.of_ratings != (metric.inputs == "ratings"):
+        told = "people's ratings alone" if definition.of_ratings else 'clips: "public" or "private"'
+        raise SpecError(f"{metric.id} takes {told}", field=f"{field}.inputs")
+    if definition.finish == "preference" and len(spec.models) < FEWEST_COMPARED:
+        raise SpecError(f"{metric.id} compares models, and the spec has one alone", field=f"{field}.id")
+    if metric.inputs == "private" and definition.public_only:
+        raise SpecError(f"{metric.id} takes public inputs only: {definition.public_only}", field=f"{field}.inputs")
 
 
 def _check_clips(spec: Spec, definition: MetricDefinition, field: str) -> None:
@@ -138,16 +184,16 @@ def _check_extractor(spec: Spec, metric: Metric, definition: MetricDefinition, f
     place = f"{field}.extractor"
     if not definition.architectures:
         if metric.extractor is not None:
-            raise SpecError(f"is not used by {metric.id}; remove it", field=place)
+            raise SpecError(f"is not used by {definition.id}; remove it", field=place)
         return
     needed = " or ".join(definition.architectures)
     if metric.extractor is None:
-        raise SpecError(f"is missing; {metric.id} needs a {needed}", field=place)
+        raise SpecError(f"is missing; {definition.id} needs a {needed}", field=place)
     found = {extractor.id: extractor.architecture for extractor in spec.extractors}.get(metric.extractor)
     if found is None:
         raise SpecError(f"{metric.extractor!r} is none of the spec's extractors", field=place)
     if found not in definition.architectures:
-        raise SpecError(f"{metric.id} needs a {needed}, {metric.extractor} is a {found}", field=place)
+        raise SpecError(f"{definition.id} needs a {needed}, {metric.extractor} is a {found}", field=place)
 
 
 def _check_shared_references(spec: Spec) -> None:
@@ -167,7 +213,10 @@ def _check_shared_references(spec: Spec) -> None:
 
 def _parts(spec: Spec, metric: Metric, *, private: bool) -> tuple[Part, ...]:
     return definition_of(metric.id).parts(
-        private=private, dimension=feature_dimension(spec, metric), features=metric.features or 0
+        private=private,
+        dimension=feature_dimension(spec, metric),
+        features=metric.features or 0,
+        models=len(spec.models),
     )
 
 
@@ -200,3 +249,11 @@ def _generated_blocks(spec: Spec, side: str) -> Iterator[Block]:
                     weight=metric.weight if private else Decimal(1),
                     clips=clips,
                 )
+
+
+def _rating_blocks(spec: Spec) -> Iterator[Block]:
+    """One record is a rater with all ratings, who adds one share to each block and nothing to any other side."""
+    for metric in spec.metrics:
+        for part in _parts(spec, metric, private=True) if metric.inputs == "ratings" else ():
+            name = rating_block(metric.id, part.name)
+            yield Block(name, part.dims, part.bound_squared, private=True, weight=metric.weight)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import tomllib
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -82,20 +82,16 @@ def _condition(value: str) -> str:
 Real = Annotated[Decimal, BeforeValidator(_decimal), PlainSerializer(decimal_string, return_type=str)]
 """A real number: a number in TOML, a canonical decimal string in JSON."""
 
-Digest = Annotated[str, BeforeValidator(_digest)]
-"""sha256:<64 hex digits>."""
+Digest = Annotated[str, BeforeValidator(_digest)]  # sha256:<64 hex digits>
 
-Condition = Annotated[str, AfterValidator(_condition)]
-"""Digest of the bytes of a picture or video file."""
+Condition = Annotated[str, AfterValidator(_condition)]  # digest of the bytes of a picture or video file
 
-Pipeline = Annotated[str, AfterValidator(known_class)]
-"""A class of the registry, or "external"."""
+Pipeline = Annotated[str, AfterValidator(known_class)]  # a class of the registry, or "external"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """An identifier: at most 64 lower-case letters, digits, dots, dashes, underscores."""
 
-MetricId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+@[0-9]+$")]
-"""Metric and version."""
+MetricId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+@[0-9]+$")]  # metric and version
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
@@ -203,11 +199,13 @@ class Generation(Section):
 
 
 class Sparse(Section):
-    """A section whose absent fields are left out, so that specs older than a field keep their canonical bytes."""
+    """A section whose absent fields are left out but for the oldest, so that specs older than a field keep their bytes."""
+
+    oldest: ClassVar[frozenset[str]] = frozenset()
 
     @model_serializer(mode="wrap")
     def _without_absent_fields(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in inner(self).items() if value is not None}
+        return {name: value for name, value in inner(self).items() if value is not None or name in self.oldest}
 
 
 class Prompt(Sparse):
@@ -277,26 +275,30 @@ class Extractor(Sparse):
     precision: Literal["float16"] | None = None
 
 
-class Metric(Section):
+class Metric(Sparse):
     """One metric on one kind of input.
 
     Attributes:
         id: metric and version, as in the catalogue, such as "clip-score@1".
-        inputs: "public": clips of the spec's prompts, exact; "private": clips of private prompts, noised.
+        inputs: "public": clips of the spec's prompts, exact; "private": of private prompts, "ratings": people's; both noised.
         extractor: id of the extractor it needs, or None.
         weight: share of the privacy budget, relative to the other private blocks (privacy.md).
         limit: upper end of the scale for metrics without a natural one (seconds, frames/s), norm to which features are clipped.
         features: number of random features (mmd-rff), of a sketch's lanes (kvd3), of anchors (coverage).
         bandwidth: kernel bandwidth (mmd-rff).
+        of: metric whose scores are correlated with people's; extractor and limit are then its own.
     """
 
+    oldest = frozenset({"extractor", "limit", "features", "bandwidth"})
+
     id: MetricId
-    inputs: Literal["public", "private"]
+    inputs: Literal["public", "private", "ratings"]
     extractor: Name | None = None
     weight: Real = Field(default=Decimal(1), gt=0, le=1000)
     limit: Real | None = Field(default=None, ge=Decimal("0.000001"), le=1_000_000)
     features: int | None = Field(default=None, ge=2, le=16384, multiple_of=2)
     bandwidth: Real | None = Field(default=None, ge=Decimal("0.000001"), le=1_000_000)
+    of: MetricId | None = None
 
 
 class Spec(Section):
@@ -375,8 +377,10 @@ def parse_spec_toml(text: str, *, file: str = "spec") -> Spec:
     except FormatError as error:
         raise SpecError(str(error), file=file) from error
     if spec.privacy.mechanism == "none":
-        field = "privacy.mechanism"
-        problem = "none exists for tests only: no spec that is written may turn the noise off"
+        field, problem = (
+            "privacy.mechanism",
+            "none exists for tests only: no spec that is written may turn the noise off",
+        )
         raise SpecError(problem, file=file, line=line_of(text, field), field=field)
     return spec
 

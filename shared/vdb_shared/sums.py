@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vdb_shared.canonical import decimal_string
-from vdb_shared.layout import count_block, generated_block, reference_block
+from vdb_shared.layout import count_block, generated_block, rating_block, reference_block
 from vdb_shared.metrics.statistic import Statistics
 from vdb_shared.privacy.mechanism import NoiseLevel
 from vdb_shared.spec import Metric, Spec
 
-Side = Literal["reference", "public", "private"]
+Side = Literal["reference", "public", "private", "ratings"]
 
 FEWEST_CLIPS: Final = 2
 """Below this no variance can be estimated."""
@@ -138,6 +138,11 @@ class SessionSums:
 
     def _block(self, name: str, count: Count) -> BlockSums:
         return BlockSums(self._statistics[name], self._noise.of(name), count)
+
+    def rating_block(self, metric: Metric, part: str) -> tuple[NDArray[np.float64], float]:
+        """Return a block of people's ratings, of all models together, and the deviation of the noise in each lane."""
+        name = rating_block(metric.id, part)
+        return self._statistics[name], self._noise.of(name)
 
     def histogram(self, metric: Metric, model: str) -> tuple[int, ...] | None:
         """Return how many clips fell into each bin of a score's range, or None where there is no histogram."""

@@ -9,7 +9,9 @@ import numpy as np
 
 from testkit.consortium import entropy
 from vdb_shared.layout import count_block
+from vdb_shared.metrics.correlation import correlation_share
 from vdb_shared.metrics.features import Vector, feature_moments, score_histogram, standard_normals
+from vdb_shared.metrics.preference import preference_share
 from vdb_shared.metrics.statistic import Statistics
 from vdb_shared.privacy.calibration import LOCAL_SIGMA
 from vdb_shared.privacy.mechanism import encode, uniform_bytes_needed
@@ -20,6 +22,7 @@ from vdb_shared.spec import Spec
 from vdb_shared.tasks import public_tasks, shard
 
 PRIVATE_PROMPTS: Final = 400
+PEOPLE: Final = 400
 
 
 def noised_lanes(spec: Spec, terms: SealTerms, seed: object, seat: Seat) -> Lanes:
@@ -47,11 +50,31 @@ def site_statistics(spec: Spec, terms: SealTerms, seed: object, seat: Seat) -> S
             clips = PRIVATE_PROMPTS * spec.generation.samples
         if block.name == count_block("reference"):
             sums[block.name] = np.array([float(clips)])
+        elif side == "ratings":
+            sums[block.name] = _rating_sum(block.name, len(spec.models), f"{seed}/{seat}")
         elif metric == "count":
             sums[block.name] = np.array([clips, 0.0])
         else:
             sums[block.name] = _block_sum(block.name, block.dims, clips, f"{seed}/{seat}")
     return {name: np.trunc(values * 2.0**40) * 2.0**-40 for name, values in sums.items()}
+
+
+def _rating_sum(name: str, models: int, context: str) -> Vector:
+    """Return the sum over made-up people of one institution, who like earlier models a little better."""
+    draws = np.random.default_rng(list(hashlib.sha256(f"{name}/{context}".encode()).digest()))
+    total = np.zeros(models * ((models - 1) if name.endswith("/wins") else 6))
+    for _ in range(PEOPLE):
+        first, second = draws.choice(models, 2, replace=False)
+        if name.endswith("/wins"):
+            wins = np.zeros((models, models))
+            liked = draws.uniform() < 0.5 + 0.15 * np.sign(second - first)
+            wins[(first, second) if liked else (second, first)] = 1.0
+            total += preference_share(wins)
+        else:
+            x = np.clip(0.4 * draws.normal(size=2), -1, 1)
+            y = np.clip(0.7 * x + 0.2 * draws.normal(size=2), -1, 1)
+            total += correlation_share(np.stack([x, y], axis=1), np.array([first, second]), models)
+    return total
 
 
 def _block_sum(name: str, dims: int, clips: int, context: str) -> Vector:

@@ -16,7 +16,7 @@ from vdb_participant.generation.store import ClipStore
 from vdb_participant.measure.site import Equipment, measure_site
 from vdb_participant.session.preparation import Resources, joined, verify_materials
 from vdb_participant.session.progress import Progress
-from vdb_shared.audit.leaderboard import ClipClass
+from vdb_shared.audit.leaderboard import ClipClass, counted_of, source_of
 from vdb_shared.evaluation import Evaluation, Result, evaluate
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.spec import Spec
@@ -60,9 +60,9 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
         definition = definition_of(metric)
         better = "higher" if definition.direction == "higher" else "lower"
         unit = f" in {definition.unit}" if definition.unit else ""
-        console.print(f"{definition.title}{unit} ({metric}): {inputs} prompts, {better} is better", style="bold")
+        console.print(f"{definition.title}{unit} ({metric}): {source_of(inputs)}, {better} is better", style="bold")
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        for heading in ("Rank", "Model", "Value", "95 % interval", "Clips"):
+        for heading in ("Rank", "Model", "Value", "95 % interval", counted_of(inputs)):
             table.add_column(heading, justify="left" if heading == "Model" else "right", no_wrap=True)
         results = [item for item in evaluation.results if (item.metric, item.inputs) == (metric, inputs)]
         for result in sorted(results, key=lambda item: _order(item, definition.direction)):

@@ -83,7 +83,7 @@ def facts(definition: MetricDefinition) -> dict[str, Any]:
         "range": _range(definition),
         "needs": list(_needs(definition)),
         "settings": {name: use for name, use in definition.uses.items() if use != "refused"},
-        "inputs": ["public"] if definition.public_only else ["public", "private"],
+        "inputs": list(_inputs(definition)),
         "share": FINISHES[definition.finish].share,
         "lanes": FINISHES[definition.finish].lanes,
         "bound": _bound(definition.finish),
@@ -98,9 +98,8 @@ def print_list(out: Console) -> None:
     """Print one line for each metric."""
     lines = [("Metric", "Title", "Better", "Needs", "Inputs")]
     for definition in CATALOGUE.values():
-        inputs = "public" if definition.public_only else "public, private"
         needs = ", ".join(_needs(definition)) or "-"
-        lines.append((definition.id, definition.title, definition.direction, needs, inputs))
+        lines.append((definition.id, definition.title, definition.direction, needs, ", ".join(_inputs(definition))))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         out.print("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -117,8 +116,8 @@ def _introduction() -> Iterator[str]:
     yield "Made by `vdb-participant metrics list --markdown`; the source is `shared/vdb_shared/metrics/catalogue.toml`, and"
     yield "protos/README.md §7 says how sums become values. An id with its version names one definition for ever: its digest"
     yield "covers every word of the row. *Lanes* are what one model's side takes of a session's vector: d is a feature's"
-    yield "length, m and L are the spec's `features`, K a classifier's classes. *Bound* is the L2 norm that one clip's share to"
-    yield "each block never exceeds."
+    yield "length, m and L are the spec's `features`, K a classifier's classes; of ratings by people they are of all M models"
+    yield "together. *Bound* is the L2 norm that one clip's share, or one rater's, to each block never exceeds."
     yield ""
 
 
@@ -142,7 +141,9 @@ def _definitions() -> Iterator[str]:
             yield f"* In the spec: {', '.join(settings)}."
         if definition.public_only:
             yield f"* Public inputs only: {definition.public_only}."
-        yield f"* One clip adds {FINISHES[definition.finish].share}."
+        if definition.of_ratings:
+            yield "* Ratings by people only; a record is a rater with all ratings."
+        yield f"* One {'rater' if definition.of_ratings else 'clip'} adds {FINISHES[definition.finish].share}."
         yield f"* Source: {definition.citation}."
         if definition.weights_licence:
             yield f"* Weights: {definition.weights_licence}."
@@ -176,10 +177,21 @@ def _needs(definition: MetricDefinition) -> Iterator[str]:
     yield from definition.needs
     if definition.compares_with_reference:
         yield "reference clips"
+    if definition.of_ratings:
+        yield "ratings by people"
+
+
+def _inputs(definition: MetricDefinition) -> Iterator[str]:
+    if definition.of_ratings:
+        yield "ratings"
+        return
+    yield "public"
+    if not definition.public_only:
+        yield "private"
 
 
 def _bound(finish: FinishName) -> str:
-    parts = FINISHES[finish].parts(Shape(private=True, dimension=2, features=2))
+    parts = FINISHES[finish].parts(Shape(private=True, dimension=2, features=2, models=2))
     return "; ".join("1" if part.bound_squared == 1 else f"√{part.bound_squared}" for part in parts)
 
 

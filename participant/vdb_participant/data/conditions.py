@@ -51,7 +51,7 @@ def public_conditions(spec: Spec, models: Path, registry: Registry) -> dict[str,
         SpecError: a public prompt has none where a model needs one.
     """
     found: dict[str, Path] = {}
-    if not any(metric.inputs == "public" for metric in spec.metrics):
+    if all(metric.inputs == "private" for metric in spec.metrics):
         return found
     read: set[tuple[str, Start, int]] = set()
     for model in (model for model in spec.models if model.start):

@@ -7,6 +7,7 @@ its own prompt, at most one captioned clip, and nothing else. Leaves frames to `
     DIR/clips/*.{mp4,mkv,webm,avi,gif}
     DIR/prompts.jsonl    one JSON object a line: {"id": …, "prompt": …, "clip": "clips/….mp4"}; "clip" may be left out.
                          A clip that several lines name belongs to the first; the others are prompts without a clip
+    DIR/ratings.jsonl    what people said of clips of public prompts (ratings.py); may be missing
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from vdb_participant.data.prompt_lines import MAX_PROMPTS_BYTES, parse_line
+from vdb_participant.data.ratings import NO_RATINGS, RATINGS_FILE, Ratings, read_ratings
 from vdb_participant.data.video import count_frames
 from vdb_shared import labels
 from vdb_shared.canonical import canonical_json, digest_string, labelled_hash
@@ -40,7 +42,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The unit that privacy protects: a private clip, a private prompt, or a pair of both.
+    """The unit that privacy protects, besides each rater: a private clip, a private prompt, or a pair of both.
 
     Attributes:
         prompt: the prompt, or None for a clip without words.
@@ -76,6 +78,7 @@ class Dataset:
         problems: what is not used, and why.
         digest: digest of the content of prompts and clips, whatever their names, order and pairs; the ledger knows the
             data by it. It never leaves the site.
+        ratings: what people said of clips of public prompts; each rater is one more record.
         captioned: clips that models may start from, in the order of prompts.jsonl. A clip that several lines name is none of
             them: without one of these lines it would go to another prompt, and sums would change by two records' shares.
     """
@@ -85,6 +88,7 @@ class Dataset:
     problems: tuple[Problem, ...]
     digest: str
     captioned: tuple[CaptionedClip, ...] = ()
+    ratings: Ratings = NO_RATINGS
 
     @classmethod
     def open(cls, directory: Path, *, frames: int = 1) -> Dataset:
@@ -101,19 +105,22 @@ class Dataset:
             raise DatasetError(f"{directory}: expected a data folder, found none; check --data")
         root = directory.resolve()
         clips_folder, prompts_file = root / CLIPS_FOLDER, root / PROMPTS_FILE
-        if not clips_folder.is_dir() and not prompts_file.is_file():
+        ratings_file = root / RATINGS_FILE
+        if not clips_folder.is_dir() and not prompts_file.is_file() and not ratings_file.is_file():
             raise DatasetError(
                 f"{directory}: expected {CLIPS_FOLDER}/ with videos or {PROMPTS_FILE}, found neither; "
                 f"put videos into {clips_folder}"
             )
-        for place in (clips_folder, prompts_file):
+        for place in (clips_folder, prompts_file, ratings_file):
             if not place.resolve().is_relative_to(root):
                 raise DatasetError(f"{place}: leads out of the data folder; put the files themselves there")
         found = _find_clips(root, clips_folder, frames)
         lines = _read_prompts(prompts_file)
         records, problems = _join(root, lines, found)
-        digest = _content_digest(records, found.digests)
-        return cls(root, records, (*found.problems, *problems), digest, _captioned(root, lines, found))
+        ratings = read_ratings(ratings_file)
+        problems += [Problem(place, reason) for place, reason in ratings.unusable]
+        digest = _content_digest(records, found.digests, ratings)
+        return cls(root, records, (*found.problems, *problems), digest, _captioned(root, lines, found), ratings)
 
     @property
     def prompts(self) -> tuple[Prompt, ...]:
@@ -271,11 +278,11 @@ def _named_clip(root: Path, line: _Line, found: _FoundClips) -> Path | None:
     return path
 
 
-def _content_digest(records: Sequence[Record], digests: dict[Path, bytes]) -> str:
-    """Return the digest over the prompts' words and the clips' bytes, in an order of their own.
+def _content_digest(records: Sequence[Record], digests: dict[Path, bytes], ratings: Ratings) -> str:
+    """Return the digest over the prompts' words, the clips' bytes and the ratings' lines, in an order of their own.
 
     Which prompt a clip is paired with changes no record, and must not make the ledger take the data for other data.
     """
     words = (labelled_hash(labels.HASH_DATASET, canonical_json(r.prompt.text), b"") for r in records if r.prompt)
     clips = (labelled_hash(labels.HASH_DATASET, canonical_json(None), digests[r.clip]) for r in records if r.clip)
-    return digest_string(labelled_hash(labels.HASH_DATASET, *sorted((*words, *clips))))
+    return digest_string(labelled_hash(labels.HASH_DATASET, *sorted((*words, *clips, *ratings.content))))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from vdb_participant.data.conditions import can_start
 from vdb_participant.data.dataset import CaptionedClip, Dataset
+from vdb_participant.data.ratings import NO_RATINGS, Ratings
 from vdb_shared.errors import DatasetError
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.spec import Model, Prompt, Spec
@@ -28,11 +29,13 @@ class Inputs:
         prompts: private prompts that clips are made of with words alone.
         clips: reference clips.
         captioned: clips that models start from, with the words that go with them.
+        ratings: what people said of clips of the spec; each rater is one record.
     """
 
     prompts: tuple[Prompt, ...]
     clips: tuple[Path, ...]
     captioned: tuple[CaptionedClip, ...] = ()
+    ratings: Ratings = NO_RATINGS
 
     @property
     def conditions(self) -> dict[str, Path]:
@@ -78,13 +81,15 @@ def inputs_of(spec: Spec, dataset: Dataset | None) -> Inputs:
         clips = dataset.clips if dataset else ()
     started = {item.clip for item in captioned}
     records = dataset.records if dataset else ()
+    ratings = dataset.ratings.used_by(spec) if dataset else NO_RATINGS
     used = sum(record.prompt in prompts or record.clip in clips or record.clip in started for record in records)
+    used += len(ratings.raters)
     if used > spec.privacy.maximum_records:
         raise DatasetError(
             f"{place}: {used} records would be used, the spec allows {spec.privacy.maximum_records} of one institution; "
             "remove some, or ask the lead to raise privacy.maximum_records"
         )
-    return Inputs(prompts, clips, captioned)
+    return Inputs(prompts, clips, captioned, ratings)
 
 
 def _require(place: str, kind: str, found: bool) -> None:

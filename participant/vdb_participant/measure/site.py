@@ -34,27 +34,39 @@ from vdb_participant.generation.workers import Job, devices_of
 from vdb_participant.measure.cache import FOLDER, FeatureCache
 from vdb_participant.measure.checking import checked_clip
 from vdb_participant.measure.efficiency import TIMES
-from vdb_participant.measure.extractors.interface import Anchored, LoadedExtractor
-from vdb_participant.measure.extractors.projection import ANCHORS_NAME
+from vdb_participant.measure.extractors.interface import LoadedExtractor
+from vdb_participant.measure.extractors.projection import check_anchors
 from vdb_participant.measure.extractors.table import load_extractor
 from vdb_participant.measure.generating import Generation, Load, Progress
+from vdb_participant.measure.judging import Judging
 from vdb_participant.measure.manifest import run_manifest
 from vdb_participant.measure.observation import Observation
+from vdb_participant.measure.sample import Sample
 from vdb_participant.measure.shares import shares
 from vdb_participant.models import Weights, check_prompts_stay, verify_extractor, verify_model
 from vdb_shared.bundle.statement import CheckedClip
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.clips import clip_terms
 from vdb_shared.errors import DatasetError, SpecError, StatisticError, StoreError
-from vdb_shared.layout import contributions_at_most, count_block, generated_block, layout_of, reference_block
+from vdb_shared.layout import (
+    contributions_at_most,
+    count_block,
+    generated_block,
+    layout_of,
+    measured_definition,
+    reference_block,
+)
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.metrics.features import outcome as outcome_share
 from vdb_shared.metrics.statistic import Tally
 from vdb_shared.registry.rows import Registry, Row, load_registry
-from vdb_shared.spec import Metric, Spec
+from vdb_shared.spec import Spec
 from vdb_shared.tasks import CheckedWork, ClipTask
 
 Shares = Sequence[tuple[str, NDArray[np.float64]]]
+
+RATED: Final = "rated"
+"""Side of a public clip that people scored: made and measured here, and in no sum but with what they said."""
 
 SECOND: Final = "second"
 """Side of a public clip that counts at another site: made and measured like a public one, and in no sum."""
@@ -85,36 +97,6 @@ class Equipment:
     features: bool = True
     cluster: Cluster | None = None
     together: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One measured clip: a leaf of the salted Merkle tree. Leaves the site as a salted hash only.
-
-    Attributes:
-        side: "reference", "public", "private", or "second": a public clip that counts at another site.
-        model: id, or "clips" for a reference clip.
-        prompt: the words, or the name of the file of a reference clip.
-        number: of the sample, from 0.
-        clip: digest of the frames; "" when there are none.
-        shares: digest of all that the clip added to sums.
-        failure: why it counts as failed, or "".
-        condition: digest of the file that the clip starts from; "" for words alone.
-    """
-
-    side: str
-    model: str
-    prompt: str
-    number: int
-    clip: str
-    shares: str
-    failure: str
-    condition: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the leaf's JSON form; a condition stands in it where there is one."""
-        fields = {name: getattr(self, name) for name in self.__slots__ if name != "condition"}
-        return fields | {"condition": self.condition} if self.condition else fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,11 +180,14 @@ def measure_site(  # noqa: PLR0913 - the last is named
     for model in spec.models:
         mine = [("public", task) for task in public_tasks if task.model == model.id and measuring.metrics["public"]]
         mine += [(SECOND, item.task) for item in checked if item.task.model == model.id and not item.counted]
+        mine += [(RATED, task) for task in measuring.judging.tasks(model)]
         mine += [("private", task) for task in work.inputs.tasks(spec, model, settings[model.id].frames)]
         generation.and_measure(model.id, mine, measuring)
     for done, path in enumerate(work.inputs.clips, start=1):
         measuring.reference(path)
         progress("measuring reference clips", done, len(work.inputs.clips))
+    for name, vector in measuring.judging.shares():
+        measuring.tally.add(name, vector)
     return SiteMeasurement(
         statistics=measuring.tally.sums(),
         private_records={
@@ -264,18 +249,8 @@ def _load_extractors(work: _Work, device: str) -> Mapping[str, LoadedExtractor]:
         loaded[name] = extractor
     for index, metric in enumerate(spec.metrics):
         if definition_of(metric.id).finish == "coverage":
-            _check_anchors(metric, loaded[metric.extractor or ""], f"metrics.{index}.features")
+            check_anchors(metric, loaded[metric.extractor or ""], f"metrics.{index}.features")
     return loaded
-
-
-def _check_anchors(metric: Metric, extractor: LoadedExtractor, place: str) -> None:
-    found = len(extractor.anchors) if isinstance(extractor, Anchored) else 0
-    if found != metric.features:
-        raise SpecError(
-            f"{metric.id} asks for {metric.features} anchors, {metric.extractor} has {found}; "
-            f"{ANCHORS_NAME} in its folder holds them",
-            field=place,
-        )
 
 
 class _Measuring:
@@ -299,7 +274,8 @@ class _Measuring:
         self._starts = work.starts
         self._settings = work.settings
         self._rates = work.rates
-        self._compares_with_start = any("condition" in definition_of(metric.id).needs for metric in spec.metrics)
+        self._compares_with_start = any("condition" in measured_definition(metric).needs for metric in spec.metrics)
+        self.judging = Judging(spec, work.inputs.ratings)
         self._extractors = extractors
         self._store = store
         self._cache = cache
@@ -320,6 +296,14 @@ class _Measuring:
         )
 
     def generated(self, side: str, made: Outcome) -> None:
+        """Take in a generated clip, or its failure; of one that people scored only measure what goes with their scores."""
+        if side == RATED:
+            clip = None if made.failure else self._store.get(made.key)
+            self.judging.take(made.task, self._observation(made.task, clip, clip.digest) if clip else None)
+        else:
+            self._counted(side, made)
+
+    def _counted(self, side: str, made: Outcome) -> None:
         """Add a generated clip, or its failure; of one that counts at another site only note what is said of it."""
         task, kind = made.task, "public" if side == SECOND else side
         digest, added, failure = "", [], made.failure or ""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from vdb_participant.data.ratings import NO_RATINGS, Ratings
 from vdb_participant.session.claim import Opinion
 from vdb_participant.session.terms import Opening
 from vdb_shared.canonical import decimal_string, sha256_digest
@@ -59,6 +60,7 @@ class Holdings:
         prompts, clips: private prompts and reference clips that would be used.
         unusable: items that cannot be used.
         captioned: clips that models would start from, with the words that go with them.
+        ratings: what people said of the spec's clips, as far as it would be used.
         cluster: address of the Ray cluster that would make clips of them; "" for this machine.
     """
 
@@ -68,6 +70,7 @@ class Holdings:
     clips: int
     unusable: int
     captioned: int = 0
+    ratings: Ratings = NO_RATINGS
     cluster: str = ""
 
 
@@ -184,6 +187,7 @@ def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
         yield f"  and {holdings.captioned} prompts with their own clips, from which {', '.join(starting)} would start"
     if holdings.unusable:
         yield f"  and {holdings.unusable} items cannot be used; `vdb-participant data check` lists them"
+    yield from _ratings(spec, holdings.ratings)
     yield from _elsewhere(holdings)
     twice = checked_count(spec)
     again = f" and of {twice} more, which another institution makes too" if twice else ""
@@ -198,7 +202,7 @@ def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
         precision = f", {extractor.precision} on GPUs" if extractor.precision else ""
         yield f"  Extractor {extractor.id} ({extractor.architecture}{precision}) {extractor.manifest}"
     for metric in spec.metrics:
-        set_to = metric.model_dump(mode="json", include={"limit", "features", "bandwidth"}, exclude_none=True)
+        set_to = metric.model_dump(mode="json", include={"limit", "features", "bandwidth", "of"}, exclude_none=True)
         settings = "".join(f", {name} {value}" for name, value in set_to.items())
         yield f"  Metric {metric.id} on {metric.inputs} inputs, weight {decimal_string(metric.weight)}{settings}"
     yield f"  Of our prompts, share {decimal_string(spec.generation.private_share)} is used, each chosen by its own words."
@@ -208,6 +212,17 @@ def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
     for prompt in spec.prompts:
         condition = f", from {prompt.condition}" if prompt.condition else ""
         yield f"    {prompt.id}: {_one_line(prompt.text)}{condition}"
+
+
+def _ratings(spec: Spec, ratings: Ratings) -> Iterator[str]:
+    if not any(metric.inputs == "ratings" for metric in spec.metrics):
+        return
+    number = f"{len(ratings.votes)} votes and {len(ratings.scores)} scores"
+    yield f"  Ratings by {len(ratings.raters)} people of clips of this spec would be used: {number}."
+    yield "  Each person is one record, and all ratings of one weigh as much as those of another"
+    if ratings.unusable:
+        place, reason = ratings.unusable[0]
+        yield f"  and {len(ratings.unusable)} ratings cannot be used; the first is {place}, which {_one_line(reason)}"
 
 
 def _elsewhere(holdings: Holdings) -> Iterator[str]:

@@ -187,6 +187,7 @@ def _holdings(spec: Spec, data: Dataset, cluster: str) -> Holdings:
         clips=len(inputs.clips),
         unusable=len(data.problems),
         captioned=len(inputs.captioned),
+        ratings=inputs.ratings,
         cluster=cluster,
     )
 

@@ -61,7 +61,7 @@ class PolicyFile(BaseModel):
         minimum_cohort: n_min, fewest institutions in a sum, when as few join as the spec allows.
         minimum_honest: n_min - c, fewest of them that do not collude with the coordinator.
         minimum_collusion: smallest c of a spec: it is the lead who writes c, and everything rests on it.
-        allowed_metrics, allowed_models: ids, or "*" for all.
+        allowed_metrics, allowed_models: ids, or "*" for all; a metric that is correlated with people's scores is one of them.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
@@ -157,8 +157,9 @@ def check_policy(policy: PolicyFile, spec: Spec) -> None:
         )
     cohort = spec.cohort
     check_cohort(policy, smallest_cohort(cohort.minimum, cohort.collusion, cohort.dropout), cohort.collusion)
+    metrics = [name for metric in spec.metrics for name in (metric.id, metric.of) if name is not None]
     for rule, allowed, wanted in (
-        ("allowed_metrics", policy.allowed_metrics, [metric.id for metric in spec.metrics]),
+        ("allowed_metrics", policy.allowed_metrics, metrics),
         ("allowed_models", policy.allowed_models, [model.id for model in spec.models]),
     ):
         refused = [item for item in wanted if ANY not in allowed and item not in allowed]

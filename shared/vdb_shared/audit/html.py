@@ -140,10 +140,10 @@ def _table_card(table: Table, confidence: str) -> str:
     axis = Axis.over(ends) if ends else None
     spread = any(row.histogram for row in table.rows)
     unit = f" in {escape(definition.unit)}" if definition.unit else ""
-    heads = ["Rank", "Model", f"Value{unit}", f"{confidence} interval", "From", "To", "Clips"]
+    heads = ["Rank", "Model", f"Value{unit}", f"{confidence} interval", "From", "To", table.counted]
     if spread:
         heads.append("Distribution")
-    numeric = {f"Value{unit}", "From", "To", "Clips"}
+    numeric = {f"Value{unit}", "From", "To", table.counted}
     head = "".join(f'<th scope="col"{" class=number" if name in numeric else ""}>{name}</th>' for name in heads)
     body = "\n".join(_row(row, axis, confidence, spread=spread) for row in table.rows)
     foot = (
@@ -155,7 +155,7 @@ def _table_card(table: Table, confidence: str) -> str:
     direction = "higher is better" if definition.direction == "higher" else "lower is better"
     return (
         f'<section class="card"><table><caption><h2>{escape(definition.title)} '
-        f"{badge(kind, noise_badge(table))} {badge('plain', f'{table.inputs} prompts')} {badge('plain', direction)}</h2>"
+        f"{badge(kind, noise_badge(table))} {badge('plain', table.source)} {badge('plain', direction)}</h2>"
         f'<span class="note"><code>{escape(definition.id)}</code>: {escape(definition.definition)}.</span></caption>'
         f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody>{foot}</table>{_remarks(table)}</section>"
     )

@@ -28,7 +28,7 @@ class Row:
         model: its id.
         value, low, high: the figure and its 95 % interval; None when withheld.
         ranks: best and worst rank the data allow; None when withheld.
-        count: clips measured.
+        count: clips measured, or people who rated.
         grade: "exact", "noised", "coarse" or "unavailable".
         reason: why it is withheld or coarse, or None.
         histogram: clips in each of 32 bins of the score's range, or None.
@@ -59,7 +59,7 @@ class Table:
 
     Attributes:
         definition: what is measured.
-        inputs: "public" or "private" prompts.
+        inputs: "public" or "private" prompts, or "ratings" by people.
         private: whether private records entered it.
         rows: best first.
         not_apart: pairs of models that the data cannot tell apart.
@@ -70,6 +70,26 @@ class Table:
     private: bool
     rows: tuple[Row, ...]
     not_apart: tuple[tuple[str, str], ...]
+
+    @property
+    def source(self) -> str:
+        """What the figures come from, in words."""
+        return source_of(self.inputs)
+
+    @property
+    def counted(self) -> str:
+        """Heading of what is counted."""
+        return counted_of(self.inputs)
+
+
+def source_of(inputs: str) -> str:
+    """Return in words what the figures of a metric come from."""
+    return "ratings by people" if inputs == "ratings" else f"{inputs} prompts"
+
+
+def counted_of(inputs: str) -> str:
+    """Return the heading of what a metric counts."""
+    return "People" if inputs == "ratings" else "Clips"
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,14 +129,12 @@ def print_leaderboard(console: Console, board: Leaderboard) -> None:
 def _heading(table: Table) -> str:
     direction = "higher is better" if table.definition.direction == "higher" else "lower is better"
     unit = f" in {table.definition.unit}" if table.definition.unit else ""
-    return (
-        f"{table.definition.title}{unit} ({table.definition.id}): {table.inputs} prompts, {badge(table)}, {direction}"
-    )
+    return f"{table.definition.title}{unit} ({table.definition.id}): {table.source}, {badge(table)}, {direction}"
 
 
 def _table(table: Table, confidence: str) -> RichTable:
     drawn = RichTable(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("Rank", "Model", "Value", f"{confidence} interval", "Clips"):
+    for heading in ("Rank", "Model", "Value", f"{confidence} interval", table.counted):
         drawn.add_column(heading, justify="left" if heading == "Model" else "right", no_wrap=True)
     for row in table.rows:
         drawn.add_row(row.rank_set, row.model, row.value or "withheld", interval(row), count_of(row))

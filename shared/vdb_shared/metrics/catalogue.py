@@ -114,15 +114,21 @@ class MetricDefinition(_Entry):
         """Why private inputs are refused, with what to do instead; "" where they are not."""
         return self._finish.public_only
 
-    def parts(self, *, private: bool, dimension: int = 0, features: int = 0) -> tuple[Part, ...]:
+    @property
+    def of_ratings(self) -> bool:
+        """Whether the metric is made of what people say of clips, and so takes the inputs "ratings" and no others."""
+        return self._finish.of_ratings
+
+    def parts(self, *, private: bool, dimension: int = 0, features: int = 0, models: int = 0) -> tuple[Part, ...]:
         """Return the metric's blocks on one side.
 
         Args:
             private: whether the side's clips are private; a histogram would then cost privacy budget and is left out.
             dimension: of the extractor's features, or the number of its classes.
             features: number of random features, of a sketch's lanes, or of anchors.
+            models: of the spec, which people compare.
         """
-        return self._finish.parts(Shape(private, self.dimension or dimension, features))
+        return self._finish.parts(Shape(private, self.dimension or dimension, features, models))
 
 
 class Refusal(_Entry):

@@ -14,8 +14,22 @@ from typing import Final, Literal
 
 from vdb_shared.metrics.features import HISTOGRAM_BINS
 
+CORRELATION_LANES: Final = 6
+"""Of each model: [1, x, y, x^2, y^2, xy], each at most 1 in size, so that 6 bounds the squared norm too."""
+
 FinishName = Literal[
-    "mean", "rate", "frechet", "kernel", "sketch", "second-moment", "vendi", "rke", "inception", "coverage"
+    "mean",
+    "rate",
+    "frechet",
+    "kernel",
+    "sketch",
+    "second-moment",
+    "vendi",
+    "rke",
+    "inception",
+    "coverage",
+    "preference",
+    "correlation",
 ]
 
 Use = Literal["required", "allowed", "refused"]
@@ -29,7 +43,7 @@ class Part:
     Attributes:
         name: last component of the block's name.
         dims: number of lanes.
-        bound_squared: square of the L2 norm that one clip's share never exceeds.
+        bound_squared: square of the L2 norm that one clip's share, or one rater's, never exceeds.
     """
 
     name: str
@@ -45,11 +59,13 @@ class Shape:
         private: whether the side's clips are private; a histogram would then cost privacy budget and is left out.
         dimension: of a clip's feature vector, or the number of a classifier's classes.
         features: number of random features, of a sketch's lanes, or of anchors.
+        models: of the spec, which people compare.
     """
 
     private: bool
     dimension: int = 0
     features: int = 0
+    models: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +74,13 @@ class Finish:
 
     Attributes:
         parts: the blocks of one side.
-        share: what one clip adds to them, in words.
-        lanes: how many there are: d is a feature's length, m and L are the spec's `features`, K a classifier's classes.
+        share: what one clip, or one rater, adds to them, in words.
+        lanes: how many there are: d is a feature's length, m and L are the spec's `features`, K a classifier's classes, M the
+            models.
         compares_with_reference: whether it is a distance to the private reference clips, and so has blocks on their side.
         limit, features, bandwidth: which settings a spec gives; a metric without a natural upper end requires `limit` as well.
         public_only: why private inputs are refused, with what to do instead; "" where they are not.
+        of_ratings: whether it takes ratings by people, and nothing else; its blocks are then of all models together.
     """
 
     parts: Callable[[Shape], tuple[Part, ...]]
@@ -73,6 +91,7 @@ class Finish:
     features: Use = "refused"
     bandwidth: Use = "refused"
     public_only: str = ""
+    of_ratings: bool = False
 
 
 def _triangle(dimension: int) -> int:
@@ -154,6 +173,19 @@ FINISHES: Final[Mapping[FinishName, Finish]] = {
         lanes="L",
         compares_with_reference=True,
         features="required",
+    ),
+    "preference": Finish(
+        lambda shape: (Part("wins", shape.models * (shape.models - 1), 1),),
+        share="for each model over each other one the share of the rater's votes, a tie as half a vote for each",
+        lanes="M(M-1)",
+        of_ratings=True,
+    ),
+    "correlation": Finish(
+        lambda shape: (Part("moments", CORRELATION_LANES * shape.models, CORRELATION_LANES),),
+        share="for each model [1, x, y, x², y², xy] of the clips that the rater scored, over their number; x the metric's "
+        "score and y the rater's, both on [-1,1]",
+        lanes="6M",
+        of_ratings=True,
     ),
 }
 """Every finish by name."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from testkit.agent_cli import run
+from testkit.ratings import rated_spec, score, vote, written
 from testkit.specs import TOML
 from vdb_participant.commands.doctor import Subject, examine
 from vdb_participant.site.config import StateFolder
@@ -141,6 +142,22 @@ def test_data_check_lists_what_is_not_used(tmp_path: Path) -> None:
     assert (found["clips"], found["prompts"]) == (0, 1)
     assert [item["file"] for item in found["problems"]] == ["clips/broken.mp4"]
     assert "not used: clips/broken.mp4: " in run("data", "check", tmp_path).stdout
+
+
+def test_data_check_shows_ratings_and_which_are_of_no_clip_of_a_spec(tmp_path: Path) -> None:
+    spec = rated_spec()
+    (tmp_path / "spec.json").write_bytes(spec.canonical())
+    folder = written(
+        tmp_path / "data", [vote(spec, "r", "tie"), score(spec, "s", 3), vote(spec, "s", "tie", prompt="p9")]
+    )
+    found = json.loads(run("data", "check", folder, "--json").stdout)
+    assert (found["raters"], found["votes"], found["scores"], found["problems"]) == (2, 2, 1, [])
+    done = run("data", "check", folder, "--spec", tmp_path / "spec.json")
+    assert done.returncode == 1
+    assert "ratings by 2 people, each one more record: 1 votes and 1 scores\n" in done.stdout
+    assert f"ratings of clips of the spec name it as {spec.digest}\n" in done.stdout
+    assert "not used: ratings.jsonl:3: names the prompt 'p9', which the spec has not\n" in done.stdout
+    assert run("data", "check", folder).returncode == 0
 
 
 def test_models_verify_shows_the_digests_that_specs_name(tmp_path: Path) -> None:

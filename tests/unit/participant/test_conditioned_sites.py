@@ -30,7 +30,8 @@ from vdb_participant.generation.settings import settings_of
 from vdb_participant.generation.starts import Starts
 from vdb_participant.generation.store import ClipStore, clip_key
 from vdb_participant.measure.paired.pixels import psnr
-from vdb_participant.measure.site import Equipment, Sample, SiteMeasurement, measure_site
+from vdb_participant.measure.sample import Sample
+from vdb_participant.measure.site import Equipment, SiteMeasurement, measure_site
 from vdb_participant.models import CONDITIONS, manifest_digest, verify_model
 from vdb_participant.session.preparation import Resources, verify_materials
 from vdb_participant.site.config import StateFolder

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from testkit.specs import small_spec
+from vdb_participant.data.ratings import Ratings, Vote
 from vdb_participant.session.claim import Opinion
 from vdb_participant.session.consent import Budget, Holdings, Plan, make_plan
 from vdb_participant.session.terms import Opening
@@ -16,7 +17,7 @@ from vdb_shared.canonical import sha256_digest
 from vdb_shared.privacy.accountant import account
 from vdb_shared.roster import Member, Roster
 from vdb_shared.seal import seal_terms
-from vdb_shared.spec import Model, Spec
+from vdb_shared.spec import Metric, Model, Spec
 
 NAMES = ("archive-oslo", "clinic-lyon", "lab-kyoto", "museum-lima")
 HOLDINGS = Holdings(Path("/data"), "sha256:" + "d" * 64, prompts=3, clips=12, unusable=1)
@@ -179,3 +180,22 @@ def test_a_cluster_that_would_get_prompts_is_named() -> None:
     assert "made on the Ray cluster at 10.1.2.3:6379, which must be this institution's own" in text
     assert "our prompts, and what clips start from, go to its machines" in text
     assert "Ray" not in plan().text
+
+
+def test_says_how_many_ratings_would_be_used_and_that_a_person_is_a_record() -> None:
+    asked = (Metric(id="preference-bt@1", inputs="ratings"),)
+    spec = small_spec()
+    found = opening(spec.model_copy(update={"metrics": (*spec.metrics, *asked)}))
+    terms = seal_terms(found.spec, range(4))
+    votes = tuple(Vote("x", found.spec.digest, rater, "p", 0, "a", "b", "tie") for rater in ("r", "r", "s"))
+    ratings = Ratings(votes, (), (("ratings.jsonl:9", "is about clips of the spec sha256:00"),))
+    holdings = dataclasses.replace(HOLDINGS, ratings=ratings)
+    text = make_plan(found, terms.layout, account(terms.calibration), BUDGET, holdings, bytes(16)).text
+    assert "Ratings by 2 people of clips of this spec would be used: 3 votes and 0 scores." in text
+    assert "Each person is one record, and all ratings of one weigh as much as those of another" in text
+    assert (
+        "and 1 ratings cannot be used; the first is ratings.jsonl:9, which is about clips of the spec sha256:00" in text
+    )
+    assert "ratings/raters/preference-bt@1/wins" in text
+    assert "Metric preference-bt@1 on ratings inputs, weight 1" in text
+    assert "atings" not in plan().text

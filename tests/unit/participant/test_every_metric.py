@@ -1,4 +1,7 @@
-"""Every metric of the catalogue: bounded whatever its extractor returns, and the same however records are split over sites."""
+"""Every metric of clips: bounded whatever its extractor returns, and the same however records are split over sites.
+
+Metrics of people's ratings: test_every_rating.py.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,7 @@ from vdb_shared.metrics.statistic import Statistics, Tally, pooled
 from vdb_shared.spec import Spec
 
 DIMENSION, LANES = 4, 8
+OF_CLIPS = {name: definition for name, definition in CATALOGUE.items() if not definition.of_ratings}
 MODELS = {"prompt": "WanPipeline", "condition": "CogVideoXVideoToVideoPipeline"}
 
 Sides = Mapping[str, Any]
@@ -110,12 +114,12 @@ def added(spec: Spec, clip: Observation, *, private: bool) -> dict[str, Any]:
 
 
 def test_there_is_a_score_for_every_metric_that_needs_one() -> None:
-    scored = {name for name, definition in CATALOGUE.items() if definition.finish in {"mean", "rate"}}
+    scored = {name for name, definition in OF_CLIPS.items() if definition.finish in {"mean", "rate"}}
     assert set(SCORES) == scored
 
 
 def allowed_inputs() -> Iterator[tuple[str, str]]:
-    for definition in CATALOGUE.values():
+    for definition in OF_CLIPS.values():
         yield definition.id, "public"
         if not definition.public_only:
             yield definition.id, "private"
@@ -166,7 +170,7 @@ def together(metric: str) -> Evaluation:
     return evaluate(spec, sums_of(spec, clips_for(metric)), None)
 
 
-@pytest.mark.parametrize("metric", CATALOGUE)
+@pytest.mark.parametrize("metric", OF_CLIPS)
 @settings(max_examples=3, deadline=None)
 @given(sites=st.integers(1, 20), seed=st.integers(0, 2**16))
 def test_any_split_over_sites_gives_the_pooled_value(metric: str, sites: int, seed: int) -> None:
@@ -195,7 +199,7 @@ HOSTILE: Mapping[str, Any] = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-@pytest.mark.parametrize("metric", [name for name, definition in CATALOGUE.items() if definition.architectures])
+@pytest.mark.parametrize("metric", [name for name, definition in OF_CLIPS.items() if definition.architectures])
 def test_whatever_an_extractor_returns_is_bounded_or_makes_the_clip_a_failed_one(metric: str, kind: str) -> None:
     value = HOSTILE[kind]
     spec = spec_for(definition_of(metric))
@@ -232,7 +236,7 @@ ODD: Mapping[str, Frames] = {
 
 
 @pytest.mark.parametrize("kind", ODD)
-@pytest.mark.parametrize("metric", CATALOGUE)
+@pytest.mark.parametrize("metric", OF_CLIPS)
 def test_whatever_a_clip_shows_it_is_bounded_or_a_failed_one(metric: str, kind: str) -> None:
     spec = spec_for(definition_of(metric))
     blocks = {block.name: block for block in layout_of(spec).blocks}
@@ -248,7 +252,7 @@ def test_whatever_a_clip_shows_it_is_bounded_or_a_failed_one(metric: str, kind: 
         )
 
 
-@pytest.mark.parametrize("metric", [name for name, definition in CATALOGUE.items() if definition.needs])
+@pytest.mark.parametrize("metric", [name for name, definition in OF_CLIPS.items() if definition.needs])
 def test_what_is_missing_is_named(metric: str) -> None:
     needs = definition_of(metric).needs
     missing: dict[str, Any] = {}
@@ -264,7 +268,7 @@ def test_what_is_missing_is_named(metric: str) -> None:
         added(spec_for(definition_of(metric)), clip_of(2, **missing), private=False)
 
 
-@pytest.mark.parametrize("metric", CATALOGUE)
+@pytest.mark.parametrize("metric", OF_CLIPS)
 def test_what_is_said_of_a_clip_made_twice_fits_the_spec(metric: str) -> None:
     """The auditor counts the numbers that a metric has; whatever else a site says would count as nothing said."""
     spec = spec_for(definition_of(metric))

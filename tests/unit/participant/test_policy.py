@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from testkit.ratings import CORRELATION, rated_spec
 from testkit.specs import small_spec
 from vdb_participant.site.policy import DEFAULT_POLICY, check_cohort, check_cost, check_policy, parse_policy
 from vdb_shared.errors import BudgetError, UsageError
@@ -36,6 +37,12 @@ def test_each_rule_refuses(old: str, new: str, named: str) -> None:
     assert old in DEFAULT_POLICY
     with pytest.raises(BudgetError, match=named):
         check_policy(parse_policy(DEFAULT_POLICY.replace(old, new)), small_spec())
+
+
+def test_a_metric_that_is_correlated_with_peoples_scores_must_be_allowed_too() -> None:
+    only = parse_policy(DEFAULT_POLICY.replace('allowed_metrics = ["*"]', 'allowed_metrics = ["human-correlation@1"]'))
+    with pytest.raises(BudgetError, match="allowed_metrics does not hold temporal-flickering@1"):
+        check_policy(only, rated_spec([CORRELATION]))
 
 
 def test_the_cohort_of_the_sealed_joins_is_held_against_the_policy() -> None:

@@ -14,8 +14,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from vdb_participant.measure.extractors.interface import Vector
-from vdb_shared.errors import ModelError
+from vdb_participant.measure.extractors.interface import Anchored, LoadedExtractor, Vector
+from vdb_shared.errors import ModelError, SpecError
+from vdb_shared.spec import Metric
 
 PROJECTION_NAME: Final = "projection.safetensors"
 
@@ -123,3 +124,23 @@ def check_dimension(directory: Path, found: int, expected: int) -> None:
     """
     if found != expected:
         raise ModelError(f"{directory}: expected features of dimension {expected}, found {found}; check the spec")
+
+
+def check_anchors(metric: Metric, extractor: LoadedExtractor, place: str) -> None:
+    """Check that an extractor has as many anchors as a metric asks for.
+
+    Args:
+        metric: that counts clips by anchors.
+        extractor: that it names.
+        place: of the number in the spec.
+
+    Raises:
+        SpecError: it has another number, or none.
+    """
+    found = len(extractor.anchors) if isinstance(extractor, Anchored) else 0
+    if found != metric.features:
+        raise SpecError(
+            f"{metric.id} asks for {metric.features} anchors, {metric.extractor} has {found}; "
+            f"{ANCHORS_NAME} in its folder holds them",
+            field=place,
+        )
