@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test kills cluster setup check protos clean
+.PHONY: demo test kills debits cluster setup check protos clean
 
 setup: $(READY)
 
@@ -32,6 +32,11 @@ test: check
 # Thirty SIGKILLs at random moments of a run of 20 clips; SEED=… chooses the moments.
 kills: setup
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.killing --kills 30 --seed $(or $(SEED),1) $$(mktemp -d)
+
+# 500 sites killed at random moments while they pay and send, then power cuts after every file operation of a debit (needs strace).
+debits: setup
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.debiting --seeds 500 $$(mktemp -d)
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.power_cuts --disks 40
 
 # Generation on a Ray cluster of two machines, as far as Ray can tell; installs the extra `cluster` (80 MB) first.
 cluster: setup

@@ -19,7 +19,7 @@ from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
 from vdb_participant.network.link import Link
 from vdb_participant.session import records
-from vdb_participant.session.attempts import left, run_rounds
+from vdb_participant.session.attempts import run_rounds
 from vdb_participant.session.claim import check_claim
 from vdb_participant.session.consent import Plan
 from vdb_participant.session.correspondence import Correspondence
@@ -33,9 +33,8 @@ from vdb_participant.site.config import check_not_superseded, save_roster
 from vdb_participant.site.failpoints import Failpoints
 from vdb_participant.site.institution import Site
 from vdb_participant.site.journal import Journal
-from vdb_participant.site.ledger import Ledger
 from vdb_participant.site.policy import check_cohort
-from vdb_participant.site.spending import contribution_maker
+from vdb_participant.site.spending import contribution_maker, settle
 from vdb_participant.site.storage import FileStorage
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.statement import Abort, Join, Statement, parse_statement
@@ -178,7 +177,7 @@ class Participation:
             except BREACHES as error:
                 self._object(_reason_told(error))
                 self._end(str(error).encode())
-                self._settle()
+                settle(self.site, journal, self.opening.session)
                 raise
         return self._conclude()
 
@@ -193,7 +192,7 @@ class Participation:
             self.post, sealed.parameters, self.opening.seat, self.site.signer, failpoints=self.request.failpoints
         )
         folder = self.site.folder.session(self.opening.session)
-        maker = contribution_maker(self.site, self.post.journal, sealed, self.consented, measured.manifest)
+        maker = contribution_maker(self.site, self.post.journal, sealed, self.consented, measured)
         try:
             run_rounds(exchange, measured.lanes, maker)
         finally:
@@ -269,18 +268,9 @@ class Participation:
         """Record how the session ended for us; nothing is sent after this."""
         self.post.journal.record(records.OUTCOME, outcome)
 
-    def _settle(self) -> None:
-        """Refund what never left, and erase all secrets."""
-        journal = self.post.journal
-        if not left(journal) and records.DEBIT_BEGUN in journal:
-            nonce = journal.recall(records.DEBIT_BEGUN)
-            with Ledger(self.site.folder.ledger) as ledger:
-                ledger.refund(self.site.policy.ledger_account, self.opening.session, nonce)
-        journal.erase_secrets()
-
     def _conclude(self) -> Outcome:
         """Settle, and say how it ended."""
-        self._settle()
+        settle(self.site, self.post.journal, self.opening.session)
         outcome = self.post.journal.recall(records.OUTCOME)
         if outcome != records.PUBLISHED:
             raise SessionAbortedError(outcome.decode())

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vdb_participant.commands import metrics, prompts
+from vdb_participant.commands import budget, metrics, prompts
 from vdb_participant.commands.makers import Address, Device, Engine, Makers, Together, Workers
 from vdb_participant.commands.screen import console
 from vdb_shared.canonical import canonical_json
@@ -30,10 +30,9 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at a data directory.", no_args_is_help=True, rich_markup_mode=None)
 models_app = typer.Typer(help="Models that are known, and their weights.", no_args_is_help=True, rich_markup_mode=None)
-budget_app = typer.Typer(help="Show the site's privacy ledger.", rich_markup_mode=None)
 for group, name in ((data_app, "data"), (models_app, "models"), (metrics.app, "metrics"), (prompts.app, "prompts")):
     app.add_typer(group, name=name)
-app.add_typer(budget_app, name="budget")
+app.add_typer(budget.app, name="budget")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,19 +194,6 @@ def doctor(
     if as_json:
         _print_json([{"status": item.status.value, "subject": item.subject, "words": item.words} for item in findings])
     raise typer.Exit(1 if any(item.status is examiner.Status.FAIL for item in findings) else 0)
-
-
-@budget_app.callback(invoke_without_command=True, epilog="Example: vdb-participant budget --json")
-def budget(context: typer.Context, as_json: Json = False) -> None:
-    """Show what each account has spent, session by session, and what remains."""
-    if context.invoked_subcommand is None:
-        _load("commands.budgeting").show(_state(context), as_json=as_json)
-
-
-@budget_app.command("verify", epilog="Example: vdb-participant budget verify")
-def budget_verify(context: typer.Context) -> None:
-    """Check the hash chain of every account."""
-    _load("commands.budgeting").verify(_state(context))
 
 
 @data_app.command("check", epilog="Example: vdb-participant data check DIR --frames 16")

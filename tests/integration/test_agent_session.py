@@ -19,6 +19,7 @@ from vdb_shared.bundle.record import METRICS
 from vdb_shared.bundle.statement import Join, parse_statement
 from vdb_shared.canonical import parse_canonical_json, sha256_digest
 from vdb_shared.errors import SessionAbortedError
+from vdb_shared.privacy.ledger import standing
 
 
 @pytest.fixture
@@ -92,9 +93,9 @@ def test_what_is_debited_is_what_was_announced_and_consented_to(
     join, _ = parse_statement(Envelope.from_json(recorded(institutions[0], records.JOIN_SENT)).payload, Join)
     assert join.consent == sha256_digest(plan.encode())
     with Ledger(institutions[0].site.folder.ledger) as ledger:
-        (account,) = ledger.accounts()
+        spent = standing(ledger.chain()).spent
     (line,) = (line for line in plan.splitlines() if "debits rho" in line)
-    assert Decimal(0) < account.spent <= Decimal(line.split()[4].rstrip("."))
+    assert Decimal(0) < spent <= Decimal(line.split()[4].rstrip("."))
 
 
 def test_a_restarted_coordinator_is_waited_for(coordinator: RunningCoordinator, tmp_path: Path) -> None:

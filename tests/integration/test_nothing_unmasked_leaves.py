@@ -25,6 +25,7 @@ from testkit.institutions import (
 )
 from testkit.sessions import SITES, Runs
 from testkit.wiretap import Wiretap
+from vdb_participant.data.dataset import Dataset
 from vdb_participant.noise.samplers import SAMPLERS
 from vdb_participant.session.contribution import noised_lanes
 from vdb_participant.session.preparation import Resources
@@ -80,7 +81,13 @@ class PlantedMeasurement:
             "prompts": [f"prompt {n} of site {TAPPED}".encode() for n in range(3)],
             "folders": [str(resources.data).encode(), str(resources.models).encode()],
         }
-        return Measured(noised, chosen_manifest(sealed))
+        private = Dataset.open(resources.data).private
+        self.needles |= {
+            "records": [part for record in private for part in record if any(part)],
+            "lists of records": [private.body, bytes.fromhex(private.digest[7:]), private.digest[7:].encode()],
+            "data set": [bytes.fromhex(private.dataset[7:]), private.dataset[7:].encode()],
+        }
+        return Measured(noised, chosen_manifest(sealed), private)
 
 
 def _pieces(data: bytes) -> list[bytes]:

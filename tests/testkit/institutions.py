@@ -19,6 +19,7 @@ from testkit.checked import checked_clips
 from testkit.coordinator import Identity
 from testkit.specs import small_spec
 from vdb_participant.agent import Outcome, Request, take_part
+from vdb_participant.data.dataset import Dataset
 from vdb_participant.models import manifest_digest
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
@@ -133,7 +134,7 @@ class ChosenMeasurement:
         statistics = chosen_statistics(sealed, self.clips, self.score)
         self.statistics.append(statistics)
         lanes = noised_lanes(spec, sealed.terms, statistics, os.urandom, SAMPLERS)
-        return Measured(lanes, chosen_manifest(sealed))
+        return Measured(lanes, chosen_manifest(sealed), Dataset.open(resources.data).private)
 
 
 def chosen_manifest(sealed: SealedTerms) -> RunManifest:

@@ -72,7 +72,7 @@ def consortium(
 def kinds(institution: Institution) -> list[str]:
     """Return what the institution's ledger holds."""
     with Ledger(institution.site.folder.ledger) as ledger:
-        return [entry.kind for account in ledger.accounts() for entry in account.chain]
+        return [entry.kind for entry in ledger.chain()]
 
 
 def journal_of(institution: Institution) -> dict[str, str]:

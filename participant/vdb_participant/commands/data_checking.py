@@ -64,7 +64,7 @@ def facts(found: Checked) -> dict[str, Any]:
             "dataset": data.digest,
             "problems": [{"file": problem.file, "reason": problem.reason} for problem in found.problems],
         }
-        | (numbers if data.ratings.content else {})
+        | (numbers if data.ratings.parts else {})
         | ({"spec": found.spec} if found.spec else {})
     )
 
@@ -74,7 +74,7 @@ def told(out: Console, folder: Path, found: Checked) -> bool:
     data, ratings = found.data, found.ratings
     out.print(f"{folder}: {len(data.records)} records, {len(data.clips)} clips, {len(data.prompts)} prompts")
     out.print(f"{len(data.captioned)} clips are named by one line alone: models may start from them")
-    if data.ratings.content:
+    if data.ratings.parts:
         numbers = f"{len(ratings.votes)} votes and {len(ratings.scores)} scores"
         out.print(f"ratings by {len(ratings.raters)} people, each one more record: {numbers}")
     if found.spec:

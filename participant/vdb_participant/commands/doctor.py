@@ -165,9 +165,9 @@ def _certificate(folder: StateFolder) -> Finding:
 
 def _ledger(folder: StateFolder) -> Finding:
     with Ledger(folder.ledger) as ledger:
-        accounts = ledger.accounts()
-    entries = sum(len(account.chain) for account in accounts)
-    return Finding(Status.PASS, "privacy ledger", f"{entries} entries of {len(accounts)} data sets, chains unbroken")
+        chain = ledger.verify()
+    sets = len({entry.charge.dataset for entry in chain})
+    return Finding(Status.PASS, "privacy ledger", f"{len(chain)} entries of {sets} data sets, chain unbroken")
 
 
 def _coordinator(subject: Subject) -> Finding:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -22,9 +22,9 @@ from typing import Final, NamedTuple
 from vdb_participant.data.prompt_lines import MAX_PROMPTS_BYTES, parse_line
 from vdb_participant.data.ratings import NO_RATINGS, RATINGS_FILE, Ratings, read_ratings
 from vdb_participant.data.video import count_frames
-from vdb_shared import labels
-from vdb_shared.canonical import canonical_json, digest_string, labelled_hash
+from vdb_shared.canonical import digest_string
 from vdb_shared.errors import DatasetError
+from vdb_shared.privacy.record_list import NONE, RecordList, part_of_file, part_of_words
 from vdb_shared.spec import Prompt
 
 CLIPS_FOLDER: Final = "clips"
@@ -76,8 +76,8 @@ class Dataset:
         directory: resolved path.
         records: pairs and prompts in the order of prompts.jsonl, then the other clips by name.
         problems: what is not used, and why.
-        digest: digest of the content of prompts and clips, whatever their names, order and pairs; the ledger knows the
-            data by it. It never leaves the site.
+        private: all words of prompts.jsonl and all video files of clips/, usable or not, so that it does not depend on what
+            a spec asks for; the ledger charges by it. It never leaves the site.
         ratings: what people said of clips of public prompts; each rater is one more record.
         captioned: clips that models may start from, in the order of prompts.jsonl. A clip that several lines name is none of
             them: without one of these lines it would go to another prompt, and sums would change by two records' shares.
@@ -86,7 +86,7 @@ class Dataset:
     directory: Path
     records: tuple[Record, ...]
     problems: tuple[Problem, ...]
-    digest: str
+    private: RecordList
     captioned: tuple[CaptionedClip, ...] = ()
     ratings: Ratings = NO_RATINGS
 
@@ -119,8 +119,13 @@ class Dataset:
         records, problems = _join(root, lines, found)
         ratings = read_ratings(ratings_file)
         problems += [Problem(place, reason) for place, reason in ratings.unusable]
-        digest = _content_digest(records, found.digests, ratings)
-        return cls(root, records, (*found.problems, *problems), digest, _captioned(root, lines, found), ratings)
+        private = RecordList.of((*_private(root, lines, found), *ratings.parts))
+        return cls(root, records, (*found.problems, *problems), private, _captioned(root, lines, found), ratings)
+
+    @property
+    def digest(self) -> str:
+        """The content id: of words, files and ratings, whatever their names, order and pairs. It never leaves the site."""
+        return self.private.dataset
 
     @property
     def prompts(self) -> tuple[Prompt, ...]:
@@ -145,12 +150,14 @@ class _FoundClips:
 
     Attributes:
         twins: usable clips by the names of their duplicates.
+        all_digests: SHA-256 of every video file that can be read, usable or not.
     """
 
     digests: dict[Path, bytes]
     unusable: dict[Path, str]
     problems: tuple[Problem, ...]
     twins: dict[Path, Path]
+    all_digests: dict[Path, bytes]
 
 
 def _find_clips(root: Path, folder: Path, frames: int) -> _FoundClips:
@@ -158,24 +165,22 @@ def _find_clips(root: Path, folder: Path, frames: int) -> _FoundClips:
     unusable: dict[Path, str] = {}
     first_with: dict[bytes, Path] = {}
     twins: dict[Path, Path] = {}
+    all_digests: dict[Path, bytes] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name.startswith("."):
             continue
-        digest = b""
-        reason = _refusal(root, path) or _unreadable(path, frames)
-        if not reason:
-            with path.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").digest()
-            if digest in first_with:
-                twins[path] = first_with[digest]
-                reason = f"is a duplicate of {first_with[digest].name}"
+        reason = _refusal(root, path) or _hashed(path, all_digests) or _unreadable(path, frames)
+        digest = all_digests.get(path, b"")
+        if not reason and digest in first_with:
+            twins[path] = first_with[digest]
+            reason = f"is a duplicate of {first_with[digest].name}"
         if reason:
             unusable[path] = reason
         else:
             digests[path] = digest
             first_with[digest] = path
     problems = tuple(Problem(path.relative_to(root).as_posix(), reason) for path, reason in unusable.items())
-    return _FoundClips(digests, unusable, problems, twins)
+    return _FoundClips(digests, unusable, problems, twins, all_digests)
 
 
 def _refusal(root: Path, path: Path) -> str:
@@ -186,6 +191,16 @@ def _refusal(root: Path, path: Path) -> str:
         return "is a link that leads out of the data folder"
     if not path.is_file():
         return "is not a file"
+    return ""
+
+
+def _hashed(path: Path, digests: dict[Path, bytes]) -> str:
+    """Add the digest of a file, or return why it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            digests[path] = hashlib.file_digest(stream, "sha256").digest()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
     return ""
 
 
@@ -278,11 +293,15 @@ def _named_clip(root: Path, line: _Line, found: _FoundClips) -> Path | None:
     return path
 
 
-def _content_digest(records: Sequence[Record], digests: dict[Path, bytes], ratings: Ratings) -> str:
-    """Return the digest over the prompts' words, the clips' bytes and the ratings' lines, in an order of their own.
-
-    Which prompt a clip is paired with changes no record, and must not make the ledger take the data for other data.
-    """
-    words = (labelled_hash(labels.HASH_DATASET, canonical_json(r.prompt.text), b"") for r in records if r.prompt)
-    clips = (labelled_hash(labels.HASH_DATASET, canonical_json(None), digests[r.clip]) for r in records if r.clip)
-    return digest_string(labelled_hash(labels.HASH_DATASET, *sorted((*words, *clips, *ratings.content))))
+def _private(root: Path, lines: Sequence[_Line], found: _FoundClips) -> Iterator[tuple[bytes, bytes]]:
+    """Return the parts of every line, words with the file it names, and of every file that no line names."""
+    named: set[Path] = set()
+    for line in lines:
+        path = root / line.clip if line.clip is not None else None
+        file = found.all_digests.get(path) if path is not None else None
+        if path is not None:
+            named.add(path)
+        yield part_of_words(line.prompt.text), NONE if file is None else part_of_file(file)
+    for path, digest in found.all_digests.items():
+        if path not in named:
+            yield NONE, part_of_file(digest)

@@ -131,13 +131,13 @@ class Ratings:
     Attributes:
         votes, scores: in the order of the file.
         unusable: place and reason of lines that are not used.
-        content: hashes of the lines; a content id over them does not depend on their order.
+        parts: of every line, usable or not: its rater, and itself. Who rated once is one record in whatever they rate later.
     """
 
     votes: tuple[Vote, ...] = ()
     scores: tuple[Score, ...] = ()
     unusable: tuple[tuple[str, str], ...] = ()
-    content: tuple[bytes, ...] = ()
+    parts: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
     def raters(self) -> frozenset[str]:
@@ -210,13 +210,13 @@ def read_ratings(path: Path) -> Ratings:
     votes: list[Vote] = []
     scores: list[Score] = []
     unusable: list[tuple[str, str]] = []
-    content: list[bytes] = []
+    parts: list[tuple[bytes, bytes]] = []
     place_of: dict[object, str] = {}
     for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not raw.strip():
             continue
         rating = _parse(f"{path}:{number}", f"{RATINGS_FILE}:{number}", raw)
-        content.append(labelled_hash(labels.HASH_RATINGS, raw.strip()))
+        parts.append((_part(b"rater", rating.rater.encode()), _part(b"line", raw.strip())))
         subject = (rating.spec, rating.rater, rating.prompt, rating.sample, frozenset(rating.models))
         first = place_of.setdefault((type(rating), subject), rating.place)
         if first != rating.place:
@@ -225,7 +225,11 @@ def read_ratings(path: Path) -> Ratings:
             votes.append(rating)
         else:
             scores.append(rating)
-    return Ratings(tuple(votes), tuple(scores), tuple(unusable), tuple(content))
+    return Ratings(tuple(votes), tuple(scores), tuple(unusable), tuple(parts))
+
+
+def _part(kind: bytes, content: bytes) -> bytes:
+    return labelled_hash(labels.HASH_RATINGS, kind, content)
 
 
 def _parse(where: str, place: str, raw: bytes) -> Vote | Score:

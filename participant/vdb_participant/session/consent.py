@@ -17,6 +17,7 @@ from pathlib import Path
 from vdb_participant.data.ratings import NO_RATINGS, Ratings
 from vdb_participant.session.claim import Opinion
 from vdb_participant.session.terms import Opening
+from vdb_participant.site.policy import Charging
 from vdb_shared.canonical import decimal_string, sha256_digest
 from vdb_shared.metrics.statistic import Layout
 from vdb_shared.privacy.accountant import Accounting
@@ -30,18 +31,22 @@ LANE_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What the session costs the site's account, in rho, and what remains.
+    """What the session costs, in rho, and what remains.
 
     Attributes:
         cost: largest rho of the session, whoever joins.
-        spent: by earlier sessions.
+        spent: by the earlier sessions that count.
         cap: of the site's policy.
+        sessions: how many count.
+        charging: which, by the site's policy.
         opinions: what two accountants agree on; empty where nothing is noised.
     """
 
     cost: Decimal
     spent: Decimal
     cap: Decimal
+    sessions: int
+    charging: Charging
     opinions: tuple[Opinion, ...]
 
     @property
@@ -57,6 +62,7 @@ class Holdings:
     Attributes:
         folder: where the data are.
         dataset: content id.
+        records: how many private records the data hold, used or not.
         prompts, clips: private prompts and reference clips that would be used.
         unusable: items that cannot be used.
         captioned: clips that models would start from, with the words that go with them.
@@ -66,6 +72,7 @@ class Holdings:
 
     folder: Path
     dataset: str
+    records: int
     prompts: int
     clips: int
     unusable: int
@@ -102,7 +109,7 @@ def make_plan(
     parts = (
         _head(opening),
         _leaves(opening.spec, layout),
-        _costs(opening.spec, accounting, budget),
+        _costs(opening.spec, accounting, budget, holdings),
         _work(opening.spec, holdings),
         _people(opening),
         _times(opening.spec),
@@ -137,7 +144,7 @@ def _leaves(spec: Spec, layout: Layout) -> Iterator[str]:
         yield f"  {block.name:<52} {block.dims:>9,} lanes  {kind}"
 
 
-def _costs(spec: Spec, accounting: Accounting, budget: Budget) -> Iterator[str]:
+def _costs(spec: Spec, accounting: Accounting, budget: Budget, holdings: Holdings) -> Iterator[str]:
     if accounting.rho is None:
         yield "PRIVACY: NONE. This spec adds no noise; it is a test and must not be run on real data."
         return
@@ -156,10 +163,19 @@ def _costs(spec: Spec, accounting: Accounting, budget: Budget) -> Iterator[str]:
     )
     yield from _agreement(budget.opinions)
     yield f"  This session debits rho {decimal_string(budget.cost)}{pld}."
+    yield f"  Data set {holdings.dataset}, {holdings.records} records in all."
     yield (
-        f"  Ledger of this site: spent {decimal_string(budget.spent)} of {decimal_string(budget.cap)}; "
-        f"{decimal_string(budget.left)} would remain."
+        f"  Ledger of this site: spent {decimal_string(budget.spent)} of {decimal_string(budget.cap)} by "
+        f"{_who_counts(budget)}; {decimal_string(budget.left)} would remain."
     )
+    if budget.charging == "overlapping":
+        yield "  A video in another encoding, or a prompt in other words, counts as another record; where that may happen, set"
+        yield '  charge = "site" in policy.toml and decline until then.'
+
+
+def _who_counts(budget: Budget) -> str:
+    number = f"{budget.sessions} earlier session{'' if budget.sessions == 1 else 's'}"
+    return f"{number} with overlapping data" if budget.charging == "overlapping" else f"{number}, all of this site"
 
 
 def _agreement(opinions: Sequence[Opinion]) -> Iterator[str]:

@@ -60,7 +60,8 @@ def measured_here(
     lines = sample_lines(leaves, os.urandom(SALT_BYTES * len(leaves)))
     _keep(site.folder.session(sealed.opening.session) / SAMPLES_FILE, lines)
     manifest = run_manifest(spec, found.manifest, leaves, sample_root(lines))
-    return Measured(noised_lanes(spec, sealed.terms, found.statistics, os.urandom, SAMPLERS), manifest)
+    lanes = noised_lanes(spec, sealed.terms, found.statistics, os.urandom, SAMPLERS)
+    return Measured(lanes, manifest, data.private)
 
 
 def _keep(path: Path, lines: tuple[bytes, ...]) -> None:

@@ -31,6 +31,7 @@ from vdb_shared.clips import clip_terms
 from vdb_shared.errors import BudgetError
 from vdb_shared.privacy.accountant import Accounting, account
 from vdb_shared.privacy.conversion import rho_of_multiplier
+from vdb_shared.privacy.record_list import RecordList
 from vdb_shared.registry.rows import load_registry
 from vdb_shared.seal import SealTerms, seal_terms
 from vdb_shared.spec import Spec
@@ -119,9 +120,9 @@ def prepare(site: Site, opening: Opening, resources: Resources) -> Prepared:
             profiles_of(spec, registry, cluster.devices, cluster.memory)
     data = Dataset.open(resources.data, frames=spec.video.frames)
     holdings = _holdings(spec, data, resources.cluster)
-    budget = _budget(site, spec, terms, accounting, opinions)
+    budget = _budget(site, spec, terms, (accounting, opinions), data.private)
     plan = make_plan(opening, terms.layout, accounting, budget, holdings, os.urandom(PLAN_NUMBER_BYTES))
-    return Prepared(plan, data.digest, budget.cost)
+    return Prepared(plan, holdings.dataset, budget.cost)
 
 
 @contextmanager
@@ -183,6 +184,7 @@ def _holdings(spec: Spec, data: Dataset, cluster: str) -> Holdings:
     return Holdings(
         data.directory,
         data.digest,
+        records=len(data.private),
         prompts=len(inputs.prompts),
         clips=len(inputs.clips),
         unusable=len(data.problems),
@@ -192,19 +194,25 @@ def _holdings(spec: Spec, data: Dataset, cluster: str) -> Holdings:
     )
 
 
-def _budget(site: Site, spec: Spec, terms: SealTerms, accounting: Accounting, opinions: tuple[Opinion, ...]) -> Budget:
+def _budget(
+    site: Site,
+    spec: Spec,
+    terms: SealTerms,
+    judged: tuple[Accounting, tuple[Opinion, ...]],
+    private: RecordList,
+) -> Budget:
+    accounting, opinions = judged
     multiplier = terms.calibration.noise_multiplier
     cost = Decimal(0) if multiplier is None else max(rho_of_multiplier(multiplier), accounting.rho or Decimal(0))
     check_cost(site.policy, cost)
     if opinions:
         opinions = (*opinions, check_cost_at(site.policy.delta, spec, terms, cost))
     with Ledger(site.folder.ledger) as ledger:
-        spent = ledger.account(site.policy.ledger_account).spent
-    budget = Budget(cost, spent, site.policy.rho_cap, opinions)
+        found = ledger.standing(private, site.policy.charge)
+    budget = Budget(cost, found.spent, site.policy.rho_cap, found.sessions, site.policy.charge, opinions)
     if budget.left < 0:
         raise BudgetError(
-            f"the session would cost rho {decimal_string(cost)}, but of {decimal_string(budget.cap)} in account "
-            f"{site.policy.ledger_account} {decimal_string(spent)} is spent; see `vdb-participant budget`, decline, or "
-            "change policy.toml"
+            f"the session would cost rho {decimal_string(cost)}, but of {decimal_string(budget.cap)} for these data "
+            f"{decimal_string(found.spent)} is spent; see `vdb-participant budget`, decline, or change policy.toml"
         )
     return budget

@@ -18,6 +18,7 @@ from vdb_participant.session.terms import Offered
 from vdb_participant.site.journal import Journal
 from vdb_shared.bundle.statement import RunManifest
 from vdb_shared.canonical import canonical_json, decode_fields, encode_fields
+from vdb_shared.privacy.record_list import RecordList
 from vdb_shared.roster import SignedRoster
 from vdb_shared.wire.status import SealedSession
 
@@ -100,20 +101,27 @@ class Measured:
     Attributes:
         lanes: encoded statistic with noise, (lanes,), int64.
         manifest: what was run.
+        private: all private records of the data that were measured; what is charged. It stays here.
     """
 
     lanes: Lanes = field(repr=False)
     manifest: RunManifest
+    private: RecordList
 
     def encode(self) -> bytes:
         """Return the record's bytes."""
-        return encode_fields(self.lanes.astype("<i8").tobytes(), canonical_json(self.manifest.model_dump(mode="json")))
+        manifest = canonical_json(self.manifest.model_dump(mode="json"))
+        return encode_fields(self.lanes.astype("<i8").tobytes(), manifest, self.private.body)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Return the value of a record."""
-        lanes, manifest = decode_fields(data, 2)
-        return cls(np.frombuffer(lanes, dtype="<i8").astype(np.int64), RunManifest.model_validate_json(manifest))
+        lanes, manifest, private = decode_fields(data, 3)
+        return cls(
+            np.frombuffer(lanes, dtype="<i8").astype(np.int64),
+            RunManifest.model_validate_json(manifest),
+            RecordList.decode(private),
+        )
 
     def erase(self) -> None:
         """Overwrite the lanes in memory."""

@@ -8,26 +8,28 @@ from __future__ import annotations
 import tomllib
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from vdb_shared.errors import BudgetError, UsageError
 from vdb_shared.privacy.accountant import rho_within
 from vdb_shared.secagg.parameters import smallest_cohort
-from vdb_shared.spec import Name, Spec
+from vdb_shared.spec import Spec
 
 DEFAULT_POLICY: Final = """\
 # This institution's own rules. No benchmark spec can override them; a session that breaks one is refused before any work.
 
-# Largest epsilon of one session, and of all sessions together (at `delta`, by zCDP composition).
+# Largest epsilon of one session, and of all sessions that count together (at `delta`, by zCDP composition).
 epsilon_per_session = 8
 epsilon_total = 20
 delta = 1e-6
 
-# The ledger's account that sessions are charged to. One account covers all data of this site: safe, whichever files a
-# session reads. Give data that share no record accounts of their own, in agents of their own, to budget them apart.
-ledger_account = "site"
+# Which earlier sessions count. "overlapping": those whose data shared a video file or a prompt with the data of the new
+# session, wherever the folder lay and whatever was added to it or taken away since; data that share nothing have budgets
+# of their own. A video in another encoding, or a prompt in other words, is NOT recognised as the same. Where records may
+# come again in another form, or one person is in several files: "site", and every session counts against every other.
+charge = "overlapping"
 
 # Fewest institutions in a sum; fewest of them, ours included, that are neither in league with the coordinator nor add no noise;
 # and how many such institutions a spec must at least reckon with (its cohort.collusion).
@@ -42,6 +44,9 @@ allowed_models = ["*"]
 
 ANY: Final = "*"
 
+Charging = Literal["overlapping", "site"]
+"""Which sessions count against a data set: those that read a record of it, or all of the site's."""
+
 
 def _real(value: object) -> object:
     return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -55,9 +60,9 @@ class PolicyFile(BaseModel):
 
     Attributes:
         epsilon_per_session: largest epsilon of one session.
-        epsilon_total: largest epsilon of all sessions charged to one account.
+        epsilon_total: largest epsilon of all sessions that count together.
         delta: at which both are judged.
-        ledger_account: name of the account, chosen by the site: neither a spec nor a changed file opens a new one.
+        charge: which sessions count together, chosen by the site: no spec and no coordinator has a say in it.
         minimum_cohort: n_min, fewest institutions in a sum, when as few join as the spec allows.
         minimum_honest: n_min - c, fewest of them that do not collude with the coordinator.
         minimum_collusion: smallest c of a spec: it is the lead who writes c, and everything rests on it.
@@ -69,7 +74,7 @@ class PolicyFile(BaseModel):
     epsilon_per_session: Real = Field(gt=0)
     epsilon_total: Real = Field(gt=0)
     delta: Real = Field(gt=0, lt=Decimal("0.01"))
-    ledger_account: Name = "site"
+    charge: Charging = "overlapping"
     minimum_cohort: int = Field(ge=3)
     minimum_honest: int = Field(default=2, ge=2)
     minimum_collusion: int = Field(default=1, ge=1)

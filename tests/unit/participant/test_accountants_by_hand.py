@@ -13,6 +13,7 @@ import pytest
 from dp_accounting import pld, rdp
 from opacus.accountants import PRVAccountant, RDPAccountant
 
+from testkit.charges import NOW, charge, list_of
 from testkit.gaussian import (
     best_advantage,
     delta_of,
@@ -24,7 +25,7 @@ from testkit.gaussian import (
 from vdb_participant.session.second_accountant import ORDERS, PRV_ERROR, epsilon_by_privacy_loss, epsilon_by_renyi
 from vdb_shared.errors import BudgetError
 from vdb_shared.privacy.conversion import epsilon_of_rho, gaussian_epsilon_of_rho, rho_of_multiplier
-from vdb_shared.privacy.ledger import Charge, LedgerEntry, debit, spent, verify_chain
+from vdb_shared.privacy.ledger import LedgerEntry, debit, standing, verify_chain
 
 MULTIPLIERS = ("60", "8.68", "4.53", "2.38", "1.27", "0.69", "0.3", "0.12")
 DELTAS = ("1e-10", "1e-6", "1e-3")
@@ -102,20 +103,15 @@ def test_the_ledgers_sum_is_the_cost_of_all_sessions_together(sessions: int, mul
     """k releases of rho cost k rho (Bun & Steinke 2016, lemma 2.3): as much as one release with z / sqrt(k)."""
     rho, z, delta = rho_of_multiplier(Decimal(multiplier)), float(multiplier), 1e-6
     chain: list[LedgerEntry] = []
+    data = list_of("a red circle")
     for number in range(sessions):
-        charge = Charge(f"sha256:{number:064x}", "sha256:" + "e" * 64, rho, Decimal(1), 3, 1, "a" * 64)
-        chain.append(debit(chain, "site", charge, sessions * rho))
+        chain.append(debit(chain, charge(number, data, str(rho)), sessions * rho, NOW, None))
     verify_chain(chain)
-    assert spent(chain) == sessions * rho
+    assert standing(chain).spent == sessions * rho
     with pytest.raises(BudgetError):
-        debit(
-            chain,
-            "site",
-            Charge("sha256:" + "f" * 64, "sha256:" + "e" * 64, rho, Decimal(1), 3, 1, "a" * 64),
-            spent(chain),
-        )
+        debit(chain, charge(sessions, data, str(rho)), standing(chain).spent, NOW, None)
 
-    claimed = float(epsilon_of_rho(spent(chain), Decimal("1e-6")))
+    claimed = float(epsilon_of_rho(standing(chain).spent, Decimal("1e-6")))
     first = rdp.RdpAccountant(neighboring_relation=dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE)
     first.compose(dp_accounting.GaussianDpEvent(z), sessions)
     assert claimed == pytest.approx(float(first.get_epsilon(delta)), abs=2e-6)

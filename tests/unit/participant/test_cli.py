@@ -29,7 +29,19 @@ MODELS = [f"models {command}" for command in ("list", "show", "verify", "fetch",
 
 @pytest.mark.parametrize(
     "command",
-    ["", "enroll", "join", "run", "doctor", "report", "budget", "budget verify", "data check", *MODELS],
+    [
+        "",
+        "enroll",
+        "join",
+        "run",
+        "doctor",
+        "report",
+        "budget",
+        "budget verify",
+        "budget export",
+        "data check",
+        *MODELS,
+    ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     done = run(*command.split(), "--help")
@@ -172,12 +184,17 @@ def test_models_verify_shows_the_digests_that_specs_name(tmp_path: Path) -> None
 
 
 def test_budget_of_a_new_folder(tmp_path: Path) -> None:
+    assert "choose it with --dir" in error_of("--dir", tmp_path / "s", "budget", expect=2)
+    (tmp_path / "s").mkdir()
     done = run("--dir", tmp_path / "s", "budget")
     assert done.returncode == 0
     assert "epsilon 20 at delta" in done.stdout
     assert "nothing has been debited" in done.stdout
     assert json.loads(run("--dir", tmp_path / "s", "budget", "--json").stdout)["datasets"] == []
     assert "PASS" in run("--dir", tmp_path / "s", "budget", "verify").stdout
+    assert json.loads(run("--dir", tmp_path / "s", "budget", "export").stdout)["entries"] == []
+    assert run("--dir", tmp_path / "s", "budget", "export", "--format", "xml").returncode == 2
+    assert list((tmp_path / "s").iterdir()) == []
 
 
 def test_a_damaged_ledger(tmp_path: Path) -> None:

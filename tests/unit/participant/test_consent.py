@@ -20,14 +20,14 @@ from vdb_shared.seal import seal_terms
 from vdb_shared.spec import Metric, Model, Spec
 
 NAMES = ("archive-oslo", "clinic-lyon", "lab-kyoto", "museum-lima")
-HOLDINGS = Holdings(Path("/data"), "sha256:" + "d" * 64, prompts=3, clips=12, unusable=1)
+HOLDINGS = Holdings(Path("/data"), "sha256:" + "d" * 64, records=15, prompts=3, clips=12, unusable=1)
 DELTA = Decimal("0.000001")
 OPINIONS = (
     Opinion("the session", DELTA, Decimal("7.998716"), 7.9987151),
     Opinion("the session, tighter", DELTA, Decimal("7.5056"), 7.5066033),
     Opinion("the debit", Decimal("0.00001"), Decimal("7.1"), 7.1),
 )
-BUDGET = Budget(Decimal("0.0344"), Decimal("0.1"), Decimal("0.5"), OPINIONS)
+BUDGET = Budget(Decimal("0.0344"), Decimal("0.1"), Decimal("0.5"), 2, "overlapping", OPINIONS)
 
 
 def opening(spec: Spec) -> Opening:
@@ -75,7 +75,10 @@ def test_names_every_block_with_its_size_and_kind() -> None:
         "    the session, tighter: epsilon 7.5056 and 7.506603 at delta 0.000001\n",
         "    the debit: epsilon 7.1 and 7.100000 at delta 0.00001\n",
         "debits rho 0.0344",
-        "spent 0.1 of 0.5; 0.3656 would remain",
+        "spent 0.1 of 0.5 by 2 earlier sessions with overlapping data; 0.3656 would remain",
+        f"Data set {HOLDINGS.dataset}, 15 records in all.",
+        "A video in another encoding, or a prompt in other words, counts as another record; where that may happen, set\n"
+        '  charge = "site" in policy.toml',
         "/data: 3 prompts and 12 clips would be used",
         "and 1 items cannot be used",
         "Generate 6 private clips and our share of 4 public ones and of 1 more, which another institution makes too",

@@ -59,6 +59,16 @@ def test_colluders_hide_nobody() -> None:
         check_cohort(policy, 6, 4)
 
 
+def test_the_site_chooses_what_counts_and_its_default_is_the_overlap() -> None:
+    assert parse_policy(DEFAULT_POLICY).charge == "overlapping"
+    assert parse_policy(DEFAULT_POLICY.replace('charge = "overlapping"', "")).charge == "overlapping"
+    assert parse_policy(DEFAULT_POLICY.replace('charge = "overlapping"', 'charge = "site"')).charge == "site"
+    for wrong in ('charge = "nothing"', 'ledger_account = "site"'):
+        with pytest.raises(UsageError, match=wrong.partition(" ")[0]):
+            parse_policy(DEFAULT_POLICY.replace('charge = "overlapping"', wrong))
+    assert "in another encoding, or a prompt in other words, is NOT recognised" in DEFAULT_POLICY
+
+
 def test_cap_is_the_largest_rho_within_the_total() -> None:
     cap = parse_policy(DEFAULT_POLICY).rho_cap
     assert epsilon_of_rho(cap, Decimal("1e-6")) <= 20
