@@ -25,8 +25,8 @@ from scipy.special import expit
 from vdb_shared.canonical import canonical_json
 from vdb_shared.layout import rating_block
 from vdb_shared.metrics.correlation import CorrelationSums, correlation_family, correlation_problem
+from vdb_shared.metrics.multiplicity import told_apart
 from vdb_shared.metrics.preference import PreferenceSums, preference_family, preference_problem
-from vdb_shared.metrics.uncertainty import simultaneous_quantile
 from vdb_shared.privacy.mechanism import noise_level
 from vdb_shared.seal import seal_terms
 from vdb_shared.spec import Spec
@@ -127,8 +127,8 @@ def preference_rows(epsilon: str, models: int, sessions: int) -> list[Row]:
             held += sum(
                 family.estimates[name].low <= truth[name].value <= family.estimates[name].high for name in names
             )
-            quantile = simultaneous_quantile(len(family.comparisons))
-            ordered += sum(item.apart(quantile) and item.difference > 0 for item in family.comparisons.values())
+            apart = told_apart(family.comparisons)
+            ordered += sum(family.comparisons[pair].difference > 0 for pair in apart)
         where = f"preference, epsilon {epsilon}, {models} models, {count} people: "
         pairs = models * (models - 1) // 2
         rows += _rows(where, sessions, published, held / models)

@@ -10,7 +10,7 @@ Source: protos/README.md §7.3.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -19,8 +19,9 @@ from vdb_shared.families import family_of, moments_of_model, moments_of_referenc
 from vdb_shared.judgements import judgement_of
 from vdb_shared.layout import layout_of
 from vdb_shared.metrics.catalogue import MetricDefinition, definition_of
+from vdb_shared.metrics.multiplicity import Pair, pairs_not_apart, rank_sets, told_apart
 from vdb_shared.metrics.statistic import Statistics
-from vdb_shared.metrics.uncertainty import CONFIDENCE, Estimate, pairs_not_apart, rank_sets
+from vdb_shared.metrics.uncertainty import CONFIDENCE, Estimate, Family
 from vdb_shared.privacy.mechanism import NoiseLevel
 from vdb_shared.spec import Grade as ClipClass
 from vdb_shared.spec import Metric, Profile, Spec
@@ -113,7 +114,7 @@ class Evaluation:
         clip_class, profile: of all generated clips, as the spec names them.
         counts: reference, then public, then private; models in the spec's order.
         results: metrics in the spec's order, then models.
-        not_apart: by (metric, inputs), the pairs of models that the data cannot tell apart.
+        not_apart: by (metric, inputs), the pairs of models that the data cannot tell apart; all of the session hold together.
     """
 
     clip_class: ClipClass
@@ -151,66 +152,82 @@ def evaluate(spec: Spec, statistics: Statistics, noise: NoiseLevel | None) -> Ev
     """
     layout_of(spec).check(statistics)
     sums = SessionSums(spec, statistics, noise or NoiseLevel({}))
+    judged = [_judge(sums, metric) for metric in spec.metrics]
+    apart = told_apart(
+        {(place, pair): found for place, one in enumerate(judged) for pair, found in one.family.comparisons.items()}
+    )
     results: list[Result] = []
-    not_apart: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
-    for metric in spec.metrics:
-        found, pairs = _evaluate_ratings(sums, metric) if metric.inputs == "ratings" else _evaluate_metric(sums, metric)
-        results.extend(found)
-        not_apart[metric.id, metric.inputs] = pairs
+    not_apart: dict[tuple[str, str], tuple[Pair, ...]] = {}
+    for place, one in enumerate(judged):
+        pairs = [pair for pair in one.family.comparisons if (place, pair) in apart]
+        results.extend(_results(sums, one, pairs))
+        not_apart[one.metric.id, one.metric.inputs] = pairs_not_apart(one.family, pairs)
     made = spec.generation
     return Evaluation(made.clip_class, made.profile, tuple(sums.counts.values()), tuple(results), not_apart)
 
 
-def _evaluate_metric(sums: SessionSums, metric: Metric) -> tuple[list[Result], tuple[tuple[str, str], ...]]:
-    """Results of one metric for every model, and the pairs that cannot be told apart."""
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """One metric before it is known which of its pairs are told apart.
+
+    Attributes:
+        metric: the metric.
+        problems: by model, why its result must be withheld, or None.
+        family: estimates and comparisons of the others.
+        counts: by model, clips or people that its result rests on.
+        grades: by model, how far a result that is published can be trusted, and a remark.
+        private: whether private records entered it.
+    """
+
+    metric: Metric
+    problems: Mapping[str, str | None]
+    family: Family
+    counts: Mapping[str, float]
+    grades: Mapping[str, tuple[Grade, str | None]]
+    private: bool
+
+
+def _judge(sums: SessionSums, metric: Metric) -> _Judged:
     definition = definition_of(metric.id)
+    if metric.inputs == "ratings":
+        people = judgement_of(sums, metric, definition)
+        grade: Grade = "noised" if people.noised else "exact"
+        grades = dict.fromkeys(people.problems, (grade, None))
+        return _Judged(metric, people.problems, people.family, people.raters, grades, private=True)
     problems = {model.id: _problem(sums, metric, definition, model.id) for model in sums.spec.models}
     available = [model for model, problem in problems.items() if problem is None]
-    family = family_of(sums, metric, definition, available)
-    ranks = rank_sets(family, higher_is_better=definition.direction == "higher")
-    private = metric.inputs == "private" or definition.compares_with_reference
+    return _Judged(
+        metric,
+        problems,
+        family_of(sums, metric, definition, available),
+        {model: sums.counts[metric.inputs, model].succeeded for model in problems},
+        {model: _grade(sums, metric, definition, model) for model in available},
+        private=metric.inputs == "private" or definition.compares_with_reference,
+    )
+
+
+def _results(sums: SessionSums, judged: _Judged, apart: Sequence[Pair]) -> list[Result]:
+    """Return the results of one metric for every model."""
+    metric, definition = judged.metric, definition_of(judged.metric.id)
+    ranks = rank_sets(judged.family, apart, higher_is_better=definition.direction == "higher")
     results = []
-    for model, problem in problems.items():
-        grade, remark = _grade(sums, metric, definition, model) if problem is None else ("unavailable", None)
+    for model, problem in judged.problems.items():
+        grade, remark = judged.grades[model] if problem is None else ("unavailable", None)
         results.append(
             Result(
                 metric=metric.id,
                 inputs=metric.inputs,
                 model=model,
-                estimate=family.estimates.get(model),
-                count=sums.counts[metric.inputs, model].succeeded,
-                private=private,
+                estimate=judged.family.estimates.get(model),
+                count=judged.counts[model],
+                private=judged.private,
                 grade=grade,
                 reason=problem or remark,
                 ranks=ranks.get(model),
-                histogram=sums.histogram(metric, model),
+                histogram=None if metric.inputs == "ratings" else sums.histogram(metric, model),
             )
         )
-    return results, pairs_not_apart(family)
-
-
-def _evaluate_ratings(sums: SessionSums, metric: Metric) -> tuple[list[Result], tuple[tuple[str, str], ...]]:
-    """Results of one metric of people's ratings for every model, and the pairs that cannot be told apart."""
-    definition = definition_of(metric.id)
-    found = judgement_of(sums, metric, definition)
-    ranks = rank_sets(found.family, higher_is_better=definition.direction == "higher")
-    grade: Grade = "noised" if found.noised else "exact"
-    results = [
-        Result(
-            metric=metric.id,
-            inputs=metric.inputs,
-            model=model,
-            estimate=found.family.estimates.get(model),
-            count=found.raters[model],
-            private=True,
-            grade="unavailable" if problem else grade,
-            reason=problem,
-            ranks=ranks.get(model),
-            histogram=None,
-        )
-        for model, problem in found.problems.items()
-    ]
-    return results, pairs_not_apart(found.family)
+    return results
 
 
 def _problem(sums: SessionSums, metric: Metric, definition: MetricDefinition, model: str) -> str | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from vdb_shared.layout import contributions_at_most, feature_dimension
 from vdb_shared.metrics.catalogue import MetricDefinition
+from vdb_shared.metrics.covariance import CovarianceSums, covariance_sketch
 from vdb_shared.metrics.coverage import CellSums, coverage_family
 from vdb_shared.metrics.diversity import SecondMomentSums, rke_family, vendi_family
 from vdb_shared.metrics.features import unsvec
@@ -94,11 +95,17 @@ def _frechet(sums: SessionSums, metric: Metric, definition: MetricDefinition, mo
 
 
 def _kernel(sums: SessionSums, metric: Metric, _: MetricDefinition, models: Sequence[str]) -> Family:
-    return _kernel_family(sums, metric, "embedding", models, _embedded)
+    manifest = sums.spec.extractor(metric.extractor or "").manifest
+    sketch = covariance_sketch(sums.spec.digest, manifest, metric.features or 0)
 
+    def embedded(block: BlockSums, products: BlockSums) -> EmbeddingSums:
+        covariance = CovarianceSums(products.values, sketch, products.deviation)
+        count = block.count
+        return EmbeddingSums(block.values, count.succeeded, block.deviation, count.deviation, covariance=covariance)
 
-def _embedded(block: BlockSums) -> EmbeddingSums:
-    return EmbeddingSums(block.values, block.count.succeeded, block.deviation, block.count.deviation)
+    parts = ("embedding", "covariance")
+    sides = {model: embedded(*(sums.block(metric, part, model) for part in parts)) for model in models}
+    return kernel_family(embedded(*(sums.reference_block(metric, part) for part in parts)), sides)
 
 
 def _sketch(sums: SessionSums, metric: Metric, _: MetricDefinition, models: Sequence[str]) -> Family:

@@ -35,6 +35,7 @@ HASH_DATASET: Final = "vdb-dataset/1|content"
 HASH_RATINGS: Final = "vdb-dataset/1|rating"
 HASH_RFF: Final = "vdb-metrics/1|random-fourier-features"
 HASH_SKETCH: Final = "vdb-metrics/1|tensor-sketch"
+HASH_COVARIANCE: Final = "vdb-metrics/1|covariance-sketch"
 HASH_BOOTSTRAP: Final = "vdb-metrics/1|bootstrap"
 HASH_INVITATION_TOKEN: Final = "vdb-enrolment/1|token"  # noqa: S105 - a label, no secret
 HASH_SUBMISSION: Final = "vdb-events/1|submission"

@@ -227,7 +227,7 @@ def _reference_blocks(spec: Spec) -> Iterator[Block]:
     for metric in distances.values():
         for part in _parts(spec, metric, private=True):
             name = reference_block(metric.id, part.name)
-            yield Block(name, part.dims, part.bound_squared, private=True, weight=metric.weight)
+            yield Block(name, part.dims, part.bound_squared, private=True, weight=metric.weight * part.weight)
 
 
 def _generated_blocks(spec: Spec, side: str) -> Iterator[Block]:
@@ -246,7 +246,7 @@ def _generated_blocks(spec: Spec, side: str) -> Iterator[Block]:
                     part.dims,
                     part.bound_squared * clips**2,
                     private=private,
-                    weight=metric.weight if private else Decimal(1),
+                    weight=metric.weight * part.weight if private else Decimal(1),
                     clips=clips,
                 )
 

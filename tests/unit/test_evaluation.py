@@ -13,6 +13,7 @@ from vdb_shared.canonical import canonical_json
 from vdb_shared.errors import StatisticError
 from vdb_shared.evaluation import Evaluation, Result, evaluate
 from vdb_shared.layout import contributions_at_most, layout_of, promise_of
+from vdb_shared.metrics.covariance import covariance_share, covariance_sketch
 from vdb_shared.metrics.features import (
     clip_to_ball,
     feature_moments,
@@ -56,7 +57,11 @@ def add_clip(tally: Tally, spec: Spec, side: str, model: str, features: Points) 
                 inside, _ = clip_to_ball(features / float(metric.limit or 1))
                 tally.add(f"{place}/moments", feature_moments(inside))
             case "mmd-rff":
-                tally.add(f"{place}/embedding", random_fourier_features(features, FREQUENCIES))
+                embedding = random_fourier_features(features, FREQUENCIES)
+                tally.add(f"{place}/embedding", embedding)
+                tally.add(
+                    f"{place}/covariance", covariance_share(embedding, covariance_sketch(spec.digest, DIGEST, 64))
+                )
             case _:
                 score = rescale(float(features[0]) + 0.5, 0, float(metric.limit or 1))
                 tally.add(f"{place}/moments", score_moments(score))
@@ -76,6 +81,8 @@ def site(spec: Spec, seed: int, references: int, generated: int) -> dict[str, Po
             elif metric.id == "mmd-rff@1":
                 embedding = random_fourier_features(point, FREQUENCIES)
                 tally.add("reference/clips/mmd-rff@1/embedding", embedding)
+                products = covariance_share(embedding, covariance_sketch(spec.digest, DIGEST, 64))
+                tally.add("reference/clips/mmd-rff@1/covariance", products)
     side = spec.metrics[0].inputs
     for number, model in enumerate(spec.models):
         for point in clips(1000 + 10 * seed + number, generated, 0.5 * number):

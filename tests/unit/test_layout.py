@@ -24,13 +24,27 @@ def test_blocks_of_public_inputs_and_the_noised_reference() -> None:
         ("reference/clips/count", 1, 1, True),
         ("reference/clips/frechet-videomae@1/moments", 14, 2, True),
         ("reference/clips/mmd-rff@1/embedding", 64, 1, True),
+        ("reference/clips/mmd-rff@1/covariance", 128, 1, True),
         ("public/alpha/count", 2, 1, False),
         ("public/alpha/temporal-flickering@1/moments", 2, 2, False),
         ("public/alpha/temporal-flickering@1/histogram", 32, 1, False),
         ("public/alpha/frechet-videomae@1/moments", 14, 2, False),
         ("public/alpha/mmd-rff@1/embedding", 64, 1, False),
+        ("public/alpha/mmd-rff@1/covariance", 128, 1, False),
     ]
-    assert layout.clip_norm_squared() == 4
+    assert layout.clip_norm_squared() == Decimal("4.25")
+
+
+def test_a_part_that_serves_the_interval_alone_takes_half_of_the_metrics_weight() -> None:
+    layout = layout_of(make_spec([KERNEL | {"weight": "3"}], models=["alpha"]))
+    assert {block.name: block.weight for block in layout.blocks} == {
+        "reference/clips/count": 1,
+        "reference/clips/mmd-rff@1/embedding": 3,
+        "reference/clips/mmd-rff@1/covariance": Decimal("1.5"),
+        "public/alpha/count": 1,
+        "public/alpha/mmd-rff@1/embedding": 1,
+        "public/alpha/mmd-rff@1/covariance": 1,
+    }
 
 
 def test_blocks_of_private_inputs_carry_weights_and_no_histogram() -> None:

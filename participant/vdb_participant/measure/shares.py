@@ -19,6 +19,7 @@ from vdb_participant.measure.observation import Observation
 from vdb_participant.measure.scores import SCORES
 from vdb_shared.errors import StatisticError
 from vdb_shared.metrics.catalogue import MetricDefinition, definition_of
+from vdb_shared.metrics.covariance import covariance_share, covariance_sketch
 from vdb_shared.metrics.features import (
     clip_to_ball,
     direction,
@@ -119,8 +120,13 @@ def _frechet(_: Spec, metric: Metric, clip: Observation) -> Share:
 def _kernel(spec: Spec, metric: Metric, clip: Observation) -> Share:
     if metric.features is None or metric.bandwidth is None:
         raise ValueError(f"{metric.id} without features or bandwidth passed the layout")
-    features = _features(metric, clip)
-    yield "embedding", kernel_share(features, _manifest(spec, metric), metric.features, float(metric.bandwidth))
+    manifest = _manifest(spec, metric)
+    embedding = kernel_share(_features(metric, clip), manifest, metric.features, float(metric.bandwidth))
+    yield "embedding", embedding
+    yield (
+        "covariance",
+        covariance_share(embedding, _covariance(spec.digest, manifest, metric.features)),
+    )
 
 
 def _sketched(spec: Spec, metric: Metric, clip: Observation) -> Share:
@@ -175,6 +181,11 @@ def _manifest(spec: Spec, metric: Metric) -> str:
 @lru_cache(maxsize=8)
 def _frequencies(manifest: str, dimension: int, count: int, bandwidth: float) -> Vector:
     return random_fourier_frequencies(manifest, dimension, count, bandwidth)
+
+
+@lru_cache(maxsize=8)
+def _covariance(spec: str, manifest: str, features: int) -> Sketch:
+    return covariance_sketch(spec, manifest, features)
 
 
 @lru_cache(maxsize=8)

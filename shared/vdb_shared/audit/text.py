@@ -16,8 +16,9 @@ from vdb_shared.audit.monitor import Monitored
 from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
 
 RANKS_EXPLAINED: Final = (
-    "Ranks come from comparing models pair by pair, 95 % sure for each metric as a whole. Errors that two models share (the "
-    "same reference clips) cancel there, so models can be told apart although their intervals overlap."
+    "Each interval holds its value with 95 %. Ranks come from comparing models pair by pair, and all comparisons of all "
+    "metrics hold together with 95 %. Errors that two models share (the same reference clips) cancel there, so models can be "
+    "told apart although their intervals overlap."
 )
 
 CHECKED_EXPLAINED: Final = (

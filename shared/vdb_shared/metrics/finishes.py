@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final, Literal
 
+from vdb_shared.metrics.covariance import LANES_PER_FEATURE, PART_WEIGHT
 from vdb_shared.metrics.features import HISTOGRAM_BINS
 
 CORRELATION_LANES: Final = 6
@@ -44,11 +46,13 @@ class Part:
         name: last component of the block's name.
         dims: number of lanes.
         bound_squared: square of the L2 norm that one clip's share, or one rater's, never exceeds.
+        weight: factor of the metric's weight: parts that serve an interval alone take little of the budget.
     """
 
     name: str
     dims: int
     bound_squared: int
+    weight: Decimal = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,11 @@ def _second_moment_part(shape: Shape) -> tuple[Part, ...]:
     return (Part("second", _triangle(shape.dimension), 1),)
 
 
+def _kernel_parts(shape: Shape) -> tuple[Part, ...]:
+    lanes = LANES_PER_FEATURE * shape.features
+    return Part("embedding", shape.features, 1), Part("covariance", lanes, 1, PART_WEIGHT)
+
+
 def _posterior_parts(shape: Shape) -> tuple[Part, ...]:
     return Part("posterior", shape.dimension, 1), Part("negentropy", 1, 1)
 
@@ -130,9 +139,9 @@ FINISHES: Final[Mapping[FinishName, Finish]] = {
         limit="allowed",
     ),
     "kernel": Finish(
-        lambda shape: (Part("embedding", shape.features, 1),),
-        share="random Fourier features, of norm 1",
-        lanes="m",
+        _kernel_parts,
+        share="random Fourier features, of norm 1, and for the interval a sketch of their products, of norm at most 1",
+        lanes=f"m + {LANES_PER_FEATURE}m",
         compares_with_reference=True,
         features="required",
         bandwidth="required",

@@ -2,9 +2,11 @@
 
 The vectors are random Fourier features (Gaussian kernel), a tensor sketch (degree 3) or svec(x x^T) (degree 2, JEDi). Promises
 the statistic over all pairs, computed from the sums alone, with the known contribution of noise taken off. Without the pairs
-of a clip with itself it is unbiased, and single values may fall below 0.
+of a clip with itself it is unbiased, and single values may fall below 0. Intervals reckon with the variance that the
+statistic has at each distance; where sums hold a sketch of the covariance they cover 95 %, elsewhere they are cautious.
 
-Source: Gretton et al. 2012, eq. 3 and 5; Luo et al. 2025 (JEDi); protos/README.md §7.2.
+Source: Gretton et al. 2012, eq. 3 and 5; Luo et al. 2025 (JEDi); Satterthwaite 1946; Wilson 1927 (an interval holds what no
+test refuses); protos/README.md §7.2.
 """
 
 from __future__ import annotations
@@ -12,12 +14,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
+
+from vdb_shared.metrics.covariance import UNIT, CovarianceSums
 from vdb_shared.metrics.features import Vector
-from vdb_shared.metrics.uncertainty import Comparison, Estimate, Family, compare_all, normal_interval
+from vdb_shared.metrics.uncertainty import TAIL, Comparison, Estimate, Family, compare_all, quantile
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EmbeddingSums:
     """Sum of one side's vectors.
 
@@ -28,6 +34,7 @@ class EmbeddingSums:
         count_deviation: of the noise in the count.
         squares: sum of squared norms, or an upper bound of it where `with_itself`; None where every norm is 1.
         with_itself: whether pairs of a clip with itself count (V-statistic).
+        covariance: sums of the sketch of the vectors' products, or None, and then the trace stands for every direction.
     """
 
     sums: Vector
@@ -36,6 +43,7 @@ class EmbeddingSums:
     count_deviation: float = 0.0
     squares: float | None = None
     with_itself: bool = False
+    covariance: CovarianceSums | None = None
 
     @property
     def mean(self) -> Vector:
@@ -56,14 +64,65 @@ class EmbeddingSums:
         return 1.0 if self.squares is None else min(max(self.squares / self.count, 0.0), 1.0)
 
     @property
-    def spread(self) -> float:
-        """Trace of the mean embedding's covariance by sampling, at most 1 / n."""
-        return min(max(self.mean_square - self.within, 0.0), 1.0) / self.count
+    def trace(self) -> float:
+        """Trace of the covariance of the vectors, in [0, 1]."""
+        return min(max(self.mean_square - self.within, 0.0), 1.0)
 
     @property
     def noise(self) -> float:
         """Variance of one coordinate of the mean embedding by noise."""
         return (self.deviation / self.count) ** 2
+
+    @cached_property
+    def _sketched(self) -> Vector:
+        """Sketch of the covariance, divided by n - 1; the noise in μμ^T is still in it."""
+        if self.covariance is None:
+            return np.zeros(0)
+        around = self.covariance.sums * (UNIT / self.count) - self.covariance.sketch(self.mean)
+        return around * (self.count / (self.count - 1))
+
+    @property
+    def _sketch_noise(self) -> float:
+        """Variance of a lane of `_sketched` by noise."""
+        return 0.0 if self.covariance is None else (self.covariance.deviation * UNIT / self.count) ** 2
+
+    @cached_property
+    def square(self) -> float:
+        """Trace of the covariance's square, or its bound, the trace's square."""
+        most = self.trace**2
+        if self.covariance is None:
+            return most
+        return min(max(float(self._sketched @ self._sketched) - self._sketched.size * self._sketch_noise, 0.0), most)
+
+    def product(self, other: EmbeddingSums) -> float:
+        """Return the trace of the product of both covariances, or its bound, the product of the traces."""
+        if self is other:
+            return self.square
+        if self.covariance is None or other.covariance is None:
+            return self.trace * other.trace
+        return min(max(float(self._sketched @ other._sketched), 0.0), math.sqrt(self.square * other.square))
+
+    def rate_along(self, first: EmbeddingSums, second: EmbeddingSums) -> tuple[float, float]:
+        """Return v^T Σ v / |v|^2 and the deviation of its error, v from the second mean to the first, Σ this side's covariance.
+
+        v as it was measured, less what is known of noise: where the distance is small, sampling has turned v into directions in
+        which vectors vary, which errs to the safe side. Without a sketch it is the bound tr Σ.
+        """
+        most = self.trace
+        if self.covariance is None:
+            return most, 0.0
+        direction = first.mean - second.mean
+        length, noise = float(direction @ direction), first.noise + second.noise
+        between = length - direction.size * noise
+        if between <= 0:
+            return most / 2, most / 2
+        image = self.covariance.sketch(direction)
+        product = float(self._sketched @ image) + self.noise * length - noise * most
+        found = min(max(product / between, 0.0), most)
+        sampled = 2.0 * (found * between) ** 2 / (self.count - 1)
+        leak = (self.square * length**2 + (found * between) ** 2) / image.size
+        error = math.sqrt(leak + self._sketch_noise * float(image @ image) + sampled) / between
+        return found, min(error, most / 2)
 
 
 def squared_discrepancy(a: EmbeddingSums, b: EmbeddingSums) -> float:
@@ -71,47 +130,96 @@ def squared_discrepancy(a: EmbeddingSums, b: EmbeddingSums) -> float:
     return a.within + b.within - 2.0 * float(a.mean @ b.mean)
 
 
+@dataclass(frozen=True, slots=True)
+class _Variance:
+    """Variance of a statistic.
+
+    Attributes:
+        rest: its part that does not depend on the distance.
+        linear: its part that grows with the distance.
+        error: deviation of the error of `linear`.
+    """
+
+    rest: float
+    linear: float
+    error: float
+
+    @property
+    def cautious(self) -> float:
+        """Root of the mean square of what the variance may be: an interval with it covers although it is an estimate."""
+        return math.hypot(self.rest + self.linear, self.error)
+
+    @property
+    def degrees(self) -> float:
+        """Degrees of freedom of `cautious`: twice those of Satterthwaite 1946, since caution has taken its share already."""
+        return 4.0 * (self.cautious / self.error) ** 2 if self.error > 0 else math.inf
+
+
 def kernel_family(reference: EmbeddingSums, models: Mapping[str, EmbeddingSums]) -> Family:
     """Return the squared discrepancy of every model to the reference.
 
-    Sums hold no second moments of the features, so the sampling variance is an upper bound: all of a side's spread
-    could lie along the one direction that matters. Intervals are therefore cautious; the part by noise is exact.
+    Without a sketch of the covariance the sampling variance is an upper bound: all of a side's spread could lie along
+    the one direction that matters. Intervals are cautious then; the part by noise is exact either way.
     """
 
     def estimate(sums: EmbeddingSums) -> Estimate:
-        found = normal_interval(squared_discrepancy(reference, sums), math.sqrt(_variance(reference, sums)))
-        least = min(found.value, 0.0) if sums.with_itself else found.low
-        return Estimate(found.value, max(found.low, least), found.high)
+        found = _interval(reference, sums)
+        value = found.value
+        return Estimate(value, max(found.low, min(value, 0.0)), found.high) if sums.with_itself else found
 
     estimates = {model: estimate(sums) for model, sums in models.items()}
 
     def compare(first: str, second: str) -> Comparison:
         a, b = models[first], models[second]
         difference = squared_discrepancy(reference, a) - squared_discrepancy(reference, b)
-        between = max(squared_discrepancy(a, b), 0.0)
-        shared = _linear(reference, between) + _count(reference, float(reference.mean @ (b.mean - a.mean)))
-        own = sum(_own(reference, sums) + _quadratic(sums, sums) / 2 + _quadratic(reference, sums) for sums in (a, b))
-        return Comparison(difference, math.sqrt(shared + own))
+        rest = _count(reference, float(reference.mean @ (b.mean - a.mean)))
+        rest += sum(
+            _own_count(sums, reference) + _quadratic(sums, sums) / 2 + _quadratic(reference, sums) for sums in (a, b)
+        )
+        parts = [_linear(reference, a, b), _linear(a, reference, a), _linear(b, reference, b)]
+        variance = _Variance(rest, sum(part for part, _ in parts), sum(error for _, error in parts))
+        return Comparison(difference, math.sqrt(variance.cautious), degrees=variance.degrees)
 
     return Family(estimates, compare_all(list(models), compare))
 
 
-def _variance(reference: EmbeddingSums, generated: EmbeddingSums) -> float:
-    """Upper bound of the variance of `squared_discrepancy`: linear, quadratic and count terms of both sides."""
-    quadratic = _quadratic(reference, reference) / 2 + _quadratic(generated, generated) / 2
-    sides = _own(generated, reference) + _own(reference, generated)
-    return sides + quadratic + _quadratic(reference, generated)
+def _interval(reference: EmbeddingSums, generated: EmbeddingSums) -> Estimate:
+    """Return all distances D with |value - D| <= z sqrt(V(D)), V(D) = rest + slope max(D, 0).
+
+    The slope is the one at the value, or where the value is lower, at what sampling alone adds to a distance.
+    """
+    value, sides = squared_discrepancy(reference, generated), (reference, generated)
+    rest = (
+        _quadratic(reference, reference) / 2 + _quadratic(generated, generated) / 2 + _quadratic(reference, generated)
+    )
+    rest += _own_count(reference, generated) + _own_count(generated, reference)
+    rates = [_rate(side, reference, generated) for side in sides]
+    at = max(value, sum(side.trace / side.count for side in sides))
+    variance = _Variance(rest, at * sum(rate for rate, _ in rates), at * sum(error for _, error in rates))
+    reach = quantile(math.inf, TAIL)
+    slope = reach**2 * (variance.cautious - rest) / at if at > 0 else 0.0
+    plain = reach * math.sqrt(rest)
+    middle, half = value + slope / 2, math.sqrt(max(slope**2 / 4 + slope * value + plain**2, 0.0))
+    low = middle - half if value > plain else value - plain
+    return Estimate(value, min(low, value), max(middle + half, value + plain))
 
 
-def _own(other: EmbeddingSums, side: EmbeddingSums) -> float:
-    """Linear and count terms of one side of a discrepancy."""
-    gap = max(squared_discrepancy(other, side), 0.0)
-    return _linear(side, gap) + _count(side, float(side.mean @ (side.mean - other.mean)))
+def _rate(side: EmbeddingSums, first: EmbeddingSums, second: EmbeddingSums) -> tuple[float, float]:
+    """4 v^T (Σ / n + t^2 I) v / |v|^2 for v from the second mean to the first, and the deviation of its error."""
+    along, error = side.rate_along(first, second)
+    return 4.0 * (along / side.count + side.noise), 4.0 * error / side.count
 
 
-def _linear(side: EmbeddingSums, gap: float) -> float:
-    """4 d^T (Sigma / n + t^2 I) d for |d|^2 = gap, with Sigma bounded by its trace."""
-    return 4.0 * gap * (side.spread + side.noise)
+def _linear(side: EmbeddingSums, first: EmbeddingSums, second: EmbeddingSums) -> tuple[float, float]:
+    """4 v^T (Σ / n + t^2 I) v for v from the second mean to the first, and the deviation of its error."""
+    rate, error = _rate(side, first, second)
+    gap = max(squared_discrepancy(first, second), 0.0)
+    return gap * rate, gap * error
+
+
+def _own_count(side: EmbeddingSums, other: EmbeddingSums) -> float:
+    """Term of the side's own noised count in its discrepancy to the other."""
+    return _count(side, side.within - float(side.mean @ other.mean))
 
 
 def _count(side: EmbeddingSums, slope: float) -> float:
@@ -120,6 +228,7 @@ def _count(side: EmbeddingSums, slope: float) -> float:
 
 
 def _quadratic(a: EmbeddingSums, b: EmbeddingSums) -> float:
-    """4 tr((Sigma_a / n_a + t_a^2 I)(Sigma_b / n_b + t_b^2 I)), with traces for the products of the Sigmas."""
-    size = a.sums.size
-    return 4.0 * (a.spread * b.spread + a.noise * b.spread + a.spread * b.noise + size * a.noise * b.noise)
+    """4 tr((Σ_a / n_a + t_a^2 I)(Σ_b / n_b + t_b^2 I))."""
+    sampling = a.product(b) / (a.count * b.count)
+    mixed = a.noise * b.trace / b.count + a.trace / a.count * b.noise
+    return 4.0 * (sampling + mixed + a.sums.size * a.noise * b.noise)

@@ -10,22 +10,24 @@ Source: protos/README.md §7.3.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincinv, ndtri, stdtrit
+from scipy.special import gammaincinv, ndtr, ndtri, stdtr, stdtrit
 
 from vdb_shared import labels
 from vdb_shared.canonical import labelled_hash
 from vdb_shared.metrics.features import Vector, standard_normals, uniforms
 
 CONFIDENCE: Final = 0.95
-"""Of every interval, and of all comparisons of one metric together."""
+"""Of every interval, and of all comparisons of one session together."""
 
-_TAIL: Final = (1 - CONFIDENCE) / 2
+TAIL: Final = (1 - CONFIDENCE) / 2
+"""Beyond each end of an interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +51,26 @@ class Comparison:
         difference: of their values.
         deviation: of its random error.
         allowance: bound of its systematic error.
+        degrees: of freedom of the deviation; infinitely many where it is known, or as good as known.
     """
 
     difference: float
     deviation: float
     allowance: float = 0.0
+    degrees: float = math.inf
 
     def apart(self, quantile: float) -> bool:
         """Whether the difference is beyond `quantile` deviations and the allowance."""
         return abs(self.difference) > quantile * self.deviation + self.allowance
+
+    @property
+    def chance(self) -> float:
+        """Chance of such a lead, or a longer one, of a model that is no better: one-sided p-value, at most 1/2."""
+        lead = max(abs(self.difference) - self.allowance, 0.0)
+        if self.deviation == 0:
+            return 0.0 if lead else 0.5
+        distance = lead / self.deviation
+        return float(ndtr(-distance) if math.isinf(self.degrees) else stdtr(self.degrees, -distance))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +86,43 @@ def compare_all(models: Sequence[str], compare: Callable[[str, str], Comparison]
     return {(first, second): compare(first, second) for first, second in itertools.combinations(models, 2)}
 
 
+def quantile(degrees: float, tail: float) -> float:
+    """Return beyond which number Student's t of so many degrees lies with the chance `tail`; infinitely many are normal."""
+    return float(-ndtri(tail) if math.isinf(degrees) else -stdtrit(degrees, tail))
+
+
 def student_interval(value: float, deviation: float, degrees: float) -> Estimate:
     """Return value +- t deviation, with Student's t of that many degrees of freedom."""
-    reach = float(stdtrit(degrees, 1 - _TAIL)) * deviation
+    reach = quantile(degrees, TAIL) * deviation
     return Estimate(value, value - reach, value + reach)
 
 
 def normal_interval(value: float, deviation: float) -> Estimate:
     """Return value +- z deviation, with the quantile of the normal distribution."""
-    reach = float(ndtri(1 - _TAIL)) * deviation
+    reach = quantile(math.inf, TAIL) * deviation
     return Estimate(value, value - reach, value + reach)
+
+
+def wilson_interval(value: float, share: float, noise: float, reach: float) -> Estimate:
+    """Return all means m in [0, 1] with (value - m)^2 <= reach^2 (share m (1 - m) + noise), widened to hold the value.
+
+    The variance of bounded numbers depends on their mean and vanishes at both ends of the range, so an interval that takes
+    it at each mean in question leans away from the nearer end, as the distribution of the value does.
+
+    Args:
+        value: an estimate of a mean of numbers in [0, 1]; noise may have pushed it out, and it is cut then.
+        share: variance of the value by sampling, over m (1 - m).
+        noise: variance of the value by noise.
+        reach: quantile.
+
+    Source: Wilson 1927; Brown, Cai & DasGupta 2001, §3.1.1 (intervals of shares).
+    """
+    square = reach * reach
+    middle = value + square * share / 2
+    half = math.sqrt(max(middle**2 - (1 + square * share) * (value**2 - square * noise), 0.0))
+    inside = min(max(value, 0.0), 1.0)
+    low, high = ((middle + sign * half) / (1 + square * share) for sign in (-1.0, 1.0))
+    return Estimate(inside, max(min(low, inside), 0.0), min(max(high, inside), 1.0))
 
 
 def pivot_interval(value: float, errors: Vector, *, floor: float, allowance: float = 0.0) -> Estimate:
@@ -99,35 +139,6 @@ def pivot_interval(value: float, errors: Vector, *, floor: float, allowance: flo
     """
     centred = student_interval(value - float(np.mean(errors)), float(np.std(errors, ddof=1)), errors.size - 1)
     return Estimate(value, max(floor, min(centred.low - allowance, value)), max(centred.high + allowance, value))
-
-
-def simultaneous_quantile(pairs: int) -> float:
-    """Return the normal quantile beyond which a pair is told apart, Bonferroni over all pairs of one metric."""
-    return float(ndtri(1 - _TAIL / max(pairs, 1)))
-
-
-def pairs_not_apart(family: Family) -> tuple[tuple[str, str], ...]:
-    """Return the pairs of models that the data cannot tell apart."""
-    quantile = simultaneous_quantile(len(family.comparisons))
-    return tuple(pair for pair, comparison in family.comparisons.items() if not comparison.apart(quantile))
-
-
-def rank_sets(family: Family, *, higher_is_better: bool) -> dict[str, tuple[int, int]]:
-    """Return the best and worst rank that each model may have, 1 is best; together right with 95 % confidence.
-
-    Source: Mogstad, Romano, Shaikh & Wilhelm 2024, §3 (confidence sets for ranks from pairwise comparisons).
-    """
-    quantile = simultaneous_quantile(len(family.comparisons))
-    better = dict.fromkeys(family.estimates, 0)
-    worse = dict.fromkeys(family.estimates, 0)
-    for (first, second), comparison in family.comparisons.items():
-        if not comparison.apart(quantile):
-            continue
-        first_wins = (comparison.difference > 0) == higher_is_better
-        winner, loser = (first, second) if first_wins else (second, first)
-        better[loser] += 1
-        worse[winner] += 1
-    return {model: (1 + better[model], len(better) - worse[model]) for model in better}
 
 
 def draw_seed(*names: str, replicate: int) -> bytes:

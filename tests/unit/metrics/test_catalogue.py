@@ -31,7 +31,7 @@ def test_private_scores_have_no_histogram() -> None:
 
 def test_parts_have_the_dimensions_of_their_features() -> None:
     (moments,) = definition_of("frechet-videomae@1").parts(private=True, dimension=64)
-    (embedding,) = definition_of("mmd-rff@1").parts(private=True, features=1024)
+    embedding, _ = definition_of("mmd-rff@1").parts(private=True, features=1024)
     assert (moments.dims, moments.bound_squared) == (2144, 2)
     assert (embedding.dims, embedding.bound_squared) == (1024, 1)
 

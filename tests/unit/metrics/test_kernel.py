@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from vdb_shared.canonical import sha256_digest
+from vdb_shared.metrics.covariance import CovarianceSums, covariance_share, covariance_sketch
 from vdb_shared.metrics.features import random_fourier_features, random_fourier_frequencies
 from vdb_shared.metrics.kernel import EmbeddingSums, kernel_family, squared_discrepancy
 
@@ -54,7 +58,7 @@ def test_is_unbiased_under_equal_distributions_and_under_noise() -> None:
 
 
 def test_intervals_cover_and_equal_models_are_not_told_apart() -> None:
-    """The sampling part is an upper bound, so coverage is above 95 %; it must not be below."""
+    """Without a sketch the sampling part is an upper bound, so coverage is above 95 %; it must not be below."""
     generator = np.random.default_rng(2)
     reference = generator.normal(size=(4000, 3))
     truth = squared_discrepancy(sums_of(reference), sums_of(reference + 0.8))
@@ -89,3 +93,51 @@ def test_clearly_different_models_are_told_apart() -> None:
     comparison = kernel_family(reference, models).comparisons["near", "far"]
     assert comparison.difference < 0
     assert comparison.apart(1.96)
+
+
+def sketched(points: NDArray[np.float64], session: int = 0) -> EmbeddingSums:
+    """Sums with the covariance sketch of a session."""
+    vectors, sketch = embed(points), covariance_sketch(sha256_digest(bytes([session])), "sha256:" + "a" * 64, 256)
+    products = np.sum([covariance_share(vector, sketch) for vector in vectors], axis=0)
+    return EmbeddingSums(vectors.sum(axis=0), float(len(points)), covariance=CovarianceSums(products, sketch))
+
+
+def test_a_sketch_finds_the_variance_along_a_direction_and_the_product_of_two_covariances() -> None:
+    """Averaged over 40 sessions' sketches, against the covariances themselves."""
+    generator = np.random.default_rng(7)
+    a, b = generator.normal(size=(150, 3)), generator.normal(size=(120, 3)) * 0.5 + 0.8
+    first, second = (np.cov(embed(points), rowvar=False) for points in (a, b))
+    step = embed(a).mean(axis=0) - embed(b).mean(axis=0)
+    found, stated = [], []
+    for session in range(40):
+        one, other = sketched(a, session), sketched(b, session)
+        (along, error), square, product = one.rate_along(one, other), one.square, one.product(other)
+        found.append([along, square, product])
+        stated.append(error)
+    wanted = [step @ first @ step / (step @ step), np.sum(first * first), np.sum(first * second)]
+    assert np.mean(found, axis=0) == pytest.approx(wanted, rel=0.1)
+    assert 0.6 <= np.mean(stated) / np.std([along for along, _, _ in found]) <= 2.0
+
+
+def test_shares_of_the_sketch_lie_in_the_unit_ball_and_are_hardly_ever_shortened() -> None:
+    vectors = embed(np.random.default_rng(8).normal(size=(200, 3)) * 3)
+    norms = []
+    for session in range(5):
+        sketch = covariance_sketch(sha256_digest(bytes([session])), "sha256:" + "a" * 64, 256)
+        norms += [float(np.linalg.norm(covariance_share(vector, sketch))) for vector in vectors]
+    assert max(norms) <= 1.0
+    assert np.mean(np.array(norms) > 0.999) <= 0.02
+
+
+def test_another_session_has_another_sketch() -> None:
+    one, other = (covariance_sketch(sha256_digest(bytes([session])), "sha256:" + "a" * 64, 8) for session in (0, 1))
+    assert (one.places != other.places).any()
+
+
+def test_with_a_sketch_intervals_are_a_fraction_as_wide_as_with_the_trace() -> None:
+    generator = np.random.default_rng(9)
+    clips, others = (sketched(generator.normal(size=(400, 3)) + shift) for shift in (0.0, 0.8))
+    narrow = kernel_family(clips, {"m": others}).estimates["m"]
+    wide = kernel_family(replace(clips, covariance=None), {"m": replace(others, covariance=None)}).estimates["m"]
+    assert narrow.value == wide.value
+    assert (narrow.high - narrow.low) < 0.7 * (wide.high - wide.low)

@@ -14,8 +14,8 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
 from vdb_shared.errors import StatisticError
+from vdb_shared.metrics.multiplicity import rank_sets, told_apart
 from vdb_shared.metrics.preference import PreferenceSums, preference_family, preference_problem, preference_share
-from vdb_shared.metrics.uncertainty import rank_sets
 
 NAMES = ("alpha", "beta", "gamma", "delta")
 STRENGTHS = np.array([1.0, 0.3, -0.3, -1.0])
@@ -182,7 +182,7 @@ def test_noise_does_not_move_the_mean_of_estimates() -> None:
 def test_ranks_tell_models_apart_that_many_people_do() -> None:
     generator = np.random.default_rng(6)
     family = preference_family(PreferenceSums(people(generator, 2000).sum(axis=0), 4), NAMES)
-    assert rank_sets(family, higher_is_better=True) == {
+    assert rank_sets(family, told_apart(family.comparisons), higher_is_better=True) == {
         "alpha": (1, 1),
         "beta": (2, 2),
         "gamma": (3, 3),

@@ -8,15 +8,8 @@ import pytest
 from vdb_shared.metrics.features import svec
 from vdb_shared.metrics.frechet import Moments, MomentSums, frechet_distance
 from vdb_shared.metrics.frechet_intervals import frechet_family
-from vdb_shared.metrics.uncertainty import (
-    Comparison,
-    Estimate,
-    Family,
-    pairs_not_apart,
-    pivot_interval,
-    rank_sets,
-    simultaneous_quantile,
-)
+from vdb_shared.metrics.multiplicity import rank_sets, told_apart
+from vdb_shared.metrics.uncertainty import Comparison, pivot_interval
 
 SEEDS = 300
 SEEDS_WITH_NOISE = 120
@@ -84,7 +77,7 @@ def test_equal_models_are_rarely_told_apart_although_they_share_a_noisy_referenc
     for _ in range(100):
         reference, _ = draw_sums(generator, 0.0, 300, 1.2)
         models = {name: draw_sums(generator, 0.1, 200, 0.0)[0] for name in ("a", "b")}
-        apart += not pairs_not_apart(frechet_family(reference, models, name="pairs", replicates=40))
+        apart += bool(told_apart(frechet_family(reference, models, name="pairs", replicates=40).comparisons))
     assert apart <= 12
 
 
@@ -93,7 +86,7 @@ def test_different_models_are_told_apart_by_their_shared_reference() -> None:
     reference, _ = draw_sums(generator, 0.0, 300, 1.2)
     models = {name: draw_sums(generator, shift, 300, 0.0)[0] for name, shift in (("near", 0.02), ("far", 0.3))}
     family = frechet_family(reference, models, name="pairs")
-    assert rank_sets(family, higher_is_better=False) == {"near": (1, 1), "far": (2, 2)}
+    assert rank_sets(family, told_apart(family.comparisons), higher_is_better=False) == {"near": (1, 1), "far": (2, 2)}
 
 
 def test_a_systematic_error_widens_and_stands_between_models() -> None:
@@ -102,26 +95,6 @@ def test_a_systematic_error_widens_and_stands_between_models() -> None:
     assert (plain.low - wide.low, wide.high - plain.high) == pytest.approx((0.25, 0.25))
     assert Comparison(3.0, 1.0).apart(1.96)
     assert not Comparison(3.0, 1.0, allowance=1.5).apart(1.96)
-
-
-def family_of(*comparisons: tuple[str, str, float]) -> Family:
-    models = dict.fromkeys(name for pair in comparisons for name in pair[:2])
-    return Family(
-        dict.fromkeys(models, Estimate(0, 0, 0)),
-        {(first, second): Comparison(difference, 1.0) for first, second, difference in comparisons},
-    )
-
-
-def test_ranks_are_sets_that_overlap_where_pairs_are_not_apart() -> None:
-    family = family_of(("a", "b", 0.5), ("a", "c", 9.0), ("b", "c", 9.0))
-    assert rank_sets(family, higher_is_better=True) == {"a": (1, 2), "b": (1, 2), "c": (3, 3)}
-    assert rank_sets(family, higher_is_better=False) == {"a": (2, 3), "b": (2, 3), "c": (1, 1)}
-    assert pairs_not_apart(family) == (("a", "b"),)
-
-
-def test_more_pairs_need_more_distance() -> None:
-    assert simultaneous_quantile(1) == pytest.approx(1.959964, abs=1e-6)
-    assert simultaneous_quantile(10) == pytest.approx(2.807034, abs=1e-6)
 
 
 def test_a_pivot_interval_takes_out_bias_and_holds_the_value() -> None:

@@ -72,7 +72,13 @@ def test_wrong_input_is_told_in_one_line(arguments: list[str], words: str) -> No
 def test_the_words_for_lanes_are_the_layouts_arithmetic(name: str) -> None:
     found = FINISHES[name]  # type: ignore[index]  # the keys are what is iterated over
     d, m, models = 6, 10, 5
-    formula = found.lanes.split(",")[0].replace("d(d+1)", "d*(d+1)").replace("M(M-1)", "M*(M-1)").replace("6M", "6*M")
+    formula = (
+        found.lanes.split(",")[0]
+        .replace("d(d+1)", "d*(d+1)")
+        .replace("M(M-1)", "M*(M-1)")
+        .replace("6M", "6*M")
+        .replace("2m", "2*m")
+    )
     names = {"d": d, "m": m, "L": m, "K": d, "M": models}
     wanted = eval(formula, {"__builtins__": {}}, names)  # noqa: S307 - formulas of our own table
     assert sum(part.dims for part in found.parts(Shape(private=True, dimension=d, features=m, models=models))) == wanted
