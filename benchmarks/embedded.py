@@ -61,7 +61,7 @@ SITES, SURVIVORS, CLIPS = 5, 4, 200
 POOL: Final = 10
 """Sites whose clips are rendered; each seed has five of them."""
 
-FRECHET: Final = "frechet-videomae@1"
+FRECHET: Final = "dp-fvd@1"
 CLIP_SCORE: Final = "clip-score@1"
 LEAST_NOISED: Final = 0.9
 """Share of seeds that must rank rightly under the demo's noise; without noise all must."""

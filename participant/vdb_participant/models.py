@@ -10,14 +10,15 @@ Source: protos/README.md §5.1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from vdb_participant.embedded import WEIGHTS
 from vdb_shared.errors import ModelError
-from vdb_shared.metrics.extractors import ARCHITECTURES
+from vdb_shared.metrics.catalogue import definition_of
+from vdb_shared.metrics.extractors import ARCHITECTURES, PUBLIC_MAP_FILE
 from vdb_shared.registry.classes import EXTERNAL
 from vdb_shared.registry.rows import Endpoint, Registry
 from vdb_shared.spec import Extractor, Model, Spec
@@ -134,6 +135,30 @@ def verify_extractor(extractor: Extractor, folder: Path) -> Weights:
     """
     script = ARCHITECTURES[extractor.architecture].script
     return verify_weights(place_of(extractor.id, folder), extractor.manifest, script)
+
+
+def verify_extractors(spec: Spec, folder: Path, names: Collection[str]) -> Mapping[str, Weights]:
+    """Return the weights of some extractors of a spec by their ids, each with the public map that a metric asks of it.
+
+    Args:
+        spec: the spec.
+        folder: the site's, with one <id>/ folder for each extractor.
+        names: ids of the extractors.
+
+    Raises:
+        ModelError: see `verify_weights`; or a metric needs a public map, and the folder has none.
+    """
+    found = {
+        extractor.id: verify_extractor(extractor, folder) for extractor in spec.extractors if extractor.id in names
+    }
+    for metric in spec.metrics:
+        weights = found.get(metric.extractor or "")
+        if weights is not None and definition_of(metric.id).public_map and PUBLIC_MAP_FILE not in weights.files:
+            raise ModelError(
+                f"{weights.directory}: {metric.id} needs a public map of features, found no {PUBLIC_MAP_FILE}; make a folder "
+                "with one by `vdb-participant metrics fit-map` and name its digest in the spec"
+            )
+    return found
 
 
 def weights_of(model: str, folder: Path, registry: Registry) -> Weights:

@@ -22,6 +22,7 @@ from vdb_shared.bundle.statement import VECTOR_LANES, CheckedClip, RunManifest
 from vdb_shared.canonical import decimal_string, decode_base64
 from vdb_shared.layout import feature_dimension
 from vdb_shared.metrics.catalogue import definition_of
+from vdb_shared.metrics.finishes import FRECHET_FINISHES
 from vdb_shared.spec import Grade, Metric, Spec
 from vdb_shared.sums import rounded
 from vdb_shared.tasks import CheckedTask, checked_tasks
@@ -183,7 +184,7 @@ def compare_checked(spec: Spec, institutions: Sequence[str], manifests: Mapping[
     return Comparison(TOLERANCES[spec.generation.clip_class], tuple(institutions), pairs)
 
 
-VECTORED: Final = frozenset({"frechet", "kernel"})
+VECTORED: Final = FRECHET_FINISHES | {"kernel"}
 """Finishes whose shares two sites compare: features, and random features, which differ as little as the clips do."""
 
 
@@ -212,7 +213,7 @@ def compared_vector(spec: Spec, metric: Metric, share: NDArray[np.float64]) -> N
         share: of the metric's first block, float64 (`metrics/features.py`).
     """
     lanes = max(1, VECTOR_LANES // len(compared_metrics(spec)[1]))
-    if definition_of(metric.id).finish == "frechet":
+    if definition_of(metric.id).finish in FRECHET_FINISHES:
         return share[: min(feature_dimension(spec, metric), lanes)].astype(np.float32)
     step = math.ceil(share.size / lanes)
     return (share[::step] * math.sqrt(step)).astype(np.float32)
@@ -247,7 +248,9 @@ def fits(spec: Spec, clip: CheckedClip) -> bool:
 
 
 def _length(spec: Spec, metric: Metric) -> int:
-    dims = feature_dimension(spec, metric) if definition_of(metric.id).finish == "frechet" else metric.features or 0
+    dims = (
+        feature_dimension(spec, metric) if definition_of(metric.id).finish in FRECHET_FINISHES else metric.features or 0
+    )
     return compared_vector(spec, metric, np.zeros(dims)).size
 
 

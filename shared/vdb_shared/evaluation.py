@@ -19,10 +19,12 @@ from vdb_shared.families import family_of, moments_of_model, moments_of_referenc
 from vdb_shared.judgements import judgement_of
 from vdb_shared.layout import layout_of
 from vdb_shared.metrics.catalogue import MetricDefinition, definition_of
+from vdb_shared.metrics.finishes import FRECHET_FINISHES
 from vdb_shared.metrics.multiplicity import Pair, pairs_not_apart, rank_sets, told_apart
 from vdb_shared.metrics.statistic import Statistics
 from vdb_shared.metrics.uncertainty import CONFIDENCE, Estimate, Family
 from vdb_shared.privacy.mechanism import NoiseLevel
+from vdb_shared.privacy.remedy import would_do
 from vdb_shared.spec import Grade as ClipClass
 from vdb_shared.spec import Metric, Profile, Spec
 from vdb_shared.sums import Count, SessionSums, Side, rounded
@@ -32,8 +34,7 @@ Grade = Literal["exact", "noised", "coarse", "unavailable"]
 VALUE_NOISE: Final = 0.0015
 COARSE_NOISE: Final = 0.0035
 """Noise per coordinate of a mean of [x, svec(x x^T)] / sqrt(2) up to which a Fréchet distance under noise is published as
-a value, and as a coarse one; above, it is withheld. From a study on synthetic features, to be validated on real ones."""
-
+a value, and with its ranks alone; above, it is withheld. From benchmarks/dp_utility.py."""
 
 SCORE_NOISE: Final = 0.25
 """Noise of a mean score, in its range, up to which it is published."""
@@ -50,10 +51,10 @@ class Result:
         metric: its id.
         inputs: kind of prompts, or "ratings" by people.
         model: id of the model.
-        estimate: value with interval; None exactly when grade is "unavailable".
+        estimate: value with interval; None exactly when grade is "coarse" or "unavailable".
         count: clips of the model that were measured, or people whose ratings were counted.
         private: whether private records entered it, through the prompts, the reference clips or the ratings.
-        grade: "exact": no noise; "noised"; "coarse": so noised that only large differences mean something; "unavailable".
+        grade: "exact": no noise; "noised"; "coarse": so noised that only ranks are published; "unavailable".
         reason: why it is unavailable or coarse, or None.
         ranks: best and worst rank the model may have among those available; None when unavailable.
         histogram: clips in each of 32 bins of the score's range; None where there is none.
@@ -218,7 +219,7 @@ def _results(sums: SessionSums, judged: _Judged, apart: Sequence[Pair]) -> list[
                 metric=metric.id,
                 inputs=metric.inputs,
                 model=model,
-                estimate=judged.family.estimates.get(model),
+                estimate=None if grade == "coarse" else judged.family.estimates.get(model),
                 count=judged.counts[model],
                 private=judged.private,
                 grade=grade,
@@ -236,12 +237,12 @@ def _problem(sums: SessionSums, metric: Metric, definition: MetricDefinition, mo
     if definition.compares_with_reference:
         counts.insert(0, sums.counts["reference", "clips"])
     problem = next((found for found in (count.problem() for count in counts) if found), None)
-    if problem is None and definition.finish == "frechet":
+    if problem is None and definition.finish in FRECHET_FINISHES:
         level = _mean_noise(sums, metric, model)
         if level > COARSE_NOISE:
             return (
                 f"noise of {level:.2g} for each coordinate drowns the distance (at most {COARSE_NOISE} is published); "
-                f"about {level / COARSE_NOISE:.1f} times as many records, or a larger epsilon, would do"
+                + _would_do(sums.spec, level / COARSE_NOISE)
             )
     if problem is None and definition.finish in {"mean", "rate"}:
         part = "moments" if definition.finish == "mean" else "events"
@@ -269,9 +270,18 @@ def _grade(sums: SessionSums, metric: Metric, definition: MetricDefinition, mode
         sides.append(("reference", "clips"))
     if all(sums.counts[side].deviation == 0 for side in sides):
         return "exact", None
-    if definition.finish == "frechet" and _mean_noise(sums, metric, model) > VALUE_NOISE:
-        return "coarse", "noise leaves only large differences meaningful; more records or a larger epsilon sharpen it"
+    if definition.finish in FRECHET_FINISHES:
+        level = _mean_noise(sums, metric, model)
+        if level > VALUE_NOISE:
+            return "coarse", (
+                f"noise of {level:.2g} for each coordinate leaves ranks alone (a value takes at most {VALUE_NOISE}); "
+                + _would_do(sums.spec, level / VALUE_NOISE)
+            )
     return "noised", None
+
+
+def _would_do(spec: Spec, excess: float) -> str:
+    return would_do(excess, spec.privacy.epsilon, spec.privacy.delta)
 
 
 def _mean_noise(sums: SessionSums, metric: Metric, model: str) -> float:

@@ -53,7 +53,14 @@ def moments_of_model(sums: SessionSums, metric: Metric, definition: MetricDefini
 
 
 def _moments(block: BlockSums, definition: MetricDefinition) -> MomentSums:
-    return MomentSums(block.values, block.count.succeeded, block.deviation, block.count.deviation, definition.ddof)
+    return MomentSums(
+        block.values,
+        block.count.succeeded,
+        block.deviation,
+        block.count.deviation,
+        definition.ddof,
+        ordered=definition.public_map,
+    )
 
 
 def _scaled(family: Family, unit: float) -> Family:
@@ -171,6 +178,7 @@ _COMPUTED_BY: Final[Mapping[FinishName, Compute]] = {
     "mean": _mean,
     "rate": _rate,
     "frechet": _frechet,
+    "mapped-frechet": _frechet,
     "kernel": _kernel,
     "sketch": _sketch,
     "second-moment": _second_moment,

@@ -194,6 +194,13 @@ def _check_extractor(spec: Spec, metric: Metric, definition: MetricDefinition, f
         raise SpecError(f"{metric.extractor!r} is none of the spec's extractors", field=place)
     if found not in definition.architectures:
         raise SpecError(f"{definition.id} needs a {needed}, {metric.extractor} is a {found}", field=place)
+    dimension, allowed = spec.extractor(metric.extractor).dimension, definition.dimensions
+    if allowed and dimension not in allowed:
+        raise SpecError(
+            f"{definition.id} takes features of {', '.join(map(str, allowed[:-1]))} or {allowed[-1]} dimensions, those of "
+            f"{metric.extractor} have {dimension}; fit its public map to one of these with `vdb-participant metrics fit-map`",
+            field=place,
+        )
 
 
 def _check_shared_references(spec: Spec) -> None:

@@ -43,7 +43,9 @@ def lint(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Check a spec and say what follows from it; a mistake is named with file, line and field."""
-    parsed, terms = load("commands.spec_checks").checked(spec)
+    checks = load("commands.spec_checks")
+    parsed, terms = checks.checked(spec)
+    advice = checks.advice(parsed)
     facts = {
         "digest": parsed.digest,
         "title": parsed.title,
@@ -54,9 +56,11 @@ def lint(
         "public clips": terms.public_tasks,
     }
     if as_json:
-        print_json({name.replace(" ", "_"): value for name, value in facts.items()})
+        print_json({name.replace(" ", "_"): value for name, value in facts.items()} | {"advice": advice})
         return
     screen = console()
     screen.print(f"{spec}: in order")
     for name, value in facts.items():
         screen.print(f"  {name:<22} {value}")
+    for sentence in advice:
+        screen.print(f"advice: {sentence}")

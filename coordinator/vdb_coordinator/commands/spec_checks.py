@@ -1,4 +1,4 @@
-"""Whether a spec is in order: its fields, its metrics, and whether its promise can be kept."""
+"""Whether a spec is in order: its fields, its metrics, whether its promise can be kept, and what could be better."""
 
 from __future__ import annotations
 
@@ -7,12 +7,36 @@ from typing import Final
 
 from vdb_shared.clips import check_clips
 from vdb_shared.errors import SpecError, UsageError
+from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.seal import SealTerms, seal_terms
 from vdb_shared.spec import MAX_SPEC_BYTES, Spec, parse_spec_toml
 from vdb_shared.toml_lines import line_of
 from vdb_shared.weights import UNPINNED
 
+COMPANION: Final = "mmd-rff@1"
+"""Asked for beside dp-fvd@1."""
+
 _PIN: Final = "write the digest of the agreed weights here, or start with `spec init PRESET --models DIR`, which does"
+
+
+def advice(spec: Spec) -> list[str]:
+    """Return what a lead should consider about a spec that is in order: one sentence each."""
+    companions = {metric.extractor for metric in spec.metrics if metric.id == COMPANION}
+    found = []
+    for metric in spec.metrics:
+        if not definition_of(metric.id).public_map:
+            continue
+        if metric.extractor not in companions:
+            found.append(
+                f"{metric.id} on {metric.extractor} has no companion; add {COMPANION} with the same extractor, so that two "
+                "estimates that fail in different ways can be compared"
+            )
+        if metric.inputs == "private":
+            found.append(
+                f"{metric.id} asks for clips of private prompts, so every model's side carries noise; with public prompts only "
+                "the reference side does, and far fewer records serve"
+            )
+    return found
 
 
 def checked(path: Path) -> tuple[Spec, SealTerms]:

@@ -1,14 +1,18 @@
 """`vdb-participant metrics`: what can be measured, how it is defined, what leaves a site for it, and under which licence.
 
-Promises that text, JSON and docs/metrics.md say the same: what the catalogue says. Loads no machine learning framework.
+Promises that text, JSON and docs/metrics.md say the same: what the catalogue says. Loads no machine learning framework; what
+fits a map does, when it runs.
 """
 
 from __future__ import annotations
 
 import difflib
+import importlib
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Any
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -20,6 +24,9 @@ from vdb_shared.metrics.catalogue import CATALOGUE, MetricDefinition, refusals
 from vdb_shared.metrics.finishes import FINISHES, FinishName, Shape
 
 app = typer.Typer(help="Metrics, and how each is defined.", no_args_is_help=True, rich_markup_mode=None)
+
+_CLIPS_A_LINE: Final = 100
+"""Public clips between two lines of progress."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -52,6 +59,66 @@ def metrics_show(
         return
     for name, value in facts(definition).items():
         console().print(f"{name:<16} {value if isinstance(value, str) else canonical_json(value).decode()}")
+
+
+@app.command(
+    "fit-map",
+    epilog="Example: vdb-participant metrics fit-map models/videomae-base public-clips -o models/videomae-64 "
+    "--dimension auto --records 2000 --epsilon 4",
+)
+def fit_map(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    extractor: Annotated[Path, typer.Argument(help="Folder of a raw extractor.", show_default=False)],
+    clips: Annotated[
+        Path, typer.Argument(help="Folder of public clips: videos, or generated ones.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="New folder.", show_default=False)],
+    dimension: Annotated[str, typer.Option(help="Axes to keep: 16, 32, 64, 128 or auto.")] = "64",
+    records: Annotated[
+        int | None, typer.Option(min=1, help="Reference clips of all institutions in the planned session.")
+    ] = None,
+    epsilon: Annotated[str | None, typer.Option(help="Of the planned session.", show_default=False)] = None,
+    private_models: Annotated[
+        int, typer.Option(min=0, max=1000, help="Models whose clips come from private prompts in that session.")
+    ] = 0,
+    noise: Annotated[
+        float | None, typer.Option(min=0, help="Noise of a covariance's entries, instead of records and epsilon.")
+    ] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Of a clip, as the spec's [video] says.")] = None,
+    height: Annotated[int | None, typer.Option(min=1, help="As the spec's [video] says.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="As the spec's [video] says.")] = None,
+    architecture: Annotated[str, typer.Option(help="As specs write it, where config.json does not tell.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Fit the public map that dp-fvd@1 needs, and write the extractor with it into a new folder."""
+    if (height is None) != (width is None):
+        raise UsageError("--height and --width: go together; give both or neither")
+    mapping, fitting = (
+        importlib.import_module(f"vdb_participant.{name}")
+        for name in ("commands.mapping", "measure.extractors.fitting")
+    )
+    shape = fitting.Shape(frames, None if height is None or width is None else (height, width))
+    facts = mapping.fit_map(
+        mapping.Wish(extractor, clips, output, dimension, shape, architecture, device),
+        mapping.Plan(noise, records, _decimal(epsilon), private_models),
+        _tell,
+    )
+    if as_json:
+        _print_json(facts)
+    else:
+        console().print(mapping.lines_of(facts))
+
+
+def _tell(done: int, total: int) -> None:
+    if done % _CLIPS_A_LINE == 0 and done < total:
+        console(stderr=True).print(f"{done} of {total} public clips seen")
+
+
+def _decimal(epsilon: str | None) -> Decimal | None:
+    try:
+        return None if epsilon is None else Decimal(epsilon)
+    except InvalidOperation as error:
+        raise UsageError(f"--epsilon {epsilon}: expected a number") from error
 
 
 def known_metric(name: str) -> MetricDefinition:

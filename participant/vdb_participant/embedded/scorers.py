@@ -23,10 +23,9 @@ from vdb_participant.embedded.recipes import VIDEO_FEATURES, WORD_FEATURES, Reci
 from vdb_participant.embedded.scenes import BACKGROUNDS, COLOURS, FRAMES, PROPERTIES, SIZE, Scene, labels_of
 from vdb_participant.embedded.training import Average, Clips, Log, Optimiser, generator
 from vdb_participant.embedded.words import LONGEST, word_tokenizer
-from vdb_participant.measure.extractors.projection import PROJECTION_NAME
+from vdb_participant.measure.extractors.projection import PROJECTION_NAME, projection_of
 from vdb_participant.measure.extractors.video import pooled_features
 from vdb_participant.measure.preprocessing import Preprocessing
-from vdb_participant.synthetic.models import projection_of
 
 SEEN_FRAMES: Final = 8
 SMOOTHING: Final = 0.1

@@ -196,6 +196,7 @@ def _sketch(manifest: str, dimension: int, lanes: int) -> Sketch:
 _SHARES: Final[Mapping[FinishName, Callable[[Spec, Metric, Observation], Share]]] = {
     "rate": _rate,
     "frechet": _frechet,
+    "mapped-frechet": _frechet,
     "kernel": _kernel,
     "sketch": _sketched,
     "second-moment": _second_moment,

@@ -43,7 +43,7 @@ from vdb_participant.measure.manifest import run_manifest
 from vdb_participant.measure.observation import Observation
 from vdb_participant.measure.sample import Sample
 from vdb_participant.measure.shares import shares
-from vdb_participant.models import Weights, check_prompts_stay, verify_extractor, verify_model
+from vdb_participant.models import Weights, check_prompts_stay, verify_extractors, verify_model
 from vdb_shared.bundle.statement import CheckedClip
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.clips import clip_terms
@@ -226,11 +226,7 @@ def _check(
         starts=Starts(inputs.conditions | public_conditions(spec, equipment.models, registry)),
         rows={model.id: registry.get(model.id) for model in spec.models},
         models={model.id: verify_model(model, equipment.models, registry) for model in spec.models},
-        extractors={
-            extractor.id: verify_extractor(extractor, equipment.extractors)
-            for extractor in spec.extractors
-            if extractor.id in used
-        },
+        extractors=verify_extractors(spec, equipment.extractors, used),
         settings=settings,
         rates={model.id: clip_terms(spec, model, registry).fps for model in spec.models},
     )

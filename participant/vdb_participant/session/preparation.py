@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from vdb_participant.data.conditions import public_conditions
 from vdb_participant.data.inputs import inputs_of
 from vdb_participant.generation.progress import Consumer, nobody
-from vdb_participant.models import check_prompts_stay, verify_extractor, verify_model
+from vdb_participant.models import check_prompts_stay, verify_extractors, verify_model
 from vdb_participant.session.claim import Opinion, check_claim, check_cost_at
 from vdb_participant.session.consent import Budget, Holdings, Plan, make_plan
 from vdb_participant.session.terms import Opening
@@ -169,8 +169,7 @@ def verify_materials(spec: Spec, resources: Resources) -> None:
     for model in spec.models:
         clip_terms(spec, model, registry)
         verify_model(model, resources.models, registry)
-    for extractor in spec.extractors:
-        verify_extractor(extractor, resources.models)
+    verify_extractors(spec, resources.models, {extractor.id for extractor in spec.extractors})
     public_conditions(spec, resources.models, registry)
 
 

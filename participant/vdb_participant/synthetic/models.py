@@ -18,7 +18,6 @@ from typing import Any, Final
 import numpy as np
 import torch
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
-from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
@@ -35,7 +34,7 @@ from transformers.utils import logging
 from vdb_participant.data.video import Frames
 from vdb_participant.device import exact_arithmetic
 from vdb_participant.embedded.scenes import Scene, render, scenes
-from vdb_participant.measure.extractors.projection import PROJECTION_NAME
+from vdb_participant.measure.extractors.projection import PROJECTION_NAME, projection_of
 from vdb_participant.measure.extractors.video import pooled_features
 from vdb_participant.measure.preprocessing import CONFIG_NAME, Preprocessing
 
@@ -223,26 +222,6 @@ def build_videomae(directory: Path, name: str = "tiny-videomae") -> None:
     preprocessing = Preprocessing.load(target)
     features = np.stack([pooled_features(model, preprocessing, frames, "cpu") for _, frames in _public_clips()])
     save_file(projection_of(features, FEATURES), target / PROJECTION_NAME)
-
-
-def projection_of(features: NDArray[np.float64], dimension: int) -> dict[str, NDArray[np.float64]]:
-    """Return centre, principal axes and median radius of public features.
-
-    Args:
-        features: (n, D), float64.
-        dimension: d, number of axes, the widest first.
-
-    Returns:
-        centre (D,), basis (D, d) whose columns' largest entries are positive, radius ().
-    """
-    centre = features.mean(axis=0)
-    centred = features - centre
-    _, axes = np.linalg.eigh(centred.T @ centred)
-    basis = axes[:, ::-1][:, :dimension]
-    largest = basis[np.abs(basis).argmax(axis=0), np.arange(dimension)]
-    basis = np.ascontiguousarray(basis * np.sign(largest))
-    radius = np.median(np.linalg.norm(centred @ basis, axis=1))
-    return {"centre": centre, "basis": basis, "radius": np.asarray(radius, dtype=np.float64)}
 
 
 def _public_clips() -> list[tuple[Scene, Frames]]:

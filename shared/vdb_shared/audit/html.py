@@ -167,7 +167,8 @@ def _row(row: Row, axis: Axis | None, confidence: str, *, spread: bool) -> str:
     if axis is None or row.value is None or row.low is None or row.high is None:
         span = 6 if spread else 5
         return (
-            f'{start}<td colspan="{span}" class="reason">Withheld: {escape(row.reason or "not available")}.</td></tr>'
+            f'{start}<td colspan="{span}" class="reason">{"Ranks only" if row.ranks else "Withheld"}: '
+            f"{escape(row.reason or 'not available')}.</td></tr>"
         )
     shape = f"<td>{histogram(row.histogram) if row.histogram else ''}</td>" if spread else ""
     return (

@@ -26,7 +26,7 @@ class Row:
 
     Attributes:
         model: its id.
-        value, low, high: the figure and its 95 % interval; None when withheld.
+        value, low, high: the figure and its 95 % interval; None when withheld or coarse.
         ranks: best and worst rank the data allow; None when withheld.
         count: clips measured, or people who rated.
         grade: "exact", "noised", "coarse" or "unavailable".
@@ -237,8 +237,11 @@ def _row(item: Mapping[str, Any]) -> Row:
     )
 
 
-def _order(row: Row, definition: MetricDefinition) -> tuple[bool, float, str]:
-    if row.value is None:
-        return True, 0.0, row.model
-    value = float(row.value)
-    return False, -value if definition.direction == "higher" else value, row.model
+def _order(row: Row, definition: MetricDefinition) -> tuple[int, float, float, str]:
+    """Models with a value come by it, then those with ranks alone by these, then the others by name."""
+    if row.value is not None:
+        value = float(row.value)
+        return 0, -value if definition.direction == "higher" else value, 0.0, row.model
+    if row.ranks is not None:
+        return 1, row.ranks[0], row.ranks[1], row.model
+    return 2, 0.0, 0.0, row.model

@@ -138,7 +138,13 @@ def _table(table: Table, confidence: str) -> RichTable:
     for heading in ("Rank", "Model", "Value", f"{confidence} interval", table.counted):
         drawn.add_column(heading, justify="left" if heading == "Model" else "right", no_wrap=True)
     for row in table.rows:
-        drawn.add_row(row.rank_set, row.model, row.value or "withheld", interval(row), count_of(row))
+        drawn.add_row(
+            row.rank_set,
+            row.model,
+            row.value or ("ranks only" if row.ranks else "withheld"),
+            interval(row),
+            count_of(row),
+        )
     return drawn
 
 

@@ -119,6 +119,16 @@ class MetricDefinition(_Entry):
         """Whether the metric is made of what people say of clips, and so takes the inputs "ratings" and no others."""
         return self._finish.of_ratings
 
+    @property
+    def dimensions(self) -> tuple[int, ...]:
+        """Lengths of features that it takes; () where any will do."""
+        return self._finish.dimensions
+
+    @property
+    def public_map(self) -> bool:
+        """Whether its extractor's folder must hold a public map of features."""
+        return self._finish.public_map
+
     def parts(self, *, private: bool, dimension: int = 0, features: int = 0, models: int = 0) -> tuple[Part, ...]:
         """Return the metric's blocks on one side.
 

@@ -40,6 +40,9 @@ class Architecture:
     script: str = ""
 
 
+PUBLIC_MAP_FILE: Final = "projection.safetensors"
+"""File of an extractor's folder with its public map: centre, basis, radius, and eigenvalues where a planner may want them."""
+
 _FILE: Final = "as preprocessor_config.json says"
 _PARTS: Final = f"frames at the middles of equal parts of the clip, {_FILE}"
 _FEATURES: Final = "features, after projection.safetensors where there is one"

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from vdb_shared.metrics.covariance import LANES_PER_FEATURE, PART_WEIGHT
+from vdb_shared.metrics.dimension import DIMENSIONS
 from vdb_shared.metrics.features import HISTOGRAM_BINS
 
 CORRELATION_LANES: Final = 6
@@ -23,6 +24,7 @@ FinishName = Literal[
     "mean",
     "rate",
     "frechet",
+    "mapped-frechet",
     "kernel",
     "sketch",
     "second-moment",
@@ -33,6 +35,9 @@ FinishName = Literal[
     "preference",
     "correlation",
 ]
+
+FRECHET_FINISHES: Final[frozenset[FinishName]] = frozenset({"frechet", "mapped-frechet"})
+"""Those of Fréchet distances, which share blocks, thresholds and intervals."""
 
 Use = Literal["required", "allowed", "refused"]
 """Whether a spec must, may or must not give a setting."""
@@ -85,6 +90,8 @@ class Finish:
         limit, features, bandwidth: which settings a spec gives; a metric without a natural upper end requires `limit` as well.
         public_only: why private inputs are refused, with what to do instead; "" where they are not.
         of_ratings: whether it takes ratings by people, and nothing else; its blocks are then of all models together.
+        dimensions: lengths of features that it takes; () where any will do.
+        public_map: whether features must have gone through a public map, whose radius is their clipping norm.
     """
 
     parts: Callable[[Shape], tuple[Part, ...]]
@@ -96,6 +103,8 @@ class Finish:
     bandwidth: Use = "refused"
     public_only: str = ""
     of_ratings: bool = False
+    dimensions: tuple[int, ...] = ()
+    public_map: bool = False
 
 
 def _triangle(dimension: int) -> int:
@@ -137,6 +146,14 @@ FINISHES: Final[Mapping[FinishName, Finish]] = {
         lanes="d + d(d+1)/2",
         compares_with_reference=True,
         limit="allowed",
+    ),
+    "mapped-frechet": Finish(
+        _moment_parts,
+        share="[x, svec(x xᵀ)], x of norm at most 1 after the extractor's public map",
+        lanes="d + d(d+1)/2",
+        compares_with_reference=True,
+        dimensions=DIMENSIONS,
+        public_map=True,
     ),
     "kernel": Finish(
         _kernel_parts,

@@ -18,7 +18,7 @@ import numpy as np
 
 from vdb_shared.errors import StatisticError
 from vdb_shared.metrics.features import Vector, unsvec
-from vdb_shared.metrics.shrinkage import Matrix, Shrunk, shrink
+from vdb_shared.metrics.shrinkage import Matrix, Shrunk, falling, shrink
 
 _SYMMETRY: Final = 1e-9
 
@@ -54,6 +54,7 @@ class MomentSums:
         deviation: of the noise in each lane of the sums.
         count_deviation: of the noise in the count.
         ddof: 0 or 1; the covariance is normalised by n - ddof.
+        ordered: whether coordinates are public principal axes, the widest first, so that variances should fall.
     """
 
     sums: Vector
@@ -61,6 +62,7 @@ class MomentSums:
     deviation: float = 0.0
     count_deviation: float = 0.0
     ddof: int = 0
+    ordered: bool = False
 
     @property
     def dimension(self) -> int:
@@ -121,8 +123,9 @@ def fit(reference: MomentSums, models: Mapping[str, MomentSums], *, drawn: bool 
     """Return denoised moments and distances of every model to the reference.
 
     A noised reference covariance is shrunk towards the mean of the models' covariances where none of them carries noise,
-    and towards the isotropic matrix of its own trace otherwise; a noised model's towards the denoised reference's. From
-    each distance the bias d s_x^2 of a noised mean is taken off.
+    and otherwise towards the falling diagonal nearest to its own where coordinates are ordered, or else the isotropic
+    matrix of its own trace; a noised model's towards the denoised reference's. From each distance the bias d s_x^2 of a
+    noised mean is taken off.
 
     Args:
         reference: sums of the reference clips.
@@ -195,18 +198,21 @@ def distance_from_roots(means: tuple[Vector, Vector], roots: tuple[Matrix, Matri
 
 def _denoise_reference(reference: MomentSums, models: Mapping[str, MomentSums], raw: Mapping[str, Moments]) -> Moments:
     own = _unbiased(reference)
-    if any(sums.deviation for sums in models.values()):
-        anchor = np.trace(own.covariance) / own.mean.size * np.eye(own.mean.size)
-    else:
+    own_anchor = any(sums.deviation for sums in models.values())
+    if not own_anchor:
         anchor = np.mean([moments.covariance for moments in raw.values()], axis=0)
-    return _denoise(own, reference, anchor)
+    elif reference.ordered:
+        anchor = np.diag(np.maximum(falling(np.diag(own.covariance)), 0.0))
+    else:
+        anchor = np.trace(own.covariance) / own.mean.size * np.eye(own.mean.size)
+    return _denoise(own, reference, anchor, fitted=own_anchor and reference.ordered)
 
 
-def _denoise(raw: Moments, side: MomentSums, anchor: Matrix) -> Moments:
+def _denoise(raw: Moments, side: MomentSums, anchor: Matrix, *, fitted: bool = False) -> Moments:
     """Shrink where there is noise: its deviation off the diagonal is that of a lane over the root of 2 and the count."""
     if not side.deviation:
         return raw
-    found: Shrunk = shrink(raw.covariance, anchor, side.mean_noise / math.sqrt(2.0))
+    found: Shrunk = shrink(raw.covariance, anchor, side.mean_noise / math.sqrt(2.0), fitted=fitted)
     return Moments(raw.mean, found.covariance, found.hidden)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vdb_coordinator.commands.presets import pin_weights, preset_names, read_preset
-from vdb_coordinator.commands.spec_checks import checked
+from vdb_coordinator.commands.spec_checks import advice, checked
 from vdb_coordinator.config import Home, join_address, split_address
 from vdb_coordinator.identity.founding import new_config
 from vdb_coordinator.serving.log import make_log
@@ -56,7 +56,7 @@ def test_the_demo_is_what_make_demo_needs() -> None:
     assert [model.id for model in spec.models] == ["vdb-tiny-1", "vdb-tiny-2", "vdb-tiny-3"]
     assert len(spec.prompts) == 24
     assert {(metric.id, metric.inputs) for metric in spec.metrics} >= {
-        ("frechet-videomae@1", "public"),
+        ("dp-fvd@1", "public"),
         ("mmd-rff@1", "public"),
         ("clip-score@1", "private"),
     }
@@ -92,6 +92,20 @@ def test_mistakes_are_named_with_file_line_and_field(tmp_path: Path, old: str, n
     assert caught.value.file == str(path)
     assert caught.value.line is not None
     assert caught.value.line > 1
+
+
+def test_the_flagship_without_its_companion_or_on_private_prompts_is_advised_against(tmp_path: Path) -> None:
+    path = tmp_path / "spec.toml"
+    text = read_preset("demo")
+    path.write_text(text)
+    assert advice(checked(path)[0]) == []
+    start = text.index('[[metrics]]\nid = "mmd-rff@1"')
+    path.write_text(text[:start] + text[text.index("[[metrics]]", start + 1) :])
+    (missing,) = advice(checked(path)[0])
+    assert "dp-fvd@1 on vdb-tiny-videomae has no companion; add mmd-rff@1" in missing
+    path.write_text(text.replace('id = "dp-fvd@1"\ninputs = "public"', 'id = "dp-fvd@1"\ninputs = "private"'))
+    (noisy,) = advice(checked(path)[0])
+    assert "with public prompts only the reference side does" in noisy
 
 
 def test_a_directory_without_configuration_says_how_to_get_one(tmp_path: Path) -> None:

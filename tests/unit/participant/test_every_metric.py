@@ -34,7 +34,7 @@ from vdb_shared.metrics.features import outcome
 from vdb_shared.metrics.statistic import Statistics, Tally, pooled
 from vdb_shared.spec import Spec
 
-DIMENSION, LANES = 4, 8
+DIMENSION, LANES = 16, 8
 OF_CLIPS = {name: definition for name, definition in CATALOGUE.items() if not definition.of_ratings}
 MODELS = {"prompt": "WanPipeline", "condition": "CogVideoXVideoToVideoPipeline"}
 
@@ -211,6 +211,7 @@ def test_whatever_an_extractor_returns_is_bounded_or_makes_the_clip_a_failed_one
         sound=np.full(DIMENSION, value),
         chances=np.full(DIMENSION, value),
         quality=np.full(9, value),
+        anchors=np.eye(DIMENSION),
         together=value,
     )
     with np.errstate(all="ignore"):

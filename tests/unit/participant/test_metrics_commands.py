@@ -17,6 +17,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 GIVES = {
     "frechet": "clip",
+    "mapped-frechet": "clip",
     "kernel": "clip",
     "sketch": "clip",
     "second-moment": "clip",

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
+from vdb_participant.measure.extractors.projection import projection_of
 from vdb_participant.models import manifest_digest
-from vdb_participant.synthetic.models import build_all, projection_of
+from vdb_participant.synthetic.models import build_all
 
 
 def _digests(folder: Path) -> dict[str, str]:

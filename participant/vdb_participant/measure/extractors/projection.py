@@ -16,9 +16,10 @@ from safetensors.numpy import load_file
 
 from vdb_participant.measure.extractors.interface import Anchored, LoadedExtractor, Vector
 from vdb_shared.errors import ModelError, SpecError
+from vdb_shared.metrics.extractors import PUBLIC_MAP_FILE
 from vdb_shared.spec import Metric
 
-PROJECTION_NAME: Final = "projection.safetensors"
+PROJECTION_NAME: Final = PUBLIC_MAP_FILE
 
 ANCHORS_NAME: Final = "anchors.safetensors"
 
@@ -92,6 +93,26 @@ def projection_in(directory: Path, raw: int, dimension: int) -> Projection | Raw
         return projection
     check_dimension(directory, raw, dimension)
     return Raw()
+
+
+def projection_of(features: Vector, dimension: int) -> dict[str, Vector]:
+    """Return centre, principal axes and median radius of public features.
+
+    Args:
+        features: (n, D), float64.
+        dimension: d, number of axes, the widest first.
+
+    Returns:
+        centre (D,), basis (D, d) whose columns' largest entries are positive, radius ().
+    """
+    centre = features.mean(axis=0)
+    centred = features - centre
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    basis = axes[:, ::-1][:, :dimension]
+    largest = basis[np.abs(basis).argmax(axis=0), np.arange(dimension)]
+    basis = np.ascontiguousarray(basis * np.sign(largest))
+    radius = np.median(np.linalg.norm(centred @ basis, axis=1))
+    return {"centre": centre, "basis": basis, "radius": np.asarray(radius, dtype=np.float64)}
 
 
 def anchors_in(directory: Path, dimension: int) -> Vector:
