@@ -138,6 +138,52 @@ def create(
     load("commands.session").create(_common_of(context), spec, as_json=as_json)
 
 
+@session_app.command(
+    epilog="Example: vdb-coordinator session plan spec.toml --participants 8 --records 2000 --plot plan.html. "
+    "SPEC may also be the name of a preset; its weights need not be pinned."
+)
+def plan(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    spec: Annotated[str, typer.Argument(help="Benchmark spec, TOML, or name of a preset.", show_default=False)],
+    participants: Annotated[
+        int | None, typer.Option(help="Institutions that join. [default: the spec's minimum]", show_default=False)
+    ] = None,
+    records: Annotated[
+        int | None, typer.Option(help="Reference clips of each. [default: the spec's maximum]", show_default=False)
+    ] = None,
+    prompts: Annotated[
+        int | None, typer.Option(help="Private prompts of each. [default: as many as records]", show_default=False)
+    ] = None,
+    dropout: Annotated[float, typer.Option(help="Share of them that drops out.")] = 0.0,
+    like: Annotated[
+        Path | None, typer.Option(help="Result bundle of an earlier session to guess from.", show_default=False)
+    ] = None,
+    guess: Annotated[
+        Path | None, typer.Option(help="TOML file with guesses; goes before --like.", show_default=False)
+    ] = None,
+    guess_template: Annotated[
+        bool, typer.Option("--guess-template", help="Print a guess file to edit, and plan nothing.")
+    ] = False,
+    seconds_per_clip: Annotated[
+        list[str] | None, typer.Option(help="MODEL=SECONDS, for GPU-hours; once for each model.", show_default=False)
+    ] = None,
+    sessions: Annotated[
+        int | None, typer.Option(help="Sessions to draw. [default: 45, fewer for large specs]", show_default=False)
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="New file, .html or .svg, with a picture of the plan.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a session would tell and cost, before anybody commits to it; needs no coordinator."""
+    commands = load("commands.plan")
+    sources = commands.Sources(like, guess, tuple(seconds_per_clip or ()))
+    cohort = commands.Cohort(participants, records, prompts, dropout)
+    if guess_template:
+        commands.print_template(spec, sources)
+    else:
+        commands.plan(spec, cohort, sources, commands.Output(plot, as_json, sessions))
+
+
 @session_app.command(name="list", epilog="Example: vdb-coordinator --dir consortium session list")
 def list_sessions(context: typer.Context, as_json: Json = False) -> None:
     """List all sessions, oldest first."""

@@ -45,6 +45,31 @@ def checked(path: Path) -> tuple[Spec, SealTerms]:
     Raises:
         SpecError, PrivacyError: a mistake; names file, line and field where it can.
     """
+    return checked_text(read_spec(path), str(path))
+
+
+def checked_text(text: str, file: str) -> tuple[Spec, SealTerms]:
+    """Return a spec from its text, and its terms if just enough institutions join.
+
+    Raises:
+        SpecError, PrivacyError: a mistake; names file, line and field where it can.
+    """
+    try:
+        spec = parse_spec_toml(text, file=file)
+        check_clips(spec)
+        return spec, seal_terms(spec, range(spec.cohort.minimum))
+    except SpecError as error:
+        line = error.line or (line_of(text, error.field) if error.field else None)
+        problem = f"{error.problem}; {_PIN}" if UNPINNED in error.problem else error.problem
+        raise SpecError(problem, file=file, line=line, field=error.field) from error
+
+
+def read_spec(path: Path) -> str:
+    """Return the text of a spec's file.
+
+    Raises:
+        UsageError: it cannot be read, is too large or no text.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -52,14 +77,6 @@ def checked(path: Path) -> tuple[Spec, SealTerms]:
     if len(content) > MAX_SPEC_BYTES:
         raise SpecError(f"has {len(content)} bytes; at most {MAX_SPEC_BYTES} are allowed", file=str(path))
     try:
-        text = content.decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise SpecError(f"is not UTF-8: {error}", file=str(path)) from error
-    try:
-        spec = parse_spec_toml(text, file=str(path))
-        check_clips(spec)
-        return spec, seal_terms(spec, range(spec.cohort.minimum))
-    except SpecError as error:
-        line = error.line or (line_of(text, error.field) if error.field else None)
-        problem = f"{error.problem}; {_PIN}" if UNPINNED in error.problem else error.problem
-        raise SpecError(problem, file=str(path), line=line, field=error.field) from error

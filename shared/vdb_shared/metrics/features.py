@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -101,6 +102,15 @@ def clip_to_ball(vector: Vector) -> tuple[Vector, bool]:
     return inside, True
 
 
+@lru_cache(maxsize=8)
+def _upper_triangle(dimension: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return rows and columns of the entries of an upper triangle, row by row; a bootstrap asks for the same often."""
+    rows, columns = np.triu_indices(dimension)
+    rows.setflags(write=False)
+    columns.setflags(write=False)
+    return rows, columns
+
+
 def svec(matrix: Vector) -> Vector:
     """Return a symmetric matrix as a vector of the same Euclidean norm, shape (d(d+1)/2,).
 
@@ -110,7 +120,7 @@ def svec(matrix: Vector) -> Vector:
         matrix: shape (d, d), symmetric; only the upper triangle is read.
     """
     dimension = matrix.shape[0]
-    rows, columns = np.triu_indices(dimension)
+    rows, columns = _upper_triangle(dimension)
     values = np.asarray(matrix, dtype=np.float64)[rows, columns]
     return np.where(rows == columns, values, values * _ROOT_2)
 
@@ -124,7 +134,7 @@ def unsvec(vector: Vector, dimension: int) -> Vector:
     size = dimension * (dimension + 1) // 2
     if vector.shape != (size,):
         raise StatisticError(f"expected {size} entries for dimension {dimension}, found shape {vector.shape}")
-    rows, columns = np.triu_indices(dimension)
+    rows, columns = _upper_triangle(dimension)
     values = np.where(rows == columns, vector, vector / _ROOT_2)
     matrix = np.zeros((dimension, dimension))
     matrix[rows, columns] = values

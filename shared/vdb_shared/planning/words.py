@@ -1,0 +1,109 @@
+"""What a plan says in words, on the terminal and on its page alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from vdb_shared.canonical import decimal_string
+from vdb_shared.planning.plan import Outlook, Plan
+from vdb_shared.planning.whatif import Change
+
+_KILO: Final = 1000.0
+
+
+def number(value: float | None) -> str:
+    """Return a number of four significant digits, or a dash."""
+    return "–" if value is None else f"{value:.4g}"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes with a unit."""
+    value, units = float(count), ["B", "kB", "MB", "GB"]
+    while value >= _KILO and len(units) > 1:
+        value, units = value / _KILO, units[1:]
+    return f"{value:.3g} {units[0]}"
+
+
+def ratio_words(change: Change) -> str:
+    """Return what becomes of an interval: its length by that of the plan, or its grade where there is none."""
+    if change.ratio is None:
+        return change.grade
+    return f"× {change.ratio:.2f}" + ("" if change.grade in {"exact", "noised"} else f" ({change.grade})")
+
+
+def what_a_metric_tells(outlook: Outlook) -> str:
+    """Return how finely a metric tells models apart, and what it needs where it is withheld."""
+    found = outlook.resolution
+    none = "" if outlook.need else "No difference that was tried tells two models apart."
+    words = (
+        f"Models are told apart from a difference of about {number(found.smallest)}; as guessed, "
+        f"they fall into {found.ranks} {'group' if found.ranks == 1 else 'groups'}."
+        if found.smallest is not None
+        else none
+    )
+    if outlook.noise:
+        words += f" Noise in a mean: {number(outlook.noise)}"
+        words += "." if outlook.tau is None else f", in a covariance: {number(outlook.tau)}."
+    if outlook.need is not None:
+        words += " " + _need_words(outlook)
+    return words.strip()
+
+
+def facts(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield headings and words: the cohort, privacy, clips, bytes and hours."""
+    assumed, terms, accounting = plan.scenario.assumed, plan.scenario.terms, plan.accounting
+    spec, counts, traffic, work = plan.scenario.spec, plan.scenario.counts, plan.traffic, plan.work
+    yield (
+        "Cohort",
+        f"{assumed.participants} institutions, of whom {assumed.survivors} stay (at least {terms.smallest_cohort} must); "
+        f"{assumed.records} reference clips and {assumed.prompts} prompts each",
+    )
+    if accounting.rho is None or not accounting.rho:
+        yield "Privacy", "no private record enters any number; nothing is noised"
+    else:
+        yield (
+            "Privacy",
+            f"epsilon {accounting.epsilon} at delta {decimal_string(spec.privacy.delta)} for every record, "
+            f"{accounting.epsilon_pld} by the privacy loss distribution; rho {accounting.rho}",
+        )
+    yield "Lanes", f"{terms.layout.lanes}, of them {terms.layout.private_lanes} noised"
+    public = min(counts.public.values())
+    yield (
+        "Clips measured",
+        f"{counts.reference} of reference; of each model {public} public and {counts.private} private",
+    )
+    yield (
+        "Clips to make",
+        f"{work.clips} in all, {work.clips / work.institutions:.0f} at each institution; {work.steps} denoising steps",
+    )
+    yield "GPU-hours", _hours(plan)
+    yield (
+        "Bytes",
+        f"each institution sends {size(traffic.up)} and receives {size(traffic.down)} in the rounds; the coordinator receives "
+        f"{size(traffic.received)} and sends {size(traffic.sent)}; the result is a bundle of about {size(traffic.bundle)}",
+    )
+    yield (
+        "Computed from",
+        f"{plan.effort.sessions} drawn sessions, {plan.effort.evaluated} of them evaluated whole; guesses: "
+        f"{', '.join(plan.sources) or 'defaults'}",
+    )
+
+
+def _hours(plan: Plan) -> str:
+    hours, unknown = plan.work.hours, plan.work.unknown
+    if hours is None:
+        return f"unknown: give --seconds-per-clip MODEL=SECONDS for {', '.join(unknown)}"
+    return f"{hours:.3g} in all, {hours / plan.work.institutions:.3g} at each institution"
+
+
+def _need_words(outlook: Outlook) -> str:
+    need = outlook.need
+    if need is None or (need.records is None and need.epsilon is None):
+        return "Neither more records nor a larger epsilon would make it a value."
+    ways = []
+    if need.records is not None:
+        ways.append(f"{need.records} records of each institution")
+    if need.epsilon is not None:
+        ways.append(f"epsilon {decimal_string(need.epsilon)}")
+    return f"It would be published as a value from {' or '.join(ways)} on."
