@@ -16,6 +16,7 @@ from vdb_participant.noise.integer_sampler import discrete_gaussian
 from vdb_shared.evaluation import Evaluation, evaluate
 from vdb_shared.layout import contributions_at_most, layout_of, promise_of
 from vdb_shared.metrics.catalogue import definition_of
+from vdb_shared.metrics.covariance import covariance_share, covariance_sketch
 from vdb_shared.metrics.features import (
     clip_to_ball,
     feature_moments,
@@ -138,8 +139,11 @@ def _of_features(
     if definition_of(metric.id).finish == "kernel":
         bandwidth = float(metric.bandwidth or 1)
         frequencies = random_fourier_frequencies(extractor.manifest, d, metric.features or 2, bandwidth)
+        sketch = covariance_sketch(spec.digest, extractor.manifest, metric.features or 2)
         for point in points:
-            yield "embedding", random_fourier_features(point * bandwidth, frequencies)
+            embedding = random_fourier_features(point * bandwidth, frequencies)
+            yield "embedding", embedding
+            yield "covariance", covariance_share(embedding, sketch)
         return
     for point in points:
         yield "moments", feature_moments(clip_to_ball(point)[0])

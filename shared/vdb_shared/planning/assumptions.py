@@ -92,6 +92,9 @@ def assume(
         )
     if not 0 <= dropout < 1:
         raise UsageError(f"dropout: expected a share in [0, 1), found {dropout}")
+    rated = next((metric.id for metric in spec.metrics if metric.inputs == "ratings"), None)
+    if rated is not None:
+        raise UsageError(f"{rated}: a plan knows nothing of people's ratings; plan the spec without metrics of ratings")
     most = spec.privacy.maximum_records
     clips = most if records is None else records
     words = clips if prompts is None else prompts
@@ -124,6 +127,8 @@ class Counts:
                 return self.public[model]
             case "private":
                 return self.private
+            case "ratings":
+                raise ValueError("people's ratings are no clips")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vdb_shared.layout import feature_dimension
 from vdb_shared.metrics.catalogue import definition_of
+from vdb_shared.metrics.covariance import covariance_share, covariance_sketch
 from vdb_shared.metrics.features import Vector, random_fourier_frequencies, standard_normals, svec
 from vdb_shared.metrics.finishes import FinishName
 from vdb_shared.metrics.sketch import Sketch, sketch_share
@@ -103,7 +104,9 @@ def _embedding(spec: Spec, metric: Metric, vectors: NDArray[np.float64]) -> Mapp
     frequencies = _frequencies(spec.extractor(str(metric.extractor)).manifest, vectors.shape[1], metric.features or 2)
     phases = vectors @ frequencies.T
     waves = np.concatenate([np.cos(phases), np.sin(phases)], axis=1) / np.sqrt(frequencies.shape[0])
-    return {"embedding": summed_by(waves)}
+    sketch = covariance_sketch(spec.digest, spec.extractor(str(metric.extractor)).manifest, waves.shape[1])
+    products = np.array([covariance_share(wave, sketch) for wave in waves])
+    return {"embedding": summed_by(waves), "covariance": summed_by(products)}
 
 
 @lru_cache(maxsize=4)

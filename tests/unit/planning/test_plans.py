@@ -11,6 +11,7 @@ import pytest
 
 from testkit.metric_specs import CLIP_SCORE, FLICKERING, FRECHET, make_spec
 from testkit.pages import outline
+from testkit.ratings import rated_spec
 from vdb_shared.canonical import canonical_json
 from vdb_shared.errors import PrivacyError, UsageError
 from vdb_shared.planning.assumptions import assume, scenario_of
@@ -162,3 +163,8 @@ def test_dear_specs_are_planned_with_fewer_draws() -> None:
     assert effort_of(small).sessions > effort_of(large).sessions
     assert effort_of(small).compared
     assert not effort_of(make_spec([FRECHET], dimension=4096)).compared
+
+
+def test_ratings_are_not_planned() -> None:
+    with pytest.raises(UsageError, match="preference-bt@1: a plan knows nothing of people's ratings"):
+        assume(rated_spec(), participants=4)
