@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from vdb_coordinator.files import read_file
 from vdb_shared.errors import UsageError
-from vdb_shared.spec import Name
+from vdb_shared.fields import Name
 
 CONFIG_VERSION: Final = "vdb-coordinator/1"
 

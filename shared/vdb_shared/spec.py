@@ -17,10 +17,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
@@ -32,14 +30,12 @@ from pydantic import (
 
 from vdb_shared.canonical import (
     canonical_json,
-    check_digest,
-    decimal_string,
     parse_canonical_json,
-    parse_decimal,
     sha256_digest,
     with_decimal_strings,
 )
 from vdb_shared.errors import FormatError, SpecError
+from vdb_shared.fields import Condition, Digest, MetricId, Name, Real, Text
 from vdb_shared.metrics.extractors import known_architecture
 from vdb_shared.registry.classes import Start, Task, known_class, known_task, pipeline_classes, tasks_of
 from vdb_shared.spec_mistakes import first_mistake
@@ -52,48 +48,7 @@ CHECKED_SHARE: Final = Decimal("0.02")
 """Share of the public clips that two sites make where a TOML file does not say; it is written out in the canonical form."""
 
 
-def _decimal(value: object) -> object:
-    match value:
-        case str():
-            try:
-                return parse_decimal(value)
-            except FormatError as error:
-                raise ValueError(str(error)) from error
-        case int() if not isinstance(value, bool):
-            return Decimal(value)
-        case _:
-            return value
-
-
-def _digest(value: object) -> object:
-    try:
-        return check_digest(value) if isinstance(value, str) else value
-    except FormatError as error:
-        raise ValueError(str(error)) from error
-
-
-def _condition(value: str) -> str:
-    try:
-        return check_digest(value)
-    except FormatError as error:
-        raise ValueError(f"{error}; write sha256: and the 64 digits that `sha256sum FILE` prints") from error
-
-
-Real = Annotated[Decimal, BeforeValidator(_decimal), PlainSerializer(decimal_string, return_type=str)]
-"""A real number: a number in TOML, a canonical decimal string in JSON."""
-
-Digest = Annotated[str, BeforeValidator(_digest)]  # sha256:<64 hex digits>
-
-Condition = Annotated[str, AfterValidator(_condition)]  # digest of the bytes of a picture or video file
-
 Pipeline = Annotated[str, AfterValidator(known_class)]  # a class of the registry, or "external"
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-"""An identifier: at most 64 lower-case letters, digits, dots, dashes, underscores."""
-
-MetricId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+@[0-9]+$")]  # metric and version
-
-Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
 Sampler = Literal["opendp", "integer"]  # which implementation draws the noise; the distribution is the same
 

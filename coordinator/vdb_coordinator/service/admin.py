@@ -15,7 +15,8 @@ from vdb_coordinator.service.boundary import Context
 from vdb_coordinator.service.callers import current_caller
 from vdb_coordinator.serving.conductor import Conductor
 from vdb_shared.errors import UsageError
-from vdb_shared.spec import Name, parse_spec_json
+from vdb_shared.fields import Name
+from vdb_shared.spec import parse_spec_json
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.federation_pb2_grpc import AdminServiceServicer
 

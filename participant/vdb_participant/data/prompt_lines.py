@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vdb_shared.errors import DatasetError
-from vdb_shared.spec import Name, Text
+from vdb_shared.fields import Name, Text
 
 MAX_LINE_BYTES: Final = 64 * 1024
 """A prompt has at most 2000 characters; a longer line is not a prompt."""

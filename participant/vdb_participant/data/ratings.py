@@ -24,8 +24,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vdb_shared import labels
 from vdb_shared.canonical import labelled_hash
 from vdb_shared.errors import DatasetError
+from vdb_shared.fields import Digest, Name
 from vdb_shared.metrics.catalogue import definition_of
-from vdb_shared.spec import Digest, Name, Spec
+from vdb_shared.spec import Spec
 
 RATINGS_FILE: Final = "ratings.jsonl"
 

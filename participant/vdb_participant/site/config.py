@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vdb_participant.site.storage import write_durably
 from vdb_shared.canonical import canonical_json, check_digest, parse_canonical_json
 from vdb_shared.errors import FormatError, IdentityError, StoreError
+from vdb_shared.fields import Digest, Name
 from vdb_shared.roster import SignedRoster
-from vdb_shared.spec import Digest, Name
 
 VARIABLE: Final = "VDB_PARTICIPANT"
 DEFAULT_FOLDER: Final = "~/.vdb-participant"

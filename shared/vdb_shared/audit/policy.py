@@ -14,7 +14,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vdb_shared.errors import UsageError
-from vdb_shared.spec import Digest, Real
+from vdb_shared.fields import Digest, Real
 
 MAX_POLICY_BYTES: Final = 2**16
 

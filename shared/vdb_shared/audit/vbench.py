@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from vdb_shared.errors import UsageError
+from vdb_shared.fields import Real
 from vdb_shared.metrics.vbench import DIMENSIONS, VBenchReport, vbench_report
-from vdb_shared.spec import Real
 from vdb_shared.sums import rounded
 
 OTHER_PROMPTS: Final = (

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from vdb_shared.bundle.statement import Line, Time
 from vdb_shared.canonical import canonical_json, parse_canonical_json
 from vdb_shared.errors import FormatError
-from vdb_shared.spec import Digest, Name, Real
+from vdb_shared.fields import Digest, Name, Real
 from vdb_shared.transparency.tiles import MAX_ENTRY_BYTES
 
 ORIGIN_SUFFIX: Final = "/vdb-log"

@@ -25,8 +25,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from vdb_shared.errors import UsageError
+from vdb_shared.fields import Text
 from vdb_shared.prompts.drafts import Draft, Finding
-from vdb_shared.spec import MAX_SPEC_BYTES, Text
+from vdb_shared.spec import MAX_SPEC_BYTES
 from vdb_shared.toml_lines import line_of
 
 SUFFIX: Final = ".toml"
