@@ -20,7 +20,8 @@ from vdb_shared.errors import ModelError
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.metrics.extractors import ARCHITECTURES, PUBLIC_MAP_FILE
 from vdb_shared.registry.classes import EXTERNAL
-from vdb_shared.registry.rows import Endpoint, Registry
+from vdb_shared.registry.external import Endpoint
+from vdb_shared.registry.rows import Registry
 from vdb_shared.spec import Extractor, Model, Spec
 from vdb_shared.weights import manifest_of
 

@@ -28,7 +28,8 @@ from vdb_participant.data.video import Limits as DecodingLimits
 from vdb_participant.device import ELSEWHERE
 from vdb_participant.generation.settings import Clip, GenerationError, GenerationSettings
 from vdb_shared.errors import DatasetError, ModelError
-from vdb_shared.registry.rows import PLACEHOLDERS, Command, Endpoint, Limits, Row
+from vdb_shared.registry.external import PLACEHOLDERS, Command, Endpoint, Limits
+from vdb_shared.registry.rows import Row
 
 _PLACEHOLDER = re.compile(r"\{(" + "|".join(PLACEHOLDERS) + r")\}")
 

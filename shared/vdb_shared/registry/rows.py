@@ -6,20 +6,18 @@ to the participant.
 
     version = "vdb-registry/1"
     [[models]]              one for each model; see `Row`
-    [models.external]       instead of weights: a command or an endpoint; see `Command` and `Endpoint`
+    [models.external]       instead of weights: a command or an endpoint; see external.py
 """
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
@@ -36,17 +34,13 @@ from vdb_shared.registry.classes import (
     known_class,
     pipeline_classes,
 )
+from vdb_shared.registry.external import Command, Endpoint
 from vdb_shared.weights import UNPINNED
 
 SUFFIX: Final = ".toml"
 
 PINS: Final = "pins.toml"
 """File in a site's directory with revisions and manifest digests; what it says goes before what the rows say."""
-
-PLACEHOLDERS: Final = ("prompt", "prompt_file", "seed", "seed32", "frames", "height", "width", "fps", "output")
-"""What stands in braces in a command's words and in an endpoint's request; seed32 is the seed's lowest 31 bits."""
-
-_IN_BRACES: Final = re.compile(r"\{([a-z0-9_]+)\}")
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -83,70 +77,6 @@ class Scheduler(Entry):
 
     name: str
     settings: Mapping[str, bool | int | float | str] = Field(default_factory=dict)
-
-
-class Limits(Entry):
-    """What one clip of an external model may take: seconds, and bytes of the video it writes or answers."""
-
-    seconds: float = Field(default=3600.0, gt=0)
-    bytes: int = Field(default=2**30, gt=0)
-
-
-def _check_placeholders(field: str, texts: Iterable[str]) -> None:
-    """Refuse a word in braces that is no placeholder: misspelt, it would be passed on as it stands, for every clip."""
-    for text in texts:
-        for word in _IN_BRACES.findall(text):
-            if word not in PLACEHOLDERS:
-                raise ValueError(f"{field}: {{{word}}} is no placeholder; there are {', '.join(PLACEHOLDERS)}")
-
-
-class Command(Entry):
-    """A program that writes one clip.
-
-    Attributes:
-        argv: its words, with placeholders; {output} is the file to write, in a container that `data check` reads. Words stand
-            in the machine's list of processes while it runs: {prompt_file}, a text file that only its user may read, keeps a
-            prompt out of it.
-    """
-
-    kind: Literal["command"]
-    argv: Annotated[Texts, Field(min_length=1)]
-    limits: Limits = Limits()
-
-    @model_validator(mode="after")
-    def _has_output(self) -> Self:
-        if not any("{output}" in word for word in self.argv):
-            raise ValueError("argv: no word holds {output}, the file to write")
-        _check_placeholders("argv", self.argv)
-        return self
-
-
-class Endpoint(Entry):
-    """A web address that answers one request with one clip.
-
-    Attributes:
-        url: https, or http on this machine.
-        request: JSON object, with placeholders in its texts; a text that is one placeholder of a number becomes the number.
-        token_variable: environment variable whose value is sent as bearer token, or "".
-    """
-
-    kind: Literal["http"]
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
-    request: Mapping[str, bool | int | str]
-    token_variable: str = ""
-    limits: Limits = Limits()
-
-    @model_validator(mode="after")
-    def _encrypted(self) -> Self:
-        if self.url.startswith("http:") and not self.is_local:
-            raise ValueError("url: plain http is for this machine only; take https")
-        _check_placeholders("request", [value for value in self.request.values() if isinstance(value, str)])
-        return self
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it is on this machine, so that prompts stay here."""
-        return urlsplit(self.url).hostname in ("localhost", "127.0.0.1", "::1")
 
 
 class Row(Entry):
