@@ -92,7 +92,7 @@ def test_an_accountant_that_understates_the_sealed_cost_is_contradicted(
     for institution in joining:
         error = runs.errors[institution.site.config.institution]
         assert isinstance(error, PrivacyError)
-        assert "our own accountant finds epsilon 8.4" in str(error)
+        assert "opacus 8.4" in str(error)
         assert reason_in(recorded(institution, ABORT_SENT)) == "left (PrivacyError)"
         assert "measurement" not in journal_of(institution)
         assert kinds(institution) == []

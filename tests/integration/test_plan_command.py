@@ -36,7 +36,7 @@ def run(*arguments: str | Path | int, expect: int = 0) -> tuple[str, str]:
 def test_the_demo_preset_is_planned(tmp_path: Path) -> None:
     page = tmp_path / "plan.html"
     out, _ = run("demo", "--plot", page)
-    for words in ("epsilon 7.99", "frechet-videomae@1", "twice the", "proposed weights", "GPU-hours", "±"):
+    for words in ("epsilon 7.99", "dp-fvd@1", "twice the", "proposed weights", "GPU-hours", "±"):
         assert words in out
     assert "Other sessions" in outline(page.read_text()).text
 

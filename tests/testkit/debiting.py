@@ -237,12 +237,13 @@ def campaign(folder: Path, seeds: range, breach: Breach = "none") -> Findings:
     found = Findings()
     for seed in seeds:
         with TemporaryDirectory(dir=folder) as place:
-            _site(Path(place), seed, breach, found)
+            run_site(Path(place), seed, breach, found)
         found.seeds += 1
     return found
 
 
-def _site(folder: Path, seed: int, breach: Breach, found: Findings) -> None:
+def run_site(folder: Path, seed: int, breach: Breach, found: Findings) -> None:
+    """Let one site take part in its sessions, and count what became of them."""
     dice = random.Random(seed)  # noqa: S311 (moments, no secrets)
     sessions: dict[str, Session] = {}
     for number in range(SESSIONS):

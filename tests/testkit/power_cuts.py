@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import re
 import shutil
@@ -61,7 +62,8 @@ def record(strace: str, synchronous: str) -> list[Operation]:
         folder, log = Path(place) / "ledger", Path(place) / "log"
         program = [sys.executable, "-m", "testkit.power_cuts", "--debit", str(folder), "--synchronous", synchronous]
         command = [strace, "-xx", "-s", str(2**24), "-e", f"trace={CALLS}", "-o", str(log), *program]
-        subprocess.run(command, check=True, capture_output=True)
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        subprocess.run(command, check=True, capture_output=True, env=environment)
         return list(_operations(log.read_text().splitlines(), str(folder)))
 
 

@@ -9,7 +9,9 @@ Source: C2SP tlog-tiles (paths and content types).
 from __future__ import annotations
 
 import re
+import socket
 import threading
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,8 +24,11 @@ from vdb_shared.transparency.tiles import CHECKPOINT_PATH
 
 _TILE: Final = re.compile(r"tile/(?:[0-9]{1,2}|entries)/(?:x[0-9]{3}/)*[0-9]{3}(?:\.p/[0-9]{1,3})?")
 
-_SECONDS: Final = 10.0
-"""A connection that says nothing for so long is closed."""
+_SECONDS: Final = 20.0
+"""A connection is closed after so long, whatever it does."""
+
+_CONNECTIONS: Final = 64
+"""Served at once; the log must not cost the coordinator its threads."""
 
 
 class LogServer:
@@ -37,7 +42,7 @@ class LogServer:
         """
         host, port = split_address(listen)
         try:
-            self._server = ThreadingHTTPServer((host, port), partial(_Handler, folder))
+            self._server = _Server((host, port), partial(_Handler, folder))
         except OSError as error:
             raise UsageError(f"cannot serve the log on {listen}: {error.strerror or error}") from error
         self._server.daemon_threads = True
@@ -50,6 +55,36 @@ class LogServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    """Closes connections beyond the most that it serves at once, and those that take too long in all."""
+
+    def __init__(self, address: tuple[str, int], handler: Any) -> None:
+        self._free = threading.BoundedSemaphore(_CONNECTIONS)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own, if there is one."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection, and end it when its time is over."""
+        end = threading.Timer(_SECONDS, lambda: request.shutdown(socket.SHUT_RDWR))
+        end.daemon = True
+        end.start()
+        try:
+            with suppress(OSError):
+                super().process_request_thread(request, client_address)
+        finally:
+            end.cancel()
+            self._free.release()
+
+    def handle_error(self, *_arguments: Any) -> None:
+        """Say nothing of a peer that went away."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -83,6 +83,8 @@ class TransparencyLog:
     def _last_published(self) -> int | None:
         file = self._folder / CHECKPOINT_PATH
         if not file.exists():
+            if (self._folder / "tile").exists():
+                raise StoreError(f"{file}: is gone, and tiles of the log are there; put the newest one back")
             return None
         try:
             last, _ = read_checkpoint(read_file(file), self.key)

@@ -9,7 +9,9 @@ Source: protos/README.md §6.3, §8.1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vdb_participant.data.conditions import can_start
@@ -17,6 +19,7 @@ from vdb_participant.data.dataset import CaptionedClip, Dataset
 from vdb_participant.data.ratings import NO_RATINGS, Ratings
 from vdb_shared.errors import DatasetError
 from vdb_shared.metrics.catalogue import definition_of
+from vdb_shared.privacy.record_list import part_of_file
 from vdb_shared.spec import Model, Prompt, Spec
 from vdb_shared.tasks import ClipTask, select_private_prompts, tasks_for
 
@@ -30,12 +33,30 @@ class Inputs:
         clips: reference clips.
         captioned: clips that models start from, with the words that go with them.
         ratings: what people said of clips of the spec; each rater is one record.
+        charged: parts of the records that the ledger charges for these inputs.
     """
 
     prompts: tuple[Prompt, ...]
     clips: tuple[Path, ...]
     captioned: tuple[CaptionedClip, ...] = ()
     ratings: Ratings = NO_RATINGS
+    charged: AbstractSet[bytes] = field(default=frozenset(), repr=False)
+
+    def check_charged(self, clip: Path) -> None:
+        """Check that a clip that was decoded is the file that the ledger will be charged for.
+
+        Raises:
+            DatasetError: it was changed since the data were read.
+        """
+        try:
+            with clip.open("rb") as stream:
+                part = part_of_file(hashlib.file_digest(stream, "sha256").digest())
+        except OSError as error:
+            raise DatasetError(
+                f"{clip}: was there and cannot be read any more ({error.strerror}); join again"
+            ) from error
+        if part not in self.charged:
+            raise DatasetError(f"{clip}: was changed after the data were read, so no account would know it; join again")
 
     @property
     def conditions(self) -> dict[str, Path]:
@@ -89,7 +110,7 @@ def inputs_of(spec: Spec, dataset: Dataset | None) -> Inputs:
             f"{place}: {used} records would be used, the spec allows {spec.privacy.maximum_records} of one institution; "
             "remove some, or ask the lead to raise privacy.maximum_records"
         )
-    return Inputs(prompts, clips, captioned, ratings)
+    return Inputs(prompts, clips, captioned, ratings, dataset.private.parts if dataset else frozenset())
 
 
 def _require(place: str, kind: str, found: bool) -> None:

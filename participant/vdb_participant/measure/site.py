@@ -184,7 +184,8 @@ def measure_site(  # noqa: PLR0913 - the last is named
         mine += [("private", task) for task in work.inputs.tasks(spec, model, settings[model.id].frames)]
         generation.and_measure(model.id, mine, measuring)
     for done, path in enumerate(work.inputs.clips, start=1):
-        measuring.reference(path)
+        if measuring.reference(path):
+            work.inputs.check_charged(path)
         progress("measuring reference clips", done, len(work.inputs.clips))
     for name, vector in measuring.judging.shares():
         measuring.tally.add(name, vector)
@@ -340,8 +341,8 @@ class _Measuring:
             sound=clip.sound,
         )
 
-    def reference(self, path: Path) -> None:
-        """Add a reference clip, or note why it cannot be measured."""
+    def reference(self, path: Path) -> bool:
+        """Add a reference clip, or note why it cannot be measured; return whether it was added."""
         video = self._spec.video
         try:
             clip = decode(path, frames=video.frames)
@@ -351,9 +352,10 @@ class _Measuring:
             added = self._reference_shares(observation)
         except (DatasetError, StatisticError) as error:
             self.problems.append(Problem(path.name, str(error).removeprefix(f"{path}: ")))
-            return
+            return False
         self._add(added)
         self.samples.append(Sample("reference", "clips", path.name, 0, digest, _digest(added), ""))
+        return True
 
     def _shares(self, side: str, model: str, clip: Observation) -> list[tuple[str, NDArray[np.float64]]]:
         return [

@@ -26,6 +26,7 @@ from vdb_participant.session.terms import Opening
 from vdb_participant.site.institution import Site
 from vdb_participant.site.ledger import Ledger
 from vdb_participant.site.policy import check_cost, check_policy
+from vdb_participant.site.receipts import check_kept
 from vdb_shared.canonical import decimal_string
 from vdb_shared.clips import clip_terms
 from vdb_shared.errors import BudgetError
@@ -206,6 +207,7 @@ def _budget(
     check_cost(site.policy, cost)
     if opinions:
         opinions = (*opinions, check_cost_at(site.policy.delta, spec, terms, cost))
+    check_kept(site.folder)
     with Ledger(site.folder.ledger) as ledger:
         found = ledger.standing(private, site.policy.charge)
     budget = Budget(cost, found.spent, site.policy.rho_cap, found.sessions, site.policy.charge, opinions)

@@ -15,6 +15,7 @@ from pathlib import Path
 from vdb_participant.session.exchange import MASK_CONTRIBUTION
 from vdb_participant.site.config import StateFolder, read_config
 from vdb_participant.site.journal_format import read_journal
+from vdb_participant.site.ledger import Ledger
 from vdb_shared import labels
 from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.envelope import Envelope
@@ -22,7 +23,7 @@ from vdb_shared.bundle.record import RELEASED, SessionRecord
 from vdb_shared.bundle.statement import Contribution, parse_statement
 from vdb_shared.canonical import digest_bytes
 from vdb_shared.errors import FormatError, StoreError, UsageError
-from vdb_shared.privacy.ledger import GENESIS
+from vdb_shared.privacy.ledger import GENESIS, check_receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,21 @@ def kept_receipts(folder: StateFolder) -> Iterator[Receipt]:
         for record in found:
             if record.name.endswith(MASK_CONTRIBUTION):
                 yield from _receipt(Envelope.from_json(record.value).payload)
+
+
+def check_kept(folder: StateFolder) -> None:
+    """Check that the ledger has every debit that this site's own journals tell of: a lost or older ledger is no fresh budget.
+
+    Raises:
+        StoreError: one is missing, or a journal is damaged.
+    """
+    known = list(kept_receipts(folder))
+    if not known:
+        return
+    with Ledger(folder.ledger) as ledger:
+        chain = ledger.chain()
+    for receipt in known:
+        check_receipt(chain, receipt.session, receipt.entry)
 
 
 def bundle_receipt(folder: StateFolder, bundle: Path) -> Receipt:

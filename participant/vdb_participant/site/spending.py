@@ -22,6 +22,7 @@ from vdb_participant.session.terms import SealedTerms
 from vdb_participant.site.institution import Site
 from vdb_participant.site.journal import Journal
 from vdb_participant.site.ledger import Ledger
+from vdb_participant.site.receipts import check_kept
 from vdb_shared.privacy.accountant import account
 from vdb_shared.privacy.ledger import GENESIS, charge_of
 
@@ -47,6 +48,7 @@ def contribution_maker(
             nonce=journal.once(records.DEBIT_BEGUN, lambda: os.urandom(NONCE_BYTES)),
         )
         policy = site.policy
+        check_kept(site.folder)
         with Ledger(site.folder.ledger) as ledger:
             entry = ledger.debit(private, charge, policy.rho_cap, policy.charge, _now())
         return contribution_statement(sealed, masked_digest, entry.digest, manifest, site.signer)

@@ -1,6 +1,6 @@
 """Reading a log's files from a folder or over HTTP, and remembering what was read.
 
-Promises bounds on size and time whoever serves them, and that a log which does not continue the remembered one is told
+Promises bounds on size and on silence whoever serves them, and that a log which does not continue the remembered one is told
 apart from one that does. Leaves what the bytes mean to `transparency/`.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ MAX_FILE_BYTES: Final = WIDTH * (2 + MAX_ENTRY_BYTES)
 """A full bundle of the longest entries."""
 
 SECONDS: Final = 20.0
+"""Without a byte after which a server counts as silent."""
 
 
 class ForkError(FormatError):
@@ -91,7 +93,7 @@ def _download(url: str) -> bytes:
         raise UsageError(
             f"{url}: the server answers {error.code} {error.reason}; is this the log's address?"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise UnreachableError(f"{url}: cannot be reached ({reason}); check the address and the network") from error
 

@@ -14,14 +14,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 from vdb_shared.bundle.logged import AbortedRecord, OpenedRecord, PublishedRecord, Record, parse_record
 from vdb_shared.canonical import decimal_string
 from vdb_shared.errors import FormatError
 from vdb_shared.privacy.conversion import epsilon_of_rho
 from vdb_shared.transparency.checkpoint import Checkpoint
+
+LONG: Final = timedelta(days=60)
+"""A session that may take longer is remarked."""
 
 State = Literal["open", "overdue", "published", "aborted"]
 
@@ -132,7 +136,7 @@ def monitor(checkpoint: Checkpoint, entries: Iterable[bytes], now: str) -> Monit
         except FormatError as error:
             reading.wrong.append(f"entry {index}: {error}")
     sessions = tuple(_session(opened, reading.ends.get(opened.session), now) for opened in reading.opened.values())
-    remarks = (*_overdue(sessions), *_chosen(sessions))
+    remarks = (*_overdue(sessions), *_patient(reading.opened.values()), *_chosen(sessions))
     return Monitored(checkpoint, sessions, _spent(reading.ends.values()), tuple(reading.wrong), tuple(remarks))
 
 
@@ -176,6 +180,17 @@ def _overdue(sessions: Iterable[LoggedSession]) -> Iterable[str]:
                 f"session {session.session} was opened {session.opened}, should have ended by {session.ended}, and neither a "
                 "result nor an abort was logged: ask the lead what became of it"
             )
+
+
+def _patient(opened: Iterable[OpenedRecord]) -> Iterable[str]:
+    """Sessions that may take so long that nobody would ask: the lead chooses the deadlines."""
+    for record in opened:
+        try:
+            long = datetime.fromisoformat(record.due) - datetime.fromisoformat(record.opened) > LONG
+        except ValueError:
+            long = True  # a month 13: as good as never
+        if long:
+            yield f"session {record.session} was opened {record.opened} and need not end before {record.due}: ask the lead why"
 
 
 def _chosen(sessions: Iterable[LoggedSession]) -> Iterable[str]:

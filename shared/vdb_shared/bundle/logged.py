@@ -9,9 +9,9 @@ Source: protos/README.md §9.7.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from vdb_shared.bundle.statement import Line, Time
 from vdb_shared.canonical import canonical_json, parse_canonical_json
@@ -72,8 +72,14 @@ class PublishedRecord(_Record):
     bundle: Digest
     published: Time
     survivors: Annotated[tuple[Name, ...], Field(min_length=1)]
-    rho: Real | None
-    delta: Real
+    rho: Annotated[Real, Field(ge=0)] | None
+    delta: Annotated[Real, Field(gt=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.survivors)) != len(self.survivors):
+            raise ValueError("survivors: an institution stands twice")
+        return self
 
 
 class AbortedRecord(_Record):

@@ -12,6 +12,7 @@ from decimal import ROUND_CEILING, Context, Decimal
 from functools import lru_cache
 from typing import Final
 
+from vdb_shared.errors import PrivacyError
 from vdb_shared.privacy.calibration import noise_multiplier
 from vdb_shared.privacy.conversion import epsilon_of_rho, rho_of_multiplier
 
@@ -31,12 +32,16 @@ def would_do(excess: float, epsilon: Decimal, delta: Decimal) -> str:
     """
     times = _ROUND_UP.plus(Decimal(excess))
     larger = _epsilon_for(times, epsilon, delta)
-    if larger > _LARGEST_EPSILON:
+    if larger is None or larger > _LARGEST_EPSILON:
         return f"about {times:f} times as many records would do"
     return f"about {times:f} times as many records, or an epsilon of about {larger:f} instead of {epsilon:f}, would do"
 
 
 @lru_cache(maxsize=64)
-def _epsilon_for(times: Decimal, epsilon: Decimal, delta: Decimal) -> Decimal:
-    multiplier = noise_multiplier(epsilon, delta) / times
+def _epsilon_for(times: Decimal, epsilon: Decimal, delta: Decimal) -> Decimal | None:
+    """Return the epsilon, or None where that of this session can be kept by no noise, so that nothing follows from it."""
+    try:
+        multiplier = noise_multiplier(epsilon, delta) / times
+    except PrivacyError:
+        return None
     return _ROUND_UP.plus(epsilon_of_rho(rho_of_multiplier(multiplier), delta))

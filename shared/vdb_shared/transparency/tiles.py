@@ -1,7 +1,8 @@
 """A log as files that never change: tiles of 256 hashes and bundles of 256 entries.
 
-Promises that a reader who holds a verified checkpoint accepts no byte that does not lead to its root, whoever serves the files.
-Pure: files are read by a function that the caller gives, and what is to be written is returned.
+Promises that a reader who holds a verified checkpoint accepts no byte that does not lead to its root, whoever serves the
+files: a full tile is read only if the tile above it, and so on up to the partial ones whose hashes make the root, holds its
+top. Pure: files are read by a function that the caller gives, and what is to be written is returned.
 
     checkpoint                     the newest checkpoint, the one file that changes
     tile/<level>/<n>[.p/<w>]       w hashes of the complete subtrees of 256^level leaves, from n·256 on
@@ -183,7 +184,10 @@ class TiledLog:
         data = self._fetch(tile_path(level, number, width))
         if len(data) != width * HASH_BYTES:
             raise FormatError(f"tile {level}/{number} of the log has {len(data)} bytes, expected {width * HASH_BYTES}")
-        return tuple(data[place : place + HASH_BYTES] for place in range(0, len(data), HASH_BYTES))
+        found = tuple(data[place : place + HASH_BYTES] for place in range(0, len(data), HASH_BYTES))
+        if width == WIDTH and _top(found) != self._tile(level + 1, number // WIDTH)[number % WIDTH]:
+            raise FormatError(f"tile {level}/{number} of the log is not the one that the tile above it holds")
+        return found
 
 
 def _top(hashes: Sequence[bytes]) -> bytes:

@@ -66,6 +66,28 @@ def test_a_session_that_is_still_in_time_is_no_alarm() -> None:
     assert not found.alarming
 
 
+@pytest.mark.parametrize("due", ["9999-12-31T23:59:59Z", "2026-13-01T00:00:00Z"])
+def test_a_session_that_need_never_end_is_remarked(due: str) -> None:
+    found = read(opened(1, due=due))
+    assert any("need not end before" in remark for remark in found.remarks)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"rho":"0.5"', b'"rho":"-1"'),
+        (b'"delta":"0.000001"', b'"delta":"0"'),
+        (b'"delta":"0.000001"', b'"delta":"2"'),
+        (b'"studio-b"', b'"hospital-a"'),
+    ],
+)
+def test_costs_that_nobody_can_have_are_no_record(old: bytes, new: bytes) -> None:
+    entry = encode_record(published(1))
+    assert old in entry
+    with pytest.raises(FormatError):
+        parse_record(entry.replace(old, new))
+
+
 def test_the_nicest_of_three_runs_is_remarked() -> None:
     found = read(opened(1), aborted(1), opened(2), aborted(2), opened(3), published(3))
     assert f"spec {SPEC} was run in 3 sessions: 1 published, 2 aborted, 0 open, 0 overdue" in found.remarks

@@ -58,7 +58,7 @@ TOTAL = "V34.commitments"
 def session() -> SmallSession:
     """A session of three blocks of lanes, the last one not full."""
     metrics = """[
-  { id = "mmd-rff@1", inputs = "public", extractor = "tiny-videomae", features = 3000, bandwidth = 1.0 },
+  { id = "mmd-rff@1", inputs = "public", extractor = "tiny-videomae", features = 1000, bandwidth = 1.0 },
 ]"""
     small = small_session(3, small_spec(metrics=metrics))
     assert small.terms.layout.lanes % BLOCK_LANES

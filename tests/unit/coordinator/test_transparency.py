@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import shutil
+import socket
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Coroutine, Iterator
@@ -146,6 +149,33 @@ async def test_another_s_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is not this consortium's"):
         await other.open()
     database.close()
+
+
+@whole
+async def test_tiles_without_their_checkpoint_are_not_signed_anew(tmp_path: Path) -> None:
+    database, log = await opened(tmp_path)
+    await log.open()
+    await append(database, log, 2)
+    (tmp_path / "log" / "checkpoint").unlink()
+    database.close()
+    database, log = await opened(tmp_path)
+    with pytest.raises(StoreError, match="put the newest one back"):
+        await log.open()
+    database.close()
+
+
+def test_more_connections_than_are_served_are_closed(server: LogServer) -> None:
+    host, port = server.address.split(":")
+    held = [socket.create_connection((host, int(port)), timeout=10) for _ in range(64)]
+    try:
+        deadline = time.monotonic() + 10
+        while threading.active_count() < 64 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with socket.create_connection((host, int(port)), timeout=10) as late:
+            assert late.recv(1) == b""
+    finally:
+        for connection in held:
+            connection.close()
 
 
 @pytest.fixture

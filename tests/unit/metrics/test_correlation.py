@@ -18,6 +18,7 @@ from vdb_shared.metrics.correlation import (
     correlation_share,
     of_models,
 )
+from vdb_shared.metrics.multiplicity import told_apart
 
 
 def pairs(generator: np.random.Generator, count: int, truth: float) -> NDArray[np.float64]:
@@ -121,11 +122,11 @@ def test_the_noise_in_means_is_taken_off_variances() -> None:
         assert mean == pytest.approx(wanted, abs=3 * deviation / math.sqrt(len(found)) + 0.2 * excess)
 
 
-def test_models_are_compared_by_fishers_z() -> None:
+def test_no_models_are_told_apart_however_far() -> None:
+    """Pairs that are not normal can have a far larger deviation than Fisher's, which second moments do not show."""
     generator = np.random.default_rng(6)
     close, far = sums_of(pairs(generator, 400, 0.9)), sums_of(pairs(generator, 400, 0.1))
     family = correlation_family({"alpha": close, "beta": far})
     comparison = family.comparisons["alpha", "beta"]
     assert comparison.difference == pytest.approx(math.atanh(close.value) - math.atanh(far.value))
-    assert comparison.deviation == pytest.approx(math.sqrt(2 / 397), rel=1e-9)
-    assert comparison.apart(3.0)
+    assert not told_apart(family.comparisons)

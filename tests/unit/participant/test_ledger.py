@@ -259,8 +259,10 @@ print(done)
 
 def test_two_agents_debiting_at_once_keep_the_cap(tmp_path: Path) -> None:
     path = str(tmp_path / "ledger.sqlite")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     runs = [
-        subprocess.Popen([sys.executable, "-c", RACE, path, digit], stdout=subprocess.PIPE, text=True) for digit in "ab"
+        subprocess.Popen([sys.executable, "-c", RACE, path, digit], stdout=subprocess.PIPE, text=True, env=environment)
+        for digit in "ab"
     ]
     done = sum(int(run.communicate()[0]) for run in runs)
     with Ledger(tmp_path / "ledger.sqlite") as ledger:

@@ -152,6 +152,16 @@ def test_a_reference_clip_that_breaks_later_is_a_problem_not_a_crash(
     assert found.private_records["clips"] == 11
 
 
+def test_a_reference_clip_that_is_another_later_ends_the_measurement(
+    quick: Spec, tiny_models: Path, data: Path, tmp_path: Path
+) -> None:
+    """The ledger would not know it: what is measured must be what is charged."""
+    dataset = Dataset.open(data, frames=9)
+    dataset.clips[3].write_bytes(dataset.clips[4].read_bytes() + b"\0")
+    with pytest.raises(DatasetError, match="was changed after the data were read"):
+        measure_site(quick, (), dataset, Equipment(tiny_models, tiny_models, "cpu"), ClipStore(tmp_path / "s"))
+
+
 def test_reference_shares_are_those_of_the_fitted_frames(
     measured: tuple[SiteMeasurement, Path], site_data: Path
 ) -> None:

@@ -93,6 +93,40 @@ def test_no_changed_byte_of_any_file_is_read() -> None:
     assert list(log.read().entries()) == log.entries
 
 
+@pytest.mark.parametrize("index", [7, 255, 256, 511])
+def test_a_full_tile_and_its_entries_cannot_be_swapped_together(index: int) -> None:
+    """The root of a log of 600 comes from the tile above; a full tile must lead there, or anybody could forge its entries."""
+    log = Log()
+    log.grow(600)
+    forged = [*log.entries[:index], b"forged", *log.entries[index + 1 :]]
+    number = index // 256
+    chosen = forged[number * 256 : (number + 1) * 256]
+    log.files[tile_path("entries", number)] = encode_entries(chosen)
+    log.files[tile_path(0, number)] = b"".join(leaf_hash(entry) for entry in chosen)
+    size = number * 256 + 8  # its root is made of hashes of the forged tile
+    with pytest.raises(FormatError, match=r"tile 0/. of the log is not the one that the tile above it holds"):
+        log.read().root_at(size)
+    for read in (TiledLog.entries, TiledLog.leaves):
+        with pytest.raises(FormatError, match=r"tile 0/. of the log is not the one that the tile above it holds"):
+            list(read(log.read()))
+
+
+def test_a_rewritten_past_below_a_signed_root_is_refused() -> None:
+    """A log signs a tree whose past it changed, and serves the old tiles to who remembers the old root."""
+    honest, rewritten = Log(), Log()
+    honest.grow(300)
+    before = honest.checkpoint
+    rewritten.entries = [*honest.entries[:270], b"never happened", *honest.entries[271:]]
+    honest.grow(300)
+    rewritten.files = dict(honest.files)
+    entries = [*rewritten.entries, *honest.entries[300:]]
+    leaves = [leaf_hash(entry) for entry in entries]
+    rewritten.files.update((path, data) for path, data in grown_files(0, entries, leaves) if path != "tile/0/001")
+    rewritten.checkpoint = Checkpoint(LOG, 600, tree_root(600, of_leaves(leaves)))
+    with pytest.raises(FormatError, match="is not the one that the tile above it holds"):
+        assert rewritten.read().root_at(before.size) == before.root
+
+
 def test_another_log_s_files_are_refused() -> None:
     log, other = Log(), Log()
     log.grow(20)
