@@ -17,7 +17,7 @@ from rich.table import Table
 
 from vdb_coordinator.commands.presets import preset_names, read_preset
 from vdb_coordinator.commands.spec_checks import checked_text, read_spec
-from vdb_coordinator.commands.terminal import console, print_json, write_new
+from vdb_coordinator.commands.terminal import check_new, console, print_json, write_new
 from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES
 from vdb_shared.errors import UsageError
 from vdb_shared.metrics.catalogue import definition_of
@@ -80,6 +80,8 @@ def plan(spec: str, cohort: Cohort, sources: Sources, output: Output) -> None:
     """
     if output.plot is not None and output.plot.suffix not in {".html", ".svg"}:
         raise UsageError(f"{output.plot}: a plot is a file named .html or .svg")
+    if output.plot is not None:
+        check_new(output.plot)
     if output.sessions is not None and not 1 <= output.sessions <= _MOST_SESSIONS:
         raise UsageError(f"--sessions: expected 1 to {_MOST_SESSIONS}, found {output.sessions}")
     parsed = _spec(spec)

@@ -95,6 +95,18 @@ def print_json(value: object) -> None:
     sys.stdout.flush()
 
 
+def check_new(path: Path) -> None:
+    """Check before long work that a file could be written that is not there yet.
+
+    Raises:
+        UsageError: it exists, or its folder does not.
+    """
+    if path.exists():
+        raise UsageError(f"{path}: exists already; name another file or remove it")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: its folder does not exist; make it first")
+
+
 def write_new(path: Path, content: bytes, *, secret: bool = False) -> None:
     """Write a file that is not there yet.
 

@@ -111,6 +111,8 @@ def verify(folder: StateFolder, receipts: Iterable[Path] = (), head: str = "") -
     _check_folder(folder)
     bundles = [bundle_receipt(folder, path) for path in receipts]
     known = [*kept_receipts(folder), *bundles]
+    if not (known or head):
+        _check_site(folder)
     chain: tuple[LedgerEntry, ...] = ()
     if folder.ledger.exists():
         with Ledger(folder.ledger) as ledger:
@@ -176,6 +178,7 @@ def export(folder: StateFolder, form: Format, output: Path | None) -> None:
 
 def _overview(folder: StateFolder) -> Overview:
     _check_folder(folder)
+    _check_site(folder)
     policy = read_policy(folder.policy) if folder.policy.exists() else parse_policy(DEFAULT_POLICY)
     if not folder.ledger.exists():
         return Overview(policy)
@@ -186,6 +189,14 @@ def _overview(folder: StateFolder) -> Overview:
 def _check_folder(folder: StateFolder) -> None:
     if not folder.path.is_dir():
         raise UsageError(f"{folder.path}: expected this site's state folder, found none; choose it with --dir")
+
+
+def _check_site(folder: StateFolder) -> None:
+    """Refuse a folder that is no site's: a mistyped one must not look like a clean ledger."""
+    if not any(path.exists() for path in (folder.ledger, folder.policy, folder.config, folder.enrolment)):
+        raise UsageError(
+            f"{folder.path}: no institution is enrolled here, and there is no ledger; choose it with --dir"
+        )
 
 
 def _check_head(chain: Sequence[LedgerEntry], head: str) -> None:

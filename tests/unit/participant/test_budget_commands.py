@@ -118,7 +118,8 @@ def test_what_is_no_ledger_is_refused_and_nothing_is_made(tmp_path: Path, name: 
     with pytest.raises(UsageError, match=r"expected this site's state folder, found none; choose it with --dir"):
         command(StateFolder(tmp_path / "none"))
     (tmp_path / "empty").mkdir()
-    command(StateFolder(tmp_path / "empty"))
+    with pytest.raises(UsageError, match="no institution is enrolled here"):
+        command(StateFolder(tmp_path / "empty"))
     assert list((tmp_path / "empty").iterdir()) == []
     assert not (tmp_path / "none").exists()
     for words in (b"x" * 4096, b"SQLite format 3\0" + bytes(84)):
