@@ -12,6 +12,7 @@ from testkit.ratings import rated_spec, score, vote, written
 from testkit.specs import TOML
 from vdb_participant.commands.doctor import Subject, examine
 from vdb_participant.site.config import StateFolder
+from vdb_participant.site.policy import DEFAULT_POLICY
 
 
 def error_of(*words: str | Path, expect: int, **environment: str) -> str:
@@ -186,6 +187,9 @@ def test_models_verify_shows_the_digests_that_specs_name(tmp_path: Path) -> None
 def test_budget_of_a_new_folder(tmp_path: Path) -> None:
     assert "choose it with --dir" in error_of("--dir", tmp_path / "s", "budget", expect=2)
     (tmp_path / "s").mkdir()
+    for words in ((), ("verify",), ("export",)):
+        assert "no institution is enrolled here" in error_of("--dir", tmp_path / "s", "budget", *words, expect=2)
+    (tmp_path / "s" / "policy.toml").write_text(DEFAULT_POLICY)
     done = run("--dir", tmp_path / "s", "budget")
     assert done.returncode == 0
     assert "epsilon 20 at delta" in done.stdout
@@ -194,7 +198,7 @@ def test_budget_of_a_new_folder(tmp_path: Path) -> None:
     assert "PASS" in run("--dir", tmp_path / "s", "budget", "verify").stdout
     assert json.loads(run("--dir", tmp_path / "s", "budget", "export").stdout)["entries"] == []
     assert run("--dir", tmp_path / "s", "budget", "export", "--format", "xml").returncode == 2
-    assert list((tmp_path / "s").iterdir()) == []
+    assert [path.name for path in (tmp_path / "s").iterdir()] == ["policy.toml"]
 
 
 def test_a_damaged_ledger(tmp_path: Path) -> None:
