@@ -123,7 +123,7 @@ def _shares(
         case FeatureGuess():
             yield from _of_features(spec, metric, guess, place, count, generator)
         case _:
-            raise NotImplementedError(metric.id)
+            raise ValueError(f"{metric.id}: nothing is known of how its clips are drawn")
 
 
 def _of_features(

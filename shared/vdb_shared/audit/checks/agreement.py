@@ -111,8 +111,8 @@ def _order(evidence: Evidence) -> Finding:
 
 def _order_logged(_evidence: Evidence) -> Finding:
     return not_proven(
-        "That the session was announced publicly before anyone contributed cannot be shown: this version keeps no "
-        "transparency log, so a session whose result displeased could have been kept quiet."
+        "That the session was announced publicly before anyone contributed cannot be shown from a bundle of "
+        "this version: it holds no proof from the transparency log. Read the log itself with `vdb-audit monitor`."
     )
 
 
