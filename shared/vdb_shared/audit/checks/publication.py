@@ -54,7 +54,9 @@ def _no_log(what: str) -> Check:
     title, sentence = ids[what]
 
     def attempt(_evidence: Evidence) -> Finding:
-        return not_proven(f"{sentence} cannot be shown: bundles of this version hold no proof from the log, no time stamp.")
+        return not_proven(
+            f"{sentence} cannot be shown: bundles of this version hold no proof from the log, no time stamp."
+        )
 
     return Check(what, title, f"{sentence} is refuted.", (), attempt)
 
