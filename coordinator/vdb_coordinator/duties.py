@@ -19,10 +19,12 @@ from vdb_coordinator.serving.clock import timestamp
 from vdb_coordinator.states import Aggregating, Duty, Ending, Publishing, Sealing, SessionState
 from vdb_shared import labels
 from vdb_shared.bundle.statement import Abort, Seal, SealedJoin, SessionOpen, Statement
+from vdb_shared.canonical import sha256_digest
 from vdb_shared.identity import Signer
 from vdb_shared.roster import SignedRoster, parse_roster
 from vdb_shared.seal import seal_terms
 from vdb_shared.spec import Spec
+from vdb_shared.transparency.proof import LogProof
 
 LONGEST_REASON = 900
 """A statement's line has 1000 characters."""
@@ -62,28 +64,34 @@ class Coordinator:
         )
         return SessionOpened(at, spec.canonical(), roster, Statement((), predicate).sign(self.signer))
 
-    def perform(self, duty: Duty, state: SessionState, at: datetime) -> Event:
+    def perform(self, duty: Duty, state: SessionState, at: datetime, proof: LogProof | None = None) -> Event:
         """Return the event by which the coordinator does its duty.
+
+        Args:
+            duty: of the state.
+            state: of the session.
+            at: the time.
+            proof: what enough institutions saw of the log, where the duty waits for that.
 
         Raises:
             SpecError, PrivacyError, StatisticError: the session cannot go on; the message says why.
             StoreError: a stored bundle cannot be read.
         """
         match duty, state:
-            case Duty.SEAL, Sealing():
-                return self._seal(state, at)
+            case Duty.SEAL, Sealing() if proof is not None:
+                return self._seal(state, at, proof)
             case Duty.DRAFT, Aggregating(rounds=Summed() as summed):
                 archive = draft_archive(record_of(state, summed), timestamp(at), self.signer, software())
                 return DraftMade(at, archive)
-            case Duty.PUBLISH, Publishing():
+            case Duty.PUBLISH, Publishing() if proof is not None:
                 draft = self.read_blob(state.draft.archive)
-                return SessionPublished(at, final_archive(draft, state.countersignatures.values()))
+                return SessionPublished(at, final_archive(draft, state.countersignatures.values(), proof))
             case Duty.ABORT, Ending():
                 return self._abort(state, at)
             case _:
                 raise ValueError(f"{duty} is no duty in state {type(state).__name__}")
 
-    def _seal(self, state: Sealing, at: datetime) -> SessionSealed:
+    def _seal(self, state: Sealing, at: datetime, proof: LogProof) -> SessionSealed:
         opening = state.opening
         terms = seal_terms(opening.spec, sorted(state.joins))
         predicate = Seal(
@@ -104,9 +112,10 @@ class Coordinator:
             scale=terms.scale,
             public_tasks=terms.public_tasks,
             generators=terms.generators,
+            log=sha256_digest(proof.to_bytes()),
             sealed=timestamp(at),
         )
-        return SessionSealed(at, Statement((), predicate).sign(self.signer))
+        return SessionSealed(at, Statement((), predicate).sign(self.signer), proof)
 
     def _abort(self, state: Ending, at: datetime) -> SessionAborted:
         predicate = Abort(

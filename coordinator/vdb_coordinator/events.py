@@ -26,6 +26,7 @@ from vdb_shared.errors import FormatError, StoreError
 from vdb_shared.roster import SignedRoster
 from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.parameters import Seat
+from vdb_shared.transparency.proof import LogProof, parse_proof
 from vdb_shared.wire.status import Phase
 
 
@@ -59,10 +60,11 @@ class MemberAborted:
 
 @dataclass(frozen=True, slots=True)
 class SessionSealed:
-    """The coordinator fixed who joined and what follows from it."""
+    """The coordinator fixed who joined and what follows from it, once enough of them had seen the opening in the log."""
 
     at: datetime
     seal: Envelope
+    open_proof: LogProof
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +277,14 @@ def _decode_roster(parts: list[str]) -> SignedRoster:
     return SignedRoster(tuple(roots), targets, roster)
 
 
+def _encode_proof(proof: LogProof) -> str:
+    return proof.to_bytes().decode()
+
+
+def _decode_proof(text: str) -> LogProof:
+    return parse_proof(text.encode())
+
+
 def _encode_sealed(sealed: Mapping[Seat, bytes]) -> list[list[int | str]]:
     return [[seat, encode_base64(sealed[seat])] for seat in sorted(sealed)]
 
@@ -299,6 +309,7 @@ _CODECS: Final[dict[str, _Codec]] = {
     "join": _ENVELOPE,
     "abort": _ENVELOPE,
     "seal": _ENVELOPE,
+    "open_proof": (_encode_proof, _decode_proof),
     "keys": _SIGNED,
     "header": _SIGNED,
     "sealed": (_encode_sealed, _decode_sealed),

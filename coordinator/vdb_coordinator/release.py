@@ -18,7 +18,16 @@ from vdb_shared import labels
 from vdb_shared.audit.figures import accounting_json, metrics_json
 from vdb_shared.bundle.archive import read_archive, write_archive
 from vdb_shared.bundle.envelope import Envelope, EnvelopeSignature
-from vdb_shared.bundle.record import ACCOUNTING, COUNTERSIGN, METRICS, RESULT, SessionRecord, read_envelope, subjects_of
+from vdb_shared.bundle.record import (
+    ACCOUNTING,
+    COUNTERSIGN,
+    METRICS,
+    RESULT,
+    RESULT_PROOF,
+    SessionRecord,
+    read_envelope,
+    subjects_of,
+)
 from vdb_shared.bundle.statement import (
     Contribution,
     Dropped,
@@ -37,6 +46,7 @@ from vdb_shared.secagg.encoding import LANE_OFFSET, decode_totals
 from vdb_shared.secagg.messages import ConsistencyStatement, MaskedInputHeader, SharedKeysHeader
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.spec import Spec, parse_spec_json
+from vdb_shared.transparency.proof import LogProof
 
 
 def record_of(state: Aggregating, summed: Summed) -> SessionRecord:
@@ -48,6 +58,7 @@ def record_of(state: Aggregating, summed: Summed) -> SessionRecord:
         spec=opening.spec_bytes,
         roster=opening.signed_roster,
         open=opening.open,
+        open_proof=state.sealed.open_proof,
         joins=_by_institution(opening.roster, state.sealed.joins),
         seal=state.sealed.seal,
         restarts=state.restarts,
@@ -92,13 +103,13 @@ def draft_archive(record: SessionRecord, published: Time, signer: Signer, softwa
     return write_archive(build_result(record, published, signer, software))
 
 
-def final_archive(draft: bytes, countersignatures: Iterable[Envelope]) -> bytes:
-    """Return the published bundle: the draft with all countersignatures."""
+def final_archive(draft: bytes, countersignatures: Iterable[Envelope], proof: LogProof) -> bytes:
+    """Return the published bundle: the draft with all countersignatures, and the proof that its result stands in the log."""
     members = read_archive(draft)
     result = read_envelope(members, RESULT)
     signatures = sorted((item.signatures[0] for item in countersignatures), key=lambda signature: signature.key_id)
     countersign = Envelope(result.payload_type, result.payload, tuple(signatures))
-    return write_archive({**members, COUNTERSIGN: countersign.to_json()})
+    return write_archive({**members, COUNTERSIGN: countersign.to_json(), RESULT_PROOF: proof.to_bytes()})
 
 
 def _result(record: SessionRecord, spec: Spec, seal: Seal, published: Time, software: str) -> Result:

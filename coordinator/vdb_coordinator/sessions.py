@@ -71,6 +71,7 @@ from vdb_coordinator.states import (
 from vdb_shared import labels
 from vdb_shared.bundle import record
 from vdb_shared.bundle.archive import read_archive
+from vdb_shared.bundle.logged import published_entry
 from vdb_shared.bundle.restarts import encode_restarts
 from vdb_shared.bundle.statement import Abort, Join, Seal, parse_statement
 from vdb_shared.canonical import digest_bytes, sha256_digest
@@ -154,8 +155,14 @@ def _by_coordinator(
             return Published(state.opening, event.at, state.sealed, archive, stages_of(state), state.restarts)
         case Ending(), SessionAborted():
             return Aborted(state.opening, event.at, state.reason, event.abort, state.stages, state.attempt)
-        case ((Accepting() | Sealing() | Aggregating() | Finalising() | Publishing()), SessionFailed()):
+        case ((Accepting() | Sealing() | Aggregating() | Finalising()), SessionFailed()):
             return _ending(state, event.at, event.reason)
+        case Publishing(), SessionFailed():
+            raise RefusedError(
+                reasons.TOO_LATE,
+                "the session's result is countersigned and stands in the public log; it is published once enough institutions "
+                "have witnessed that, and cannot be aborted",
+            )
         case _:
             raise RefusedError(reasons.TOO_LATE, f"the session is {phase_of(state).words} already")
 
@@ -201,7 +208,7 @@ def _seal(state: Sealing, event: SessionSealed) -> Aggregating:
         smallest_cohort=seal.smallest_cohort,
         lanes=seal.lanes,
     )
-    sealed = Sealed(state.joins, event.seal, parameters)
+    sealed = Sealed(state.joins, event.seal, event.open_proof, parameters)
     return Aggregating(opening, event.at, sealed, CollectingKeys(parameters), left=state.left)
 
 
@@ -292,6 +299,7 @@ def _draft(state: Aggregating, summed: Summed, event: DraftMade) -> Finalising:
         survivors=summed.survivors,
         needed=summed.transcript.parameters.quorum,
         stages=stages_of(state),
+        entry=published_entry(result.payload, members[record.ACCOUNTING], state.opening.spec.privacy.delta),
     )
     return Finalising(state.opening, event.at, state.sealed, draft, left=state.left, restarts=state.restarts)
 

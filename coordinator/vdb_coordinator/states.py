@@ -28,6 +28,7 @@ from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.parameters import Parameters, Seat
 from vdb_shared.secagg.restarts import Restart
 from vdb_shared.spec import Spec
+from vdb_shared.transparency.proof import LogProof
 from vdb_shared.wire.status import Phase
 
 
@@ -71,7 +72,7 @@ class Accepting:
 
 @dataclass(frozen=True, slots=True)
 class Sealing:
-    """Enough have joined; the coordinator signs the seal next."""
+    """Enough have joined; the coordinator signs the seal once enough of them witnessed the opening in the log."""
 
     opening: Opening
     since: datetime
@@ -91,11 +92,13 @@ class Sealed:
     Attributes:
         joins: join statement of each seat that takes part.
         seal: the coordinator's statement.
+        open_proof: that the opening stands in the log, which the seal names.
         parameters: those of the rounds before any restart.
     """
 
     joins: Mapping[Seat, Envelope] = field(repr=False)
     seal: Envelope = field(repr=False)
+    open_proof: LogProof = field(repr=False)
     parameters: Parameters = field(repr=False)
 
 
@@ -130,10 +133,12 @@ class Draft:
         survivors: who may countersign.
         needed: how many must.
         stages: how far each institution came in the rounds.
+        entry: what the log will hold of it.
     """
 
     archive: str
     result: bytes = field(repr=False)
+    entry: bytes = field(repr=False)
     survivors: frozenset[Seat]
     needed: int
     stages: Mapping[Seat, str] = field(repr=False)
@@ -154,7 +159,10 @@ class Finalising:
 
 @dataclass(frozen=True, slots=True)
 class Publishing:
-    """Enough countersigned; the coordinator makes the final bundle next."""
+    """Enough countersigned, and the result is logged; the coordinator makes the final bundle once enough witnessed that.
+
+    There is no way back from here, and no deadline: what stands in the log cannot be taken out of it.
+    """
 
     opening: Opening
     since: datetime
@@ -269,6 +277,8 @@ def seconds_allowed(state: SessionState) -> int | None:
     match state:
         case Accepting():
             return deadlines.joining
+        case Sealing():
+            return deadlines.round
         case Aggregating(rounds=CollectingKeys(), restarts=()):
             return deadlines.computing
         case Aggregating() if not isinstance(state.rounds, Summed):

@@ -300,7 +300,7 @@ def finish(demo: Demo, session: str) -> None:
     demo.lead("export", session, "-o", bundle)
     root = root_fingerprint(demo)
     demo.say(f"the auditor verifies {bundle.name} ({bundle.stat().st_size:,} bytes) offline, with the root it was told")
-    print(indent(demo.call("vdb-audit", "verify", bundle, "--root", root)))
+    print(indent(demo.call("vdb-audit", "verify", bundle, "--root", root, "--log", demo.consortium / "log")))
     tampered = demo.out / "tampered.vdbb"
     data = bytearray(bundle.read_bytes())
     position = data.index(b'"scale"')

@@ -1,4 +1,4 @@
-"""A whole participation: look, consent, join, generate and measure, aggregate, audit, countersign, keep.
+"""A whole participation: look, consent, witness, join, generate and measure, aggregate, audit, countersign, witness, keep.
 
 Promises that running again after any crash goes on where the journal ends, that nothing leaves before the ledger is debited,
 that a session which ends without our input in it is refunded if the input provably never left, and that all secrets of a
@@ -29,11 +29,13 @@ from vdb_participant.session.preparation import Prepared, Resources, prepare
 from vdb_participant.session.progress import Progress, Reporter, silent
 from vdb_participant.session.records import Consented, Measured, decode_sealed, encode_sealed
 from vdb_participant.session.terms import Offered, Opening, SealedTerms, verify_opening, verify_seal
+from vdb_participant.session.witnessing import Witness
 from vdb_participant.site.config import check_not_superseded, save_roster
 from vdb_participant.site.failpoints import Failpoints
 from vdb_participant.site.institution import Site
 from vdb_participant.site.journal import Journal
 from vdb_participant.site.policy import check_cohort
+from vdb_participant.site.seen_log import SeenLog
 from vdb_participant.site.spending import contribution_maker, settle
 from vdb_participant.site.storage import FileStorage
 from vdb_shared.bundle.envelope import Envelope
@@ -197,8 +199,12 @@ class Participation:
             run_rounds(exchange, measured.lanes, maker)
         finally:
             measured.erase()
-        finish(Ending(self.post, sealed, self.site.signer, self.site.config.root_fingerprint, folder))
+        finish(Ending(self.post, sealed, self._witness, self.site.signer, self.site.config.root_fingerprint, folder))
         self._end(records.PUBLISHED)
+
+    @property
+    def _witness(self) -> Witness:
+        return Witness(self.post, self.opening, SeenLog(self.site.folder.log), self.site.signer)
 
     def _join(self) -> SealedTerms:
         """Sign our join, wait for the seal and check it."""
@@ -212,12 +218,16 @@ class Participation:
             seat=opening.seat,
             consent=plan.digest,
         )
+        if records.JOIN_SENT not in post.journal:
+            self._witness.look()  # nobody joins a session that is not announced to all
         statement = post.journal.once(records.JOIN_SENT, lambda: Statement((), join).sign(self.site.signer).to_json())
         post.deliver(records.JOIN_SENT, lambda: post.link.join(post.session, statement))
 
         def fetch() -> bytes:
-            post.wait(Phase.ADVERTISING_KEYS)
-            return encode_sealed(post.link.seal(post.session))
+            self._witness.wait_in(0, Phase.ADVERTISING_KEYS)
+            found = post.link.seal(post.session)
+            self._witness.recognise(found.open_proof)
+            return encode_sealed(found)
 
         sealed = verify_seal(opening, decode_sealed(post.journal.once(records.SEAL_RECEIVED, fetch)), statement)
         check_cohort(self.site.policy, sealed.terms.smallest_cohort, opening.spec.cohort.collusion)

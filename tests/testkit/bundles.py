@@ -7,7 +7,7 @@ and sign again in the name of whomever its adversary controls.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from testkit.checked import checked_clips
 from testkit.consortium import signer
 from testkit.fates import Fate, Rounds
+from testkit.logs import MadeLog
 from testkit.made_up import noised_lanes
 from testkit.statements import (
     INSTITUTIONS,
@@ -35,18 +36,22 @@ from vdb_shared import labels
 from vdb_shared.audit.figures import accounting_json, metrics_json
 from vdb_shared.bundle.archive import write_archive
 from vdb_shared.bundle.envelope import Envelope, EnvelopeSignature
-from vdb_shared.bundle.record import ACCOUNTING, COUNTERSIGN, METRICS, RESULT, SessionRecord, subjects_of
+from vdb_shared.bundle.logged import opened_entry, published_entry
+from vdb_shared.bundle.record import ACCOUNTING, COUNTERSIGN, METRICS, RESULT, RESULT_PROOF, SessionRecord, subjects_of
+from vdb_shared.bundle.record import SPEC as SPEC_MEMBER
 from vdb_shared.bundle.statement import (
     Contribution,
     Dropped,
     NamedDigest,
     Result,
     RunManifest,
+    SessionOpen,
     Statement,
     parse_statement,
 )
 from vdb_shared.canonical import digest_bytes, digest_string, sha256_digest
 from vdb_shared.checked_clips import Comparison, compare_checked
+from vdb_shared.errors import FormatError, SpecError
 from vdb_shared.identity import StatementKey
 from vdb_shared.roster import SignedRoster
 from vdb_shared.seal import SealTerms, seal_terms
@@ -55,6 +60,7 @@ from vdb_shared.secagg.messages import MaskedInputHeader
 from vdb_shared.secagg.parameters import Parameters, Seat
 from vdb_shared.spec import Spec, parse_spec_json, parse_spec_toml
 from vdb_shared.tasks import public_tasks, shard
+from vdb_shared.transparency.proof import LogProof
 
 DROPOUT: Seat = 2
 LIAR: Seat = 3
@@ -138,6 +144,11 @@ class SmallSession:
         return coordinator_key(self.seed)
 
     @property
+    def log(self) -> MadeLog:
+        """The consortium's log as it was before the result."""
+        return log_of(self.record.open, parse_spec_json(self.record.spec), self.seed)
+
+    @property
     def root(self) -> str:
         """Fingerprint of the trust root."""
         return self.record.roster.root_fingerprint
@@ -165,7 +176,7 @@ class SmallSession:
         members = apply_edits(self.members, edits)
         members.pop(RESULT, None)
         predicate = result_of(self.record, self.terms).model_copy(update=result)
-        return write_archive(sign_result(members, predicate, self.seed, accomplices))
+        return write_archive(sign_result(members, predicate, self.seed, accomplices, self.log))
 
 
 def apply_edits(members: Mapping[str, bytes], edits: Edits) -> dict[str, bytes]:
@@ -174,13 +185,15 @@ def apply_edits(members: Mapping[str, bytes], edits: Edits) -> dict[str, bytes]:
 
 
 @cache
-def small_session(
+def small_session(  # noqa: PLR0917 - each is one thing that may be unusual in a session
     seed: object = 0,
     spec: Spec | None = None,
     liar: Seat | None = None,
     twist: Twist | None = None,
     fate: Fate = Fate.DROPS_OUT,
     surplus: Surplus = (),
+    witnesses: tuple[Seat, ...] = tuple(range(len(INSTITUTIONS))),
+    log_key: StatementKey | None = None,
 ) -> SmallSession:
     """Return a session of five institutions, one of which is not in the sum.
 
@@ -191,18 +204,25 @@ def small_session(
         twist: a field of one statement that everybody signs as if it were right, or None.
         fate: why `DROPOUT` is not in the sum.
         surplus: what `LIAR` adds to lanes beyond what it measured.
+        witnesses: who saw the opening in the log before the seal.
+        log_key: with which the log is signed, if not with the coordinator's.
     """
     spec = spec or small_spec()
     roster = make_roster(seed)
     opening = make_opening(spec, roster, seed, twist)
     joins = {name: make_join(opening, spec, roster, seat, seed, twist) for seat, name in enumerate(INSTITUTIONS)}
     terms = seal_terms(spec, range(len(INSTITUTIONS)))
-    seal = sign(twisted(make_seal(opening, spec, roster, joins, terms), twist), coordinator_key(seed))
-    record = run_rounds(SealedSession(spec, roster, opening, joins, seal, terms, seed, liar, twist, fate, surplus))
+    log = log_of(opening, spec, seed)
+    announced = MadeLog(log.consortium, log_key or log.signer, log.entries)
+    seen = announced.proof(0, witnesses_of(seed, witnesses))
+    seal = sign(twisted(make_seal(opening, spec, roster, joins, terms, seen), twist), coordinator_key(seed))
+    record = run_rounds(
+        SealedSession(spec, roster, opening, seen, joins, seal, terms, seed, liar, twist, fate, surplus)
+    )
     members = record.members()
     members[METRICS] = metrics_json(spec, terms, totals_of(record), len(record.masked), comparison_of(record))
     members[ACCOUNTING] = accounting_json(terms)
-    published = sign_result(members, result_of(record, terms), seed, sorted(record.masked))
+    published = sign_result(members, result_of(record, terms), seed, sorted(record.masked), log)
     return SmallSession(record, published, seed, terms)
 
 
@@ -218,6 +238,7 @@ class SealedSession:
     spec: Spec
     roster: SignedRoster
     opening: Envelope
+    open_proof: LogProof
     joins: Mapping[str, Envelope]
     seal: Envelope
     terms: SealTerms
@@ -265,6 +286,7 @@ def run_rounds(sealed: SealedSession) -> SessionRecord:
         spec=sealed.spec.canonical(),
         roster=sealed.roster,
         open=sealed.opening,
+        open_proof=sealed.open_proof,
         joins=sealed.joins,
         seal=sealed.seal,
         restarts=finished.restarts,
@@ -344,12 +366,37 @@ def result_of(record: SessionRecord, terms: SealTerms) -> Result:
     )
 
 
+def log_of(opening: Envelope, spec: Spec, seed: object) -> MadeLog:
+    """Return the log of a consortium that has opened this session and no other."""
+    statement, _ = parse_statement(opening.payload, SessionOpen)
+    entry = opened_entry(opening.payload_digest, statement, spec.deadlines)
+    return MadeLog("testbed", coordinator_key(seed), [entry])
+
+
+def witnesses_of(seed: object, seats: Iterable[Seat]) -> dict[str, StatementKey]:
+    """Return the keys with which these seats witness the log, by institution."""
+    return {INSTITUTIONS[seat]: signer(seed, seat) for seat in seats}
+
+
 def sign_result(
-    members: Mapping[str, bytes], result: Result, seed: object, countersigners: Collection[Seat]
+    members: Mapping[str, bytes], result: Result, seed: object, countersigners: Collection[Seat], log: MadeLog
 ) -> dict[str, bytes]:
-    """Return members with the result, signed by the coordinator, and its countersignatures if there are any."""
+    """Return members with the result, signed by the coordinator.
+
+    If there are countersigners, they sign it too, the coordinator logs it, and they witness the log.
+    """
     statement = Statement(subjects_of(members), result)
     signed = {**members, RESULT: statement.sign(coordinator_key(seed)).to_json()}
-    if countersigners:
-        signed[COUNTERSIGN] = statement.sign(*(signer(seed, seat) for seat in countersigners)).to_json()
+    if not countersigners:
+        return signed
+    countersign = statement.sign(*(signer(seed, seat) for seat in countersigners))
+    signed[COUNTERSIGN] = countersign.to_json()
+    try:
+        entry = published_entry(
+            countersign.payload, members[ACCOUNTING], parse_spec_json(members[SPEC_MEMBER]).privacy.delta
+        )
+    except (FormatError, SpecError, KeyError):
+        return signed  # what is forged cannot be logged; the proof stays, if there was one
+    grown = MadeLog(log.consortium, log.signer, [*log.entries, entry])
+    signed[RESULT_PROOF] = grown.proof(len(log.entries), witnesses_of(seed, countersigners)).to_bytes()
     return signed

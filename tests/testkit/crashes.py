@@ -42,7 +42,15 @@ from vdb_shared.secagg.messages import SharedKeysHeader, Signed
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.secagg.restarts import Restart
 from vdb_shared.secagg.sealing import SEALED_BYTES, sealed_digest
-from vdb_shared.wire.status import Phase, SealedSession, SessionDetails, SessionStatus, SessionSummary, Shares
+from vdb_shared.wire.status import (
+    LogView,
+    Phase,
+    SealedSession,
+    SessionDetails,
+    SessionStatus,
+    SessionSummary,
+    Shares,
+)
 
 
 class Crash(BaseException):
@@ -112,6 +120,15 @@ class RoundsOnly:
         self._unused()
 
     def details(self, session: str) -> SessionDetails:
+        self._unused()
+
+    def wait_or_witness(self, session: str, phase: Phase, attempt: int, seen: int) -> SessionStatus:
+        self._unused()
+
+    def log_view(self, session: str, size: int) -> LogView:
+        self._unused()
+
+    def cosign(self, session: str, size: int, cosignature: bytes) -> None:
         self._unused()
 
     def join(self, session: str, statement: bytes) -> None:

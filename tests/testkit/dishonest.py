@@ -92,7 +92,7 @@ class ForgedSeal(Remembering):
 
     def seal(self, session: str) -> SealedSession:
         found = super().seal(session)
-        return SealedSession(_altered_signature(found.seal), found.joins)
+        return SealedSession(_altered_signature(found.seal), found.joins, found.open_proof)
 
 
 class ForgedHeader(Remembering):

@@ -6,6 +6,8 @@ one that `spoils` shares seals garbage for these seats, and whoever it hits may 
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -33,6 +35,7 @@ from vdb_shared.bundle.statement import (
     Statement,
     parse_statement,
 )
+from vdb_shared.bundle.witnessed import witness_name
 from vdb_shared.canonical import digest_bytes, digest_string, sha256_digest
 from vdb_shared.identity import StatementKey
 from vdb_shared.secagg.encoding import Lanes
@@ -42,10 +45,12 @@ from vdb_shared.secagg.parameters import Parameters
 from vdb_shared.secagg.restarts import Restart, verify_restart
 from vdb_shared.secagg.sealing import SEALED_BYTES, sealed_digest
 from vdb_shared.spec import Spec, parse_spec_json
+from vdb_shared.transparency.checkpoint import cosign, parse_checkpoint
+from vdb_shared.transparency.note import parse_note
 from vdb_shared.wire import convert, reasons
 from vdb_shared.wire import federation_pb2 as pb
-from vdb_shared.wire.federation_pb2_grpc import AggregationServiceStub, SessionServiceStub
-from vdb_shared.wire.status import Phase, Receipt, SessionStatus
+from vdb_shared.wire.federation_pb2_grpc import AggregationServiceStub, LogServiceStub, SessionServiceStub
+from vdb_shared.wire.status import LogView, Phase, Receipt, SessionStatus
 
 
 @dataclass
@@ -63,6 +68,9 @@ class TestMember:
     restarts: tuple[Restart, ...] = ()
     attempts: list[dict[str, Any]] = field(default_factory=lambda: [{}])
 
+    _staying: threading.Thread | None = None
+    gone: threading.Event = field(default_factory=threading.Event)
+
     def __post_init__(self) -> None:
         self.connect()
 
@@ -70,6 +78,7 @@ class TestMember:
         self._channel = self.coordinator.channel(self.identity)
         self.sessions = SessionServiceStub(self._channel)
         self.rounds = AggregationServiceStub(self._channel)
+        self.log = LogServiceStub(self._channel)
 
     def reconnect(self) -> None:
         """Open a new channel, after the coordinator was restarted."""
@@ -82,7 +91,10 @@ class TestMember:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.gone.set()
         self._channel.close()
+        if self._staying is not None:
+            self._staying.join(CALL)
 
     @property
     def seat(self) -> int:
@@ -112,7 +124,38 @@ class TestMember:
                 return status
         raise AssertionError(f"the watch ended before {phase.name}")
 
-    def join(self) -> Receipt:
+    def _stay(self) -> None:
+        """Witness the log whenever the session asks for it, until it has ended; also across restarts of the coordinator."""
+        request, seen = pb.WatchSessionRequest(session=self.session), 0
+        while not self.gone.is_set():
+            try:
+                for answer in self.sessions.WatchSession(request, timeout=3 * CALL):
+                    status = convert.status_from_wire(answer.status)
+                    if status.phase.ended:
+                        return
+                    seen = self.witness() if status.witness > seen else seen
+            except (grpc.RpcError, ValueError):  # the channel is closed, and perhaps opened again
+                self.gone.wait(0.1)
+
+    def look(self) -> LogView:
+        """Return the log as the coordinator shows it, from the beginning."""
+        return convert.view_from_wire(
+            self.log.GetCheckpoint(pb.GetCheckpointRequest(session=self.session, size=0), timeout=CALL)
+        )
+
+    def witness(self) -> int:
+        """Sign the newest checkpoint, as it is shown, and return its size."""
+        shown = parse_checkpoint(parse_note(self.look().checkpoint).text)
+        name = witness_name("testbed", self.identity.institution)
+        signed = cosign(shown, name, self.identity.statement_key, int(time.time()))
+        request = pb.CosignRequest(session=self.session, size=shown.size, cosignature=signed.value)
+        self.log.Cosign(request, timeout=CALL)
+        return shown.size
+
+    def join(self, *, witnessing: bool = True) -> Receipt:
+        """Witness the log and join."""
+        if witnessing:
+            self.witness()
         if "join" not in self.sent:
             details = self.details()
             join = Join(
@@ -266,6 +309,10 @@ class TestMember:
         return b"".join(answer.chunk for answer in stream)
 
     def countersign(self) -> Receipt:
+        """Countersign, and stay to witness that the result is logged."""
+        if self._staying is None:
+            self._staying = threading.Thread(target=self._stay, daemon=True)
+            self._staying.start()
         if "countersign" not in self.sent:
             result = read_envelope(read_archive(self.bundle()), RESULT)
             envelope = sign_envelope(labels.TYPE_STATEMENT, result.payload, self.identity.statement_key)

@@ -83,7 +83,9 @@ def sealed_terms(session: str) -> SealedTerms:
         institution="vdb", role="coordinator", seat=None, statement_key="0" * 64, spiffe_id="spiffe://t/coordinator/vdb"
     )
     roster = Roster(version="vdb-roster/1", consortium="t", members=(member, head))
-    return SealedTerms(Opening(session, SPEC, roster, member), sha256_digest(b"seal"), TERMS, {SEAT: "site-1"})
+    return SealedTerms(
+        Opening(session, SPEC, roster, member, b"entry"), sha256_digest(b"seal"), TERMS, {SEAT: "site-1"}
+    )
 
 
 def manifest() -> RunManifest:

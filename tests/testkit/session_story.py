@@ -14,6 +14,7 @@ import numpy as np
 
 from testkit.bundles import small_spec
 from testkit.consortium import Participants, expect, signer
+from testkit.logs import MadeLog
 from testkit.members import spoiled
 from testkit.statements import INSTITUTIONS, coordinator_key, make_join, make_roster, sign
 from vdb_coordinator.duties import Coordinator
@@ -32,6 +33,7 @@ from vdb_coordinator.events import (
     SharesReceived,
     UnmaskingReceived,
 )
+from vdb_coordinator.logged import opening_entry, witnesses_for
 from vdb_coordinator.rounds import (
     CollectingConsistency,
     CollectingMaskedInputs,
@@ -39,7 +41,15 @@ from vdb_coordinator.rounds import (
     CollectingUnmasking,
 )
 from vdb_coordinator.sessions import apply, opened
-from vdb_coordinator.states import Aggregating, Finalising, SessionState, duty_of, phase_of
+from vdb_coordinator.states import (
+    Aggregating,
+    Finalising,
+    Publishing,
+    Sealing,
+    SessionState,
+    duty_of,
+    phase_of,
+)
 from vdb_participant.phases import SharedKeys
 from vdb_participant.rounds import state_input
 from vdb_shared import labels
@@ -50,6 +60,7 @@ from vdb_shared.secagg.masking import masked_digest
 from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.restarts import verify_restart
 from vdb_shared.spec import Spec
+from vdb_shared.transparency.proof import LogProof
 
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 EVERYBODY = tuple(range(len(INSTITUTIONS)))
@@ -89,7 +100,17 @@ class Story:
         if isinstance(event, DraftMade | SessionPublished):
             self.blobs[sha256_digest(event.archive)] = event.archive
         if (duty := duty_of(self.state)) is not None:
-            self.add(self.coordinator.perform(duty, self.state, self.now()))
+            self.add(self.coordinator.perform(duty, self.state, self.now(), self.proof()))
+
+    def proof(self) -> LogProof | None:
+        """Return what all who joined saw of the log, where the state waits for that."""
+        if not isinstance(self.state, Sealing | Publishing):
+            return None
+        entry, seats, _ = witnesses_for(self.state)
+        log = MadeLog("testbed", coordinator_key(0), [opening_entry(self.state.opening)])
+        if isinstance(self.state, Publishing):
+            log.entries.append(entry)
+        return log.proof(len(log.entries) - 1, {INSTITUTIONS[seat]: signer(0, seat) for seat in seats})
 
     def expire(self) -> None:
         self.add(DeadlinePassed(self.now(), phase_of(self.state)))

@@ -30,6 +30,7 @@ from vdb_shared.roster import Member, Roster, SignedRoster
 from vdb_shared.seal import SealTerms
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.spec import Spec
+from vdb_shared.transparency.proof import LogProof
 
 INSTITUTIONS = ("archive-oslo", "clinic-lyon", "film-studio", "lab-kyoto", "museum-lima")
 COORDINATOR = "lead-geneva"
@@ -130,9 +131,14 @@ def make_join(
 
 
 def make_seal(
-    opening: Envelope, spec: Spec, roster: SignedRoster, joins: Mapping[str, Envelope], terms: SealTerms
+    opening: Envelope,
+    spec: Spec,
+    roster: SignedRoster,
+    joins: Mapping[str, Envelope],
+    terms: SealTerms,
+    seen: LogProof,
 ) -> Seal:
-    """Return the seal that follows from the joins."""
+    """Return the seal that follows from the joins and from what institutions saw of the log."""
     return Seal(
         session=opening.payload_digest,
         spec=spec.digest,
@@ -149,5 +155,6 @@ def make_seal(
         scale=terms.scale,
         public_tasks=terms.public_tasks,
         generators=terms.generators,
+        log=sha256_digest(seen.to_bytes()),
         sealed="2026-01-31T12:10:00Z",
     )

@@ -136,7 +136,11 @@ def test_a_participant_refuses_to_seal_it_whoever_signed(kind: str, monkeypatch:
     opening = verify_opening(offered, record.open.payload_digest, pins, MADE)
     joins = tuple(item.to_json() for item in record.joins.values())
     with pytest.raises(PrivacyError, match=UNKEEPABLE[kind].words):
-        verify_seal(opening, SealedSession(record.seal.to_json(), joins), record.joins[INSTITUTIONS[SEAT]].to_json())
+        verify_seal(
+            opening,
+            SealedSession(record.seal.to_json(), joins, record.open_proof.to_bytes()),
+            record.joins[INSTITUTIONS[SEAT]].to_json(),
+        )
 
 
 def reasons(data: bytes) -> str:

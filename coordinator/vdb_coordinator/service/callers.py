@@ -28,6 +28,7 @@ _EVERYBODY: Final[frozenset[Role]] = frozenset({"participant", "admin", "enrolme
 _SERVICES: Final[Mapping[str, frozenset[Role]]] = {
     "EnrolmentService": frozenset({"enrolment"}),
     "SessionService": frozenset({"participant"}),
+    "LogService": frozenset({"participant"}),
     "AggregationService": frozenset({"participant"}),
     "AdminService": frozenset({"admin"}),
 }

@@ -82,7 +82,8 @@ class SessionServicer(SessionServiceServicer):
             case Aggregating() | Finalising() | Publishing() | Published():
                 sealed = live.state.sealed
                 joins = tuple(sealed.joins[seat].to_json() for seat in sorted(sealed.joins))
-                return convert.seal_to_wire(SealedSession(sealed.seal.to_json(), joins))
+                proof = sealed.open_proof.to_bytes()
+                return convert.seal_to_wire(SealedSession(sealed.seal.to_json(), joins, proof))
             case _:
                 raise not_there(live.state, "the seal")
 

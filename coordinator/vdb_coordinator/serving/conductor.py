@@ -21,6 +21,7 @@ from structlog.typing import FilteringBoundLogger
 from vdb_coordinator.checks import check_attempt
 from vdb_coordinator.duties import LONGEST_REASON, Coordinator
 from vdb_coordinator.events import DeadlinePassed, Event, SessionFailed
+from vdb_coordinator.logged import opening_entry, witnesses_for
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.serving.clock import Clock
 from vdb_coordinator.serving.history import SessionHistory, Submission
@@ -31,14 +32,20 @@ from vdb_coordinator.states import Duty, attempt_of, duty_of, phase_of, seconds_
 from vdb_coordinator.store import attempts
 from vdb_coordinator.store.blobs import UploadStore
 from vdb_coordinator.store.database import Database
+from vdb_shared.bundle.witnessed import witness_key
 from vdb_shared.errors import ProtocolError, SignatureError, StoreError, UsageError, VdbError
 from vdb_shared.roster import SignedRoster, parse_roster
 from vdb_shared.seal import seal_terms
+from vdb_shared.secagg.parameters import Seat
 from vdb_shared.spec import Spec
+from vdb_shared.transparency.proof import LogProof
 from vdb_shared.wire import reasons
-from vdb_shared.wire.status import Receipt, SessionSummary
+from vdb_shared.wire.status import LogView, Receipt, SessionSummary
 
 T = TypeVar("T")
+
+WITNESSED: Final = frozenset({Duty.SEAL, Duty.PUBLISH})
+"""Duties that wait until enough of those who joined have witnessed the log."""
 
 STORE_RETRY_SECONDS: Final = 2.0
 """Pause after the storage refused one of the coordinator's own events."""
@@ -67,7 +74,9 @@ class Conductor:
         self._sessions: dict[str, LiveSession] = {}
         self._drivers: dict[str, asyncio.Task[None]] = {}
         self._unfinished: set[asyncio.Task[Any]] = set()
+        self._waiting: set[str] = set()
         self._started = services.clock.monotonic()
+        services.transparency.changed = self._look_for_witnesses
 
     async def start(self) -> None:
         """Go on with all sessions that have not ended.
@@ -173,6 +182,25 @@ class Conductor:
         except RefusedError as error:
             self._services.log.info("deadline was overtaken", session=live.id, reason=str(error))
 
+    def log_view(self, live: LiveSession, seen: int) -> LogView:
+        """Return the log as a member of a session is shown it, from a size that it saw before.
+
+        Raises:
+            RefusedError: the log has fewer entries.
+        """
+        return self._services.transparency.view(opening_entry(live.state.opening), seen)
+
+    async def cosign(self, live: LiveSession, seat: Seat, size: int, value: bytes) -> None:
+        """Store a member's signature of a checkpoint.
+
+        Raises:
+            RefusedError, SignatureError: it is of no checkpoint of this log, or does not verify.
+            StoreError: it could not be stored; sending it again is safe.
+        """
+        opening = live.state.opening
+        key = witness_key(opening.roster, opening.member(seat).institution)
+        await self._finish(self._services.transparency.cosign(key, size, value))
+
     def bundle(self, digest: str) -> bytes:
         """Return a stored bundle."""
         return self._services.history.blob(digest)
@@ -269,7 +297,9 @@ class Conductor:
             news, duty = live.news(), duty_of(live.state)
             try:
                 await self._services.transparency.publish()
-                if duty is not None:
+                if duty in WITNESSED:
+                    await self._perform_witnessed(live, duty, news)
+                elif duty is not None:
                     await self._perform(live, duty)
                 elif not await _happens(news, self._remaining(live)):
                     await self.expire(live)
@@ -277,13 +307,41 @@ class Conductor:
                 self._services.log.error("storage refuses", session=live.id, error=str(error))
                 await asyncio.sleep(STORE_RETRY_SECONDS)
 
-    async def _perform(self, live: LiveSession, duty: Duty) -> None:
+    async def _perform_witnessed(self, live: LiveSession, duty: Duty, news: asyncio.Event) -> None:
+        """Do a duty once enough of those who joined have witnessed the log; until then ask them, and wait for news."""
+        transparency, (entry, seats, quorum) = self._services.transparency, witnesses_for(live.state)
+        opening = live.state.opening
+        keys = {seat: witness_key(opening.roster, opening.member(seat).institution) for seat in seats}
+        gathered = transparency.gathered(entry, [keys[seat] for seat in sorted(keys, key=lambda seat: keys[seat].name)])
+        found = len(gathered.cosignatures)
+        if found >= quorum:
+            self._waiting.discard(live.id)
+            await self._perform(live, duty, transparency.proof(entry, gathered))
+            return
+        self._waiting.add(live.id)
+        signed = {line.name for line in gathered.cosignatures} if gathered.size == transparency.size else set()
+        live.ask_witnesses(transparency.size, frozenset(seat for seat in seats if keys[seat].name not in signed))
+        if not await _happens(news, self._remaining(live)):
+            self._waiting.discard(live.id)
+            now = self._services.clock.now()
+            await self._append(
+                live, SessionFailed(now, f"{found} institutions witnessed the log, {quorum} of those who joined must")
+            )
+
+    def _look_for_witnesses(self) -> None:
+        """Wake the sessions that wait for witnesses."""
+        for session in self._waiting:
+            self._sessions[session].wake()
+
+    async def _perform(self, live: LiveSession, duty: Duty, proof: LogProof | None = None) -> None:
         coordinator, now = self._services.coordinator, self._services.clock.now()
         try:
-            event = await asyncio.to_thread(coordinator.perform, duty, live.state, now)
+            event = await asyncio.to_thread(coordinator.perform, duty, live.state, now, proof)
         except StoreError:
             raise
         except VdbError as error:
+            if duty is Duty.PUBLISH:
+                raise  # what is logged cannot be taken back
             event = SessionFailed(now, f"{duty.value}: {error}"[:LONGEST_REASON])
         try:
             await self._append(live, event)

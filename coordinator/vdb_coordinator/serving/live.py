@@ -41,6 +41,8 @@ class LiveSession:
         self.entered = entered
         self.lock = asyncio.Lock()
         self._progress: dict[Seat, str] = {}
+        self._witness = 0
+        self._silent: frozenset[Seat] = frozenset()
         self._changed = asyncio.Event()
 
     @property
@@ -60,13 +62,20 @@ class LiveSession:
         if attempt_of(snapshot.state) != attempt_of(self.state):
             self._progress.clear()
         self.snapshot = snapshot
-        self._wake()
+        self._witness, self._silent = 0, frozenset()
+        self.wake()
+
+    def ask_witnesses(self, size: int, silent: frozenset[Seat]) -> None:
+        """Show that the session waits until these seats have witnessed the log of this size."""
+        if (size, silent) != (self._witness, self._silent):
+            self._witness, self._silent = size, silent
+            self.wake()
 
     def report(self, seat: Seat, stage: str, done: int, total: int) -> None:
         """Note how far a site says it is; not durable, and no measurement."""
         words = "".join(character for character in stage if character.isprintable())[:_LONGEST_STAGE]
         self._progress[seat] = f"{words} {done}/{total}" if total else words
-        self._wake()
+        self.wake()
 
     def status(self) -> SessionStatus:
         """Return what watchers are told."""
@@ -75,9 +84,11 @@ class LiveSession:
         for seat, stage in sorted(stages_of(self.state).items()):
             institution = self.state.opening.member(seat).institution
             shown = self._progress.get(seat, stage) if computing and stage == "joined" else stage
+            shown = f"{shown}, is to witness the log" if seat in self._silent else shown
             sites.append(SiteStatus(institution, seat, shown))
         event = self.snapshot.position.sequence
-        return SessionStatus(phase_of(self.state), event, reason_of(self.state), tuple(sites), attempt_of(self.state))
+        phase, reason = phase_of(self.state), reason_of(self.state)
+        return SessionStatus(phase, event, reason, tuple(sites), attempt_of(self.state), self._witness)
 
     def news(self) -> asyncio.Event:
         """Return what the next change will set; take it before looking at the state, or a change may be missed."""
@@ -95,6 +106,7 @@ class LiveSession:
                 return
             await news.wait()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let everybody look again."""
         self._changed.set()
         self._changed = asyncio.Event()

@@ -34,6 +34,7 @@ from vdb_coordinator.service.aggregation import AggregationServicer
 from vdb_coordinator.service.boundary import Boundary
 from vdb_coordinator.service.enrolment import EnrolmentServicer
 from vdb_coordinator.service.sessions import SessionServicer
+from vdb_coordinator.service.transparency import LogServicer
 from vdb_coordinator.service.uploads import Uploads
 from vdb_coordinator.serving.clock import Clock, SystemClock
 from vdb_coordinator.serving.conductor import Conductor, Services
@@ -71,6 +72,7 @@ SERVICES: Final = (
     "",
     "vdb.v1.EnrolmentService",
     "vdb.v1.SessionService",
+    "vdb.v1.LogService",
     "vdb.v1.AggregationService",
     "vdb.v1.AdminService",
 )
@@ -187,6 +189,7 @@ class Server:
             EnrolmentServicer(self._enrolments, self._config.consortium), server
         )
         federation_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(self.conductor), server)
+        federation_pb2_grpc.add_LogServiceServicer_to_server(LogServicer(self.conductor), server)
         aggregation = AggregationServicer(self.conductor, Uploads(self.conductor, self._uploads))
         federation_pb2_grpc.add_AggregationServiceServicer_to_server(aggregation, server)
         admin = AdminServicer(self.conductor, self._enrolments, lambda: self.address)

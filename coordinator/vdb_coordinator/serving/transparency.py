@@ -1,25 +1,53 @@
 """The consortium's transparency log: from entries in the database to files that anybody may read.
 
 Promises that no checkpoint is signed that does not continue the last one that was, also after a crash and with a database
-restored from a backup, and that a checkpoint is there only after all the files it needs. Leaves what is logged to
-`logged.py`, and serving the files to any web server, or to `log_server.py`.
+restored from a backup, that a checkpoint is there only after all the files it needs, and that a witness's signature counts
+once it verified and is durable. Leaves what is logged to `logged.py`, who may witness to the service, how many suffice to the
+conductor, and serving the files to any web server, or to `log_server.py`.
 
-Source: C2SP tlog-tiles; protos/README.md §9.7.
+Source: C2SP tlog-tiles, tlog-cosignature; protos/README.md §9.7, §9.8.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from vdb_coordinator.files import make_directories, read_file, write_durably
-from vdb_coordinator.store import log_entries
+from vdb_coordinator.refusals import RefusedError
+from vdb_coordinator.store import cosignatures, log_entries
 from vdb_coordinator.store.database import Database
 from vdb_shared.errors import FormatError, SignatureError, StoreError
-from vdb_shared.transparency.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
-from vdb_shared.transparency.merkle import leaf_hash, of_leaves, tree_root
-from vdb_shared.transparency.note import ED25519, NoteKey, NoteSigner
+from vdb_shared.transparency.checkpoint import Checkpoint, cosigned_by, read_checkpoint, sign_checkpoint
+from vdb_shared.transparency.merkle import (
+    Complete,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    of_leaves,
+    tree_root,
+)
+from vdb_shared.transparency.note import ED25519, Note, NoteKey, NoteSignature, NoteSigner
+from vdb_shared.transparency.proof import LogProof
 from vdb_shared.transparency.tiles import CHECKPOINT_PATH, WIDTH, grown_files
+from vdb_shared.wire import reasons
+from vdb_shared.wire.status import LogView
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Witnesses of an entry.
+
+    Attributes:
+        size: of the log that most of them signed.
+        cosignatures: theirs, in the order in which the witnesses were asked for.
+    """
+
+    size: int
+    cosignatures: tuple[NoteSignature, ...]
 
 
 class TransparencyLog:
@@ -27,6 +55,7 @@ class TransparencyLog:
 
     Attributes:
         key: with which everybody verifies it.
+        changed: called after the log has grown, and after a witness has signed.
     """
 
     def __init__(self, database: Database, folder: Path, origin: str, signer: NoteSigner) -> None:
@@ -36,7 +65,17 @@ class TransparencyLog:
         self._signer = signer
         self._leaves: list[bytes] = []
         self._published: int | None = None
+        self._complete: Complete = of_leaves([])
+        self._places: dict[bytes, int] = {}
+        self._shown = 0
+        self._cosigned: defaultdict[int, dict[str, NoteSignature]] = defaultdict(dict)
         self._lock = asyncio.Lock()
+        self.changed: Callable[[], None] = lambda: None
+
+    @property
+    def size(self) -> int:
+        """Entries that are published."""
+        return self._published or 0
 
     async def open(self) -> None:
         """Compare the database with the last checkpoint that was signed, and publish what is new.
@@ -48,6 +87,9 @@ class TransparencyLog:
             entries = await self._database.run(lambda connection: log_entries.load(connection, 0))
             self._leaves = [leaf_hash(entry) for entry in entries]
             self._published = await asyncio.to_thread(self._last_published)
+            self._show(self._leaves[: self.size])
+            for size, cosignature in await self._database.run(lambda connection: list(cosignatures.load(connection))):
+                self._cosigned[size][cosignature.name] = cosignature
         await self.publish()
 
     async def publish(self) -> None:
@@ -63,6 +105,83 @@ class TransparencyLog:
             entries = await self._database.run(lambda connection: log_entries.load(connection, start))
             self._leaves[start:] = [leaf_hash(entry) for entry in entries]
             await asyncio.to_thread(self._publish, entries)
+            self._show(self._leaves)
+        self.changed()
+
+    def view(self, entry: bytes, seen: int) -> LogView:
+        """Return the newest checkpoint, the proof that it continues an earlier size, and where an entry stands in it.
+
+        Raises:
+            RefusedError: the log has not so many entries, or not that one.
+        """
+        checkpoint, complete = self._checkpoint(self.size), self._complete
+        if seen > checkpoint.size:
+            raise RefusedError(
+                reasons.TOO_LATE,
+                f"the log has {checkpoint.size} entries, and you saw {seen}: ask the lead which log that was",
+            )
+        index = self._place(entry)
+        return LogView(
+            sign_checkpoint(checkpoint, self._signer).to_bytes(),
+            tuple(consistency_proof(seen, checkpoint.size, complete)),
+            index,
+            tuple(inclusion_proof(index, checkpoint.size, complete)),
+        )
+
+    async def cosign(self, witness: NoteKey, size: int, value: bytes) -> None:
+        """Store a witness's signature of a checkpoint.
+
+        Args:
+            witness: its key.
+            size: of the checkpoint.
+            value: time and signature.
+
+        Raises:
+            RefusedError: there is no such checkpoint.
+            SignatureError: it does not verify.
+            StoreError: it could not be stored.
+        """
+        if not 0 < size <= self.size:
+            raise RefusedError(reasons.TOO_LATE, f"the log has {self.size} entries; nobody can have seen {size} of it")
+        cosignature = NoteSignature(witness.name, witness.id, value)
+        cosigned_by(Note(self._checkpoint(size).text, (cosignature,)), [witness])
+        await self._database.run(lambda connection: cosignatures.store(connection, size, cosignature))
+        self._cosigned[size][witness.name] = cosignature
+        self.changed()
+
+    def gathered(self, entry: bytes, witnesses: Sequence[NoteKey]) -> Gathered:
+        """Return what most of these witnesses signed of logs with an entry, of the newest such log."""
+        index = self._place(entry)
+        best = Gathered(self.size, ())
+        for size in sorted(found for found in self._cosigned if found > index):
+            lines = self._cosigned[size]
+            chosen = tuple(lines[key.name] for key in witnesses if key.name in lines and lines[key.name].id == key.id)
+            if len(chosen) >= max(1, len(best.cosignatures)):
+                best = Gathered(size, chosen)
+        return best
+
+    def proof(self, entry: bytes, gathered: Gathered) -> LogProof:
+        """Return the proof of an entry with the signatures that were gathered."""
+        index = self._place(entry)
+        checkpoint = self._checkpoint(gathered.size)
+        note = sign_checkpoint(checkpoint, self._signer).with_signatures(gathered.cosignatures)
+        return LogProof(index, tuple(inclusion_proof(index, checkpoint.size, self._complete)), note.to_bytes())
+
+    def _place(self, entry: bytes) -> int:
+        place = self._places.get(leaf_hash(entry))
+        if place is None:
+            raise RefusedError(reasons.NOT_YET, "the log does not say yet that the session is open; ask again")
+        return place
+
+    def _checkpoint(self, size: int) -> Checkpoint:
+        return Checkpoint(self.key.name, size, tree_root(size, self._complete))
+
+    def _show(self, leaves: list[bytes]) -> None:
+        """Take what was published as what members are shown."""
+        self._complete = of_leaves(leaves)
+        for place in range(self._shown, len(leaves)):
+            self._places.setdefault(leaves[place], place)
+        self._shown = len(leaves)
 
     def _publish(self, entries: list[bytes]) -> None:
         """Write what is missing, then the checkpoint.

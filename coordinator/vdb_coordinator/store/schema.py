@@ -108,6 +108,17 @@ log_entries = Table(
 )
 """Entries of the transparency log, append-only, from position 0."""
 
+cosignatures = Table(
+    "cosignatures",
+    metadata,
+    Column("size", Integer, nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("key", LargeBinary(4), nullable=False),
+    Column("value", LargeBinary(72), nullable=False),
+    PrimaryKeyConstraint("size", "name", name="pk_cosignatures"),
+)
+"""Witnesses' signatures of the log's checkpoints, by its size and the name of the witness."""
+
 heartbeat = Table(
     "heartbeat",
     metadata,

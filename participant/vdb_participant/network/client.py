@@ -23,8 +23,16 @@ from vdb_shared.secagg.parameters import Seat
 from vdb_shared.secagg.restarts import Restart
 from vdb_shared.wire import convert
 from vdb_shared.wire import federation_pb2 as pb
-from vdb_shared.wire.federation_pb2_grpc import AggregationServiceStub, SessionServiceStub
-from vdb_shared.wire.status import Phase, SealedSession, SessionDetails, SessionStatus, SessionSummary, Shares
+from vdb_shared.wire.federation_pb2_grpc import AggregationServiceStub, LogServiceStub, SessionServiceStub
+from vdb_shared.wire.status import (
+    LogView,
+    Phase,
+    SealedSession,
+    SessionDetails,
+    SessionStatus,
+    SessionSummary,
+    Shares,
+)
 
 TRANSFER_SECONDS: Final = 600.0
 """Deadline of one upload or download; an upload goes on where it stopped."""
@@ -70,18 +78,25 @@ class Client:
 
     def wait(self, session: str, phase: Phase, attempt: int = 0) -> SessionStatus:
         """Return once the session has reached a phase of an attempt, or gone beyond it, or ended."""
+        return self._wait(session, lambda status: status.reached(phase, attempt))
+
+    def wait_or_witness(self, session: str, phase: Phase, attempt: int, seen: int) -> SessionStatus:
+        """Return as `wait` does, or as soon as members are asked to witness a log of more than `seen` entries."""
+        return self._wait(session, lambda status: status.reached(phase, attempt) or status.witness > seen)
+
+    def _wait(self, session: str, enough: Callable[[SessionStatus], bool]) -> SessionStatus:
         while True:
-            status = self._connection.attempt(lambda: self._watch(session, phase, attempt))
+            status = self._connection.attempt(lambda: self._watch(session, enough))
             if status is not None:
                 return status
 
-    def _watch(self, session: str, phase: Phase, attempt: int) -> SessionStatus | None:
-        """Follow one stream of statuses; return None when it ended before the phase was reached."""
+    def _watch(self, session: str, enough: Callable[[SessionStatus], bool]) -> SessionStatus | None:
+        """Follow one stream of statuses; return None when it ended before one was enough."""
         stream = self._sessions.WatchSession(pb.WatchSessionRequest(session=session), timeout=WATCH_SECONDS)
         try:
             for answer in stream:
                 status = convert.status_from_wire(answer.status)
-                if status.phase.ended or status.reached(phase, attempt):
+                if status.phase.ended or enough(status):
                     return status
         except grpc.RpcError as error:
             if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -89,6 +104,16 @@ class Client:
         finally:
             stream.cancel()
         return None
+
+    def log_view(self, session: str, size: int) -> LogView:
+        """Return the newest checkpoint of the log, from a size on, and where the session's opening stands in it."""
+        request = pb.GetCheckpointRequest(session=session, size=size)
+        return self._call(lambda: self._log.GetCheckpoint(request, timeout=self._seconds), convert.view_from_wire)
+
+    def cosign(self, session: str, size: int, cosignature: bytes) -> None:
+        """Submit our signature of the log's checkpoint of this size."""
+        request = pb.CosignRequest(session=session, size=size, cosignature=cosignature)
+        self._connection.attempt(lambda: self._log.Cosign(request, timeout=self._seconds))
 
     def join(self, session: str, statement: bytes) -> None:
         """Submit the envelope of our join statement."""
@@ -240,6 +265,10 @@ class Client:
     @property
     def _sessions(self) -> SessionServiceStub:
         return SessionServiceStub(self._connection.channel)
+
+    @property
+    def _log(self) -> LogServiceStub:
+        return LogServiceStub(self._connection.channel)
 
     @property
     def _rounds(self) -> AggregationServiceStub:

@@ -13,7 +13,15 @@ from typing import Protocol
 from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.secagg.restarts import Restart
-from vdb_shared.wire.status import Phase, SealedSession, SessionDetails, SessionStatus, SessionSummary, Shares
+from vdb_shared.wire.status import (
+    LogView,
+    Phase,
+    SealedSession,
+    SessionDetails,
+    SessionStatus,
+    SessionSummary,
+    Shares,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,15 @@ class Link(Protocol):
 
     def wait(self, session: str, phase: Phase, attempt: int = 0) -> SessionStatus:
         """Return once the session has reached a phase of an attempt, or gone beyond it, or ended."""
+
+    def wait_or_witness(self, session: str, phase: Phase, attempt: int, seen: int) -> SessionStatus:
+        """Return as `wait` does, or as soon as members are asked to witness a log of more than `seen` entries."""
+
+    def log_view(self, session: str, size: int) -> LogView:
+        """Return the newest checkpoint of the log, from a size on, and where the session's opening stands in it."""
+
+    def cosign(self, session: str, size: int, cosignature: bytes) -> None:
+        """Submit our signature of the log's checkpoint of this size."""
 
     def join(self, session: str, statement: bytes) -> None:
         """Submit the envelope of our join statement."""

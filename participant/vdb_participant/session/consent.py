@@ -133,7 +133,7 @@ def _leaves(spec: Spec, layout: Layout) -> Iterator[str]:
     yield f"No video, prompt, file name, feature or score of a single clip{but}. Masked: only the sum over all"
     yield "institutions can be read; noised: even that sum hides any single record, as far as PRIVACY below says."
     yield "Our statements name this institution, the session, digests of weights, software versions, the device, and how many"
-    yield "public clips were made; meanwhile the lead is told which stage we are in."
+    yield "public clips were made; meanwhile the lead is told which stage we are in, and that we saw its public log."
     if checked:
         yield f"Public clips that two institutions make, to compare: {checked}. Which ones, and where, follows from the spec"
         yield "and from who joins. Of each that falls to us our statement shows digest, scores, features and four frames of 8x8"

@@ -54,7 +54,11 @@ class Correspondence:
             RoundsRestartedError: it is in a later attempt.
             ProtocolError: it is back in an earlier one.
         """
-        status = _not_aborted(self.link.wait(self.session, phase, attempt))
+        return self.judge(self.link.wait(self.session, phase, attempt), attempt)
+
+    def judge(self, status: SessionStatus, attempt: int) -> SessionStatus:
+        """Return a status if the session goes on in this attempt; raises as `wait_in`."""
+        _not_aborted(status)
         if status.attempt > attempt:
             raise RoundsRestartedError(f"the rounds were restarted; they are in attempt {status.attempt}")
         if status.attempt < attempt:

@@ -19,9 +19,12 @@ from vdb_participant.session.countersigning import OwnPart, audit_bundle, counte
 from vdb_participant.session.exchange import AGREE_SENT, MASK_SENT
 from vdb_participant.session.records import in_attempt, present_attempt
 from vdb_participant.session.terms import SealedTerms
+from vdb_participant.session.witnessing import Witness
 from vdb_participant.site.journal import Journal
 from vdb_participant.site.storage import write_durably
+from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.record import RESULT_PROOF
 from vdb_shared.errors import ProtocolError, RoundsRestartedError, VerificationError
 from vdb_shared.identity import Signer
 from vdb_shared.wire.status import Phase
@@ -36,6 +39,7 @@ class Ending:
     Attributes:
         post: the session's journal and link.
         sealed: its terms.
+        witness: who sees that the result is in the log.
         signer: our statement key.
         root: the pinned trust root.
         folder: where the result is kept.
@@ -43,6 +47,7 @@ class Ending:
 
     post: Correspondence
     sealed: SealedTerms
+    witness: Witness
     signer: Signer = field(repr=False)
     root: str
     folder: Path
@@ -76,11 +81,12 @@ def _finish(end: Ending) -> None:
     post.in_time(
         attempt, lambda: post.deliver(records.COUNTERSIGN_SENT, lambda: post.link.countersign(post.session, signed))
     )
-    post.wait_in(attempt, Phase.PUBLISHED)
+    end.witness.wait_in(attempt, Phase.PUBLISHED)
     published = post.link.bundle(post.session)
     audit_bundle(published, own, end.sealed, end.root, draft=False)
     if result_payload(published) != Envelope.from_json(signed).payload:
         raise VerificationError("the published result is not the one that we countersigned", check="publication")
+    end.witness.recognise(read_archive(published)[RESULT_PROOF])
     write_durably(end.folder / RESULT_FILE, published)
 
 

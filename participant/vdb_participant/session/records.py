@@ -129,11 +129,11 @@ class Measured:
 
 
 def encode_sealed(sealed: SealedSession) -> bytes:
-    """Return a seal and its joins as bytes."""
-    return encode_fields(sealed.seal, *sealed.joins)
+    """Return a seal, its joins and the proof that it names as bytes."""
+    return encode_fields(sealed.seal, sealed.open_proof, *sealed.joins)
 
 
 def decode_sealed(data: bytes) -> SealedSession:
-    """Return the seal and joins of these bytes."""
-    seal, *joins = decode_fields(data)
-    return SealedSession(seal, tuple(joins))
+    """Return what these bytes hold of a seal."""
+    seal, proof, *joins = decode_fields(data)
+    return SealedSession(seal, tuple(joins), proof)

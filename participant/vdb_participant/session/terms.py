@@ -9,21 +9,24 @@ Source: protos/README.md §6, §9.2, §12.2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from vdb_shared import labels
 from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.logged import opened_entry
 from vdb_shared.bundle.statement import Join, P, Seal, SealedJoin, SessionOpen, parse_statement
-from vdb_shared.canonical import digest_bytes
+from vdb_shared.bundle.witnessed import check_logged
+from vdb_shared.canonical import digest_bytes, sha256_digest
 from vdb_shared.errors import FormatError, IdentityError, ProtocolError, SignatureError, VdbError
 from vdb_shared.identity import StatementPublicKey
 from vdb_shared.roster import Member, Roster, SignedRoster
 from vdb_shared.seal import SealTerms, seal_terms
-from vdb_shared.secagg.parameters import Parameters, Seat
+from vdb_shared.secagg.parameters import Parameters, Seat, share_threshold
 from vdb_shared.spec import Spec, parse_spec_json
 from vdb_shared.tasks import CheckedWork, ClipTask, checked_work, public_tasks, shard
+from vdb_shared.transparency.proof import parse_proof
 from vdb_shared.wire.status import SealedSession
 
 COORDINATOR = "coordinator"
@@ -69,12 +72,14 @@ class Opening:
         spec: what is agreed on.
         roster: who may take part.
         member: our own line in it.
+        entry: what the consortium's log must hold of it.
     """
 
     session: str
     spec: Spec
     roster: Roster = field(repr=False)
     member: Member
+    entry: bytes = field(repr=False)
 
     @property
     def seat(self) -> Seat:
@@ -160,7 +165,11 @@ def verify_opening(offered: Offered, wanted: str, pins: Pins, now: datetime) -> 
         raise IdentityError(
             f"the roster names another key for {pins.institution} than ours; tell the lead by telephone"
         )
-    return Opening(envelope.payload_digest, spec, roster, member)
+    try:
+        entry = opened_entry(envelope.payload_digest, opened, spec.deadlines)
+    except FormatError as error:
+        raise ProtocolError(f"its opening statement cannot be logged: {error}", peer=COORDINATOR) from error
+    return Opening(envelope.payload_digest, spec, roster, member, entry)
 
 
 def verify_seal(opening: Opening, sealed: SealedSession, own_join: bytes) -> SealedTerms:
@@ -172,7 +181,8 @@ def verify_seal(opening: Opening, sealed: SealedSession, own_join: bytes) -> Sea
         own_join: the envelope of our join statement.
 
     Raises:
-        ProtocolError: a join is missing, forged or for something else, or a parameter does not follow from the spec.
+        ProtocolError: a join is missing, forged or for something else, a parameter does not follow from the spec, or too few
+            of those who joined saw the opening in the log.
         PrivacyError: the spec's promise cannot be kept with those who joined.
     """
     envelope = _envelope(sealed.seal, "seal")
@@ -183,6 +193,7 @@ def verify_seal(opening: Opening, sealed: SealedSession, own_join: bytes) -> Sea
         raise ProtocolError("our own join is not in its seal, or was changed", peer=COORDINATOR)
     terms = seal_terms(opening.spec, sorted(joins))
     institutions = {seat: opening.roster.seated(seat).institution for seat in terms.seats}
+    _verify_logged(opening, sealed.open_proof, institutions.values())
     follows = Seal(
         session=opening.session,
         spec=opening.spec.digest,
@@ -199,6 +210,7 @@ def verify_seal(opening: Opening, sealed: SealedSession, own_join: bytes) -> Sea
         scale=terms.scale,
         public_tasks=terms.public_tasks,
         generators=terms.generators,
+        log=sha256_digest(sealed.open_proof),
         sealed=seal.sealed,
     )
     for name in Seal.model_fields:
@@ -206,6 +218,17 @@ def verify_seal(opening: Opening, sealed: SealedSession, own_join: bytes) -> Sea
         if expected != found:
             raise ProtocolError(f"its seal does not follow from the spec and the joins: {name}", peer=COORDINATOR)
     return SealedTerms(opening, envelope.payload_digest, terms, institutions)
+
+
+def _verify_logged(opening: Opening, proof: bytes, institutions: Collection[str]) -> None:
+    """Check that enough of those who joined saw in the log, before the seal, that this session is open."""
+    quorum = share_threshold(len(institutions), opening.spec.cohort.collusion)
+    try:
+        check_logged(parse_proof(proof), opening.entry, opening.roster, institutions, quorum)
+    except (FormatError, SignatureError) as error:
+        raise ProtocolError(
+            f"its seal does not show that this session was announced in the log: {error}", peer=COORDINATOR
+        ) from error
 
 
 def _verify_joins(opening: Opening, joins: tuple[bytes, ...]) -> dict[Seat, Envelope]:

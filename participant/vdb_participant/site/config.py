@@ -4,6 +4,7 @@ Promises that the folder and its files are readable by their owner alone and tha
 Leaves the content of keys to `keys.py` and of the ledger to `ledger.py`.
 
     DIR/config.json  policy.toml  statement-key.pem  tls-key.pem  certificate.pem  roster/  ledger.sqlite
+    DIR/log/checkpoint
     DIR/sessions/<session>/journal  DIR/sessions/<session>/result.vdbb  DIR/clips/  DIR/models/  DIR/registry/
 """
 
@@ -93,6 +94,11 @@ class StateFolder:
     def ledger(self) -> Path:
         """The privacy ledger."""
         return self.path / "ledger.sqlite"
+
+    @property
+    def log(self) -> Path:
+        """What was seen of the consortium's log."""
+        return self.path / "log"
 
     @property
     def clips(self) -> Path:

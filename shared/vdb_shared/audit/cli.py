@@ -16,7 +16,7 @@ from rich.console import Console
 from vdb_shared.audit.html import leaderboard_page, report_page
 from vdb_shared.audit.inspect import describe
 from vdb_shared.audit.leaderboard import leaderboard_of
-from vdb_shared.audit.log_files import check_remembered, open_log
+from vdb_shared.audit.log_files import check_remembered, fetch_from, open_log
 from vdb_shared.audit.monitor import monitor
 from vdb_shared.audit.policy import DEFAULT_POLICY, MAX_POLICY_BYTES, Policy, parse_policy
 from vdb_shared.audit.text import print_facts, print_leaderboard, print_monitored, print_report
@@ -59,12 +59,32 @@ def _options(
 
 
 @app.command(epilog="Example: vdb-audit verify result.vdbb --root sha256:4d68… --html report.html")
-def verify(bundle: Bundle, root: Root = None, policy: PolicyFile = None, json: Json = False, html: Html = None) -> None:
+def verify(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    bundle: Bundle,
+    root: Root = None,
+    policy: PolicyFile = None,
+    log: Annotated[
+        str | None,
+        typer.Option(help="Also read the consortium's log: its URL, or a folder with its files.", show_default=False),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint of the log that you kept, as monitor --remember writes it.", show_default=False),
+    ] = None,
+    json: Json = False,
+    html: Html = None,
+) -> None:
     """Try every check on a bundle and say PASS, FAIL or NOT PROVEN for each.
 
     Exit status: 0 everything holds, 1 a check failed, 2 wrong usage, 3 a required check could not be tried.
     """
-    report = audit(_read(bundle, MAX_BUNDLE_BYTES), root=_root(root), policy=_policy(policy))
+    report = audit(
+        _read(bundle, MAX_BUNDLE_BYTES),
+        root=_root(root),
+        policy=_policy(policy),
+        fetch=None if log is None else fetch_from(log),
+        remembered=None if checkpoint is None else _read(checkpoint, MAX_NOTE_BYTES),
+    )
     if html is not None:
         _write(html, report_page(report))
     if json:

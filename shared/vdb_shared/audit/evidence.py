@@ -19,7 +19,18 @@ from numpy.typing import NDArray
 from vdb_shared.audit.policy import Policy
 from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.envelope import Envelope
-from vdb_shared.bundle.record import COUNTERSIGN, RELEASED, RESTARTS, RESULT, SessionRecord, read_envelope
+from vdb_shared.bundle.logged import opened_entry, published_entry
+from vdb_shared.bundle.record import (
+    ACCOUNTING,
+    COUNTERSIGN,
+    RELEASED,
+    RESTARTS,
+    RESULT,
+    RESULT_PROOF,
+    SessionRecord,
+    read_envelope,
+    read_proof,
+)
 from vdb_shared.bundle.statement import (
     Contribution,
     Join,
@@ -30,6 +41,7 @@ from vdb_shared.bundle.statement import (
     Subject,
     parse_statement,
 )
+from vdb_shared.bundle.witnessed import log_key
 from vdb_shared.canonical import digest_bytes
 from vdb_shared.checked_clips import Comparison, compare_checked
 from vdb_shared.errors import FormatError, PrivacyError
@@ -53,6 +65,9 @@ from vdb_shared.secagg.transcript import (
     seat_peer,
 )
 from vdb_shared.spec import Spec, parse_spec_json
+from vdb_shared.transparency.checkpoint import read_checkpoint
+from vdb_shared.transparency.proof import LogProof
+from vdb_shared.transparency.tiles import CHECKPOINT_PATH, Fetch, TiledLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +88,16 @@ class Evidence:
         root: digest of the trust root given from outside, or None.
         policy: the auditor's demands.
         draft: whether countersignatures are still to come.
+        fetch: reads files of the consortium's log, if the auditor has access to it.
+        remembered: a checkpoint of the log that the auditor kept, if any.
     """
 
     data: bytes
     root: str | None
     policy: Policy
     draft: bool
+    fetch: Fetch | None = None
+    remembered: bytes | None = None
 
     @cached_property
     def members(self) -> dict[str, bytes]:
@@ -114,6 +133,38 @@ class Evidence:
         if COUNTERSIGN not in self.members:
             raise FormatError(f"{COUNTERSIGN}: this member is missing; nobody countersigned the result")
         return read_envelope(self.members, COUNTERSIGN)
+
+    @cached_property
+    def result_proof(self) -> LogProof:
+        """The result's place in the log.
+
+        Raises:
+            FormatError: malformed, or the bundle has none.
+        """
+        return read_proof(self.members, RESULT_PROOF)
+
+    @cached_property
+    def opened_entry(self) -> bytes:
+        """What the log must hold of the opening."""
+        return opened_entry(self.record.open.payload_digest, self.opening, self.spec.deadlines)
+
+    @cached_property
+    def published_entry(self) -> bytes:
+        """What the log must hold of the result."""
+        return published_entry(self.result_envelope.payload, self.members[ACCOUNTING], self.spec.privacy.delta)
+
+    @cached_property
+    def log(self) -> TiledLog | None:
+        """The consortium's log, its newest checkpoint verified; None if the auditor has no access to it.
+
+        Raises:
+            UsageError, UnreachableError: it cannot be read.
+            FormatError, SignatureError: it is another log.
+        """
+        if self.fetch is None:
+            return None
+        checkpoint, _ = read_checkpoint(self.fetch(CHECKPOINT_PATH), log_key(self.roster))
+        return TiledLog(checkpoint, self.fetch)
 
     @cached_property
     def record(self) -> SessionRecord:

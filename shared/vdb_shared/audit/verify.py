@@ -1,7 +1,7 @@
 """An audit from start to end: every check in order, each on the evidence of one bundle.
 
 Promises that whatever bytes come in, a report comes out: each VdbError is a failure of the check that met it. Needs no
-network, no account and no clock.
+network, no account and no clock; reads the consortium's log only where it is given a way to.
 
 Source: protos/README.md §10.2.
 """
@@ -15,9 +15,18 @@ from vdb_shared.audit.policy import DEFAULT_POLICY, Policy
 from vdb_shared.audit.report import Facts, Line, Report, Status
 from vdb_shared.canonical import decimal_string, sha256_digest
 from vdb_shared.errors import UsageError, VdbError, VerificationError
+from vdb_shared.transparency.tiles import Fetch
 
 
-def verify(data: bytes, *, root: str | None = None, policy: Policy = DEFAULT_POLICY, draft: bool = False) -> Report:
+def verify(
+    data: bytes,
+    *,
+    root: str | None = None,
+    policy: Policy = DEFAULT_POLICY,
+    draft: bool = False,
+    fetch: Fetch | None = None,
+    remembered: bytes | None = None,
+) -> Report:
     """Return the report of an audit of a bundle.
 
     Args:
@@ -25,13 +34,15 @@ def verify(data: bytes, *, root: str | None = None, policy: Policy = DEFAULT_POL
         root: digest of the trust root known from elsewhere, or None; then the policy's root is pinned, if it has one.
         policy: the auditor's demands.
         draft: whether countersignatures are still to come, as when an institution decides whether to give its own.
+        fetch: reads files of the consortium's log; None without access to it.
+        remembered: note of a checkpoint of the log that the auditor kept.
 
     Raises:
         UsageError: `root` and the policy name different trust roots.
     """
     if root is not None and policy.root is not None and root != policy.root:
         raise UsageError(f"the policy demands the trust root {policy.root}, but {root} was given; use one of them")
-    evidence = Evidence(data, root or policy.root, policy, draft)
+    evidence = Evidence(data, root or policy.root, policy, draft, fetch, remembered)
     lines: list[Line] = []
     out_of_reach: set[str] = set()
     for check in CHECKS:

@@ -1,25 +1,32 @@
 """What of a session stands in the transparency log: that it was opened, and how it ended.
 
 Promises one encoding of each record, small enough for a log's entry, which names the signed statement by digest. Whoever
-reads the log sees every session that was opened, also those of which nothing was published. Leaves the log to
-`transparency/`, and what is suspicious in it to audit/monitor.py.
+reads the log sees every session that was opened, also those of which nothing was published. What stands in an entry follows
+from signed statements alone, so an auditor computes it again. Leaves the log to `transparency/`, proofs of places in it to
+`witnessed.py`, and what is suspicious in it to audit/monitor.py.
 
 Source: protos/README.md §9.7.
 """
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Final, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from vdb_shared.bundle.statement import Line, Time
-from vdb_shared.canonical import canonical_json, parse_canonical_json
+from vdb_shared.bundle.statement import Line, Result, SessionOpen, Time, parse_statement
+from vdb_shared.canonical import canonical_json, parse_canonical_json, parse_decimal, sha256_digest
 from vdb_shared.errors import FormatError
 from vdb_shared.fields import Digest, Name, Real
+from vdb_shared.spec import Deadlines
 from vdb_shared.transparency.tiles import MAX_ENTRY_BYTES
 
 ORIGIN_SUFFIX: Final = "/vdb-log"
+
+ROUNDS: Final = 6
+"""Phases with the deadline of a round: four of the rounds, and two in which witnesses sign."""
 
 
 def log_origin(consortium: str) -> str:
@@ -54,13 +61,12 @@ class OpenedRecord(_Record):
 
 
 class PublishedRecord(_Record):
-    """A session has a result.
+    """A session has a result, countersigned by enough institutions.
 
     Attributes:
         session: its id.
-        result: digest of the result statement's payload.
-        bundle: digest of the published bundle.
-        published: when.
+        result: digest of the result statement's payload, which names all other members of the bundle by digest.
+        published: when, as the result says.
         survivors: institutions whose records are in the sum.
         rho: cost for each record of theirs; None where nothing protects them.
         delta: at which the spec states its promise.
@@ -69,7 +75,6 @@ class PublishedRecord(_Record):
     kind: Literal["session-published"] = "session-published"
     session: Digest
     result: Digest
-    bundle: Digest
     published: Time
     survivors: Annotated[tuple[Name, ...], Field(min_length=1)]
     rho: Annotated[Real, Field(ge=0)] | None
@@ -97,6 +102,61 @@ class AbortedRecord(_Record):
     abort: Digest
     stage: Line
     aborted: Time
+
+
+def opened_entry(session: str, opening: SessionOpen, deadlines: Deadlines) -> bytes:
+    """Return the entry of a session's opening.
+
+    Args:
+        session: digest of the opening's payload.
+        opening: what it says.
+        deadlines: of the spec that it names.
+
+    Raises:
+        FormatError: its time, or the end of all deadlines, is not in the calendar.
+    """
+    seconds = deadlines.joining + deadlines.computing + ROUNDS * deadlines.round + deadlines.countersigning
+    try:
+        due = datetime.fromisoformat(opening.opened) + timedelta(seconds=seconds)
+    except (ValueError, OverflowError) as error:
+        raise FormatError(f"{opening.opened} and {seconds} seconds is not a moment of the calendar") from error
+    return encode_record(
+        OpenedRecord(
+            session=session,
+            spec=opening.spec,
+            roster=opening.roster,
+            opened=opening.opened,
+            due=due.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+    )
+
+
+def published_entry(payload: bytes, accounting: bytes, delta: Decimal) -> bytes:
+    """Return the entry of a session's result.
+
+    Args:
+        payload: of the result statement.
+        accounting: accounting.json of the same bundle.
+        delta: at which the spec states its promise.
+
+    Raises:
+        FormatError: one of them is malformed, or too many institutions take part for one entry.
+    """
+    result, _ = parse_statement(payload, Result)
+    spent = parse_canonical_json(accounting)
+    if not isinstance(spent, dict) or not isinstance(spent.get("rho"), str | None):
+        raise FormatError("the accounting names no cost")
+    rho = spent.get("rho")
+    return encode_record(
+        PublishedRecord(
+            session=result.session,
+            result=sha256_digest(payload),
+            published=result.published,
+            survivors=result.survivors,
+            rho=None if rho is None else parse_decimal(rho),
+            delta=delta,
+        )
+    )
 
 
 Record: TypeAlias = OpenedRecord | PublishedRecord | AbortedRecord

@@ -28,12 +28,14 @@ from vdb_shared.secagg.field import decode_scalars, encode_scalars
 from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.secagg.restarts import Restart
+from vdb_shared.transparency.proof import LogProof, parse_proof
 
 VERSION: Final = "vdb-bundle"
 SPEC: Final = "spec.json"
 ROSTER: Final = "roster.json"
 TARGETS: Final = "roster/targets.json"
 OPEN: Final = "open.dsse.json"
+OPEN_PROOF: Final = "open.proof"
 SEAL: Final = "seal.dsse.json"
 RESTARTS: Final = "restarts.json"
 TRANSCRIPT: Final = "transcript.json"
@@ -44,14 +46,18 @@ ACCOUNTING: Final = "accounting.json"
 METRICS: Final = "metrics.json"
 RESULT: Final = "result.dsse.json"
 COUNTERSIGN: Final = "countersign.dsse.json"
+RESULT_PROOF: Final = "result.proof"
 
-RELEASED: Final = frozenset({ACCOUNTING, METRICS, RESULT, COUNTERSIGN})
+RELEASED: Final = frozenset({ACCOUNTING, METRICS, RESULT, COUNTERSIGN, RESULT_PROOF})
 """Members that are made from a record, not part of it."""
+
+ADDED: Final = frozenset({COUNTERSIGN, RESULT_PROOF})
+"""Members that a draft lacks, since they are about the signed result."""
 
 VERSION_BYTES: Final = f"{labels.BUNDLE_VERSION}\n".encode("ascii")
 
 _FIXED: Final = frozenset(
-    {VERSION, SPEC, ROSTER, TARGETS, OPEN, SEAL, RESTARTS, TRANSCRIPT, SURVIVORS, AGGREGATE, BLINDERS}
+    {VERSION, SPEC, ROSTER, TARGETS, OPEN, OPEN_PROOF, SEAL, RESTARTS, TRANSCRIPT, SURVIVORS, AGGREGATE, BLINDERS}
 )
 _ROOT = re.compile(r"roster/root\.([1-9][0-9]{0,3})\.json")
 _ONE_OF_MANY = re.compile(r"(joins|contributions)/([a-z0-9][a-z0-9._-]{0,63})\.dsse\.json")
@@ -68,6 +74,7 @@ class SessionRecord:
         spec: canonical bytes of the spec.
         roster: the roster and the root chain that vouches for it.
         open: the coordinator's opening; its payload's digest is the session id.
+        open_proof: that the opening stands in the log, as institutions saw it before the seal.
         joins: JOIN of each institution in the seal, by institution.
         seal: the coordinator's seal; its payload's digest is the protocol's session.
         restarts: why rounds were restarted, in order; the headers below are those of the last attempt.
@@ -81,6 +88,7 @@ class SessionRecord:
     spec: bytes
     roster: SignedRoster
     open: Envelope
+    open_proof: LogProof
     joins: Mapping[str, Envelope]
     seal: Envelope
     restarts: tuple[Restart, ...]
@@ -101,6 +109,7 @@ class SessionRecord:
             TARGETS: self.roster.targets,
             **{f"roster/root.{number}.json": data for number, data in enumerate(self.roster.roots, start=1)},
             OPEN: self.open.to_json(),
+            OPEN_PROOF: self.open_proof.to_bytes(),
             **{f"joins/{name}.dsse.json": envelope.to_json() for name, envelope in self.joins.items()},
             SEAL: self.seal.to_json(),
             RESTARTS: encode_restarts(self.restarts),
@@ -126,6 +135,7 @@ class SessionRecord:
             spec=members[SPEC],
             roster=SignedRoster(_roots(members), members[TARGETS], members[ROSTER]),
             open=read_envelope(members, OPEN),
+            open_proof=read_proof(members, OPEN_PROOF),
             joins=_many(members, "joins"),
             seal=read_envelope(members, SEAL),
             restarts=_read(members, RESTARTS, decode_restarts),
@@ -155,8 +165,8 @@ def check_names(members: Iterable[str]) -> None:
 
 
 def subjects_of(members: Mapping[str, bytes]) -> tuple[Subject, ...]:
-    """Return the subjects of a result statement: every other member except the countersignatures, sorted by name."""
-    return tuple(subject_of(name, members[name]) for name in sorted(members.keys() - {RESULT, COUNTERSIGN}))
+    """Return the subjects of a result statement: every other member but those that are about it, sorted by name."""
+    return tuple(subject_of(name, members[name]) for name in sorted(members.keys() - {RESULT} - ADDED))
 
 
 def encode_transcript(
@@ -178,6 +188,15 @@ def decode_transcript(data: bytes) -> tuple[dict[Seat, Signed], dict[Seat, Signe
         raise FormatError(f"a transcript has exactly the rounds {', '.join(_ROUNDS)}")
     advertised, shared, masked = (round_from_json(rounds[name]) for name in _ROUNDS)
     return advertised, shared, masked
+
+
+def read_proof(members: Mapping[str, bytes], name: str) -> LogProof:
+    """Return the proof in a member.
+
+    Raises:
+        FormatError: it is not one; the message begins with the member's name.
+    """
+    return _read(members, name, parse_proof)
 
 
 def read_envelope(members: Mapping[str, bytes], name: str) -> Envelope:

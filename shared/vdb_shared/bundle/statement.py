@@ -137,7 +137,10 @@ class SealedJoin(Predicate):
 
 
 class Seal(Predicate):
-    """The coordinator fixes who joined and what follows from it. Its payload's digest is the protocol's session."""
+    """The coordinator fixes who joined and what follows from it. Its payload's digest is the protocol's session.
+
+    `log` is the digest of the proof that the opening stood in the log by then, and that institutions saw it there.
+    """
 
     kind: ClassVar[str] = "seal"
     session: Digest
@@ -152,6 +155,7 @@ class Seal(Predicate):
     scale: str
     public_tasks: Annotated[int, Field(ge=0)]
     generators: Digest
+    log: Digest
     sealed: Time
 
 

@@ -23,8 +23,9 @@ from vdb_shared.canonical import decode_base64, encode_base64
 from vdb_shared.errors import FormatError, SignatureError
 from vdb_shared.identity import StatementPublicKey
 
-MAX_NOTE_BYTES: Final = 256 * 1024
-MAX_SIGNATURES: Final = 64
+MAX_NOTE_BYTES: Final = 512 * 1024
+MAX_SIGNATURES: Final = 2048
+"""Of the log and of one witness for each institution of a large session."""
 
 ED25519: Final = 0x01
 COSIGNATURE: Final = 0x04

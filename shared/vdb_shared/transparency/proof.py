@@ -19,7 +19,7 @@ from vdb_shared.transparency.merkle import HASH_BYTES, MAX_PROOF, check_inclusio
 from vdb_shared.transparency.note import NoteKey
 
 _HEAD: Final = "c2sp.org/tlog-proof@v1"
-MAX_PROOF_BYTES: Final = 300 * 1024
+MAX_PROOF_BYTES: Final = 520 * 1024
 
 
 @dataclass(frozen=True, slots=True)

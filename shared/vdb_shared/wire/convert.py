@@ -21,6 +21,7 @@ from vdb_shared.secagg.restarts import Restart
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.status import (
     Enrolment,
+    LogView,
     Phase,
     Receipt,
     SealedSession,
@@ -288,6 +289,7 @@ def status_to_wire(status: SessionStatus) -> pb.SessionStatus:
         reason=status.reason,
         sites=[pb.SiteStatus(institution=s.institution, seat=s.seat, stage=s.stage) for s in status.sites],
         attempt=status.attempt,
+        witness=status.witness,
     )
 
 
@@ -298,7 +300,7 @@ def status_from_wire(message: pb.SessionStatus) -> SessionStatus:
         FormatError: a phase this version does not know, or a seat out of range.
     """
     sites = tuple(SiteStatus(s.institution, seat_from_wire(s.seat), s.stage) for s in message.sites)
-    return SessionStatus(_phase(message.phase), message.event, message.reason, sites, message.attempt)
+    return SessionStatus(_phase(message.phase), message.event, message.reason, sites, message.attempt, message.witness)
 
 
 def summary_to_wire(summary: SessionSummary) -> pb.SessionSummary:
@@ -343,12 +345,24 @@ def details_from_wire(message: pb.GetSessionResponse) -> SessionDetails:
 
 def seal_to_wire(sealed: SealedSession) -> pb.GetSealResponse:
     """Return the message of a seal."""
-    return pb.GetSealResponse(seal=sealed.seal, joins=sealed.joins)
+    return pb.GetSealResponse(seal=sealed.seal, joins=sealed.joins, open_proof=sealed.open_proof)
 
 
 def seal_from_wire(message: pb.GetSealResponse) -> SealedSession:
     """Return the seal and its joins, as bytes, nothing in them verified yet."""
-    return SealedSession(message.seal, tuple(message.joins))
+    return SealedSession(message.seal, tuple(message.joins), message.open_proof)
+
+
+def view_to_wire(view: LogView) -> pb.GetCheckpointResponse:
+    """Return the message of a view of the log."""
+    return pb.GetCheckpointResponse(
+        checkpoint=view.checkpoint, consistency=view.consistency, index=view.index, inclusion=view.inclusion
+    )
+
+
+def view_from_wire(message: pb.GetCheckpointResponse) -> LogView:
+    """Return a view of the log, nothing in it verified yet."""
+    return LogView(message.checkpoint, tuple(message.consistency), message.index, tuple(message.inclusion))
 
 
 def _phase(number: int) -> Phase:

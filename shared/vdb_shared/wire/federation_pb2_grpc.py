@@ -573,6 +573,127 @@ class SessionService:
             _registered_method=True)
 
 
+class LogServiceStub:
+    """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8).
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.GetCheckpoint = channel.unary_unary(
+                '/vdb.v1.LogService/GetCheckpoint',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.GetCheckpointRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.GetCheckpointResponse.FromString,
+                _registered_method=True)
+        self.Cosign = channel.unary_unary(
+                '/vdb.v1.LogService/Cosign',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.CosignRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.CosignResponse.FromString,
+                _registered_method=True)
+
+
+class LogServiceServicer:
+    """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8).
+    """
+
+    def GetCheckpoint(self, request, context):
+        """GetCheckpoint returns the newest checkpoint, the proof that it continues an earlier one, and where a session's opening
+        stands in it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Cosign(self, request, context):
+        """Cosign carries a member's signature of a checkpoint; the newest one for each size counts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_LogServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'GetCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCheckpoint,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.GetCheckpointRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.GetCheckpointResponse.SerializeToString,
+            ),
+            'Cosign': grpc.unary_unary_rpc_method_handler(
+                    servicer.Cosign,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.CosignRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.CosignResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'vdb.v1.LogService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('vdb.v1.LogService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class LogService:
+    """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8).
+    """
+
+    @staticmethod
+    def GetCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.LogService/GetCheckpoint',
+            vdb__shared_dot_wire_dot_federation__pb2.GetCheckpointRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.GetCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Cosign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.LogService/Cosign',
+            vdb__shared_dot_wire_dot_federation__pb2.CosignRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.CosignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class AggregationServiceStub:
     """AggregationService carries the five rounds of vdb-secagg/1 (§4.3). Every submission is idempotent: the same bytes get
     the same receipt, other bytes are refused. Every request but GetRestarts names the attempt it belongs to, from 0; it is

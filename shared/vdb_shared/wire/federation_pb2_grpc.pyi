@@ -195,6 +195,55 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
+class LogServiceStub:
+    """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8)."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> LogServiceAsyncStub: ...
+    GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_federation_pb2.GetCheckpointRequest, _federation_pb2.GetCheckpointResponse]
+    """GetCheckpoint returns the newest checkpoint, the proof that it continues an earlier one, and where a session's opening
+    stands in it.
+    """
+    Cosign: _grpc.UnaryUnaryMultiCallable[_federation_pb2.CosignRequest, _federation_pb2.CosignResponse]
+    """Cosign carries a member's signature of a checkpoint; the newest one for each size counts."""
+
+@_typing.type_check_only
+class LogServiceAsyncStub(LogServiceStub):
+    """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8)."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    GetCheckpoint: _aio.UnaryUnaryMultiCallable[_federation_pb2.GetCheckpointRequest, _federation_pb2.GetCheckpointResponse]  # type: ignore[assignment]
+    """GetCheckpoint returns the newest checkpoint, the proof that it continues an earlier one, and where a session's opening
+    stands in it.
+    """
+    Cosign: _aio.UnaryUnaryMultiCallable[_federation_pb2.CosignRequest, _federation_pb2.CosignResponse]  # type: ignore[assignment]
+    """Cosign carries a member's signature of a checkpoint; the newest one for each size counts."""
+
+class LogServiceServicer(metaclass=_abc_1.ABCMeta):
+    """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8)."""
+
+    @_abc_1.abstractmethod
+    def GetCheckpoint(
+        self,
+        request: _federation_pb2.GetCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.GetCheckpointResponse, _abc.Awaitable[_federation_pb2.GetCheckpointResponse]]:
+        """GetCheckpoint returns the newest checkpoint, the proof that it continues an earlier one, and where a session's opening
+        stands in it.
+        """
+
+    @_abc_1.abstractmethod
+    def Cosign(
+        self,
+        request: _federation_pb2.CosignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.CosignResponse, _abc.Awaitable[_federation_pb2.CosignResponse]]:
+        """Cosign carries a member's signature of a checkpoint; the newest one for each size counts."""
+
+def add_LogServiceServicer_to_server(servicer: LogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
 class AggregationServiceStub:
     """AggregationService carries the five rounds of vdb-secagg/1 (§4.3). Every submission is idempotent: the same bytes get
     the same receipt, other bytes are refused. Every request but GetRestarts names the attempt it belongs to, from 0; it is

@@ -57,6 +57,7 @@ class SessionStatus:
         reason: why the session was aborted, else "".
         sites: the institutions, in order of seat.
         attempt: how often the rounds were restarted.
+        witness: entries of the log that those who joined are asked to witness now, else 0.
     """
 
     phase: Phase
@@ -64,6 +65,7 @@ class SessionStatus:
     reason: str
     sites: tuple[SiteStatus, ...]
     attempt: int = 0
+    witness: int = 0
 
     def reached(self, phase: Phase, attempt: int = 0) -> bool:
         """Return whether a session is in this phase of this attempt, or beyond."""
@@ -108,10 +110,28 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class SealedSession:
-    """The seal's envelope bytes and those of the joins it names."""
+    """The seal's envelope bytes, those of the joins it names, and the proof that the opening stands in the log."""
 
     seal: bytes
     joins: tuple[bytes, ...]
+    open_proof: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogView:
+    """The log as a member is shown it.
+
+    Attributes:
+        checkpoint: the newest, a signed note.
+        consistency: proof that it continues the log of the size that was asked from.
+        index: place of a session's opening.
+        inclusion: proof of that place.
+    """
+
+    checkpoint: bytes
+    consistency: tuple[bytes, ...]
+    index: int
+    inclusion: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,6 @@ def published(number: int, *survivors: str, rho: str | None = "0.5", result: int
     return PublishedRecord(
         session=digest(number),
         result=digest(result),
-        bundle=digest(8),
         published="2026-02-01T12:30:00Z",
         survivors=survivors or ("hospital-a", "studio-b"),
         rho=None if rho is None else Decimal(rho),

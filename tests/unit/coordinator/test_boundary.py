@@ -30,7 +30,7 @@ METHODS = [
 def test_each_role_may_call_exactly_its_methods(service: str, method: str) -> None:
     expected = {
         INVITED: service == "EnrolmentService",
-        PARTICIPANT: service in ("SessionService", "AggregationService"),
+        PARTICIPANT: service in ("SessionService", "LogService", "AggregationService"),
         LEAD: service == "AdminService" or (service == "SessionService" and method in READING),
         "spiffe://testbed/participant/stranger": False,
         "spiffe://testbed/coordinator/lead-geneva": False,

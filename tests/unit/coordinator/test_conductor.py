@@ -16,7 +16,8 @@ import pytest
 from sqlalchemy import Connection
 
 from testkit.bundles import small_spec
-from testkit.statements import coordinator_key, make_join, make_roster
+from testkit.consortium import signer
+from testkit.statements import INSTITUTIONS, coordinator_key, make_join, make_roster
 from vdb_coordinator.duties import Coordinator
 from vdb_coordinator.events import Joined
 from vdb_coordinator.refusals import RefusedError
@@ -29,6 +30,9 @@ from vdb_coordinator.serving.transparency import TransparencyLog
 from vdb_coordinator.states import Accepting
 from vdb_coordinator.store.blobs import BlobStore, UploadStore
 from vdb_coordinator.store.database import Database
+from vdb_shared.bundle.witnessed import witness_name
+from vdb_shared.transparency.checkpoint import cosign, parse_checkpoint
+from vdb_shared.transparency.note import parse_note
 from vdb_shared.wire import reasons
 from vdb_shared.wire.status import Phase, Receipt
 
@@ -69,7 +73,15 @@ async def conducting(path: Path, clock: Clock | None = None) -> AsyncIterator[tu
         database.close()
 
 
+async def witness(conductor: Conductor, live: LiveSession, seat: int) -> None:
+    """Sign the newest checkpoint of the log as a seat."""
+    shown = parse_checkpoint(parse_note(conductor.log_view(live, 0).checkpoint).text)
+    signed = cosign(shown, witness_name("testbed", INSTITUTIONS[seat]), signer(0, seat), 1)
+    await conductor.cosign(live, seat, shown.size, signed.value)
+
+
 async def join(conductor: Conductor, live: LiveSession, seat: int, digest: bytes = bytes(32)) -> Receipt:
+    await witness(conductor, live, seat)
     opening = live.state.opening
     make = partial(Joined, seat=seat, join=make_join(opening.open, SPEC, opening.signed_roster, seat, 0))
     return await conductor.submit(live, Submission(seat, "Join", digest), make, f"spiffe://{seat}")

@@ -45,7 +45,7 @@ def opening(spec: Spec) -> Opening:
         institution="vdb", role="coordinator", seat=None, statement_key="0" * 64, spiffe_id="spiffe://t/coordinator/vdb"
     )
     roster = Roster(version="vdb-roster/1", consortium="t", members=(*members, head))
-    return Opening("sha256:" + "5" * 64, spec, roster, members[1])
+    return Opening("sha256:" + "5" * 64, spec, roster, members[1], b"entry")
 
 
 def plan(spec: Spec | None = None, budget: Budget = BUDGET, number: bytes = bytes(16)) -> Plan:

@@ -30,7 +30,8 @@ def sealed_terms(session: Any = SESSION) -> SealedTerms:
     opening = verify_opening(
         Offered(record.spec, record.open.to_json(), record.roster), record.open.payload_digest, pins, MADE
     )
-    found = SealedSession(record.seal.to_json(), tuple(item.to_json() for item in record.joins.values()))
+    joins = tuple(item.to_json() for item in record.joins.values())
+    found = SealedSession(record.seal.to_json(), joins, record.open_proof.to_bytes())
     return verify_seal(opening, found, record.joins[NAME].to_json())
 
 

@@ -24,7 +24,11 @@ SEAT = 1
 PINS = Pins(SESSION.root, "testbed", INSTITUTIONS[SEAT], SESSION.key(SEAT).public_key)
 OFFERED = Offered(SESSION.record.spec, SESSION.record.open.to_json(), SESSION.record.roster)
 ID = SESSION.record.open.payload_digest
-SEALED = SealedSession(SESSION.record.seal.to_json(), tuple(item.to_json() for item in SESSION.record.joins.values()))
+SEALED = SealedSession(
+    SESSION.record.seal.to_json(),
+    tuple(item.to_json() for item in SESSION.record.joins.values()),
+    SESSION.record.open_proof.to_bytes(),
+)
 OWN_JOIN = SESSION.record.joins[INSTITUTIONS[SEAT]].to_json()
 
 

@@ -15,7 +15,17 @@ from vdb_shared.transparency.checkpoint import (
     sign_checkpoint,
 )
 from vdb_shared.transparency.merkle import EMPTY_ROOT
-from vdb_shared.transparency.note import COSIGNATURE, ED25519, NoteKey, parse_key, parse_note, sign_text, verified_by
+from vdb_shared.transparency.note import (
+    COSIGNATURE,
+    ED25519,
+    MAX_NOTE_BYTES,
+    MAX_SIGNATURES,
+    NoteKey,
+    parse_key,
+    parse_note,
+    sign_text,
+    verified_by,
+)
 
 EXAMPLE_KEY = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
 EXAMPLE_NOTE = (
@@ -72,8 +82,8 @@ def test_signatures_of_unknown_keys_change_nothing() -> None:
         EXAMPLE_NOTE.replace(b"aQM=", b"aQM"),
         EXAMPLE_NOTE.replace("— example.com/foo ".encode(), "— example.com/f+o ".encode()),
         "text\n\n— short AAAAAA==\n".encode(),
-        EXAMPLE_NOTE + EXAMPLE_NOTE.split(b"\n\n")[1] * 64,
-        b"x" * 300_000,
+        EXAMPLE_NOTE + EXAMPLE_NOTE.split(b"\n\n")[1] * MAX_SIGNATURES,
+        b"x" * (MAX_NOTE_BYTES + 1),
     ],
 )
 def test_what_is_no_note_is_refused(data: bytes) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from vdb_shared.audit.checks.base import Check, Finding, counted, demand, demand_equal, not_proven, passed
+from vdb_shared.audit.checks.base import Check, Finding, counted, demand, demand_equal, passed
+from vdb_shared.audit.checks.logged import ANNOUNCED
 from vdb_shared.audit.evidence import Evidence, moment
 from vdb_shared.bundle.statement import SealedJoin
 from vdb_shared.canonical import sha256_digest
@@ -109,13 +110,6 @@ def _order(evidence: Evidence) -> Finding:
     )
 
 
-def _order_logged(_evidence: Evidence) -> Finding:
-    return not_proven(
-        "That the session was announced publicly before anyone contributed cannot be shown from a bundle of "
-        "this version: it holds no proof from the transparency log. Read the log itself with `vdb-audit monitor`."
-    )
-
-
 def _policy(evidence: Evidence) -> Finding:
     spec, policy = evidence.spec, evidence.policy
     problems = [
@@ -159,6 +153,6 @@ CHECKS: Final = (
         _one_session,
     ),
     Check("V21", "Order of events", "The stated times contradict the order of a session.", ("V20",), _order),
-    Check("V21.log", "Announced beforehand", "The announcement is not in the log.", (), _order_logged),
+    ANNOUNCED,
     Check("V22", "Parameters", "The session's parameters are weaker than the policy allows.", ("V20",), _policy),
 )

@@ -10,7 +10,7 @@ from typing import Final
 from vdb_shared.audit.checks.base import Check, Finding, counted, demand, passed
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.report import Status
-from vdb_shared.bundle.record import COUNTERSIGN, RELEASED, RESULT, check_names, subjects_of
+from vdb_shared.bundle.record import ADDED, RELEASED, RESULT, check_names, subjects_of
 from vdb_shared.canonical import parse_canonical_json
 from vdb_shared.errors import FormatError
 from vdb_shared.seal import MAX_JSON_BYTES
@@ -48,12 +48,12 @@ def _strict_json(evidence: Evidence) -> Finding:
 def _closed_world(evidence: Evidence) -> Finding:
     names = evidence.members.keys()
     check_names(names - RELEASED)
-    optional = {COUNTERSIGN} if evidence.draft else set()
+    optional = ADDED if evidence.draft else frozenset()
     missing = sorted(RELEASED - names - optional)
     demand("V03", not missing, f"{', '.join(missing)}: this member is missing.")
     listed = [subject.name for subject in evidence.subjects]
     demand("V03", listed == sorted(set(listed)), "The result does not name each member once, in order.")
-    difference = sorted(set(listed) ^ (names - {RESULT, COUNTERSIGN}))
+    difference = sorted(set(listed) ^ (names - {RESULT} - ADDED))
     demand(
         "V03", not difference, f"{', '.join(difference)}: either in the bundle or named by the result, but not both."
     )

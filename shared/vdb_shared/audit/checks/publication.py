@@ -1,4 +1,4 @@
-"""V50 to V70: who published, who agreed, and what only a log or a participant's receipts could show.
+"""V50 to V70: who published, who agreed, what the log shows of it (`logged.py`), and what only a participant could show.
 
 Source: protos/README.md §10.9.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from vdb_shared import labels
+from vdb_shared.audit.checks import logged
 from vdb_shared.audit.checks.base import Check, Finding, demand, not_proven, passed
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.report import Status
@@ -43,24 +44,6 @@ def _countersigned(evidence: Evidence) -> Finding:
     )
 
 
-def _no_log(what: str) -> Check:
-    ids = {
-        "V60": ("Logged", "That this result stands in a public log"),
-        "V61": ("Witnessed", "That independent witnesses saw the same log as you"),
-        "V62": ("Log not rewritten", "That the log was not rewritten since you last looked"),
-        "V63": ("No second result", "That the session has no other, unpublished result"),
-        "V64": ("Time of publication", "That the result is as old as it says"),
-    }
-    title, sentence = ids[what]
-
-    def attempt(_evidence: Evidence) -> Finding:
-        return not_proven(
-            f"{sentence} cannot be shown: bundles of this version hold no proof from the log, no time stamp."
-        )
-
-    return Check(what, title, f"{sentence} is refuted.", (), attempt)
-
-
 def _receipts(_evidence: Evidence) -> Finding:
     return not_proven(
         "That no institution's accepted contribution vanished cannot be shown from the bundle: only the institution itself "
@@ -79,6 +62,6 @@ CHECKS: Final = (
         ("V32",),
         _countersigned,
     ),
-    *(_no_log(number) for number in ("V60", "V61", "V62", "V63", "V64")),
+    *logged.CHECKS,
     Check("V70", "Receipts", "An accepted contribution is missing.", (), _receipts),
 )

@@ -1,0 +1,193 @@
+"""V21.log and V60 to V64: what the transparency log shows of a session, and what only reading the log itself shows.
+
+A bundle holds proofs that its opening and its result stand in the log, signed by the institutions that saw them there. That
+the log says nothing else of the session, and was not rewritten since, is seen by who reads the log (`--log`).
+
+Source: protos/README.md §9.8, §10.9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Final
+
+from vdb_shared.audit.checks.base import Check, Finding, counted, demand, demand_equal, not_proven, passed
+from vdb_shared.audit.evidence import Evidence
+from vdb_shared.audit.monitor import monitor
+from vdb_shared.audit.report import Status
+from vdb_shared.bundle.witnessed import check_logged, log_key
+from vdb_shared.canonical import sha256_digest
+from vdb_shared.errors import UnreachableError, UsageError
+from vdb_shared.transparency.checkpoint import Checkpoint, read_checkpoint
+from vdb_shared.transparency.proof import verify_proof
+
+_DRAFT: Final = Finding(
+    Status.SKIPPED, "This is a draft: its result is logged once enough institutions countersigned it."
+)
+
+
+def _announced(evidence: Evidence) -> Finding:
+    proof = evidence.record.open_proof
+    demand_equal("V21.log", "proof that the seal names", sha256_digest(proof.to_bytes()), evidence.seal.log)
+    seen = check_logged(proof, evidence.opened_entry, evidence.roster, evidence.joins, evidence.quorum)
+    return passed(
+        f"Entry {seen.index} of the consortium's public log announces the session. {counted(len(seen.times), 'institution')} "
+        f"of the {len(evidence.joins)} that joined signed that they saw it there ({_between(tuple(seen.times.values()))}; "
+        f"{evidence.quorum} were needed). The seal names their signatures and each contribution names the seal, so the "
+        "announcement came first."
+    )
+
+
+def _logged(evidence: Evidence) -> Finding:
+    if evidence.draft:
+        return _DRAFT
+    found = verify_proof(evidence.result_proof, evidence.published_entry, log_key(evidence.roster), (), 0)
+    opened = evidence.record.open_proof.index
+    demand("V60", found.index > opened, f"the result is entry {found.index}, its announcement entry {opened}.")
+    return passed(
+        f"Entry {found.index} of the consortium's public log names this very result; the coordinator signed the log with it."
+    )
+
+
+def _witnessed(evidence: Evidence) -> Finding:
+    if evidence.draft:
+        return _DRAFT
+    proof, joined = evidence.result_proof, evidence.joins
+    seen = check_logged(proof, evidence.published_entry, evidence.roster, joined, evidence.quorum)
+    return passed(
+        f"{counted(len(seen.times), 'institution')} of the {len(joined)} that joined signed that the log with this result "
+        f"is the one log they know ({_between(tuple(seen.times.values()))}; {evidence.quorum} were needed). As many cannot "
+        f"have signed another log, unless more than {evidence.spec.cohort.collusion} of them are dishonest."
+    )
+
+
+def _between(times: Collection[int]) -> str:
+    """Return when witnesses say that they signed."""
+    first, last = _clock(min(times)), _clock(max(times))
+    return f"by their clocks at {first}" if first == last else f"by their clocks from {first} to {last}"
+
+
+def _clock(seconds: int) -> str:
+    """Return POSIX seconds as statements write a time; a witness may claim any."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, OSError, ValueError):
+        return f"second {seconds}"
+
+
+def _not_rewritten(evidence: Evidence) -> Finding:
+    known = list(_known(evidence))
+    for one, other in pairwise(known):
+        _check_same_size(one, other)
+    log = evidence.log
+    if log is None:
+        return not_proven(
+            "That the log was not rewritten since these proofs were made is seen in the log itself: give its folder or address "
+            "with --log, and with --checkpoint what you saw of it before."
+        )
+    for what, checkpoint in known:
+        demand(
+            "V62",
+            checkpoint.size <= log.checkpoint.size and log.root_at(checkpoint.size) == checkpoint.root,
+            f"the log of {_entries(log.checkpoint)} does not begin with the {checkpoint.size} of {what}.",
+        )
+    return passed(
+        f"The log, now of {_entries(log.checkpoint)}, begins with what "
+        f"{' and '.join(what for what, _ in known)} showed."
+    )
+
+
+def _known(evidence: Evidence) -> Iterator[tuple[str, Checkpoint]]:
+    """Yield every checkpoint of the log at hand, and what it comes from, by size."""
+    key = log_key(evidence.roster)
+    found = [("the proof of the opening", read_checkpoint(evidence.record.open_proof.checkpoint, key)[0])]
+    if not evidence.draft:
+        found.append(("the proof of the result", read_checkpoint(evidence.result_proof.checkpoint, key)[0]))
+    if evidence.remembered is not None:
+        found.append(("the checkpoint you kept", read_checkpoint(evidence.remembered, key)[0]))
+    yield from sorted(found, key=lambda item: item[1].size)
+
+
+def _check_same_size(one: tuple[str, Checkpoint], other: tuple[str, Checkpoint]) -> None:
+    """Check that two checkpoints of one size are of one log."""
+    demand(
+        "V62",
+        one[1].size != other[1].size or one[1].root == other[1].root,
+        f"{one[0]} and {other[0]} show two different logs of {one[1].size} entries, both signed by the coordinator.",
+    )
+
+
+def _entries(checkpoint: Checkpoint) -> str:
+    return "1 entry" if checkpoint.size == 1 else f"{checkpoint.size} entries"
+
+
+def _no_second(evidence: Evidence) -> Finding:
+    log = evidence.log
+    if log is None:
+        return not_proven(
+            "That the session has no other result is seen in the log itself: give its folder or address with --log."
+        )
+    session = evidence.record.open.payload_digest
+    found = monitor(log.checkpoint, log.entries(), evidence.result.published)
+    wrong = [line for line in found.wrong if session in line]
+    demand("V63", not wrong, f"{'; '.join(wrong)}.")
+    ends = [item for item in found.sessions if item.session == session]
+    if evidence.draft and ends and ends[0].state in {"open", "overdue"}:
+        return _DRAFT
+    expected = evidence.result_envelope.payload_digest
+    statements = [item.statement for item in ends if item.state == "published"]
+    demand_equal("V63", "result that the log names", [expected], statements)
+    same = sum(item.spec == evidence.opening.spec for item in found.sessions)
+    others = "no other session with this spec" if same == 1 else f"{counted(same - 1, 'other session')} with this spec"
+    return passed(f"The log of {log.checkpoint.size} entries names one result of this session, this one, and {others}.")
+
+
+def _reading(attempt: Callable[[Evidence], Finding]) -> Callable[[Evidence], Finding]:
+    """Return a check that is SKIPPED where the log that it reads cannot be read, which proves nothing against the bundle."""
+
+    def attempt_reading(evidence: Evidence) -> Finding:
+        try:
+            return attempt(evidence)
+        except (UnreachableError, UsageError) as error:
+            return Finding(Status.SKIPPED, f"The log could not be read: {error}.")
+
+    return attempt_reading
+
+
+def _time_stamp(_evidence: Evidence) -> Finding:
+    return not_proven(
+        "That the result is as old as it says rests on the clocks of coordinator and witnesses: bundles of this version "
+        "hold no time stamp of a third party."
+    )
+
+
+ANNOUNCED: Final = Check(
+    "V21.log",
+    "Announced beforehand",
+    "That the session stood in the public log before anyone contributed, and that enough institutions saw it there, is not "
+    "shown.",
+    ("V12", "V20"),
+    _announced,
+)
+
+CHECKS: Final = (
+    Check("V60", "Logged", "The result does not stand in the consortium's public log.", ("V20", "V50"), _logged),
+    Check(
+        "V61",
+        "Witnessed",
+        "Too few institutions signed that they saw the result in the log, or a signature below it is not theirs.",
+        ("V60",),
+        _witnessed,
+    ),
+    Check(
+        "V62",
+        "Log not rewritten",
+        "The log was rewritten, or different logs were shown.",
+        ("V60",),
+        _reading(_not_rewritten),
+    ),
+    Check("V63", "No second result", "The log says something else of this session.", ("V62",), _reading(_no_second)),
+    Check("V64", "Time of publication", "The time stamp is not genuine.", (), _time_stamp),
+)
