@@ -186,7 +186,7 @@ class Conductor:
         """Return the log as a member of a session is shown it, from a size that it saw before.
 
         Raises:
-            RefusedError: the log has fewer entries.
+            RefusedError: the log does not say yet that the session is open.
         """
         return self._services.transparency.view(opening_entry(live.state.opening), seen)
 

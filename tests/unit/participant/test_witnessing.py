@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -12,6 +13,7 @@ from testkit.consortium import signer
 from testkit.crashes import Crash, Disk, RoundsOnly
 from testkit.logs import MadeLog
 from testkit.statements import INSTITUTIONS, coordinator_key, make_roster
+from vdb_participant.network.link import Link
 from vdb_participant.session.correspondence import Correspondence
 from vdb_participant.session.terms import Opening
 from vdb_participant.session.witnessing import LOOKS, Witness
@@ -51,7 +53,7 @@ def view_of(log: MadeLog, size: int, entry: bytes = OURS) -> LogView:
 
 @dataclass
 class LogLink(RoundsOnly):
-    """A coordinator that shows logs one after the other, the last one for ever; implements Link.
+    """A coordinator that shows logs one after the other, the last one for ever; the part of a Link that witnesses need.
 
     Attributes:
         logs: that it shows.
@@ -84,7 +86,7 @@ def witness(folder: Path, *logs: MadeLog, moment: int = 1) -> tuple[Witness, Log
     """Return one life of the site as a witness, and the coordinator that it sees."""
     link = LogLink(list(logs))
     opening = Opening("sha256:" + "5" * 64, small_spec(), ROSTER, ROSTER.seated(SEAT), OURS)
-    post = Correspondence(Journal(Disk(), bytes(32)), link, opening.session)
+    post = Correspondence(Journal(Disk(), bytes(32)), cast(Link, link), opening.session)
     return Witness(post, opening, SeenLog(folder), signer(0, SEAT), clock=lambda: moment), link
 
 
@@ -190,7 +192,7 @@ def test_a_log_without_our_session_is_not_signed(tmp_path: Path) -> None:
 
     here, _ = witness(tmp_path)
     link = Hiding([made(b"another session", b"and one more")])
-    lied_to = Witness(Correspondence(here.post.journal, link, "s"), here.opening, here.seen, here.signer)
+    lied_to = Witness(Correspondence(here.post.journal, cast(Link, link), "s"), here.opening, here.seen, here.signer)
     with pytest.raises(ProtocolError, match="does not say that this session is open"):
         lied_to.look()
     assert not link.signed
