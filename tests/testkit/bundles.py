@@ -37,7 +37,16 @@ from vdb_shared.audit.figures import accounting_json, metrics_json
 from vdb_shared.bundle.archive import write_archive
 from vdb_shared.bundle.envelope import Envelope, EnvelopeSignature
 from vdb_shared.bundle.logged import opened_entry, published_entry
-from vdb_shared.bundle.record import ACCOUNTING, COUNTERSIGN, METRICS, RESULT, RESULT_PROOF, SessionRecord, subjects_of
+from vdb_shared.bundle.record import (
+    ACCOUNTING,
+    COUNTERSIGN,
+    METRICS,
+    RESULT,
+    RESULT_PROOF,
+    SessionRecord,
+    read_envelope,
+    subjects_of,
+)
 from vdb_shared.bundle.record import SPEC as SPEC_MEMBER
 from vdb_shared.bundle.statement import (
     Contribution,
@@ -371,6 +380,14 @@ def log_of(opening: Envelope, spec: Spec, seed: object) -> MadeLog:
     statement, _ = parse_statement(opening.payload, SessionOpen)
     entry = opened_entry(opening.payload_digest, statement, spec.deadlines)
     return MadeLog("testbed", coordinator_key(seed), [entry])
+
+
+def logged(session: SmallSession) -> MadeLog:
+    """Return the log after a session's result."""
+    result = read_envelope(session.members, RESULT)
+    delta = parse_spec_json(session.record.spec).privacy.delta
+    entry = published_entry(result.payload, session.members[ACCOUNTING], delta)
+    return MadeLog(session.log.consortium, session.log.signer, [*session.log.entries, entry])
 
 
 def witnesses_of(seed: object, seats: Iterable[Seat]) -> dict[str, StatementKey]:

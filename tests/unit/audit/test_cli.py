@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from testkit.bundles import SmallSession
+from testkit.bundles import SmallSession, logged
 
 PROGRAM = [sys.executable, "-m", "vdb_shared.audit.cli"]
 
@@ -46,6 +46,26 @@ def test_verify_takes_the_root_file(session: SmallSession, bundle: Path, tmp_pat
     done = run("verify", bundle, "--root", root, "--json")
     assert done.returncode == 0
     assert json.loads(done.stdout)["root_pinned"] is True
+
+
+def test_verify_reads_the_log_beside_the_bundle(session: SmallSession, bundle: Path, tmp_path: Path) -> None:
+    log = logged(session)
+    for path, data in log.files().items():
+        (tmp_path / "log" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "log" / path).write_bytes(data)
+    kept = tmp_path / "seen"
+    kept.write_bytes(log.proof(0, {}).checkpoint)
+    done = run("verify", bundle, "--root", session.root, "--log", tmp_path / "log", "--checkpoint", kept)
+    assert done.returncode == 0
+    assert "V62              PASS" in done.stdout
+    assert "V63              PASS" in done.stdout
+    (tmp_path / "log" / "checkpoint").unlink()
+    done = run("verify", bundle, "--root", session.root, "--log", tmp_path / "log")
+    assert done.returncode == 3
+    assert "V62              SKIPPED" in done.stdout
+    done = run("verify", bundle, "--log", tmp_path / "nowhere")
+    assert done.returncode == 2
+    assert "nowhere: expected the folder of a log, or its URL" in done.stderr
 
 
 def test_verify_fails_on_one_line_each(tampered: Path) -> None:

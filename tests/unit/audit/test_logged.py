@@ -6,18 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from testkit.bundles import SmallSession, small_session, witnesses_of
+from testkit.bundles import SmallSession, logged, small_session, witnesses_of
 from testkit.logs import SEEN, MadeLog
 from testkit.statements import INSTITUTIONS
 from vdb_shared.audit.report import Line, Report, Status, Verdict
 from vdb_shared.audit.verify import verify
-from vdb_shared.bundle.logged import log_origin, published_entry
-from vdb_shared.bundle.record import ACCOUNTING, OPEN_PROOF, RESULT, RESULT_PROOF, read_envelope
+from vdb_shared.bundle.logged import log_origin
+from vdb_shared.bundle.record import OPEN_PROOF, RESULT_PROOF
 from vdb_shared.bundle.witnessed import check_logged, witness_name
 from vdb_shared.errors import FormatError, SignatureError, UnreachableError, UsageError
 from vdb_shared.identity import StatementKey
 from vdb_shared.roster import Roster, parse_roster
-from vdb_shared.spec import parse_spec_json
 from vdb_shared.transparency.checkpoint import cosign
 from vdb_shared.transparency.note import parse_note
 from vdb_shared.transparency.proof import LogProof, parse_proof
@@ -37,14 +36,6 @@ def line(report: Report, check: str) -> Line:
 
 def statuses(report: Report) -> list[str]:
     return [line(report, check).status.value for check in LOG_CHECKS]
-
-
-def published(session: SmallSession) -> MadeLog:
-    """Return the log after the session's result."""
-    result = read_envelope(session.members, RESULT)
-    delta = parse_spec_json(session.record.spec).privacy.delta
-    entry = published_entry(result.payload, session.members[ACCOUNTING], delta)
-    return MadeLog("testbed", session.coordinator, [*session.log.entries, entry])
 
 
 def serving(files: Mapping[str, bytes]) -> Fetch:
@@ -70,7 +61,7 @@ def test_a_bundle_proves_that_its_session_was_announced_and_its_result_logged(pl
 
 
 def test_who_reads_the_log_sees_that_it_was_not_rewritten_and_has_one_result(plain: SmallSession) -> None:
-    log = published(plain)
+    log = logged(plain)
     log.entries.append(b'{"not": "a record"}')
     kept = log.proof(0, {}).checkpoint
     report = verify(plain.bundle(), root=plain.root, fetch=serving(log.files()), remembered=kept)
@@ -127,25 +118,25 @@ def test_the_announcement_of_another_session_does_not_count(plain: SmallSession)
 
 
 def test_a_result_that_too_few_saw_in_the_log_fails(plain: SmallSession) -> None:
-    report = with_result_proof(plain, published(plain).proof(1, witnesses_of(plain.seed, (0, 1, 3))))
+    report = with_result_proof(plain, logged(plain).proof(1, witnesses_of(plain.seed, (0, 1, 3))))
     assert first_failure(report) == ("V61", "3 of 5 witnesses cosigned the log, 4 are needed")
     assert line(report, "V60").status is Status.PASS
 
 
 def test_institutions_that_did_not_join_are_no_witnesses(plain: SmallSession) -> None:
     strangers = {f"stranger-{number}": StatementKey.generate() for number in range(5)}
-    report = with_result_proof(plain, published(plain).proof(1, strangers))
+    report = with_result_proof(plain, logged(plain).proof(1, strangers))
     assert first_failure(report)[0] == "V61"
 
 
 @pytest.mark.parametrize("change", ["stranger", "twice", "order", "time"])
 def test_every_line_below_the_log_is_known_and_in_its_place(plain: SmallSession, change: str) -> None:
     """Notes may bear signatures of unknown keys; in a bundle they would be bytes that nobody answers for."""
-    proof = published(plain).proof(1, witnesses_of(plain.seed, EVERYBODY))
+    proof = logged(plain).proof(1, witnesses_of(plain.seed, EVERYBODY))
     note = parse_note(proof.checkpoint)
     log, *witnesses = note.signatures
     stranger = cosign(
-        published(plain).checkpoint, witness_name("testbed", "zoo-zurich"), StatementKey.from_seed(bytes(32)), SEEN
+        logged(plain).checkpoint, witness_name("testbed", "zoo-zurich"), StatementKey.from_seed(bytes(32)), SEEN
     )
     lines: Sequence[object] = {
         "stranger": [log, *witnesses, stranger],
@@ -159,7 +150,7 @@ def test_every_line_below_the_log_is_known_and_in_its_place(plain: SmallSession,
 
 
 def test_every_changed_byte_of_the_results_proof_is_found(plain: SmallSession) -> None:
-    data, entry, roster = plain.members[RESULT_PROOF], published(plain).entries[1], roster_of(plain)
+    data, entry, roster = plain.members[RESULT_PROOF], logged(plain).entries[1], roster_of(plain)
     check_logged(parse_proof(data), entry, roster, INSTITUTIONS, 4)
     for position in range(len(data)):
         changed = data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
@@ -169,7 +160,7 @@ def test_every_changed_byte_of_the_results_proof_is_found(plain: SmallSession) -
 
 
 def test_the_proof_of_something_else_is_none_of_the_result(plain: SmallSession) -> None:
-    log = published(plain)
+    log = logged(plain)
     assert first_failure(with_result_proof(plain, log.proof(0, witnesses_of(plain.seed, EVERYBODY))))[0] == "V60"
     other = MadeLog("elsewhere", plain.coordinator, log.entries)
     assert first_failure(with_result_proof(plain, other.proof(1, witnesses_of(plain.seed, EVERYBODY))))[0] == "V60"
@@ -177,7 +168,7 @@ def test_the_proof_of_something_else_is_none_of_the_result(plain: SmallSession) 
 
 
 def test_a_log_that_has_the_result_and_not_the_opening_fails(plain: SmallSession) -> None:
-    forked = MadeLog("testbed", plain.coordinator, published(plain).entries[1:])
+    forked = MadeLog("testbed", plain.coordinator, logged(plain).entries[1:])
     report = with_result_proof(plain, forked.proof(0, witnesses_of(plain.seed, EVERYBODY)))
     assert first_failure(report) == ("V60", "the result is entry 0, its announcement entry 0.")
 
@@ -198,13 +189,13 @@ def test_a_published_bundle_without_the_proof_fails(plain: SmallSession) -> None
 
 def test_witnesses_that_sign_two_logs_let_two_results_pass_and_the_log_betrays_them(plain: SmallSession) -> None:
     """What honest witnesses never do: with it, each of two readers is shown a result of the same session that verifies."""
-    entries = published(plain).entries
+    entries = logged(plain).entries
     other = MadeLog("testbed", plain.coordinator, [entries[0], b"{}", entries[1]])
     proof = other.proof(2, witnesses_of(plain.seed, EVERYBODY))
     data = plain.edited({RESULT_PROOF: proof.to_bytes()})
     assert verify(data, root=plain.root).verdict is Verdict.PASS
     assert verify(plain.bundle(), root=plain.root).verdict is Verdict.PASS
-    report = verify(data, root=plain.root, fetch=serving(published(plain).files()))
+    report = verify(data, root=plain.root, fetch=serving(logged(plain).files()))
     assert first_failure(report)[0] == "V62"
     kept = MadeLog("testbed", plain.coordinator, [*entries, b"{}"]).proof(0, {}).checkpoint
     report = verify(data, root=plain.root, remembered=kept)
@@ -214,14 +205,14 @@ def test_witnesses_that_sign_two_logs_let_two_results_pass_and_the_log_betrays_t
 
 @pytest.mark.parametrize("change", ["rewritten", "cut"])
 def test_a_log_that_does_not_continue_the_proofs_fails(plain: SmallSession, change: str) -> None:
-    log = published(plain)
+    log = logged(plain)
     entries = log.entries[:1] if change == "cut" else [log.entries[0], b"{}", log.entries[1]]
     files = MadeLog("testbed", plain.coordinator, entries).files()
     assert first_failure(verify(plain.bundle(), root=plain.root, fetch=serving(files)))[0] == "V62"
 
 
 def test_a_second_result_in_the_log_fails(plain: SmallSession) -> None:
-    log = published(plain)
+    log = logged(plain)
     second = log.entries[1].replace(b'"published":"2026', b'"published":"2027')
     assert second != log.entries[1]
     log.entries.append(second)
@@ -232,7 +223,7 @@ def test_a_second_result_in_the_log_fails(plain: SmallSession) -> None:
 
 
 def test_other_sessions_with_the_same_spec_are_counted(plain: SmallSession) -> None:
-    log = published(plain)
+    log = logged(plain)
     session = plain.record.open.payload_digest.encode()
     log.entries.append(log.entries[0].replace(session, b"sha256:" + b"5" * 64))
     report = verify(plain.bundle(), root=plain.root, fetch=serving(log.files()))
@@ -255,7 +246,7 @@ def test_a_checkpoint_of_another_log_is_refused(plain: SmallSession) -> None:
 
 
 def test_times_beyond_the_calendar_are_shown_as_they_are(plain: SmallSession) -> None:
-    proof = published(plain).proof(1, witnesses_of(plain.seed, EVERYBODY), 2**62)
+    proof = logged(plain).proof(1, witnesses_of(plain.seed, EVERYBODY), 2**62)
     report = with_result_proof(plain, proof)
     assert f"second {2**62}" in line(report, "V61").sentence
     assert parse_proof(proof.to_bytes()) == proof

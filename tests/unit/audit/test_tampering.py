@@ -13,7 +13,7 @@ from testkit.statements import COORDINATOR
 from vdb_shared.audit.report import Verdict
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.archive import write_archive
-from vdb_shared.bundle.record import COUNTERSIGN, RESULT, VERSION
+from vdb_shared.bundle.record import ADDED, RESULT, VERSION
 
 STRIDE = 97
 SMALL = 500
@@ -58,7 +58,7 @@ def test_every_changed_byte_of_a_member_is_found_in_a_repaired_container(plain: 
 def test_every_changed_byte_is_found_even_if_all_survivors_sign_the_result_again(plain: SmallSession) -> None:
     """Digests then fit, so that each member must be refused for what it says."""
     for name, data in changes(plain):
-        if name in (RESULT, COUNTERSIGN):
+        if name in {RESULT, *ADDED}:
             continue
         report = verify(plain.forged({name: data}, accomplices=(0, 1, 3, 4)), root=plain.root)
         assert report.first_failure is not None, name
@@ -80,7 +80,7 @@ def test_any_content_of_any_member_gives_a_report(plain: SmallSession, data: st.
     )
     report = verify(
         plain.forged({name: content}, accomplices=(0, 1, 3, 4))
-        if name not in (RESULT, COUNTERSIGN)
+        if name not in {RESULT, *ADDED}
         else plain.edited({name: content})
     )
     assert report.verdict is Verdict.FAIL or content == plain.members[name]
