@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from testkit.bundles import small_session, small_spec
+from testkit.bundles import small_session, small_spec, witnesses_of
+from testkit.logs import SEEN
 from testkit.statements import INSTITUTIONS, MADE, make_roster, sign
 from vdb_participant.session.terms import Offered, Opening, Pins, SealedTerms, verify_opening, verify_seal
 from vdb_shared.bundle.envelope import Envelope
@@ -146,6 +147,27 @@ def test_cohort_and_threshold_are_those_of_the_signed_spec_whatever_the_seal_say
     assert found.collusion == cohort.collusion
     assert found.smallest_cohort == smallest_cohort(5, cohort.collusion, cohort.dropout)
     assert found.quorum == share_threshold(5, cohort.collusion)
+
+
+def test_a_seal_that_too_few_saw_announced_is_refused() -> None:
+    """The coordinator seals what only three of five were shown in the log; no honest site goes on from there."""
+    hidden = small_session(witnesses=(0, 1, 2))
+    joins = tuple(item.to_json() for item in hidden.record.joins.values())
+    found = SealedSession(hidden.record.seal.to_json(), joins, hidden.record.open_proof.to_bytes())
+    with pytest.raises(ProtocolError, match=r"announced in the log: 3 of 5 witnesses cosigned the log, 4 are needed"):
+        verify_seal(opening(), found, OWN_JOIN)
+
+
+@pytest.mark.parametrize("proof", [b"", SESSION.members["result.proof"]])
+def test_a_seal_without_the_openings_own_proof_is_refused(proof: bytes) -> None:
+    with pytest.raises(ProtocolError, match="does not show that this session was announced in the log"):
+        sealed(dataclasses.replace(SEALED, open_proof=proof))
+
+
+def test_another_proof_than_the_one_that_the_seal_names_is_refused() -> None:
+    later = SESSION.log.proof(0, witnesses_of(SESSION.seed, range(5)), SEEN + 1).to_bytes()
+    with pytest.raises(ProtocolError, match="does not follow from the spec and the joins: log"):
+        sealed(dataclasses.replace(SEALED, open_proof=later))
 
 
 def test_a_seal_signed_by_somebody_else_is_refused() -> None:
