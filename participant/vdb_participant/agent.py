@@ -224,7 +224,7 @@ class Participation:
         post.deliver(records.JOIN_SENT, lambda: post.link.join(post.session, statement))
 
         def fetch() -> bytes:
-            self._witness.wait_in(0, Phase.ADVERTISING_KEYS)
+            self._witness.wait(Phase.ADVERTISING_KEYS)
             found = post.link.seal(post.session)
             self._witness.recognise(found.open_proof)
             return encode_sealed(found)

@@ -44,7 +44,7 @@ class Correspondence:
         Raises:
             SessionAbortedError: it was aborted.
         """
-        return _not_aborted(self.link.wait(self.session, phase))
+        return going_on(self.link.wait(self.session, phase))
 
     def wait_in(self, attempt: int, phase: Phase) -> SessionStatus:
         """Return once the session has reached a phase of an attempt or gone beyond it in this attempt.
@@ -58,7 +58,7 @@ class Correspondence:
 
     def judge(self, status: SessionStatus, attempt: int) -> SessionStatus:
         """Return a status if the session goes on in this attempt; raises as `wait_in`."""
-        _not_aborted(status)
+        going_on(status)
         if status.attempt > attempt:
             raise RoundsRestartedError(f"the rounds were restarted; they are in attempt {status.attempt}")
         if status.attempt < attempt:
@@ -74,7 +74,7 @@ class Correspondence:
         Raises:
             SessionAbortedError: it was aborted.
         """
-        return _not_aborted(self.link.wait(self.session, Phase.ADVERTISING_KEYS, attempt + 1))
+        return going_on(self.link.wait(self.session, Phase.ADVERTISING_KEYS, attempt + 1))
 
     def keep(self, name: str, message: bytes, *, secret: bool = False) -> None:
         """Record a message before it is sent; after a restart, check that the same one came out again.
@@ -112,7 +112,12 @@ class Correspondence:
             raise
 
 
-def _not_aborted(status: SessionStatus) -> SessionStatus:
+def going_on(status: SessionStatus) -> SessionStatus:
+    """Return a status of a session that was not aborted.
+
+    Raises:
+        SessionAbortedError: it was.
+    """
     if status.phase is Phase.ABORTED:
         raise SessionAbortedError(f"the session was aborted: {status.reason or 'the coordinator gave no reason'}")
     return status

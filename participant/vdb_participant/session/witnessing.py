@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from vdb_participant.session.correspondence import Correspondence
+from vdb_participant.session.correspondence import Correspondence, going_on
 from vdb_participant.session.terms import COORDINATOR, Opening
 from vdb_participant.site.seen_log import SeenLog
 from vdb_shared.bundle.witnessed import log_key, witness_name
@@ -66,22 +66,17 @@ class Witness:
         self.post.link.cosign(self.post.session, now.size, signed.value)
         return now.size
 
-    def wait_in(self, attempt: int, phase: Phase) -> SessionStatus:
-        """Return as `Correspondence.wait_in` does, and witness the log meanwhile whenever the session asks for it.
+    def wait(self, phase: Phase) -> SessionStatus:
+        """Return as `Correspondence.wait` does, and witness the log meanwhile whenever the session asks for it.
 
         Raises:
             ProtocolError: as `look`, or we are asked to witness more than we are shown.
         """
-        seen = 0
-        while True:
-            status = self.post.link.wait_or_witness(self.post.session, phase, attempt, seen)
-            if status.phase.ended or status.reached(phase, attempt):
-                return self.post.judge(status, attempt)
-            seen = self.look()
-            if seen < status.witness:
-                raise ProtocolError(
-                    f"asks us to witness {status.witness} entries of its log, and shows {seen}", peer=COORDINATOR
-                )
+        return going_on(self._until(0, phase))
+
+    def wait_in(self, attempt: int, phase: Phase) -> SessionStatus:
+        """Return as `Correspondence.wait_in` does, and witness the log meanwhile; raises as `wait` too."""
+        return self.post.judge(self._until(attempt, phase), attempt)
 
     def recognise(self, proof: bytes) -> None:
         """Check that a proof which others witnessed is of the log that we know.
@@ -107,6 +102,18 @@ class Witness:
                     self._check_same(latest, same, (note, from_other.checkpoint, held.note, from_known.checkpoint))
                     return
         raise ProtocolError(f"its log grew {LOOKS} times while we compared two answers; run again", peer=COORDINATOR)
+
+    def _until(self, attempt: int, phase: Phase) -> SessionStatus:
+        seen = 0
+        while True:
+            status = self.post.link.wait_or_witness(self.post.session, phase, attempt, seen)
+            if status.phase.ended or status.reached(phase, attempt):
+                return status
+            seen = self.look()
+            if seen < status.witness:
+                raise ProtocolError(
+                    f"asks us to witness {status.witness} entries of its log, and shows {seen}", peer=COORDINATOR
+                )
 
     def _view(self, size: int) -> LogView:
         return self.post.link.log_view(self.post.session, size)

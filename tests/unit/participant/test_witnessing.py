@@ -20,7 +20,7 @@ from vdb_participant.session.witnessing import LOOKS, Witness
 from vdb_participant.site.journal import Journal
 from vdb_participant.site.seen_log import SeenLog
 from vdb_shared.bundle.witnessed import witness_key
-from vdb_shared.errors import ProtocolError, SessionAbortedError, StoreError
+from vdb_shared.errors import ProtocolError, RoundsRestartedError, SessionAbortedError, StoreError
 from vdb_shared.identity import StatementKey
 from vdb_shared.roster import parse_roster
 from vdb_shared.transparency.checkpoint import Checkpoint, cosigned_by, parse_checkpoint
@@ -272,6 +272,15 @@ def test_it_witnesses_whenever_it_is_asked_until_the_phase_has_come(tmp_path: Pa
     link.statuses = [status(Phase.ACCEPTING, 1), status(Phase.ACCEPTING, 2), status(Phase.ADVERTISING_KEYS)]
     assert here.wait_in(0, Phase.ADVERTISING_KEYS).phase is Phase.ADVERTISING_KEYS
     assert [size for size, _ in link.signed] == [1, 2]
+
+
+def test_who_waits_for_the_seal_finds_it_also_after_a_restart_of_the_rounds(tmp_path: Path) -> None:
+    here, link = witness(tmp_path, made(OURS))
+    restarted = SessionStatus(Phase.SHARING_KEYS, 9, "", (), 1)
+    link.statuses = [restarted, restarted]
+    assert here.wait(Phase.ADVERTISING_KEYS) == restarted
+    with pytest.raises(RoundsRestartedError):
+        here.wait_in(0, Phase.PUBLISHED)
 
 
 def test_it_is_not_kept_busy_by_a_coordinator_that_asks_for_more_than_it_shows(tmp_path: Path) -> None:
