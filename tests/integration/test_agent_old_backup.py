@@ -25,7 +25,7 @@ from vdb_participant.session.finishing import RESULT_FILE
 from vdb_participant.site.ledger import Ledger
 from vdb_participant.site.receipts import bundle_receipt
 from vdb_shared.canonical import decimal_string
-from vdb_shared.errors import StoreError, VdbError
+from vdb_shared.errors import ProtocolError, StoreError, VdbError
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.spec import parse_spec_json
 
@@ -148,6 +148,7 @@ def test_one_that_forgot_the_whole_session_gets_nothing_in_it_and_pays_for_the_n
     runs.start(*institutions)
     runs.join()
     assert not runs.errors
+    backup(coordinator, tmp_path / "afterwards")
     restore(coordinator, tmp_path / "backup")
     with Uploading(victim, mortal=False) as again:
         victim.take_part(again)
@@ -155,6 +156,13 @@ def test_one_that_forgot_the_whole_session_gets_nothing_in_it_and_pays_for_the_n
     assert kinds(victim) == ["debit"]
 
     spec = parse_spec_json(records.Consented.decode(recorded(victim, records.CONSENTED)).offered.spec)
+    forgetful = coordinator.admin.create_session(spec)
+    for item in institutions:
+        with pytest.raises(ProtocolError, match="another log than before"):
+            replace(item, session=forgetful, measure=ChosenMeasurement()).take_part()
+    assert kinds(victim) == ["debit"], "nobody goes on with a coordinator whose log forgot a result"
+
+    restore(coordinator, tmp_path / "afterwards")
     session = coordinator.admin.create_session(spec)
     second = [replace(item, session=session, measure=ChosenMeasurement()) for item in institutions]
     runs = Runs()
