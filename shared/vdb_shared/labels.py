@@ -64,3 +64,4 @@ TYPE_POSSESSION: Final = "application/vnd.vdb.enrolment.possession.v1"
 # in-toto statement and predicate types, §9.2.
 STATEMENT_V1: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_PREFIX: Final = "urn:vdb:predicate:"
+PREDICATE_SVR: Final = "https://in-toto.io/attestation/svr/v0.2"

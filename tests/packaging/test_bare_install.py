@@ -52,6 +52,21 @@ def test_verifies_a_bundle(environment: Path, tmp_path: Path) -> None:
     assert "NOT PROVEN" in done.stdout
 
 
+def test_compares_and_attests(environment: Path, tmp_path: Path) -> None:
+    bundle, key, out = tmp_path / "result.vdbb", tmp_path / "auditor.pem", tmp_path / "result.svr.json"
+    bundle.write_bytes(sample_bundle())
+    commands: list[list[str | Path]] = [
+        ["key", key, "--plaintext-key"],
+        ["verify", bundle, "--attest", out, "--key", key],
+        ["attestation", out, "--key", tmp_path / "auditor.pub.pem", "--bundle", bundle],
+        ["compare", bundle, bundle],
+        ["leaderboard", bundle, "--csv", tmp_path / "figures.csv"],
+    ]
+    for arguments in commands:
+        done = subprocess.run([environment / "vdb-audit", *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_prompt_suites_are_in_the_package_and_need_no_extra(environment: Path, tmp_path: Path) -> None:
     """A lead without the participant's extra writes suites into specs; an institution checks its prompts the same way."""
     program = environment / "vdb-participant"

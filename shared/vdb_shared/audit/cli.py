@@ -1,35 +1,37 @@
-"""`vdb-audit`: verify result bundles offline, look into them, show their leaderboards.
+"""`vdb-audit`: verify result bundles offline, look into them, compare them, attest what was found.
 
-The only module of the audit that prints, reads files or exits.
+With `commands.py` and `reading.py` the only modules of the audit that print, read files or exit.
 """
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from vdb_shared.audit import commands
 from vdb_shared.audit.html import leaderboard_page, report_page
 from vdb_shared.audit.inspect import describe
 from vdb_shared.audit.leaderboard import leaderboard_of
 from vdb_shared.audit.log_files import check_remembered, fetch_from, open_log
 from vdb_shared.audit.monitor import monitor
-from vdb_shared.audit.policy import DEFAULT_POLICY, MAX_POLICY_BYTES, Policy, parse_policy
+from vdb_shared.audit.reading import console as _console
+from vdb_shared.audit.reading import policy_of as _policy
+from vdb_shared.audit.reading import print_json as _print_json
+from vdb_shared.audit.reading import read_file as _read
+from vdb_shared.audit.reading import root_of as _root
+from vdb_shared.audit.reading import write_file as _write
 from vdb_shared.audit.text import print_facts, print_leaderboard, print_monitored, print_report
 from vdb_shared.audit.vbench import print_vbench, vbench_reports
 from vdb_shared.audit.verify import verify as audit
 from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES, read_archive
 from vdb_shared.bundle.record import METRICS
-from vdb_shared.canonical import canonical_json, check_digest, sha256_digest
+from vdb_shared.canonical import parse_canonical_json
 from vdb_shared.commandline import run_script
 from vdb_shared.errors import FormatError, UsageError
 from vdb_shared.transparency.note import MAX_NOTE_BYTES, NoteKey, parse_key
-
-MAX_ROOT_BYTES = 2**20
 
 app = typer.Typer(
     help="Verify the result of a federated benchmark from one file: no server, no account, no network.",
@@ -49,6 +51,10 @@ PolicyFile = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Also write a self-contained HTML page.", show_default=False)]
+Attest = Annotated[
+    Path | None, typer.Option(help="If it passes, write what was verified, signed by --key.", show_default=False)
+]
+Key = Annotated[Path | None, typer.Option(help="Your key, as `vdb-audit key` makes it.", show_default=False)]
 
 
 @app.callback()
@@ -58,7 +64,9 @@ def _options(
     pass
 
 
-@app.command(epilog="Example: vdb-audit verify result.vdbb --root sha256:4d68… --html report.html")
+@app.command(
+    epilog="Example: vdb-audit verify result.vdbb --root sha256:4d68… --attest result.svr.json --key auditor.pem"
+)
 def verify(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     bundle: Bundle,
     root: Root = None,
@@ -73,15 +81,21 @@ def verify(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     ] = None,
     json: Json = False,
     html: Html = None,
+    attest: Attest = None,
+    key: Key = None,
+    passphrase_file: commands.PassphraseFile = None,
 ) -> None:
     """Try every check on a bundle and say PASS, FAIL or NOT PROVEN for each.
 
     Exit status: 0 everything holds, 1 a check failed, 2 wrong usage, 3 a required check could not be tried.
     """
+    if (attest is None) != (key is None):
+        raise UsageError("--attest and --key go together; `vdb-audit key FILE` makes a key")
+    pinned, demands = _root(root), _policy(policy)
     report = audit(
         _read(bundle, MAX_BUNDLE_BYTES),
-        root=_root(root),
-        policy=_policy(policy),
+        root=pinned,
+        policy=demands,
         fetch=None if log is None else fetch_from(log),
         remembered=None if checkpoint is None else _read(checkpoint, MAX_NOTE_BYTES),
     )
@@ -91,6 +105,8 @@ def verify(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         _print_json(report.to_json())
     else:
         print_report(_console(), report)
+    if attest is not None and key is not None:
+        commands.write_attestation(report, demands, pinned, attest, (key, passphrase_file))
     raise typer.Exit(report.exit_code)
 
 
@@ -109,19 +125,40 @@ def inspect(bundle: Bundle, json: Json = False) -> None:
     console.print("\nNothing was verified; use: vdb-audit verify", soft_wrap=True)
 
 
-@app.command(epilog="Example: vdb-audit leaderboard result.vdbb --html leaderboard.html")
-def leaderboard(
-    bundle: Bundle, root: Root = None, policy: PolicyFile = None, json: Json = False, html: Html = None
+@app.command(epilog="Example: vdb-audit leaderboard spring.vdbb autumn.vdbb --html leaderboard.html --csv figures.csv")
+def leaderboard(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    bundles: Annotated[list[Path], typer.Argument(help="One or more result bundles.", show_default=False)],
+    root: commands.Roots = None,
+    policy: PolicyFile = None,
+    json: Json = False,
+    html: Html = None,
+    csv: Annotated[Path | None, typer.Option(help="Also write all figures as CSV.", show_default=False)] = None,
+    latex: Annotated[Path | None, typer.Option(help="Also write tables for LaTeX.", show_default=False)] = None,
 ) -> None:
-    """Verify a bundle, then show which model is best at what, with intervals and ranks."""
-    data = _read(bundle, MAX_BUNDLE_BYTES)
-    board = leaderboard_of(data, audit(data, root=_root(root), policy=_policy(policy)))
+    """Verify bundles, then show which model is best at what, with intervals and ranks.
+
+    Of several bundles there is one table for all figures on one scale; results are not ranked against each other.
+    """
+    opened = commands.open_all(bundles, root, _policy(policy))
+    commands.write_tables(opened, csv, latex)
+    if len(bundles) > 1:
+        commands.show_boards(opened, as_json=json, html=html)
+        return
+    data = _read(bundles[0], MAX_BUNDLE_BYTES)
+    board = leaderboard_of(data, opened[0].report)
     if html is not None:
         _write(html, leaderboard_page(board))
     if json:
-        sys.stdout.write(read_archive(data)[METRICS].decode("utf-8") + "\n")
+        _print_json(parse_canonical_json(read_archive(data)[METRICS]))
     else:
         print_leaderboard(_console(), board)
+
+
+app.command(epilog="Example: vdb-audit compare spring.vdbb autumn.vdbb --html compared.html")(commands.compare)
+app.command(name="key", epilog="Example: vdb-audit key auditor.pem")(commands.new_key)
+app.command(epilog="Example: vdb-audit attestation result.svr.json --key auditor.pub.pem --bundle result.vdbb")(
+    commands.attestation
+)
 
 
 @app.command(epilog="Example: vdb-audit vbench figures.json")
@@ -186,52 +223,11 @@ def main() -> None:
     run_script(app)
 
 
-def _console() -> Console:
-    return Console(highlight=False, markup=False, emoji=False)
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(canonical_json(value).decode("utf-8") + "\n")
-
-
-def _read(path: Path, limit: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(data) > limit:
-        raise UsageError(f"{path}: is larger than the {limit} bytes that are accepted")
-    return data
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def _root(given: str | None) -> str | None:
-    if given is None:
-        return None
-    if not given.startswith("sha256:"):
-        return sha256_digest(_read(Path(given), MAX_ROOT_BYTES))
-    try:
-        return check_digest(given)
-    except FormatError as error:
-        raise UsageError(f"--root: {error}") from error
-
-
 def _key(text: str) -> NoteKey:
     try:
         return parse_key(text)
     except FormatError as error:
         raise UsageError(f"--key: {error}; ask the lead, who sees it with `vdb-coordinator log`") from error
-
-
-def _policy(path: Path | None) -> Policy:
-    return DEFAULT_POLICY if path is None else parse_policy(_read(path, MAX_POLICY_BYTES), file=str(path))
 
 
 if __name__ == "__main__":

@@ -166,7 +166,7 @@ def test_leaderboard_ranks_models_and_refuses_a_failed_bundle(bundle: Path, tamp
     assert refused.stderr.startswith("error: V41")
 
 
-@pytest.mark.parametrize("command", ["verify", "inspect", "leaderboard"])
+@pytest.mark.parametrize("command", ["verify", "inspect", "leaderboard", "compare", "key", "attestation"])
 def test_help_has_an_example(command: str) -> None:
     assert f"Example: vdb-audit {command}" in run(command, "--help").stdout
 

@@ -1,0 +1,207 @@
+"""Commands of `vdb-audit` about several bundles and about attestations; `cli.py` makes them known.
+
+With `cli.py` and `reading.py` the only modules of the audit that print, read files or exit.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vdb_shared.audit.attestation import MAX_ATTESTATION_BYTES, Attestation, attest, property_of, read_attestation
+from vdb_shared.audit.auditor_key import make_key, passphrase_from, read_key, read_public_key
+from vdb_shared.audit.boards import boards_of
+from vdb_shared.audit.checks import CHECKS
+from vdb_shared.audit.compare import compare as compare_results
+from vdb_shared.audit.policy import Policy
+from vdb_shared.audit.reading import console, policy_of, print_json, read_file, roots_of, write_file
+from vdb_shared.audit.report import Report
+from vdb_shared.audit.several import print_boards, print_comparison
+from vdb_shared.audit.several_pages import boards_page, comparison_page
+from vdb_shared.audit.tables import boards_csv, boards_latex
+from vdb_shared.audit.verified import VerifiedBundle, open_verified
+from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES
+from vdb_shared.canonical import sha256_digest
+from vdb_shared.errors import VerificationError
+from vdb_shared.identity import StatementPublicKey
+
+Bundle = Annotated[Path, typer.Argument(help="A result bundle, such as result.vdbb.", show_default=False)]
+Roots = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--root",
+        help="Trust root you know from elsewhere: sha256:<digest>, or its root.json. Once for all, or once for each bundle.",
+        show_default=False,
+    ),
+]
+PolicyFile = Annotated[
+    Path | None, typer.Option("--policy", help="TOML file with your own bounds; see §10.3.", show_default=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Html = Annotated[Path | None, typer.Option("--html", help="Also write a self-contained HTML page.", show_default=False)]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="File whose first line unlocks the key; else VDB_PASSPHRASE, else a question.", show_default=False
+    ),
+]
+
+
+def compare(
+    first: Bundle, second: Bundle, root: Roots = None, policy: PolicyFile = None, json: Json = False, html: Html = None
+) -> None:
+    """Verify two bundles, then show in what they differ and which differences of figures are more than chance.
+
+    What is on different scales is listed with the reason instead of compared.
+    """
+    found = compare_results(*open_all([first, second], root, policy_of(policy)))
+    if html is not None:
+        write_file(html, comparison_page(found))
+    if json:
+        print_json(found.to_json())
+    else:
+        print_comparison(console(), found)
+
+
+def open_all(paths: list[Path], roots: list[str] | None, policy: Policy) -> tuple[VerifiedBundle, ...]:
+    """Return bundles after their audits.
+
+    Raises:
+        VerificationError: a check of one failed; names the file and the check.
+        UsageError: a file cannot be read, or the number of roots does not fit.
+    """
+    known = roots_of(roots or (), len(paths))
+    return tuple(
+        open_verified(str(path), read_file(path, MAX_BUNDLE_BYTES), root=root, policy=policy)
+        for path, root in zip(paths, known, strict=True)
+    )
+
+
+def show_boards(bundles: tuple[VerifiedBundle, ...], *, as_json: bool, html: Path | None) -> None:
+    """Show the tables of several results."""
+    boards = boards_of(bundles)
+    if html is not None:
+        write_file(html, boards_page(boards))
+    if as_json:
+        print_json(boards.to_json())
+    else:
+        print_boards(console(), boards)
+
+
+def write_tables(bundles: tuple[VerifiedBundle, ...], csv: Path | None, latex: Path | None) -> None:
+    """Write the figures of one or more results for other programs."""
+    boards = boards_of(bundles)
+    if csv is not None:
+        write_file(csv, boards_csv(boards))
+    if latex is not None:
+        write_file(latex, boards_latex(boards))
+
+
+def write_attestation(
+    report: Report, policy: Policy, root: str | None, out: Path, key: tuple[Path, Path | None]
+) -> None:
+    """Sign what an audit found and write it; of an audit that did not pass, say on standard error that nothing was signed.
+
+    Args:
+        report: of the audit.
+        policy: its demands.
+        root: digest of the trust root that was pinned, or None.
+        out: file of the attestation.
+        key: file of the auditor's key, and file of its passphrase or None.
+
+    Raises:
+        UsageError: the key or its passphrase cannot be had, or the attestation cannot be written.
+        IdentityError: it is no key, or the passphrase is wrong.
+    """
+    if report.exit_code:
+        typer.echo(f"{out}: not written; only an audit that passes is attested", err=True)
+        return
+    signer = read_key(key[0], lambda: passphrase_from(key[1], _asking("Passphrase of the key", confirm=False)))
+    created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    write_file(out, attest(report, policy, root, created, signer).to_json().decode("utf-8"))
+
+
+def new_key(
+    path: Annotated[Path, typer.Argument(help="File of the new key, such as auditor.pem.", show_default=False)],
+    passphrase_file: PassphraseFile = None,
+    plaintext_key: Annotated[bool, typer.Option("--plaintext-key", help="Store the key without a passphrase.")] = False,
+) -> None:
+    """Make an auditor's key, which signs attestations, and write its public half beside it."""
+    ask = _asking("New passphrase for the key", confirm=True)
+    secret = None if plaintext_key else passphrase_from(passphrase_file, ask)
+    key, public = make_key(path, secret)
+    console().print(f"{path}: your key; keep it, and show it to nobody", soft_wrap=True)
+    console().print(f"{public}: its public half, for those who check what you attest", soft_wrap=True)
+    console().print(f"fingerprint: {fingerprint(key)}", soft_wrap=True)
+
+
+def attestation(
+    file: Annotated[Path, typer.Argument(help="An attestation that `verify --attest` wrote.", show_default=False)],
+    key: Annotated[Path, typer.Option(help="The auditor's public key in PEM; by another channel.", show_default=False)],
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="The bundle that it should be about; its digest is compared.", show_default=False),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check an auditor's attestation and show what it says; the bundle itself is not audited here."""
+    found = read_attestation(read_file(file, MAX_ATTESTATION_BYTES), read_public_key(key))
+    if bundle is not None:
+        digest = sha256_digest(read_file(bundle, MAX_BUNDLE_BYTES))
+        if digest != found.bundle:
+            raise VerificationError(
+                f"{file} is about {found.bundle}, but {bundle} is {digest}; ask the auditor about this one",
+                check="attestation",
+            )
+    if json:
+        print_json(found.to_json())
+    else:
+        _print_attestation(found, matched=bundle)
+
+
+def fingerprint(key: StatementPublicKey) -> str:
+    """Return a key id in groups of four digits, as people compare it."""
+    return " ".join(key.key_id[place : place + 4] for place in range(0, 64, 4))
+
+
+def _print_attestation(found: Attestation, *, matched: Path | None) -> None:
+    policy = found.policy
+    rows = (
+        ("Bundle", found.bundle),
+        ("", f"which is {matched}" if matched else "give --bundle to compare a file with it"),
+        ("Auditor", found.auditor),
+        ("Audited", f"{found.created}, by the auditor's clock, with version {found.software}"),
+        ("Trust root", policy.root or "not pinned: taken from the bundle itself"),
+        ("Demands", f"ε at most {policy.maximum_epsilon}, δ at most {policy.maximum_delta}"),
+        ("", f"at least {policy.minimum_cohort} institutions, {policy.minimum_collusion} of them possibly dishonest"),
+        ("Passed", " ".join(_known(found, passed=True))),
+        ("Not passed", " ".join(_known(found, passed=False)) or "none of the checks that this version knows"),
+        ("Unknown", " ".join(_unknown(found)) or "none"),
+    )
+    for heading, words in rows:
+        console().print(f"{heading:<12}{words}", soft_wrap=True)
+    console().print(
+        "\nThe signature is the auditor's: this is what the auditor's key says, no audit. Repeat it: vdb-audit verify",
+        soft_wrap=True,
+    )
+
+
+def _known(found: Attestation, *, passed: bool) -> list[str]:
+    return [check.id for check in CHECKS if (property_of(check.id) in found.properties) is passed]
+
+
+def _unknown(found: Attestation) -> list[str]:
+    known = {property_of(check.id) for check in CHECKS} | {property_of("verdict")}
+    return [name for name in found.properties if name not in known]
+
+
+def _asking(question: str, *, confirm: bool) -> Callable[[], str] | None:
+    """Return what puts a question on the terminal, or None where there is none."""
+    if not sys.stdin.isatty():
+        return None
+    return lambda: str(typer.prompt(question, hide_input=True, confirmation_prompt=confirm))

@@ -1,0 +1,94 @@
+"""What every command of `vdb-audit` does with files and flags: read, write, and refuse in one line.
+
+Promises bounds on what is read, and a message that names the file. Leaves what the bytes mean to the commands.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from vdb_shared.audit.policy import DEFAULT_POLICY, MAX_POLICY_BYTES, Policy, parse_policy
+from vdb_shared.canonical import canonical_json, check_digest, sha256_digest
+from vdb_shared.errors import FormatError, UsageError
+
+MAX_ROOT_BYTES: Final = 2**20
+
+
+def console() -> Console:
+    """Return where text goes: words of a bundle are neither markup nor coloured by what they look like."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def print_json(value: object) -> None:
+    """Print a value as canonical JSON and a line feed."""
+    sys.stdout.write(canonical_json(value).decode("utf-8") + "\n")
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        UsageError: it cannot be read, or has more than `limit` bytes.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) > limit:
+        raise UsageError(f"{path}: is larger than the {limit} bytes that are accepted")
+    return data
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a text in UTF-8.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def root_of(given: str | None) -> str | None:
+    """Return the digest of a trust root that is given as its digest or as the file itself; None stays None.
+
+    Raises:
+        UsageError: neither a digest nor a file that can be read.
+    """
+    if given is None:
+        return None
+    if not given.startswith("sha256:"):
+        return sha256_digest(read_file(Path(given), MAX_ROOT_BYTES))
+    try:
+        return check_digest(given)
+    except FormatError as error:
+        raise UsageError(f"--root: {error}") from error
+
+
+def roots_of(given: Sequence[str], files: int) -> tuple[str | None, ...]:
+    """Return the trust root of each of several bundles: none was given, one for all, or one for each in their order.
+
+    Raises:
+        UsageError: another number of roots than one or that of the bundles; as `root_of`.
+    """
+    if len(given) not in {0, 1, files}:
+        raise UsageError(f"--root: give it once for all {files} bundles, or once for each in their order")
+    roots = tuple(root_of(item) for item in given) or (None,)
+    return roots if len(roots) == files else roots * files
+
+
+def policy_of(path: Path | None) -> Policy:
+    """Return the policy in a file, or the default one where none is given.
+
+    Raises:
+        UsageError: it is not one.
+    """
+    return DEFAULT_POLICY if path is None else parse_policy(read_file(path, MAX_POLICY_BYTES), file=str(path))

@@ -1,0 +1,161 @@
+"""Comparisons and tables over several results as self-contained HTML pages.
+
+Promises that every word that comes from a bundle is escaped, and that figures appear digit for digit as published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Final
+
+from vdb_shared.audit.boards import ACROSS, Boards, Entry, Group
+from vdb_shared.audit.chart import Axis, error_bar, scale
+from vdb_shared.audit.compare import Compared, Comparison
+from vdb_shared.audit.leaderboard import counted_of
+from vdb_shared.audit.page import badge, page
+from vdb_shared.audit.several import (
+    DEPENDENT,
+    INDEPENDENT,
+    WHY,
+    by_metric,
+    conclusion,
+    gaps,
+    outcome_of,
+    planned_sentence,
+    shortened,
+)
+from vdb_shared.audit.text import count_of, verdict_sentence
+from vdb_shared.audit.verified import VerifiedBundle
+
+_CONFIDENCE: Final = "95 %"
+
+
+def comparison_page(found: Comparison) -> str:
+    """Return the page of a comparison."""
+    names = f"{found.first.name} and {found.second.name}"
+    kind = "warn" if found.apart else "plain"
+    rows = [(item.what, shortened(item.first), shortened(item.second), True) for item in found.spec]
+    sides = [[(row.what, row.first, row.second, row.differs) for row in part] for part in (found.cohort, found.privacy)]
+    return page(
+        f"Comparison: {names}",
+        f"<h1>{escape(names)}</h1>\n<p>{badge(kind, conclusion(found))}</p>\n"
+        f"{_verdicts((found.first, found.second))}{_remarks(found.remarks)}\n"
+        f"{_figures(found)}\n"
+        f"{_pairs('What was agreed', rows, 'The specs are equal.')}\n"
+        f"{_pairs('Who took part', sides[0], '')}\n{_pairs('Privacy', sides[1], '')}",
+    )
+
+
+def boards_page(boards: Boards) -> str:
+    """Return the page of tables over several results."""
+    groups = "\n".join(_group(group) for group in boards.groups)
+    return page(
+        "Leaderboard of several results",
+        f"<h1>Leaderboard of {len(boards.bundles)} results</h1>\n{_verdicts(boards.bundles.values())}"
+        f'{_remarks(boards.remarks)}\n{groups}\n<p class="reason">{escape(ACROSS)}</p>',
+    )
+
+
+def _verdicts(bundles: Iterable[VerifiedBundle]) -> str:
+    items = "".join(
+        f"<li><strong>{escape(bundle.name)}</strong>: {escape(bundle.facts.title)}; {escape(bundle.facts.consortium)}, "
+        f"published {escape(bundle.facts.published)}, {len(bundle.facts.survivors)} institutions. "
+        f"{escape(verdict_sentence(bundle.report))} <code>{escape(bundle.report.bundle)}</code></li>"
+        for bundle in bundles
+    )
+    return f'<ul class="lead">{items}</ul>'
+
+
+def _remarks(remarks: Sequence[str]) -> str:
+    return "".join(f"<p>{badge('warn', 'note')} {escape(remark)}</p>" for remark in remarks)
+
+
+def _head(names: Sequence[str], numeric: Sequence[str] = ()) -> str:
+    cells = "".join(
+        f'<th scope="col"{" class=number" if name in numeric else ""}>{escape(name)}</th>' for name in names
+    )
+    return f"<thead><tr>{cells}</tr></thead>"
+
+
+def _card(heading: str, note: str, head: str, body: str) -> str:
+    return (
+        f'<section class="card"><table><caption><h2>{heading}</h2><span class="note">{note}</span></caption>'
+        f"{head}\n<tbody>{body}</tbody></table></section>"
+    )
+
+
+def _pairs(heading: str, rows: Sequence[tuple[str, str, str, bool]], none: str) -> str:
+    if not rows:
+        return f'<section class="card"><h2>{escape(heading)}</h2><p>{escape(none)}</p></section>'
+    body = "\n".join(
+        f'<tr><th scope="row">{escape(what)} {badge("warn", "differs") if differs else ""}</th>'
+        f"<td>{escape(first)}</td><td>{escape(second)}</td></tr>"
+        for what, first, second, differs in rows
+    )
+    return _card(escape(heading), "", _head(("What", "First", "Second")), body)
+
+
+def _figures(found: Comparison) -> str:
+    cards = "\n".join(_compared_card(heading, items) for heading, items in by_metric(found).items())
+    missing = "".join(f"<li>{escape(what)}: {escape(reason)}</li>" for what, reason in gaps(found))
+    listed = f'<section class="card"><h2>Not compared</h2><ul>{missing}</ul></section>' if missing else ""
+    sentences = (planned_sentence(found), INDEPENDENT if found.independent else DEPENDENT, WHY)
+    explained = "".join(f'<p class="reason">{escape(sentence)}</p>' for sentence in sentences)
+    return f"{cards}\n{explained}\n{listed}"
+
+
+def _compared_card(heading: str, items: Sequence[Compared]) -> str:
+    ends = [
+        float(side[end]) for item in items for side in (item.first, item.second) for end in ("value", "low", "high")
+    ]
+    axis = Axis.over(ends)
+    body = "\n".join(_compared_rows(item, axis) for item in items)
+    head = _head(("Model", "Result", "Value", f"{_CONFIDENCE} interval", "Outcome"), ("Value",))
+    return _card(escape(heading), "", head, body)
+
+
+def _compared_rows(item: Compared, axis: Axis) -> str:
+    kind = "plain" if item.better is None else "good"
+    outcome = f"{badge(kind, outcome_of(item))}<br>" + escape(", ".join(item.circumstances))
+    rows = []
+    for which, side in (("First", item.first), ("Second", item.second)):
+        bar = error_bar(axis, side["value"], side["low"], side["high"], _CONFIDENCE)
+        name = f'<th scope="row" rowspan="2">{escape(item.model)}</th>' if which == "First" else ""
+        last = f'<td rowspan="2" class="reason">{outcome}</td>' if which == "First" else ""
+        rows.append(
+            f'<tr>{name}<td>{which}</td><td class="number"><strong>{escape(side["value"])}</strong></td>'
+            f"<td>{bar}</td>{last}</tr>"
+        )
+    return "\n".join(rows)
+
+
+def _group(group: Group) -> str:
+    ends = [
+        float(end)
+        for entry in group.entries
+        for end in (entry.row.low, entry.row.high, entry.row.value)
+        if end is not None
+    ]
+    axis = Axis.over(ends) if ends else None
+    unit = f" in {group.definition.unit}" if group.definition.unit else ""
+    counted = counted_of(group.measure.inputs)
+    names = ("Result", "Rank", "Model", "Value", f"{_CONFIDENCE} interval", counted)
+    body = "\n".join(_entry(entry, axis) for entry in group.entries)
+    if axis:
+        body += f'\n<tr aria-hidden="true"><td colspan="4"></td><td>{scale(axis)}</td><td></td></tr>'
+    note = f"<code>{escape(group.definition.id)}</code>: {escape(group.words)}."
+    return _card(escape(f"{group.definition.title}{unit}"), note, _head(names, ("Value", counted)), body)
+
+
+def _entry(entry: Entry, axis: Axis | None) -> str:
+    row = entry.row
+    start = f'<tr><th scope="row">{escape(entry.result)}</th><td class="rank">{row.rank_set}</td><td>{escape(row.model)}</td>'
+    if axis is None or row.value is None or row.low is None or row.high is None:
+        words = "Ranks only" if row.ranks else "Withheld"
+        return f'{start}<td colspan="3" class="reason">{words}: {escape(row.reason or "not available")}.</td></tr>'
+    return (
+        f'{start}<td class="number"><strong>{escape(row.value)}</strong></td>'
+        f"<td>{error_bar(axis, row.value, row.low, row.high, _CONFIDENCE)}</td>"
+        f'<td class="number">{count_of(row)}</td></tr>'
+    )
