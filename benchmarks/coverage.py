@@ -1,9 +1,10 @@
-"""How often the published 95 % intervals hold the truth, and how often equal models are told apart.
+"""How often the published 95 % intervals hold the truth.
 
-    python benchmarks/coverage.py [--json FILE] [--seeds 500]
+    python benchmarks/coverage.py [--json FILE] [--seeds 500] [--processes 2]
 
 Whole sessions of five institutions (`simulated.py`): clips are drawn from a population; what each adds is made by the shipped
 code, summed, encoded, noised with the discrete Gaussian of the session's calibration, summed again, decoded and evaluated.
+Fresh populations are those of `coverage_fresh.py`. How often equal models are told apart is measured by `comparisons.py`.
 Every session of a kernel distance belongs to one of 50 specs, and so has one of 50 sketches of the covariance.
 
 A case is broken if its coverage is below 93 % or above 97 % by more than the binomial error of so many seeds; all cases of a
@@ -15,14 +16,18 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from coverage_fresh import families
 from rows import Row, report
 from simulated import (
     DIMENSION,
@@ -38,16 +43,11 @@ from simulated import (
 
 from vdb_participant.measure.shares import kernel_share
 from vdb_shared.evaluation import evaluate
-from vdb_shared.families import family_of
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.metrics.covariance import covariance_share, covariance_sketch
 from vdb_shared.metrics.features import clip_to_ball, score_histogram, score_moments, second_moment
-from vdb_shared.metrics.multiplicity import told_apart
 from vdb_shared.metrics.sketch import Sketch, sketch_share, sketch_unit
-from vdb_shared.metrics.uncertainty import CONFIDENCE, Comparison
-from vdb_shared.privacy.mechanism import NoiseLevel
 from vdb_shared.spec import Spec
-from vdb_shared.sums import SessionSums
 
 POOL: Final = 600
 SPECS: Final = 50
@@ -59,29 +59,35 @@ MOST: Final = 97.0
 CHEAP: Final = 4
 """How many times as many seeds scores and rates get, which cost nothing."""
 
-FALSE_AT_MOST: Final = 5.0
-
 
 def main() -> int:
     """Simulate, print, and return 1 when a bound is broken."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--json", type=Path, help="also write the rows here")
     parser.add_argument("--seeds", type=int, default=500)
+    parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
     chosen = parser.parse_args()
-    check_the_shortcut(_graded(1.0, 0))
+    check_the_shortcut(make_session([kernels()[0]], 0))
     rows: list[Row] = []
-    for kind, cases in (("means", scores()), ("rates", rates()), ("mmd-rff", kernels()), ("others", others())):
-        rows += covered(kind, cases, chosen.seeds)
-    rows += multiplicity(chosen.seeds)
+    for kind, cases in (
+        ("means", scores()),
+        ("rates", rates()),
+        ("mmd-rff", kernels()),
+        ("mmd-rff, fresh", fresh_kernels()),
+        ("others", others()),
+    ):
+        rows += covered(kind, cases, chosen.seeds, chosen.processes)
     return report(rows, f"{chosen.seeds} seeds, {CHEAP} times as many for means and rates", chosen.json)
 
 
-def covered(kind: str, cases: Sequence[Case], seeds: int) -> list[Row]:
+def covered(kind: str, cases: Sequence[Case], seeds: int, processes: int) -> list[Row]:
     """Return the coverage of each case, and of the bounded ones together."""
     rows, all_held, all_seeds = [], 0, 0
-    for case in cases:
+    _QUEUE[:] = cases
+    with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
+        found = list(pool.map(_coverage_at, range(len(cases)), [seeds] * len(cases)))
+    for case, (held, width) in zip(cases, found, strict=True):
         count = seeds * case.seeds
-        held, width = coverage_of(case, count)
         share = 100.0 * held / count
         error = 196.0 * math.sqrt(0.95 * 0.05 / count)
         name = f"{kind}: {case.name}"
@@ -97,6 +103,14 @@ def covered(kind: str, cases: Sequence[Case], seeds: int) -> list[Row]:
         rows.append(Row(f"{kind}: all cases together", share, "%", LEAST, at_least=True))
         rows.append(Row(f"{kind}: all cases together, not above", share, "%", MOST))
     return rows
+
+
+_QUEUE: Final[list[Case]] = []
+"""Of processes that are forked with it, since populations are functions and cannot be sent."""
+
+
+def _coverage_at(place: int, seeds: int) -> tuple[int, float]:
+    return coverage_of(_QUEUE[place], seeds * _QUEUE[place].seeds)
 
 
 def coverage_of(case: Case, seeds: int) -> tuple[int, float]:
@@ -147,7 +161,7 @@ def scores() -> list[Case]:
             (400, "8", True),
             (1000, "2", True),
         ):
-            cases.append(replace(_scored("latency@1", name, values, clips, epsilon), bounded=bounded))
+            cases.append(replace(scored("latency@1", name, values, clips, epsilon), bounded=bounded))
     return cases
 
 
@@ -157,11 +171,13 @@ def rates() -> list[Case]:
     for share in (0.02, 0.3, 0.98):
         values = (np.arange(1000) < round(1000 * share)).astype(np.float64)
         for clips, epsilon in ((100, None), (400, None), (400, "8"), (1000, "2")):
-            cases.append(_scored("dynamic-degree-dis@1", f"share {share}", values, clips, epsilon))
+            cases.append(scored("dynamic-degree-dis@1", f"share {share}", values, clips, epsilon))
     return cases
 
 
-def _scored(metric: str, name: str, values: Points, clips: int, epsilon: str | None = None) -> Case:
+def scored(metric: str, name: str, values: Points, clips: int, epsilon: str | None = None) -> Case:
+    """Return sessions of a metric of scores or of a rate, whose population is given."""
+
     def shares(_: Spec) -> Shares:
         if definition_of(metric).finish == "rate":
             return {"events": values[:, None]}
@@ -227,6 +243,18 @@ def kernels() -> list[Case]:
         model = reference if changes is None else clustered(2, dimension, **changes)
         cases += [kernel_case(f"{dimension}-d, {name}", reference, [model], plan) for plan in PLANS]
     return cases
+
+
+FRESH_PLANS: Final = (
+    Plan(400, 80, None, "public"),
+    Plan(1500, 300, "4", "public"),
+    Plan(3000, 1200, "8", "private"),
+)
+
+
+def fresh_kernels() -> list[Case]:
+    """Kernel distances of populations on which nothing was chosen."""
+    return [kernel_case(one.name, one.reference, [one.model], plan) for one in families() for plan in FRESH_PLANS]
 
 
 def kernel_case(name: str, reference: Points, models: Sequence[Points], plan: Plan, features: int = FEATURES) -> Case:
@@ -313,65 +341,6 @@ def others() -> list[Case]:
 
 def _fixed(shares: Shares) -> Pool:
     return Pool(lambda _: shares, POOL)
-
-
-MODELS: Final = 5
-
-
-def multiplicity(seeds: int) -> list[Row]:
-    """Return how often any of five equal models is told from another by any of three metrics, and the power of the steps."""
-    false, _, _ = _told(seeds, spread=0.0)
-    _, steps, single = _told(max(seeds // 5, 1), spread=1.0)
-    names = f"{MODELS} models, 3 metrics, {3 * MODELS * (MODELS - 1) // 2} pairs"
-    error = 196.0 * math.sqrt(0.05 * 0.95 / seeds)
-    return [
-        Row(f"sessions with a false difference, {names}, all equal", 100 * false, "%", FALSE_AT_MOST + error),
-        Row(f"pairs told apart, {names}, graded", 100 * steps, "%", 100 * single, at_least=True),
-        Row("the same by Bonferroni over all pairs", 100 * single, "%"),
-    ]
-
-
-def _told(seeds: int, spread: float) -> tuple[float, float, float]:
-    """Return shares: of sessions with any pair apart; of pairs apart by Holm's steps; of pairs apart by Bonferroni."""
-    sessions = [_graded(spread, variant) for variant in range(min(SPECS // 5, seeds))]
-    any_apart, steps, single, pairs = 0, 0, 0, 0
-    for seed in range(seeds):
-        session = sessions[seed % len(sessions)]
-        statistics, noise = session.simulate(np.random.default_rng(10_000 + seed))
-        sums = SessionSums(session.spec, statistics, noise or NoiseLevel({}))
-        compared: dict[tuple[str, tuple[str, str]], Comparison] = {}
-        for metric in session.spec.metrics:
-            family = family_of(sums, metric, definition_of(metric.id), [model.id for model in session.spec.models])
-            compared |= {(metric.id, pair): found for pair, found in family.comparisons.items()}
-        apart = told_apart(compared)
-        bound = (1 - CONFIDENCE) / (2 * len(compared))
-        any_apart += bool(apart)
-        steps += len(apart)
-        single += sum(found.chance <= bound for found in compared.values())
-        pairs += len(compared)
-    return any_apart / seeds, steps / pairs, single / pairs
-
-
-def _graded(spread: float, variant: int) -> Session:
-    """Return a session of five models, each a little worse than the one before, or all equal."""
-    generator = np.random.default_rng(3)
-    grades = spread * np.arange(MODELS) / MODELS
-    worse = [np.clip(generator.beta(2, 5, size=POOL) * (1 - 0.4 * grade), 0, 1) for grade in grades]
-    fewer = [(np.arange(POOL) < round(POOL * (0.8 - 0.4 * grade))).astype(np.float64) for grade in grades]
-    if not spread:
-        worse = [worse[0]] * MODELS
-    models = [clustered(2, 16, shift=0.5 + 2 * grade) for grade in grades]
-    kernel = kernel_case("", clustered(1, 16), models, Plan(1000, 200, "8", "public"), features=128)
-    scored = [_scored("latency@1", "", values, 200).models[0] for values in worse]
-    rated = [_scored("dynamic-degree-dis@1", "", values, 200).models[0] for values in fewer]
-    return make_session(
-        [
-            kernel,
-            Case("", {"id": "latency@1", "inputs": "public", "limit": "1"}, scored, 0.0, 200),
-            Case("", {"id": "dynamic-degree-dis@1", "inputs": "public"}, rated, 0.0, 200),
-        ],
-        variant,
-    )
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def preference_rows(epsilon: str, models: int, sessions: int) -> list[Row]:
             held += sum(
                 family.estimates[name].low <= truth[name].value <= family.estimates[name].high for name in names
             )
-            apart = told_apart(family.comparisons)
+            apart = told_apart(family.comparisons, len(family.comparisons))
             ordered += sum(family.comparisons[pair].difference > 0 for pair in apart)
         where = f"preference, epsilon {epsilon}, {models} models, {count} people: "
         pairs = models * (models - 1) // 2

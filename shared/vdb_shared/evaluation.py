@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from vdb_shared.canonical import decimal_string
@@ -19,10 +19,10 @@ from vdb_shared.families import family_of, moments_of_model, moments_of_referenc
 from vdb_shared.judgements import judgement_of
 from vdb_shared.layout import layout_of
 from vdb_shared.metrics.catalogue import MetricDefinition, definition_of
-from vdb_shared.metrics.finishes import FRECHET_FINISHES
-from vdb_shared.metrics.multiplicity import Pair, pairs_not_apart, rank_sets, told_apart
+from vdb_shared.metrics.finishes import FRECHET_FINISHES, FinishName
+from vdb_shared.metrics.multiplicity import Pair, pairs_not_apart, planned_comparisons, rank_sets, told_apart
 from vdb_shared.metrics.statistic import Statistics
-from vdb_shared.metrics.uncertainty import CONFIDENCE, Estimate, Family
+from vdb_shared.metrics.uncertainty import CONFIDENCE, Comparison, Estimate, Family
 from vdb_shared.privacy.mechanism import NoiseLevel
 from vdb_shared.privacy.remedy import would_do
 from vdb_shared.spec import Grade as ClipClass
@@ -38,6 +38,11 @@ a value, and with its ranks alone; above, it is withheld. From benchmarks/dp_uti
 
 SCORE_NOISE: Final = 0.25
 """Noise of a mean score, in its range, up to which it is published."""
+
+FEWEST_COMPARED: Final[Mapping[FinishName, int]] = {"mean": 8, "rate": 8}
+FEWEST_COMPARED_OTHERWISE: Final = 15
+"""Clips of a model, and of the reference where there is one, below which a model is told from no other. Deviations of fewer are
+known too badly for the small chances that a session of many comparisons asks for. From benchmarks/comparisons.py."""
 
 CELL_NOISE: Final = 0.25
 """Noise of a share of clips times the number of anchors, up to which coverage is published."""
@@ -55,7 +60,7 @@ class Result:
         count: clips of the model that were measured, or people whose ratings were counted.
         private: whether private records entered it, through the prompts, the reference clips or the ratings.
         grade: "exact": no noise; "noised"; "coarse": so noised that only ranks are published; "unavailable".
-        reason: why it is unavailable or coarse, or None.
+        reason: why it is unavailable or coarse, or why it cannot be told from any other model, or None.
         ranks: best and worst rank the model may have among those available; None when unavailable.
         histogram: clips in each of 32 bins of the score's range; None where there is none.
     """
@@ -155,7 +160,8 @@ def evaluate(spec: Spec, statistics: Statistics, noise: NoiseLevel | None) -> Ev
     sums = SessionSums(spec, statistics, noise or NoiseLevel({}))
     judged = [_judge(sums, metric) for metric in spec.metrics]
     apart = told_apart(
-        {(place, pair): found for place, one in enumerate(judged) for pair, found in one.family.comparisons.items()}
+        {(place, pair): found for place, one in enumerate(judged) for pair, found in one.comparable.items()},
+        planned_comparisons(len(spec.metrics), len(spec.models)),
     )
     results: list[Result] = []
     not_apart: dict[tuple[str, str], tuple[Pair, ...]] = {}
@@ -178,6 +184,7 @@ class _Judged:
         counts: by model, clips or people that its result rests on.
         grades: by model, how far a result that is published can be trusted, and a remark.
         private: whether private records entered it.
+        few: by model, why it cannot be told from any other, where it cannot.
     """
 
     metric: Metric
@@ -186,6 +193,12 @@ class _Judged:
     counts: Mapping[str, float]
     grades: Mapping[str, tuple[Grade, str | None]]
     private: bool
+    few: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def comparable(self) -> dict[Pair, Comparison]:
+        """The comparisons of models of which both rest on enough clips."""
+        return {pair: found for pair, found in self.family.comparisons.items() if not set(pair) & set(self.few)}
 
 
 def _judge(sums: SessionSums, metric: Metric) -> _Judged:
@@ -204,6 +217,7 @@ def _judge(sums: SessionSums, metric: Metric) -> _Judged:
         {model: sums.counts[metric.inputs, model].succeeded for model in problems},
         {model: _grade(sums, metric, definition, model) for model in available},
         private=metric.inputs == "private" or definition.compares_with_reference,
+        few={model: found for model in available if (found := _too_few(sums, metric, definition, model))},
     )
 
 
@@ -223,7 +237,7 @@ def _results(sums: SessionSums, judged: _Judged, apart: Sequence[Pair]) -> list[
                 count=judged.counts[model],
                 private=judged.private,
                 grade=grade,
-                reason=problem or remark,
+                reason=problem or "; ".join(filter(None, (remark, judged.few.get(model)))) or None,
                 ranks=ranks.get(model),
                 histogram=None if metric.inputs == "ratings" else sums.histogram(metric, model),
             )
@@ -261,6 +275,19 @@ def _problem(sums: SessionSums, metric: Metric, definition: MetricDefinition, mo
                 "records or a larger epsilon would do"
             )
     return problem
+
+
+def _too_few(sums: SessionSums, metric: Metric, definition: MetricDefinition, model: str) -> str | None:
+    """Why a result that is published cannot be told from any other model's, or None."""
+    needed = FEWEST_COMPARED.get(definition.finish, FEWEST_COMPARED_OTHERWISE)
+    sides: list[tuple[Side, str]] = [(metric.inputs, model)]
+    if definition.compares_with_reference:
+        sides.insert(0, ("reference", "clips"))
+    for side in sides:
+        if (clips := sums.counts[side].succeeded) < needed:
+            kind = "reference clips" if side[0] == "reference" else "clips"
+            return f"too few {kind} to tell models apart: {clips:.0f}, at least {needed} are needed"
+    return None
 
 
 def _grade(sums: SessionSums, metric: Metric, definition: MetricDefinition, model: str) -> tuple[Grade, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -226,6 +227,50 @@ def test_nothing_measured_at_all_is_reported_not_raised() -> None:
     found = evaluate(PUBLIC, nothing, None)
     assert {item.grade for item in found.results} == {"unavailable"}
     assert canonical_json(found.to_json())
+
+
+def scored(spec: Spec, clips: int, means: dict[str, float], spread: float = 0.01) -> dict[str, Points]:
+    """Sums of so many public clips, of a mean and a spread."""
+    sums = {block.name: np.zeros(block.dims) for block in layout_of(spec).blocks}
+    for model, mean in means.items():
+        sums[f"public/{model}/count"] = np.array([clips, 0.0])
+        sums[f"public/{model}/temporal-flickering@1/moments"] = clips * np.array([mean, mean**2 + spread**2])
+        sums[f"public/{model}/temporal-flickering@1/histogram"][0] = clips
+    return sums
+
+
+@pytest.mark.parametrize(("clips", "few"), [(2, True), (7, True), (8, False)])
+def test_few_clips_tell_no_models_apart_and_the_result_says_so(clips: int, few: bool) -> None:
+    spec = make_spec([FLICKERING])
+    found = evaluate(spec, scored(spec, clips, {"alpha": 0.2, "beta": 0.8}), None)
+    words = f"too few clips to tell models apart: {clips}, at least 8 are needed"
+    for item in found.results:
+        assert item.grade == "exact"
+        assert item.value is not None
+        assert item.reason == (words if few else None)
+        assert item.ranks == ((1, 2) if few else (1, 1) if item.model == "beta" else (2, 2))
+    assert found.not_apart["temporal-flickering@1", "public"] == ((("alpha", "beta"),) if few else ())
+
+
+def test_few_reference_clips_tell_no_models_apart() -> None:
+    spec = make_spec([KERNEL], dimension=DIMENSION)
+    for references, words in (
+        (14, "too few reference clips to tell models apart: 14, at least 15 are needed"),
+        (15, None),
+    ):
+        found = evaluate(spec, site(spec, 1, references, 40), None)
+        assert [item.reason for item in found.results] == [words, words]
+
+
+def test_what_is_withheld_makes_no_other_pair_easier_to_tell_apart() -> None:
+    """Without reference clips there is no distance; its pair was planned all the same."""
+    means = {"alpha": 0.5, "beta": 0.5 + 2.1 * 0.01 * math.sqrt(2 / 99)}
+    alone, two = make_spec([FLICKERING]), make_spec([FLICKERING, FRECHET | {"limit": "2"}], dimension=DIMENSION)
+    key = "temporal-flickering@1", "public"
+    assert evaluate(alone, scored(alone, 100, means), None).not_apart[key] == ()
+    found = evaluate(two, scored(two, 100, means), None)
+    assert result(found, "frechet-videomae@1", "alpha").grade == "unavailable"
+    assert found.not_apart[key] == (("alpha", "beta"),)
 
 
 def test_statistics_of_another_spec_are_refused() -> None:

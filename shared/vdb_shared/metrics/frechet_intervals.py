@@ -46,15 +46,19 @@ def frechet_family(
 ) -> Family:
     """Return the distance of every model to the reference with intervals, and all comparisons.
 
+    Few clips raise a distance, about as much as they are few. Models with other numbers of clips are told apart only beyond
+    what either would lose or gain with as many as the other. Deviations are known as well as there are draws, and as there are
+    clips on the side with the fewest: all that varies may lie along one direction.
+
     Args:
-        reference: sums of the reference clips.
-        models: sums of each model's clips.
+        reference: sums of the reference clips, at least 2.
+        models: sums of each model's clips, likewise.
         name: of the metric; opens the draws' seeds.
         replicates: number of draws, or None for the default.
     """
     draws = replicates or (REPLICATES if reference.dimension <= 64 else REPLICATES_ABOVE_64)
     fitted = fit(reference, models)
-    errors = _bootstrap_errors(reference, models, fitted, name, draws)
+    errors, raised = _bootstrap_errors(reference, models, fitted, name, draws)
     slopes = {model: _slopes(fitted, model) for model in models}
     estimates = {
         model: pivot_interval(value, errors[model], floor=0.0, allowance=_allowance(fitted, model, slopes[model]))
@@ -66,7 +70,10 @@ def frechet_family(
         difference = fitted.distances[first] - fitted.distances[second] - float(np.mean(drawn))
         shared = float(np.linalg.norm(slopes[first][0] - slopes[second][0])) * fitted.reference.hidden
         own = sum(float(np.linalg.norm(slopes[model][1])) * fitted.models[model].hidden for model in (first, second))
-        return Comparison(difference, float(np.std(drawn, ddof=1)), shared + own)
+        a, b = models[first].count, models[second].count
+        uneven = max(abs(raised[first] * (1 - a / b)), abs(raised[second] * (1 - b / a)))
+        degrees = 1 / (1 / (draws - 1) + 1 / (min(reference.count, a, b) - 1))
+        return Comparison(difference, float(np.std(drawn, ddof=1)), shared + own + uneven, degrees)
 
     return Family(estimates, compare_all(list(models), compare))
 
@@ -103,8 +110,11 @@ class _Resampler:
 
 def _bootstrap_errors(
     reference: MomentSums, models: Mapping[str, MomentSums], fitted: Fitted, name: str, draws: int
-) -> dict[str, NDArray[np.float64]]:
-    """Errors of every model's estimate in every draw: with noise, less the mean without, shapes (draws,)."""
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
+    """Return errors of every model's estimate in every draw, and by how much few clips raise its distance.
+
+    An error is the estimate with noise, less the mean without it; shapes (draws,).
+    """
     centre = _Resampler(name, reference, fitted.reference)
     sides = {model: _Resampler(f"{name}/{model}", sums, fitted.models[model]) for model, sums in models.items()}
     noisy = bool(reference.deviation) or any(sums.deviation for sums in models.values())
@@ -122,7 +132,16 @@ def _bootstrap_errors(
             found = fit(centre.noised(sample, draw), redrawn, drawn=True).distances
         for model, value in found.items():
             estimated[model][draw] = value
-    return {model: estimated[model] - float(np.mean(pure[model])) for model in models}
+    means = {model: float(np.mean(values)) for model, values in pure.items()}
+    root = symmetric_root(fitted.reference.covariance)
+    drawn_from = {
+        model: distance_from_root(fitted.reference, root, moments, drawn=True)
+        for model, moments in fitted.models.items()
+    }
+    return (
+        {model: estimated[model] - means[model] for model in models},
+        {model: means[model] - drawn_from[model] for model in models},
+    )
 
 
 def _distance(a: Moments, root: Matrix, b: Moments, other: Matrix) -> float:

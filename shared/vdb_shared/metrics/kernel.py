@@ -12,7 +12,7 @@ test refuses); protos/README.md §7.2.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from vdb_shared.metrics.covariance import UNIT, CovarianceSums
 from vdb_shared.metrics.features import Vector
-from vdb_shared.metrics.uncertainty import TAIL, Comparison, Estimate, Family, compare_all, quantile
+from vdb_shared.metrics.uncertainty import TAIL, Comparison, Estimate, Family, compare_all, quantile, welch_degrees
 
 
 @dataclass(frozen=True)
@@ -137,12 +137,14 @@ class _Variance:
     Attributes:
         rest: its part that does not depend on the distance.
         linear: its part that grows with the distance.
-        error: deviation of the error of `linear`.
+        error: deviation of the error of `linear` by the sketch.
+        parts: of both parts, those that are estimated from clips, and from how many.
     """
 
     rest: float
     linear: float
     error: float
+    parts: tuple[tuple[float, float], ...]
 
     @property
     def cautious(self) -> float:
@@ -150,9 +152,16 @@ class _Variance:
         return math.hypot(self.rest + self.linear, self.error)
 
     @property
+    def sampled(self) -> float:
+        """Degrees of freedom of `cautious` by the numbers of clips alone: caution has taken the sketch's share already."""
+        return welch_degrees(self.cautious, self.parts)
+
+    @property
     def degrees(self) -> float:
-        """Degrees of freedom of `cautious`: twice those of Satterthwaite 1946, since caution has taken its share already."""
-        return 4.0 * (self.cautious / self.error) ** 2 if self.error > 0 else math.inf
+        """Degrees of freedom of `cautious`; by the sketch's error twice Satterthwaite's, since caution has taken its share."""
+        by_sketch = (self.error / (2.0 * self.cautious)) ** 2 if self.cautious > 0 else 0.0
+        unknown = by_sketch + 1.0 / self.sampled
+        return 1.0 / unknown if unknown > 0 else math.inf
 
 
 def kernel_family(reference: EmbeddingSums, models: Mapping[str, EmbeddingSums]) -> Family:
@@ -160,6 +169,9 @@ def kernel_family(reference: EmbeddingSums, models: Mapping[str, EmbeddingSums])
 
     Without a sketch of the covariance the sampling variance is an upper bound: all of a side's spread could lie along
     the one direction that matters. Intervals are cautious then; the part by noise is exact either way.
+
+    Two models are compared with the spread of the one that has more: if they are equal, few clips of one of them may have
+    missed what those of the other show.
     """
 
     def estimate(sums: EmbeddingSums) -> Estimate:
@@ -170,33 +182,48 @@ def kernel_family(reference: EmbeddingSums, models: Mapping[str, EmbeddingSums])
     estimates = {model: estimate(sums) for model, sums in models.items()}
 
     def compare(first: str, second: str) -> Comparison:
-        a, b = models[first], models[second]
-        difference = squared_discrepancy(reference, a) - squared_discrepancy(reference, b)
-        rest = _count(reference, float(reference.mean @ (b.mean - a.mean)))
-        rest += sum(
-            _own_count(sums, reference) + _quadratic(sums, sums) / 2 + _quadratic(reference, sums) for sums in (a, b)
-        )
-        parts = [_linear(reference, a, b), _linear(a, reference, a), _linear(b, reference, b)]
-        variance = _Variance(rest, sum(part for part, _ in parts), sum(error for _, error in parts))
-        return Comparison(difference, math.sqrt(variance.cautious), degrees=variance.degrees)
+        return _comparison(reference, models[first], models[second])
 
     return Family(estimates, compare_all(list(models), compare))
 
 
-def _interval(reference: EmbeddingSums, generated: EmbeddingSums) -> Estimate:
-    """Return all distances D with |value - D| <= z sqrt(V(D)), V(D) = rest + slope max(D, 0).
+def _comparison(reference: EmbeddingSums, a: EmbeddingSums, b: EmbeddingSums) -> Comparison:
+    counts = _count(reference, float(reference.mean @ (b.mean - a.mean)))
+    counts += _own_count(a, reference) + _own_count(b, reference)
+    shared, *along = (_linear(reference, a, b), _linear(a, reference, a), _linear(b, reference, b))
+    around = [_quadratic(sums, sums) / 2 + _quadratic(reference, sums) for sums in (a, b)]
+    widest = [
+        max(part * sums.count for part, sums in zip(found, (a, b), strict=True)) for found in (_firsts(along), around)
+    ]
+    parts = [(shared[0], reference.count), *((sum(widest) / sums.count, sums.count) for sums in (a, b))]
+    error = shared[1] + sum(found for _, found in along)
+    variance = _Variance(counts, math.fsum(_firsts(parts)), error, tuple(parts))
+    difference = squared_discrepancy(reference, a) - squared_discrepancy(reference, b)
+    return Comparison(difference, math.sqrt(variance.cautious), degrees=variance.degrees)
 
-    The slope is the one at the value, or where the value is lower, at what sampling alone adds to a distance.
+
+def _firsts(pairs: Iterable[tuple[float, float]]) -> list[float]:
+    return [first for first, _ in pairs]
+
+
+def _interval(reference: EmbeddingSums, generated: EmbeddingSums) -> Estimate:
+    """Return all distances D with |value - D| <= t sqrt(V(D)), V(D) = rest + slope max(D, 0).
+
+    The slope is the one at the value, or where the value is lower, at what sampling alone adds to a distance. So are the
+    degrees of freedom of Student's t.
     """
     value, sides = squared_discrepancy(reference, generated), (reference, generated)
-    rest = (
-        _quadratic(reference, reference) / 2 + _quadratic(generated, generated) / 2 + _quadratic(reference, generated)
-    )
-    rest += _own_count(reference, generated) + _own_count(generated, reference)
+    own = [_quadratic(side, side) / 2 for side in sides]
+    rest = _own_count(reference, generated) + _own_count(generated, reference)
+    rest += sum(own) + _quadratic(reference, generated)
     rates = [_rate(side, reference, generated) for side in sides]
     at = max(value, sum(side.trace / side.count for side in sides))
-    variance = _Variance(rest, at * sum(rate for rate, _ in rates), at * sum(error for _, error in rates))
-    reach = quantile(math.inf, TAIL)
+    both = _quadratic(reference, generated) / 2
+    parts = tuple(
+        (quadratic + both + at * rate, side.count) for quadratic, (rate, _), side in zip(own, rates, sides, strict=True)
+    )
+    variance = _Variance(rest, at * sum(_firsts(rates)), at * sum(error for _, error in rates), parts)
+    reach = quantile(variance.sampled, TAIL)
     slope = reach**2 * (variance.cautious - rest) / at if at > 0 else 0.0
     plain = reach * math.sqrt(rest)
     middle, half = value + slope / 2, math.sqrt(max(slope**2 / 4 + slope * value + plain**2, 0.0))

@@ -170,7 +170,7 @@ def preference_family(sums: PreferenceSums, models: Sequence[str]) -> Family:
     if strengths is None:
         raise StatisticError("votes without strengths cannot be published")
     chances = _chances(strengths)
-    others = len(models) - 1
+    others, freedom = len(models) - 1, max(sums.raters - 1.0, 1.0)
 
     def estimate(place: int) -> Estimate:
         """The interval is one of the log odds, mapped back, so that it stays within [0, 1]."""
@@ -180,13 +180,14 @@ def preference_family(sums: PreferenceSums, models: Sequence[str]) -> Family:
         direction = -slopes
         direction[place] = slopes.sum()
         deviation = math.sqrt(sums.variance(direction, strengths)) / (value * (1.0 - value))
-        found = student_interval(float(logit(value)), deviation, max(sums.raters - 1.0, 1.0))
+        found = student_interval(float(logit(value)), deviation, freedom)
         return Estimate(value, min(float(expit(found.low)), value), max(float(expit(found.high)), value))
 
     def compare(first: str, second: str) -> Comparison:
         direction = np.zeros(len(models))
         direction[[models.index(first), models.index(second)]] = 1.0, -1.0
-        return Comparison(float(direction @ strengths), math.sqrt(sums.variance(direction, strengths)))
+        deviation = math.sqrt(sums.variance(direction, strengths))
+        return Comparison(float(direction @ strengths), deviation, degrees=freedom)
 
     estimates = {model: estimate(place) for place, model in enumerate(models)}
     return Family(estimates, compare_all(list(models), compare))

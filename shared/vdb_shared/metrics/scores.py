@@ -10,9 +10,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from vdb_shared.metrics.features import Vector
-from vdb_shared.metrics.uncertainty import TAIL, Comparison, Estimate, Family, compare_all, quantile, wilson_interval
+from vdb_shared.metrics.uncertainty import (
+    TAIL,
+    Comparison,
+    Estimate,
+    Family,
+    compare_all,
+    quantile,
+    welch_degrees,
+    wilson_interval,
+)
+
+ALIKE: Final = 2.0
+"""Variance, in units of the grid, up to which scores are all the same: cutting scores makes it larger by up to two units."""
+
+_ROUNDING: Final = 1e-15
+"""Of float64 in a variance of numbers in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +60,34 @@ class ScoreSums:
         return min(max(self.ratio, 0.0), 1.0)
 
     @property
+    def spread(self) -> float:
+        """Variance of the scores of the clips, at most 1/4; cautious where noise is larger than it.
+
+        Where no two scores differ, as far as the grid shows, the sums tell nothing of a spread. It is then taken to be what one
+        clip more would bring that lies at either end of the range, as the mean has it: m (1 - m) / n.
+        """
+        found = float(self.moments[1]) / self.count - self.mean**2
+        if self.noise == 0 and found <= ALIKE * self.unit + _ROUNDING:
+            return self.mean * (1 - self.mean) / self.count
+        return min(max(found + self.unit, 0.0), 0.25)
+
+    @property
     def sampling(self) -> float:
-        """Variance of the mean by sampling; cautious where noise is larger than the spread of the scores."""
-        spread = float(self.moments[1]) / self.count + self.unit - self.mean**2
-        return min(max(spread, 0.0), 0.25) / (self.count - 1)
+        """Variance of the mean by sampling."""
+        return self.spread / (self.count - 1)
+
+    def sampling_at(self, other: float) -> float:
+        """Variance of the mean by sampling if the mean score were anything up to this one; at least the one that was measured.
+
+        A few clips from scores with a long tail show a mean that is too small and a spread that is too small by more than that.
+        A tail is long only towards the farther end of the range. So scores are taken to keep their shape: their deviation grows
+        like their distance from the nearer end, up to that of shares. Scores that all lie at an end may be shares.
+        """
+        own, there = (self.mean, other) if self.mean <= 1 / 2 else (1 - self.mean, 1 - other)
+        most = 1 / 4 if there >= 1 / 2 else max(own * (1 - own), there * (1 - there))
+        within = math.sqrt(self.spread) * there < math.sqrt(most) * own
+        grown = self.spread * (there / own) ** 2 if within else most
+        return max(self.spread, grown) / (self.count - 1)
 
     @property
     def noise(self) -> float:
@@ -113,10 +153,22 @@ class RateSums:
         return share, math.sqrt(share * (1 - share) / size + noise)
 
 
+def _with_one_share(a: RateSums, b: RateSums) -> Comparison:
+    """Return the comparison of two shares with the variance that they have if both are one."""
+    clips = a.count + b.count
+    one = min(max((a.events + b.events) / clips, 0.0), 1.0)
+    sampling = one * (1 - one) * (1 / a.count + 1 / b.count) * clips / (clips - 1)
+    return Comparison(a.ratio - b.ratio, math.sqrt(sampling + a.noise + b.noise))
+
+
 def rate_family(models: Mapping[str, RateSums]) -> Family:
     """Return shares of clips by model, on [0, 1].
 
-    Source: Wilson 1927 (intervals); Agresti & Caffo 2000 (differences with two clips added).
+    Of two tests the one counts that says less. With two clips added, equal shares are told apart too often where one model has
+    many times the clips of the other and chances are small, as those of many comparisons are; with one share for both, too
+    often where shares are near an end. Each is right where the other is not.
+
+    Source: Wilson 1927 (intervals); Agresti & Caffo 2000 (differences with two clips added); Campbell 2007 (one share, N - 1).
     """
 
     def estimate(sums: RateSums) -> Estimate:
@@ -124,7 +176,8 @@ def rate_family(models: Mapping[str, RateSums]) -> Family:
 
     def compare(first: str, second: str) -> Comparison:
         (a, error_a), (b, error_b) = models[first].moved, models[second].moved
-        return Comparison(a - b, math.hypot(error_a, error_b))
+        moved = Comparison(a - b, math.hypot(error_a, error_b))
+        return max(moved, _with_one_share(models[first], models[second]), key=lambda found: found.chance)
 
     return Family({model: estimate(sums) for model, sums in models.items()}, compare_all(list(models), compare))
 
@@ -132,7 +185,8 @@ def rate_family(models: Mapping[str, RateSums]) -> Family:
 def score_family(models: Mapping[str, ScoreSums], *, low: float, high: float) -> Family:
     """Return mean scores on the scale [low, high] by model.
 
-    Models are compared as if independent, which is cautious where they were measured on the same prompts.
+    Models are compared as if independent, which is cautious where they were measured on the same prompts; each with the
+    spread that its scores would have if they had the other's mean, since that is what is to be refused.
     """
     width = high - low
 
@@ -141,13 +195,9 @@ def score_family(models: Mapping[str, ScoreSums], *, low: float, high: float) ->
 
     def compare(first: str, second: str) -> Comparison:
         a, b = models[first], models[second]
-        error = math.hypot(a.error, b.error)
-        return Comparison(width * (a.mean - b.mean), width * error, degrees=_degrees(error, a, b))
+        sampling = (a.sampling_at(b.mean), b.sampling_at(a.mean))
+        variance = sum(sampling) + a.noise + b.noise
+        degrees = welch_degrees(variance, zip(sampling, (a.count, b.count), strict=True))
+        return Comparison(width * (a.mean - b.mean), width * math.sqrt(variance), degrees=degrees)
 
     return Family({model: estimate(sums) for model, sums in models.items()}, compare_all(list(models), compare))
-
-
-def _degrees(error: float, *sides: ScoreSums) -> float:
-    """Return the degrees of freedom of a difference's deviation; noise, of known variance, adds to them (Welch 1947)."""
-    unknown = sum(side.sampling**2 / (side.count - 1) for side in sides)
-    return error**4 / unknown if unknown > 0 else math.inf

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -89,6 +89,19 @@ def compare_all(models: Sequence[str], compare: Callable[[str, str], Comparison]
 def quantile(degrees: float, tail: float) -> float:
     """Return beyond which number Student's t of so many degrees lies with the chance `tail`; infinitely many are normal."""
     return float(-ndtri(tail) if math.isinf(degrees) else -stdtrit(degrees, tail))
+
+
+def welch_degrees(variance: float, parts: Iterable[tuple[float, float]]) -> float:
+    """Return the degrees of freedom of a variance; what is known of it, as that of noise is, adds to them.
+
+    Args:
+        variance: the whole.
+        parts: of it that are estimated, and from how many clips.
+
+    Source: Satterthwaite 1946; Welch 1947.
+    """
+    unknown = math.fsum(part**2 / (clips - 1) for part, clips in parts)
+    return variance**2 / unknown if unknown > 0 else math.inf
 
 
 def student_interval(value: float, deviation: float, degrees: float) -> Estimate:

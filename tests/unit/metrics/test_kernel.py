@@ -95,6 +95,36 @@ def test_clearly_different_models_are_told_apart() -> None:
     assert comparison.apart(1.96)
 
 
+def test_few_clips_that_hardly_vary_are_compared_with_the_spread_that_the_other_model_shows() -> None:
+    """They may have missed what the other's many clips show: a tenth of equal models' clips may lie far away, say."""
+    generator = np.random.default_rng(9)
+
+    def model(count: int, spread: float) -> EmbeddingSums:
+        return sums_of(spread * generator.normal(size=(count, 3)) + 1)
+
+    reference, many = sums_of(0.2 * generator.normal(size=(400, 3))), model(200, 0.6)
+    narrow, wide = (
+        kernel_family(reference, {"few": model(15, spread), "many": many}).comparisons["few", "many"].deviation
+        for spread in (0.02, 0.6)
+    )
+    assert narrow >= 0.7 * wide
+
+
+def test_a_comparison_is_known_as_well_as_there_are_clips() -> None:
+    """Student's t: few degrees of freedom where all varies along one direction and few clips show it, more with more clips."""
+    generator = np.random.default_rng(10)
+
+    def line(count: int, shift: float) -> EmbeddingSums:
+        return sums_of(np.outer(shift + 0.3 * generator.normal(size=count), np.eye(3)[0]))
+
+    found = {}
+    for count in (4, 40):
+        models = {name: line(count, 1.0) for name in ("a", "b")}
+        found[count] = kernel_family(line(400, 0.0), models).comparisons["a", "b"].degrees
+    assert 3 <= found[4] <= 12
+    assert 39 <= found[40] <= 120
+
+
 def sketched(points: NDArray[np.float64], session: int = 0) -> EmbeddingSums:
     """Sums with the covariance sketch of a session."""
     vectors, sketch = embed(points), covariance_sketch(sha256_digest(bytes([session])), "sha256:" + "a" * 64, 256)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from vdb_shared.metrics.multiplicity import pairs_not_apart, rank_sets, told_apart
+from vdb_shared.errors import StatisticError
+from vdb_shared.metrics.multiplicity import Key, pairs_not_apart, planned_comparisons, rank_sets
+from vdb_shared.metrics.multiplicity import told_apart as told_apart_of
 from vdb_shared.metrics.uncertainty import Comparison, Estimate, Family
+
+
+def told_apart(comparisons: Mapping[Key, Comparison]) -> frozenset[Key]:
+    """Where all planned comparisons can be made."""
+    return told_apart_of(comparisons, len(comparisons))
 
 
 def family_of(*comparisons: tuple[str, str, float]) -> Family:
@@ -56,6 +65,31 @@ def test_few_degrees_of_freedom_and_systematic_errors_stand_between_models() -> 
 
 def test_what_has_no_error_is_apart_or_equal() -> None:
     assert told_apart({0: Comparison(0.1, 0.0), 1: Comparison(0.0, 0.0)}) == {0}
+
+
+def test_what_is_withheld_counts_as_planned_and_makes_nothing_easier() -> None:
+    """One pair of ten is left; it has to be as far apart as if the others were there."""
+    assert planned_comparisons(metrics=1, models=5) == 10
+    for lead, apart in ((2.807034 - 1e-5, 0), (2.807034 + 1e-5, 1)):
+        assert len(told_apart_of({"left": Comparison(lead, 1.0)}, 10)) == apart
+    assert told_apart({"left": Comparison(2.0, 1.0)})
+
+
+def test_withholding_what_looks_equal_would_raise_the_level_but_for_the_plan() -> None:
+    """1000 sessions of 20 equal pairs, of which the 15 nearest to 0 are withheld. By what is left it would be 15 %."""
+    generator = np.random.default_rng(4)
+    false = loose = 0
+    for leads in generator.normal(size=(1000, 20)):
+        left = {place: Comparison(leads[place], 1.0) for place in np.argsort(-np.abs(leads))[:5]}
+        false += bool(told_apart_of(left, 20))
+        loose += bool(told_apart(left))
+    assert false <= 72
+    assert loose >= 120
+
+
+def test_more_comparisons_than_planned_are_refused() -> None:
+    with pytest.raises(StatisticError, match="at most the 1 planned"):
+        told_apart_of({0: Comparison(1.0, 1.0), 1: Comparison(1.0, 1.0)}, 1)
 
 
 def test_among_equal_models_a_false_difference_is_rare_in_a_whole_session() -> None:

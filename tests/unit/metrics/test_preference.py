@@ -182,12 +182,17 @@ def test_noise_does_not_move_the_mean_of_estimates() -> None:
 def test_ranks_tell_models_apart_that_many_people_do() -> None:
     generator = np.random.default_rng(6)
     family = preference_family(PreferenceSums(people(generator, 2000).sum(axis=0), 4), NAMES)
-    assert rank_sets(family, told_apart(family.comparisons), higher_is_better=True) == {
+    assert rank_sets(family, told_apart(family.comparisons, len(family.comparisons)), higher_is_better=True) == {
         "alpha": (1, 1),
         "beta": (2, 2),
         "gamma": (3, 3),
         "delta": (4, 4),
     }
+
+
+def test_comparisons_are_known_as_well_as_there_are_people() -> None:
+    family = preference_family(sums_of(np.array([[0.0, 8.0], [4.0, 0.0]])), NAMES[:2])
+    assert family.comparisons["alpha", "beta"].degrees == pytest.approx(11)
 
 
 def test_many_votes_of_few_people_do_not_narrow_the_interval() -> None:
