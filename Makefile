@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test kills debits cluster setup check protos clean
+.PHONY: demo test kills debits mutants cluster setup check protos clean
 
 setup: $(READY)
 
@@ -37,6 +37,10 @@ kills: setup
 debits: setup
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.debiting --seeds 500 $$(mktemp -d)
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.power_cuts --disks 40
+
+# 3000 malformed media files through `data check` and measuring's decoder; SEED=… chooses how they are spoilt.
+mutants: setup
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.mutants --mutants 3000 --seed $(or $(SEED),1) $$(mktemp -d)
 
 # Generation on a Ray cluster of two machines, as far as Ray can tell; installs the extra `cluster` (80 MB) first.
 cluster: setup

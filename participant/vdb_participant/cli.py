@@ -196,16 +196,30 @@ def doctor(
     raise typer.Exit(1 if any(item.status is examiner.Status.FAIL for item in findings) else 0)
 
 
-@data_app.command("check", epilog="Example: vdb-participant data check DIR --frames 16")
-def data_check(
+@data_app.command("check", epilog="Example: vdb-participant data check DIR --frames 16 --sheet clips.png")
+def data_check(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Data directory.", show_default=False)],
     frames: Annotated[int, typer.Option(min=1, help="Clips with fewer frames are too short.")] = 1,
-    spec: Annotated[Path | None, typer.Option(help="Also say which ratings are of no clip of this spec.")] = None,
+    spec: Annotated[
+        Path | None,
+        typer.Option(help="Also say which ratings, and which likenesses to public files, concern this spec."),
+    ] = None,
+    models: ModelsFolder = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write a contact sheet (PNG) with pictures of every clip.", show_default=False)
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not decode clips to their end.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what the agent understands of a data directory, and why it leaves items out."""
+    """Show what the agent understands of a data directory, why it leaves items out, and which clips look alike.
+
+    Nothing is left out because it looks like something else: that is for you to decide.
+    """
     commands = _load("commands.data_checking")
-    found = commands.checked(folder, frames, spec)
+    wish = commands.Wish(frames, spec, models or _state(context).models, sheet, quick)
+    with _load("commands.showing").shown_progress() as shown:
+        found = commands.checked(folder, wish, shown.progress)
     if as_json:
         _print_json(commands.facts(found))
     elif not commands.told(console(), folder, found):

@@ -1,10 +1,12 @@
-"""`vdb-participant data check`: what the agent understands of a data directory, and what it leaves out.
+"""`vdb-participant data check`: what the agent understands of a data directory, what it leaves out, and what to look at.
 
-Promises that text and JSON say the same. A data directory without ratings is shown without a word about them.
+Promises that text and JSON say the same, and that what only looks odd is told and changes nothing. A data directory without
+ratings is shown without a word about them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,10 @@ from rich.console import Console
 
 from vdb_participant.commands.spec_file import read_spec
 from vdb_participant.data.dataset import Dataset, Problem
+from vdb_participant.data.looking import Looked, Progress, look
 from vdb_participant.data.ratings import Ratings
+from vdb_participant.data.sheet import page_paths
+from vdb_shared.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,31 +30,58 @@ class Checked:
         ratings: all, or those that the spec uses.
         problems: what is not used, and why; with a spec, also ratings that are of no clip of it.
         spec: digest of the spec, which ratings of its clips must name; "" without one.
+        looked: what was seen of whole clips, or None if nobody looked.
     """
 
     data: Dataset
     ratings: Ratings
     problems: tuple[Problem, ...]
     spec: str = ""
+    looked: Looked | None = None
 
 
-def checked(folder: Path, frames: int, spec: Path | None) -> Checked:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be checked.
+
+    Attributes:
+        frames: clips with fewer frames are too short.
+        spec: file of the spec against which ratings and public files are checked, or None.
+        models: folder of models, where a spec's public files are.
+        sheet: where a contact sheet is written, or None.
+        quick: whether only the first frames of clips are decoded.
+    """
+
+    frames: int
+    spec: Path | None
+    models: Path
+    sheet: Path | None = None
+    quick: bool = False
+
+
+def checked(folder: Path, wish: Wish, progress: Progress) -> Checked:
     """Return what there is in a data directory.
 
     Args:
         folder: the data directory.
-        frames: clips with fewer frames are too short.
-        spec: file of the spec against which ratings are checked, or None.
+        wish: what is to be checked.
+        progress: told how many clips were looked at.
 
     Raises:
         DatasetError, SpecError: what cannot be read.
+        UsageError: the contact sheet cannot be made, or not there.
     """
-    chosen = None if spec is None else read_spec(spec)
-    data = Dataset.open(folder, frames=frames)
+    if wish.quick and wish.sheet:
+        raise UsageError("--sheet looks at whole clips, which --quick does not; leave one of them out")
+    if wish.sheet:
+        page_paths(wish.sheet, folder, 0)
+    chosen = None if wish.spec is None else read_spec(wish.spec)
+    data = Dataset.open(folder, frames=wish.frames)
     ratings = data.ratings if chosen is None else data.ratings.used_by(chosen)
     foreign = () if chosen is None else ratings.unusable
     problems = (*data.problems, *(Problem(place, reason) for place, reason in foreign))
-    return Checked(data, ratings, problems, "" if chosen is None else chosen.digest)
+    looked = None if wish.quick else look(data, chosen, wish.models, wish.sheet, progress)
+    return Checked(data, ratings, problems, "" if chosen is None else chosen.digest, looked)
 
 
 def facts(found: Checked) -> dict[str, Any]:
@@ -66,7 +98,21 @@ def facts(found: Checked) -> dict[str, Any]:
         }
         | (numbers if data.ratings.parts else {})
         | ({"spec": found.spec} if found.spec else {})
+        | (_seen(found.looked) if found.looked else {})
     )
+
+
+def _seen(looked: Looked) -> dict[str, Any]:
+    return {
+        "alike": [list(group) for group in looked.alike],
+        "public": [
+            {"file": item.file, "prompt": item.prompt, "condition": item.digest, "same": item.same}
+            for item in looked.public
+        ],
+        "not_here": looked.unseen,
+        "broken": [{"file": problem.file, "reason": problem.reason} for problem in looked.broken],
+        "sheets": [str(path) for path in looked.sheets],
+    }
 
 
 def told(out: Console, folder: Path, found: Checked) -> bool:
@@ -82,4 +128,23 @@ def told(out: Console, folder: Path, found: Checked) -> bool:
     out.print(f"content {data.digest}")
     for problem in found.problems:
         out.print(f"not used: {problem.file}: {problem.reason}")
+    if found.looked:
+        for line in _lines(found.looked):
+            out.print(line)
     return not found.problems and bool(data.records or ratings.raters)
+
+
+def _lines(looked: Looked) -> Iterator[str]:
+    """Yield what a person should look at; none of it is left out for that."""
+    for problem in looked.broken:
+        yield f"cannot be decoded to its end: {problem.file}: {problem.reason}"
+    for group in looked.alike:
+        yield f"look alike: {', '.join(group)}"
+    for item in looked.public:
+        how = "is" if item.same else "looks like"
+        yield f"{item.file} {how} what public clips of prompt {item.prompt} start from, {item.digest}"
+    if looked.unseen:
+        files = "1 public file" if looked.unseen == 1 else f"{looked.unseen} public files"
+        yield f"{files} of the spec are not in the folder of models: clips were compared with the digests alone"
+    for path in looked.sheets:
+        yield f"contact sheet {path}"

@@ -73,6 +73,7 @@ def examine(subject: Subject) -> Iterator[Finding]:
     yield from (_library(name) for name in LIBRARIES)
     yield _torchvision()
     yield _device()
+    yield _tried("decoder", _decoder)
     yield _tried("enrolment", lambda: _enrolment(subject.folder))
     yield _unfinished(subject.folder)
     if subject.folder.config.exists():
@@ -133,6 +134,20 @@ def _device() -> Finding:
         return Finding(Status.PASS, "device", names)
     words = "no GPU that torch can use; the CPU is enough for tiny models only (check driver and CUDA build of torch)"
     return Finding(Status.WARN, "device", words)
+
+
+def _decoder() -> Finding:
+    """Videos are untrusted files; what reads them is kept away from everything that the kernel can keep it from."""
+    try:
+        decoder = importlib.import_module("vdb_participant.data.decoding.decoder").process_decoder()
+    except (ImportError, OSError) as error:
+        return Finding(Status.FAIL, "decoder", f"cannot be loaded ({_first_line(error)}); {EXTRA}")
+    ready = decoder.started()
+    keeps = [words for words, left in (("the network", ready.network), ("files", ready.files)) if not left]
+    if keeps:
+        words = f"a process of its own within limits, but this kernel cannot keep it from {' and '.join(keeps)}"
+        return Finding(Status.WARN, "decoder", f"{words}; Linux 5.13 with Landlock and user namespaces can")
+    return Finding(Status.PASS, "decoder", "a process of its own within limits, without network or files")
 
 
 def _enrolment(folder: StateFolder) -> Finding:

@@ -3,7 +3,7 @@
     MODELS/conditions/<64 hex digits of the SHA-256 of its bytes>.{png,jpg,webp,mp4,mkv,webm,avi,gif}
 
 Promises that a file whose bytes are not the agreed ones is refused, that an untrusted file takes no more than the limits of
-`video.py`, and that frames are those the file shows, in its own size. Loads no torch. Leaves the size of clips to
+`decoding/`, and that frames are those the file shows, in its own size. Loads no torch. Leaves the size of clips to
 `generation/starts.py`.
 
 Source: protos/README.md §7.4.
@@ -12,15 +12,12 @@ Source: protos/README.md §7.4.
 from __future__ import annotations
 
 import hashlib
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
-from PIL import Image, UnidentifiedImageError
+from typing import Final
 
 from vdb_participant.data.dataset import CLIP_SUFFIXES
-from vdb_participant.data.video import DEFAULT_LIMITS, Clip, Limits, decode
+from vdb_participant.data.decoding.decoder import process_decoder
+from vdb_participant.data.decoding.media import DEFAULT_LIMITS, Clip, Limits
 from vdb_participant.models import CONDITIONS
 from vdb_shared.clips import clip_terms
 from vdb_shared.errors import DatasetError
@@ -30,12 +27,6 @@ from vdb_shared.spec import Spec
 
 PICTURE_SUFFIXES: Final = (".png", ".jpg", ".webp")
 SUFFIXES: Final = PICTURE_SUFFIXES + CLIP_SUFFIXES
-
-_FORMATS: Final = ("PNG", "JPEG", "WEBP")
-"""What Pillow may read, whatever a file is called."""
-
-_MODES: Final = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"))
-"""Pillow's names of pictures with at most 8 bits a channel; others it would cut to bytes without a word."""
 
 
 def public_conditions(spec: Spec, models: Path, registry: Registry) -> dict[str, Path]:
@@ -97,7 +88,8 @@ def starting_frames(path: Path, start: Start, frames: int, limits: Limits = DEFA
     is_picture = path.suffix.lower() in PICTURE_SUFFIXES
     if is_picture and start == "video":
         raise DatasetError(f"{path}: is a picture, a video of {frames} frames is needed")
-    clip = _picture(path, limits) if is_picture else decode(path, frames=wanted, limits=limits)
+    decoder = process_decoder()
+    clip = decoder.picture(path, limits=limits) if is_picture else decoder.video(path, frames=wanted, limits=limits)
     if len(clip.frames) < wanted:
         raise DatasetError(f"{path}: has {len(clip.frames)} frames, {wanted} are needed")
     return clip
@@ -137,19 +129,3 @@ def _try(path: Path, start: Start, frames: int, advice: str) -> None:
         starting_frames(path, start, frames)
     except DatasetError as error:
         raise DatasetError(f"{error}; {advice}") from error
-
-
-def _picture(path: Path, limits: Limits) -> Clip:
-    """Return a picture as it is coded; rotation flags are not applied, transparency is left out."""
-    try:
-        if path.stat().st_size > limits.file_bytes:
-            raise DatasetError(f"{path}: has more than the {limits.file_bytes} bytes allowed")
-        with Image.open(path, formats=_FORMATS) as image:
-            if image.width * image.height > limits.pixels:
-                raise DatasetError(f"{path}: {image.width}x{image.height} is larger than {limits.pixels} pixels")
-            if image.mode not in _MODES:
-                raise DatasetError(f"{path}: is of mode {image.mode}; save it with 8 bits for each channel")
-            pixels: np.ndarray[Any, np.dtype[np.uint8]] = np.array(image.convert("RGB"), dtype=np.uint8)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DatasetError(f"{path}: cannot be read as a picture: {str(error).splitlines()[0]}") from error
-    return Clip(pixels[np.newaxis], Fraction(0))

@@ -98,7 +98,7 @@ def test_what_is_no_start_is_refused_by_name(picture: Path, video: Path, tmp_pat
 def test_a_picture_takes_no_more_than_the_limits(picture: Path) -> None:
     with pytest.raises(DatasetError, match="30x20 is larger than 599 pixels"):
         starting_frames(picture, "picture", 9, Limits(pixels=599))
-    with pytest.raises(DatasetError, match="has more than the 100 bytes allowed"):
+    with pytest.raises(DatasetError, match="more than the 100 allowed"):
         starting_frames(picture, "picture", 9, Limits(file_bytes=100))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from vdb_participant.data.video import Frames, Limits, _decoded, count_frames, decode, encode_mp4
+from vdb_participant.data.decoding.media import Source, decoded
+from vdb_participant.data.video import Frames, Limits, count_frames, decode, encode_mp4
 from vdb_participant.embedded.scenes import Scene, render
 from vdb_shared.errors import DatasetError
 
@@ -108,6 +110,12 @@ def test_what_is_no_video_is_named(tmp_path: Path, content: bytes | None, reason
     assert str(path) in str(refusal.value)
 
 
+def test_an_unknown_coding_is_named(clip: Path) -> None:
+    clip.write_bytes(clip.read_bytes().replace(b"avc1", b"zzz1"))
+    with pytest.raises(DatasetError, match="is coded in a way that is not known here"):
+        decode(clip)
+
+
 def test_sound_without_pictures_is_no_clip(tmp_path: Path) -> None:
     path = tmp_path / "sound.mkv"
     with av.open(str(path), "w") as container:
@@ -156,9 +164,10 @@ def test_other_formats_are_not_read_whatever_they_are_called(tmp_path: Path, cli
 
 def test_a_slow_file_is_given_up_between_frames(clip: Path) -> None:
     def slowly() -> Iterator[None]:
-        for _ in _decoded(clip, Limits(seconds=0.3)):
-            time.sleep(0.4)
-            yield
+        with Source(os.open(clip, os.O_RDONLY), ".mp4") as source:
+            for _ in decoded(source, Limits(seconds=0.3)):
+                time.sleep(0.4)
+                yield
 
     with pytest.raises(DatasetError, match=r"took longer than 0\.3 s"):
         list(slowly())
