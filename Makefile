@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test kills debits mutants cluster setup check protos clean
+.PHONY: demo test kills debits mutants fuzz mutation cluster setup check protos clean
 
 setup: $(READY)
 
@@ -41,6 +41,14 @@ debits: setup
 # 3000 malformed media files through `data check` and measuring's decoder; SEED=… chooses how they are spoilt.
 mutants: setup
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.mutants --mutants 3000 --seed $(or $(SEED),1) $$(mktemp -d)
+
+# Damaged inputs for every parser of the verifier, for SECONDS=… seconds; SEED=… chooses the damage.
+fuzz: setup
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.fuzzing --seconds $(or $(SECONDS),3600) --seed $(or $(SEED),1)
+
+# Small wrong changes of the verifier and the bundle, one at a time, against their tests; takes hours (docs/mutation-testing.md).
+mutation: setup
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.mutation_testing shared/vdb_shared/audit shared/vdb_shared/bundle
 
 # Generation on a Ray cluster of two machines, as far as Ray can tell; installs the extra `cluster` (80 MB) first.
 cluster: setup

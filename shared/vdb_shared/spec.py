@@ -320,7 +320,7 @@ def parse_spec_toml(text: str, *, file: str = "spec") -> Spec:
     """
     try:
         values = tomllib.loads(text, parse_float=Decimal)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:  # no TOML, or digits or nesting without end
         found = re.search(r"\(at line (\d+)", str(error))
         raise SpecError(f"not TOML: {error}", file=file, line=int(found.group(1)) if found else None) from error
     try:
@@ -329,7 +329,7 @@ def parse_spec_toml(text: str, *, file: str = "spec") -> Spec:
         spec = _validate(canonical_json(with_decimal_strings(values)))
     except SpecError as error:
         raise SpecError(error.problem, file=file, line=line_of(text, error.field), field=error.field) from error
-    except FormatError as error:
+    except (FormatError, RecursionError) as error:
         raise SpecError(str(error), file=file) from error
     if spec.privacy.mechanism == "none":
         field, problem = (

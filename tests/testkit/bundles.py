@@ -204,14 +204,14 @@ def small_session(  # noqa: PLR0917 - each is one thing that may be unusual in a
     witnesses: tuple[Seat, ...] = tuple(range(len(INSTITUTIONS))),
     log_key: StatementKey | None = None,
 ) -> SmallSession:
-    """Return a session of five institutions, one of which is not in the sum.
+    """Return a session of five institutions, of whom one is not in the sum, unless its fate is to stay.
 
     Args:
         seed: of keys, data and noise.
         spec: of the benchmark.
         liar: seat of a member that declares other weights than the spec's and a clip that failed, or None.
         twist: a field of one statement that everybody signs as if it were right, or None.
-        fate: why `DROPOUT` is not in the sum.
+        fate: of `DROPOUT`.
         surplus: what `LIAR` adds to lanes beyond what it measured.
         witnesses: who saw the opening in the log before the seal.
         log_key: with which the log is signed, if not with the coordinator's.
@@ -354,17 +354,16 @@ def make_contribution(sealed: SealedSession, seat: Seat, masked: bytes) -> Envel
 
 
 def result_of(record: SessionRecord, terms: SealTerms) -> Result:
-    """Return the result of a record in which only `DROPOUT` is not in the sum."""
+    """Return the result of a record in which nobody but perhaps `DROPOUT` is not in the sum."""
     headers = {seat: MaskedInputHeader.decode(signed.body) for seat, signed in record.masked.items()}
     t3 = record.survivors.payload[8:40]
     return Result(
         session=record.open.payload_digest,
         seal=record.seal.payload_digest,
         survivors=tuple(INSTITUTIONS[seat] for seat in sorted(record.masked)),
-        dropped=(
-            Dropped(
-                institution=INSTITUTIONS[DROPOUT], seat=DROPOUT, stage="left-out" if record.restarts else "shared-keys"
-            ),
+        dropped=tuple(
+            Dropped(institution=INSTITUTIONS[seat], seat=seat, stage="left-out" if record.restarts else "shared-keys")
+            for seat in sorted({DROPOUT} - record.masked.keys())
         ),
         t1=record.shared[0].body[8:40].hex(),
         t2=headers[0].t2.hex(),

@@ -1,4 +1,4 @@
-"""The rounds of a small session in which something befalls one institution: it drops out, or the rounds restart without it."""
+"""The rounds of a small session and what befalls one institution: nothing, it drops out, or they restart without it."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ ACCOMPLICE: Seat = 1
 class Fate(Enum):
     """What befalls the institution."""
 
+    STAYS = "nothing: all are in the sum"
     DROPS_OUT = "it vanishes after it shared keys"
     ACCUSED = "somebody complains about it, and the rounds restart without it"
     FRAMED = "the rounds restart without it, after a complaint that its sender did not sign"
@@ -76,6 +77,8 @@ class Rounds:
 
     def play(self, fate: Fate) -> Finished:
         """Play all rounds, a second time if a complaint comes up."""
+        if fate is Fate.STAYS:
+            return self._finish(self.parameters, (), {})
         if fate is Fate.DROPS_OUT:
             return self._finish(self.parameters, (), {self.victim: Stage.MASKED_INPUT})
         restart = self._complaint(fate)

@@ -10,6 +10,9 @@ import numpy as np
 
 from testkit.bundles import DROPOUT, Edits, SmallSession, Surplus, small_session, small_spec
 from testkit.statements import COORDINATOR, INSTITUTIONS, Twist, root_signed_as_roster, sign
+from vdb_shared.audit.checks import CHECKS
+from vdb_shared.audit.evidence import Evidence
+from vdb_shared.audit.policy import DEFAULT_POLICY
 from vdb_shared.audit.report import Report
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.envelope import Envelope, sign_envelope
@@ -33,6 +36,7 @@ from vdb_shared.bundle.statement import (
     parse_statement,
 )
 from vdb_shared.canonical import canonical_json, parse_canonical_json
+from vdb_shared.errors import VdbError, VerificationError
 from vdb_shared.labels import TYPE_STATEMENT
 from vdb_shared.layout import count_block
 from vdb_shared.secagg.encoding import LANE_OFFSET
@@ -48,6 +52,18 @@ def outcome(session: SmallSession, data: bytes) -> Report:
 def first_failure(session: SmallSession, data: bytes) -> str | None:
     failure = verify(data, root=session.root).first_failure
     return failure.id if failure else None
+
+
+def check_named(session: SmallSession, data: bytes, check: str) -> str:
+    """Return the check that the error itself names, when a check is tried alone; or its own id where its error names none."""
+    (made,) = [item for item in CHECKS if item.id == check]
+    try:
+        made.attempt(Evidence(data, session.root, DEFAULT_POLICY, draft=False))
+    except VerificationError as error:
+        return error.check
+    except VdbError:
+        return check
+    return "none"
 
 
 def statement(session: SmallSession, name: str, kind: type[Predicate], **changes: Any) -> Predicate:

@@ -52,11 +52,11 @@ def parse_policy(data: bytes, *, file: str = "policy") -> Policy:
         raise UsageError(f"{file}: a policy has at most {MAX_POLICY_BYTES} bytes, not {len(data)}")
     try:
         return Policy.model_validate(tomllib.loads(data.decode("utf-8"), parse_float=Decimal))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{file}: not TOML: {error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         raise UsageError(
             f"{file}: {field}: {first['msg']}; known fields are {', '.join(Policy.model_fields)}"
         ) from error
+    except (ValueError, ArithmeticError, RecursionError) as error:  # no text, no TOML, digits or nesting without end
+        raise UsageError(f"{file}: not TOML: {error}") from error

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Final, Literal, Self, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -120,14 +120,13 @@ def opened_entry(session: str, opening: SessionOpen, deadlines: Deadlines) -> by
         due = datetime.fromisoformat(opening.opened) + timedelta(seconds=seconds)
     except (ValueError, OverflowError) as error:
         raise FormatError(f"{opening.opened} and {seconds} seconds is not a moment of the calendar") from error
-    return encode_record(
-        OpenedRecord(
-            session=session,
-            spec=opening.spec,
-            roster=opening.roster,
-            opened=opening.opened,
-            due=due.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        )
+    return _encoded(
+        OpenedRecord,
+        session=session,
+        spec=opening.spec,
+        roster=opening.roster,
+        opened=opening.opened,
+        due=due.strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
 
 
@@ -147,16 +146,29 @@ def published_entry(payload: bytes, accounting: bytes, delta: Decimal) -> bytes:
     if not isinstance(spent, dict) or not isinstance(spent.get("rho"), str | None):
         raise FormatError("the accounting names no cost")
     rho = spent.get("rho")
-    return encode_record(
-        PublishedRecord(
-            session=result.session,
-            result=sha256_digest(payload),
-            published=result.published,
-            survivors=result.survivors,
-            rho=None if rho is None else parse_decimal(rho),
-            delta=delta,
-        )
+    return _encoded(
+        PublishedRecord,
+        session=result.session,
+        result=sha256_digest(payload),
+        published=result.published,
+        survivors=result.survivors,
+        rho=None if rho is None else parse_decimal(rho),
+        delta=delta,
     )
+
+
+def _encoded(kind: type[OpenedRecord] | type[PublishedRecord], **fields: Any) -> bytes:
+    """Return the entry with these fields.
+
+    Raises:
+        FormatError: one of them cannot stand in a record, though a statement may hold it.
+    """
+    try:
+        return encode_record(kind(**fields))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise FormatError(f"this cannot stand in the log: {field}: {first['msg']}") from error
 
 
 Record: TypeAlias = OpenedRecord | PublishedRecord | AbortedRecord
@@ -184,8 +196,11 @@ def parse_record(entry: bytes) -> Record:
     """
     parse_canonical_json(entry)
     try:
-        return _PARSER.validate_json(entry)
+        record = _PARSER.validate_json(entry)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         raise FormatError(f"an entry of the log is no record: {field}: {first['msg']}") from error
+    if encode_record(record) != entry:
+        raise FormatError("an entry of the log is not in its one encoding: a field is missing, or a real is no string")
+    return record

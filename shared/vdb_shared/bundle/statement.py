@@ -339,11 +339,16 @@ def parse_statement(payload: bytes, kind: type[P]) -> tuple[P, tuple[Subject, ..
             raise FormatError(f"not an in-toto v1 statement about a {kind.kind}")
     try:
         parsed = kind.model_validate_json(canonical_json(predicate))
-        return parsed, tuple(_subject(item) for item in subjects)
+        found = parsed, tuple(_subject(item) for item in subjects)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         raise FormatError(f"{kind.kind} statement: {field}: {first['msg']}") from error
+    if Statement(found[1], parsed).encode() != payload:
+        raise FormatError(
+            f"{kind.kind} statement: not in its one form: a real is no string, or an empty field is there"
+        )
+    return found
 
 
 def _subject(item: Any) -> Subject:

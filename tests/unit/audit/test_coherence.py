@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from testkit.bundles import SmallSession, small_session
+from testkit.forgeries import check_named
 from testkit.statements import INSTITUTIONS, Twist
 from vdb_shared import labels
 from vdb_shared.audit.verify import verify
@@ -56,6 +57,7 @@ FIELDS: list[tuple[type[Predicate], str, object, str]] = [
 def first_failure(session: SmallSession, data: bytes) -> tuple[str, str]:
     failure = verify(data, root=session.root).first_failure
     assert failure is not None
+    assert check_named(session, data, failure.id) == failure.id
     return failure.id, failure.detail
 
 

@@ -9,6 +9,7 @@ from testkit.forgeries import (
     COORDINATOR_ALONE,
     DIGEST,
     by_member,
+    check_named,
     contribution,
     first_failure,
     join,
@@ -33,9 +34,11 @@ from vdb_shared.spec import parse_spec_json
 @pytest.mark.parametrize("name", COORDINATOR_ALONE)
 def test_the_check_made_for_a_lie_finds_it(session: SmallSession, name: str) -> None:
     expected, forge = COORDINATOR_ALONE[name]
-    report = outcome(session, forge(session))
+    forged = forge(session)
+    report = outcome(session, forged)
     assert report.first_failure is not None
     assert report.first_failure.id == expected
+    assert check_named(session, forged, expected) == expected
 
 
 @pytest.mark.parametrize(
