@@ -110,3 +110,19 @@ def test_wrong_input_is_one_line(coordinator: RunningCoordinator, words: list[st
     assert done.exit_code != 0
     assert message in str(done.exception)
     assert "\n" not in str(done.exception)
+
+
+def test_what_was_not_remembered_is_refused_before_the_log_is_read(
+    coordinator: RunningCoordinator, tmp_path: Path
+) -> None:
+    junk = tmp_path / "junk"
+    junk.write_text("no checkpoint")
+    for file, message in (
+        (junk, "junk: is no checkpoint of this log that --remember kept: "),
+        (tmp_path / "none" / "seen", "seen: its folder does not exist; make it first"),
+    ):
+        words = ["monitor", "http://127.0.0.1:9", "--key", key_of(coordinator), "--remember", str(file)]
+        done = CliRunner().invoke(audit_app, words)
+        assert isinstance(done.exception, UsageError)
+        assert message in str(done.exception)
+    assert junk.read_text() == "no checkpoint"

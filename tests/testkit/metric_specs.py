@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vdb_shared.canonical import canonical_json
@@ -59,3 +60,10 @@ def make_spec(
     }
     spec = Spec.model_validate_json(canonical_json(values))
     return parse_spec_json(spec.canonical())
+
+
+def edited(spec: Spec, change: Callable[[dict[str, Any]], object]) -> Spec:
+    """Return the spec as its lead would change it, parsed anew and under its own digest."""
+    values = json.loads(spec.canonical())
+    change(values)
+    return parse_spec_json(canonical_json(values))

@@ -9,7 +9,7 @@ import typer
 
 from vdb_coordinator.commands.administration import Administration, EnrolmentLine
 from vdb_coordinator.commands.terminal import Common, console, print_json, write_new
-from vdb_coordinator.config import Home
+from vdb_coordinator.config import Home, split_address
 from vdb_coordinator.files import read_file
 from vdb_coordinator.identity.keys import is_encrypted
 from vdb_shared.canonical import sha256_digest
@@ -117,7 +117,13 @@ def log(common: Common, *, as_json: bool) -> None:
     screen.print(f"files: {home.log}", soft_wrap=True)
     served = f"served on {config.log_listen}" if config.log_listen else "not served; see log_listen in coordinator.toml"
     screen.print(served, soft_wrap=True)
-    screen.print(f"read it with: vdb-audit monitor {home.log} --key {key} --remember FILE", soft_wrap=True)
+    screen.print(f"read it here with: vdb-audit monitor {home.log} --key {key} --remember FILE", soft_wrap=True)
+    if config.log_listen:
+        port = split_address(config.log_listen)[1]
+        screen.print(
+            f"and elsewhere with http://HOST:{port} in place of the folder, HOST the name that this machine has there",
+            soft_wrap=True,
+        )
 
 
 def export(common: Common, session: str, output: Path) -> None:

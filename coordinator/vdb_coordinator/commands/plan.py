@@ -1,6 +1,6 @@
 """`vdb-coordinator session plan`: what a session would tell and cost, before anybody commits to it.
 
-Leaves the figures to `vdb_shared.planning`. Works without a coordinator and without a network.
+Leaves the figures to `vdb_shared.planning`, their look to `plan_lines.py`. Works without a coordinator and without a network.
 """
 
 from __future__ import annotations
@@ -12,23 +12,21 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
-from rich.table import Table
-
+from vdb_coordinator.commands.plan_lines import plan_lines
 from vdb_coordinator.commands.presets import preset_names, read_preset
 from vdb_coordinator.commands.spec_checks import checked_text, read_spec
 from vdb_coordinator.commands.terminal import check_new, console, print_json, write_new
 from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES
 from vdb_shared.errors import UsageError
-from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.planning.assumptions import assume
 from vdb_shared.planning.document import plan_json
-from vdb_shared.planning.guess import MAX_GUESS_BYTES, Guess, default_guesses, in_units, parse_guesses, template
+from vdb_shared.planning.guess import Guess, default_guesses
+from vdb_shared.planning.guess_file import MAX_GUESS_BYTES, parse_guesses, template
 from vdb_shared.planning.like import guesses_like, read_bundle, seconds_like
 from vdb_shared.planning.page import plan_page, plan_picture
-from vdb_shared.planning.plan import Plan, plan_session
-from vdb_shared.planning.words import facts, number, ratio_words, what_a_metric_tells
+from vdb_shared.planning.plan import plan_session
 from vdb_shared.spec import Spec
+from vdb_shared.text_files import utf8_text
 from vdb_shared.weights import UNPINNED
 
 _ANY_DIGEST: Final = "sha256:" + 64 * "0"
@@ -106,9 +104,11 @@ def plan(spec: str, cohort: Cohort, sources: Sources, output: Output) -> None:
     if output.as_json:
         print_json(plan_json(found))
         return
-    _print(console(), found)
+    screen = console()
+    for line in plan_lines(found, screen.width):
+        screen.print(line)
     if output.plot is not None:
-        console().print(f"wrote {output.plot}")
+        screen.print(f"wrote {output.plot}")
 
 
 def print_template(spec: str, sources: Sources) -> None:
@@ -144,10 +144,7 @@ def _guessed(spec: Spec, sources: Sources) -> _Guessed:
         words.append(f"{sources.like}" + (f" (defaults for {', '.join(silent)})" if silent else ""))
         seconds |= {model: value for model, value in seconds_like(earlier).items() if value > 0}
     if sources.guess is not None:
-        try:
-            text = _read(sources.guess, MAX_GUESS_BYTES).decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise UsageError(f"{sources.guess}: is not UTF-8: {error}") from error
+        text = utf8_text(_read(sources.guess, MAX_GUESS_BYTES), file=str(sources.guess))
         guesses = parse_guesses(text, spec, guesses, file=str(sources.guess))
         words.append(str(sources.guess))
     seconds |= _seconds(spec, sources.seconds)
@@ -179,93 +176,3 @@ def _read(path: Path, most: int) -> bytes:
     if len(content) > most:
         raise UsageError(f"{path}: has {len(content)} bytes; at most {most} are allowed")
     return content
-
-
-def _print(screen: Console, found: Plan) -> None:
-    screen.print(f"{found.scenario.spec.title}")
-    for name, words in facts(found):
-        screen.print(f"  {name:<15} {words}")
-    screen.print("  Guessed of clips:")
-    for line in _guess_lines(found):
-        screen.print(f"    {line}")
-    screen.print()
-    screen.print(_expected_table(found))
-    for outlook in found.outlooks:
-        screen.print(f"{outlook.metric.id}, {outlook.metric.inputs} prompts: {what_a_metric_tells(outlook)}")
-    for item in found.expected:
-        if item.reason and item.model == found.scenario.spec.models[0].id:
-            screen.print(f"{item.metric}, {item.inputs} prompts: {item.grade}: {item.reason}")
-    screen.print()
-    _print_what_ifs(screen, found)
-    _print_weights(screen, found)
-
-
-def _print_what_ifs(screen: Console, found: Plan) -> None:
-    if not found.what_ifs:
-        screen.print(
-            "No other session is compared: none is private, or one evaluation takes long; --sessions 1 compares all."
-        )
-        return
-    screen.print(_what_if_table(found))
-    for other in found.what_ifs:
-        if other.problem:
-            screen.print(f"{other.name}: not possible: {other.problem}")
-
-
-def _table(*heads: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, head in enumerate(heads):
-        table.add_column(head, justify="left" if place == 0 else "right", no_wrap=True)
-    return table
-
-
-def _expected_table(found: Plan) -> Table:
-    table = _table("Metric", "Prompts", "Model", "Guessed", "± expected", "Grade")
-    for outlook in found.outlooks:
-        metric = outlook.metric
-        unit = definition_of(metric.id).unit
-        for item in found.of((metric.id, metric.inputs)):
-            width = f"{number(item.half_width)} {unit}".strip()
-            table.add_row(metric.id, metric.inputs, item.model, number(item.value), width, item.grade)
-    return table
-
-
-def _what_if_table(found: Plan) -> Table:
-    table = _table("Intervals' length by now")
-    for other in found.what_ifs:
-        table.add_column(other.name, justify="right")
-    for outlook in found.outlooks:
-        key = outlook.metric.id, outlook.metric.inputs
-        cells = [ratio_words(item.changes[key]) if key in item.changes else "–" for item in found.what_ifs]
-        table.add_row(" ".join(key), *cells)
-    return table
-
-
-def _print_weights(screen: Console, found: Plan) -> None:
-    for name, factors in found.doubled.items():
-        if isinstance(factors, str):
-            screen.print(f"weight of {name} doubled: not possible: {factors}")
-        else:
-            screen.print(
-                f"weight of {name} doubled: its noise × {factors[0]:.2f}, that of all others × {factors[1]:.2f}"
-            )
-    proposal = found.proposal
-    if proposal is None:
-        return
-    screen.print(
-        f"proposed weights: the sum of what noise adds to squared intervals falls from {number(proposal.before)} to "
-        f"{number(proposal.after)} times their own square"
-    )
-    for name, weight in proposal.weights.items():
-        screen.print(f"  {name}: weight = {weight}")
-
-
-def _guess_lines(found: Plan) -> list[str]:
-    return [
-        f"{metric.id}, {metric.inputs}: "
-        + ", ".join(
-            f"{name} {number(value)}"
-            for name, value in in_units(metric, found.guesses[metric.id, metric.inputs]).items()
-        )
-        for metric in found.scenario.spec.metrics
-    ]

@@ -10,6 +10,7 @@ from vdb_shared.errors import SpecError, UsageError
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.seal import SealTerms, seal_terms
 from vdb_shared.spec import MAX_SPEC_BYTES, Spec, parse_spec_toml
+from vdb_shared.text_files import utf8_problem
 from vdb_shared.toml_lines import line_of
 from vdb_shared.weights import UNPINNED
 
@@ -79,4 +80,4 @@ def read_spec(path: Path) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise SpecError(f"is not UTF-8: {error}", file=str(path)) from error
+        raise SpecError(utf8_problem(error), file=str(path)) from error

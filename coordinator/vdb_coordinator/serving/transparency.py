@@ -1,9 +1,9 @@
 """The consortium's transparency log: from entries in the database to files that anybody may read.
 
 Promises that no checkpoint is signed that does not continue the last one that was, also after a crash and with a database
-restored from a backup, that a checkpoint is there only after all the files it needs, and that a witness's signature counts
-once it verified and is durable. Leaves what is logged to `logged.py`, who may witness to the service, how many suffice to the
-conductor, and serving the files to any web server, or to `log_server.py`.
+restored from a backup, that a checkpoint is there only after all the files it needs, that files which were lost are there again
+after a start, and that a witness's signature counts once it verified and is durable. Leaves what is logged to `logged.py`, who
+may witness to the service, how many suffice to the conductor, and serving the files to any web server, or to `log_server.py`.
 
 Source: C2SP tlog-tiles, tlog-cosignature; protos/README.md §9.7, §9.8.
 """
@@ -87,6 +87,7 @@ class TransparencyLog:
             entries = await self._database.run(lambda connection: log_entries.load(connection, 0))
             self._leaves = [leaf_hash(entry) for entry in entries]
             self._published = await asyncio.to_thread(self._last_published)
+            await asyncio.to_thread(self._restore, entries[: self.size])
             self._show(self._leaves[: self.size])
             for size, cosignature in await self._database.run(lambda connection: list(cosignatures.load(connection))):
                 self._cosigned[size][cosignature.name] = cosignature
@@ -195,6 +196,18 @@ class TransparencyLog:
         checkpoint = Checkpoint(self.key.name, size, tree_root(size, of_leaves(self._leaves)))
         write_durably(self._folder / CHECKPOINT_PATH, sign_checkpoint(checkpoint, self._signer).to_bytes())
         self._published = size
+
+    def _restore(self, entries: list[bytes]) -> None:
+        """Write again what is lost or damaged of the published files: the entries have the root that was signed.
+
+        Args:
+            entries: all that were published.
+        """
+        for path, data in grown_files(0, entries, self._leaves[: len(entries)]):
+            file = self._folder / path
+            if not file.is_file() or read_file(file) != data:
+                make_directories(file.parent)
+                write_durably(file, data)
 
     def _last_published(self) -> int | None:
         file = self._folder / CHECKPOINT_PATH

@@ -1,7 +1,7 @@
 """`vdb-participant data check`: what the agent understands of a data directory, what it leaves out, and what to look at.
 
 Promises that text and JSON say the same, and that what only looks odd is told and changes nothing. A data directory without
-ratings is shown without a word about them.
+ratings is shown without a word about them, unless the spec asks for some.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rich.console import Console
 from vdb_participant.commands.spec_file import read_spec
 from vdb_participant.data.dataset import Dataset, Problem
 from vdb_participant.data.looking import Looked, Progress, look
-from vdb_participant.data.ratings import Ratings
+from vdb_participant.data.ratings import RATINGS_FILE, Ratings
 from vdb_participant.data.sheet import page_paths
 from vdb_shared.errors import UsageError
 
@@ -30,6 +30,7 @@ class Checked:
         ratings: all, or those that the spec uses.
         problems: what is not used, and why; with a spec, also ratings that are of no clip of it.
         spec: digest of the spec, which ratings of its clips must name; "" without one.
+        asked: whether the spec has metrics of people's ratings.
         looked: what was seen of whole clips, or None if nobody looked.
     """
 
@@ -37,6 +38,7 @@ class Checked:
     ratings: Ratings
     problems: tuple[Problem, ...]
     spec: str = ""
+    asked: bool = False
     looked: Looked | None = None
 
 
@@ -81,7 +83,8 @@ def checked(folder: Path, wish: Wish, progress: Progress) -> Checked:
     foreign = () if chosen is None else ratings.unusable
     problems = (*data.problems, *(Problem(place, reason) for place, reason in foreign))
     looked = None if wish.quick else look(data, chosen, wish.models, wish.sheet, progress)
-    return Checked(data, ratings, problems, "" if chosen is None else chosen.digest, looked)
+    asked = chosen is not None and any(metric.inputs == "ratings" for metric in chosen.metrics)
+    return Checked(data, ratings, problems, "" if chosen is None else chosen.digest, asked, looked)
 
 
 def facts(found: Checked) -> dict[str, Any]:
@@ -122,7 +125,10 @@ def told(out: Console, folder: Path, found: Checked) -> bool:
     out.print(f"{len(data.captioned)} clips are named by one line alone: models may start from them")
     if data.ratings.parts:
         numbers = f"{len(ratings.votes)} votes and {len(ratings.scores)} scores"
-        out.print(f"ratings by {len(ratings.raters)} people, each one more record: {numbers}")
+        people = "1 person" if len(ratings.raters) == 1 else f"{len(ratings.raters)} people"
+        out.print(f"ratings by {people}, each one more record: {numbers}")
+    elif found.asked:
+        out.print(f"no {RATINGS_FILE} in {folder}: nothing goes from here into the spec's metrics of people's ratings")
     if found.spec:
         out.print(f"ratings of clips of the spec name it as {found.spec}")
     out.print(f"content {data.digest}")

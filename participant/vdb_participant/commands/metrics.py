@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from vdb_participant.commands.screen import console
+from vdb_participant.data.ratings import RATINGS_FILE, SCORE, VOTE
 from vdb_shared.canonical import canonical_json
 from vdb_shared.errors import UsageError
 from vdb_shared.metrics.catalogue import CATALOGUE, MetricDefinition, refusals
@@ -93,16 +94,14 @@ def fit_map(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     """Fit the public map that dp-fvd@1 needs, and write the extractor with it into a new folder."""
     if (height is None) != (width is None):
         raise UsageError("--height and --width: go together; give both or neither")
-    mapping, fitting = (
-        importlib.import_module(f"vdb_participant.{name}")
-        for name in ("commands.mapping", "measure.extractors.fitting")
+    wishes = importlib.import_module("vdb_participant.commands.mapping_wishes")
+    shape = wishes.Shape(frames, None if height is None or width is None else (height, width))
+    asked = wishes.granted(
+        wishes.Wish(extractor, clips, output, dimension, shape, architecture, device),
+        wishes.Plan(noise, records, _decimal(epsilon), private_models),
     )
-    shape = fitting.Shape(frames, None if height is None or width is None else (height, width))
-    facts = mapping.fit_map(
-        mapping.Wish(extractor, clips, output, dimension, shape, architecture, device),
-        mapping.Plan(noise, records, _decimal(epsilon), private_models),
-        _tell,
-    )
+    mapping = importlib.import_module("vdb_participant.commands.mapping")
+    facts = mapping.fit_map(asked, _tell)
     if as_json:
         _print_json(facts)
     else:
@@ -149,7 +148,7 @@ def facts(definition: MetricDefinition) -> dict[str, Any]:
         "unit": definition.unit or "-",
         "range": _range(definition),
         "needs": list(_needs(definition)),
-        "settings": {name: use for name, use in definition.uses.items() if use != "refused"},
+        "settings": _settings(definition),
         "inputs": list(_inputs(definition)),
         "share": FINISHES[definition.finish].share,
         "lanes": FINISHES[definition.finish].lanes,
@@ -158,6 +157,33 @@ def facts(definition: MetricDefinition) -> dict[str, Any]:
         "citation": definition.citation,
         "licence": definition.weights_licence or "-",
         "oracle": definition.oracle,
+    } | (_of_ratings(definition) if definition.of_ratings else {})
+
+
+def _settings(definition: MetricDefinition) -> dict[str, str]:
+    """Return the fields of a spec's metric that it uses beside those of every metric."""
+    found: dict[str, str] = {name: use for name, use in definition.uses.items() if use != "refused"}
+    return found | ({"of": "required"} if definition.finish == "correlation" else {})
+
+
+def _of_ratings(definition: MetricDefinition) -> dict[str, str]:
+    """Return what a metric of people's ratings needs, and where it goes."""
+    lines = [f'id = "{definition.id}"', 'inputs = "ratings"']
+    line, kind = VOTE, "a vote"
+    if definition.finish == "correlation":
+        lines.append('of = "temporal-flickering@1"')
+        line, kind = SCORE, "a score"
+    found = {"spec": f"[[metrics]] {', '.join(lines)}"}
+    if definition.finish == "correlation":
+        found["of"] = (
+            "id of the metric that is compared with people: any that gives a clip a score of what it shows, with the settings "
+            "that it needs (extractor, limit) beside it; the spec need not ask for that metric by itself"
+        )
+    return found | {
+        "ratings": f"in {RATINGS_FILE} in the institution's data folder, {kind} a line, as a JSON object; all ratings of one "
+        "person are one record; `data check DIR --spec SPEC` says which are used",
+        "line": line,
+        "spec_of_line": "digest of the spec that the clips were made by; `spec lint` and `data check --spec` print it",
     }
 
 
@@ -210,6 +236,9 @@ def _definitions() -> Iterator[str]:
             yield f"* Public inputs only: {definition.public_only}."
         if definition.of_ratings:
             yield "* Ratings by people only; a record is a rater with all ratings."
+            told = _of_ratings(definition)
+            yield f"* In the spec: `{told['spec']}`" + (f"; `of` is the {told['of']}." if "of" in told else ".")
+            yield f"* Ratings stand {told['ratings']}: `{told['line']}`. `spec` is the {told['spec_of_line']}."
         yield f"* One {'rater' if definition.of_ratings else 'clip'} adds {FINISHES[definition.finish].share}."
         yield f"* Source: {definition.citation}."
         if definition.weights_licence:

@@ -108,7 +108,7 @@ class Dataset:
         ratings_file = root / RATINGS_FILE
         if not clips_folder.is_dir() and not prompts_file.is_file() and not ratings_file.is_file():
             raise DatasetError(
-                f"{directory}: expected {CLIPS_FOLDER}/ with videos or {PROMPTS_FILE}, found neither; "
+                f"{directory}: expected {CLIPS_FOLDER}/ with videos, {PROMPTS_FILE} or {RATINGS_FILE}, found none of them; "
                 f"put videos into {clips_folder}"
             )
         for place in (clips_folder, prompts_file, ratings_file):

@@ -4,9 +4,7 @@ Promises that a line is a vote or a score or is refused with its place and reaso
 that a rating counts only for the spec of whose clips it speaks: another model, version, seed or setting is another spec.
 Leaves what ratings add to sums to measure/judging.py.
 
-    DIR/ratings.jsonl    one JSON object a line, a vote or a score:
-        {"spec": "sha256:…", "rater": …, "prompt": …, "sample": 0, "first": MODEL, "second": MODEL, "choice": "first"}
-        {"spec": "sha256:…", "rater": …, "prompt": …, "sample": 0, "model": MODEL, "score": 4, "lowest": 1, "highest": 5}
+`metrics show preference-bt@1` and `metrics show human-correlation@1` show a line of each kind.
 
 Source: protos/README.md §6.4.
 """
@@ -35,10 +33,37 @@ MAX_LINE_BYTES: Final = 4 * 1024
 
 MAX_RATINGS_BYTES: Final = 256 * 2**20
 
-_EXPECTED: Final = (
-    'a vote {"spec": …, "rater": …, "prompt": …, "sample": …, "first": …, "second": …, "choice": "first", "second" or "tie"} '
-    'or a score {"spec": …, "rater": …, "prompt": …, "sample": …, "model": …, "score": …, "lowest": …, "highest": …}'
+VOTE: Final = (
+    '{"spec": "sha256:…", "rater": "r1", "prompt": "p01", "sample": 0, "first": "model-a", "second": "model-b", '
+    '"choice": "first"}'
 )
+"""A line: this person prefers the clip of the first model; "second" and "tie" are the other choices."""
+
+SCORE: Final = (
+    '{"spec": "sha256:…", "rater": "r1", "prompt": "p01", "sample": 0, "model": "model-a", "score": 4, "lowest": 1, '
+    '"highest": 5}'
+)
+"""A line: this person gives the clip 4 points on a scale from 1 to 5."""
+
+_SHOWN: Final = 80
+"""Characters of a wrong value that are shown."""
+
+_NAME: Final = "expected at most 64 lower-case letters, digits, dots, dashes and underscores"
+_NUMBER: Final = "expected a finite number"
+_EXPECTED: Final[Mapping[str, str]] = {
+    "spec": "expected the digest of the spec that the clips were made by, as `data check DIR --spec SPEC` prints it",
+    "rater": _NAME,
+    "prompt": _NAME,
+    "sample": "expected the number of the clip of this prompt, from 0",
+    "first": _NAME,
+    "second": _NAME,
+    "choice": 'expected "first", "second" or "tie"',
+    "model": _NAME,
+    "score": _NUMBER,
+    "lowest": _NUMBER,
+    "highest": _NUMBER,
+}
+"""What is allowed in each field."""
 
 Choice = Literal["first", "second", "tie"]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -123,6 +148,7 @@ class Score:
 
 
 Rating = TypeVar("Rating", Vote, Score)
+Line = TypeVar("Line", VoteLineFile, ScoreLineFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,18 +270,30 @@ def _parse(where: str, place: str, raw: bytes) -> Vote | Score:
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number)
         if not isinstance(value, dict) or ("choice" in value) == ("score" in value):
-            raise DatasetError(f"{where}: is neither a vote nor a score; expected {_EXPECTED}")
+            raise DatasetError(f"{where}: is neither a vote, like {VOTE}, nor a score, like {SCORE}")
         if "choice" in value:
-            return _vote(where, place, VoteLineFile.model_validate(value))
-        return _score(where, place, ScoreLineFile.model_validate(value))
+            return _vote(where, place, _checked(where, value, VoteLineFile, f"a vote is like {VOTE}"))
+        return _score(where, place, _checked(where, value, ScoreLineFile, f"a score is like {SCORE}"))
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{where}: is not UTF-8 text: {error.reason}") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "line"
-        raise DatasetError(f"{where}: {field}: {first['msg']}; expected {_EXPECTED}") from error
+        raise DatasetError(f"{where}: is not UTF-8 text: {error.reason}; save the file as UTF-8") from error
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{where}: is not a JSON object: {error}") from error
+
+
+def _checked(where: str, value: Mapping[str, Any], kind: type[Line], like: str) -> Line:
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    field = str(first["loc"][0])
+    match first["type"]:
+        case "missing":
+            problem = "is missing"
+        case "extra_forbidden":
+            problem = "is no field of this kind of line; remove it"
+        case _:
+            problem = f"{_EXPECTED[field]}, found {json.dumps(first['input'], ensure_ascii=False)[:_SHOWN]}"
+    raise DatasetError(f"{where}: {field}: {problem}; {like}")
 
 
 def _vote(where: str, place: str, line: VoteLineFile) -> Vote:

@@ -29,6 +29,9 @@ delta = 1e-6
 # session, wherever the folder lay and whatever was added to it or taken away since; data that share nothing have budgets
 # of their own. A video in another encoding, or a prompt in other words, is NOT recognised as the same. Where records may
 # come again in another form, or one person is in several files: "site", and every session counts against every other.
+# Words and a video are known to belong together once one line of prompts.jsonl has named both in a session. Where each was in
+# sessions of its own before, each may have cost up to the cap, and the two together up to TWICE epsilon_total; no session that
+# reads both is admitted then. Name the video beside its words from the first session on, or choose "site".
 charge = "overlapping"
 
 # Fewest institutions in a sum; fewest of them, ours included, that are neither in league with the coordinator nor add no noise;

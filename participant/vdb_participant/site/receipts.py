@@ -74,18 +74,17 @@ def bundle_receipt(folder: StateFolder, bundle: Path) -> Receipt:
     """Return the receipt of this site in a result bundle.
 
     Raises:
-        UsageError: the bundle cannot be read, or is none.
+        UsageError: the bundle cannot be read, or is none; or no institution is enrolled in the folder.
         IdentityError, SignatureError: the roster or our statement in it is not signed as it must be.
         StoreError: nothing was debited for it.
     """
+    record = _record(bundle)
+    if not folder.enrolment.exists() and not folder.config.exists():
+        raise UsageError(
+            f"{folder.path}: no institution is enrolled here, so nothing in {bundle} is known to be ours; choose the site's "
+            "folder with --dir"
+        )
     config = read_config(folder)
-    try:
-        members = read_archive(bundle.read_bytes())
-        record = SessionRecord.from_members({name: members[name] for name in members.keys() - RELEASED})
-    except OSError as error:
-        raise UsageError(f"{bundle}: expected a result bundle, cannot read it ({error.strerror})") from error
-    except FormatError as error:
-        raise UsageError(f"{bundle}: expected a result bundle: {error}") from error
     statement = record.contributions.get(config.institution)
     if statement is None:
         raise UsageError(
@@ -95,6 +94,16 @@ def bundle_receipt(folder: StateFolder, bundle: Path) -> Receipt:
     for receipt in _receipt(statement.verify(labels.TYPE_STATEMENT, [key])):
         return receipt
     raise StoreError(f"{bundle}: is of a session without noise, which is not debited; choose another")
+
+
+def _record(bundle: Path) -> SessionRecord:
+    try:
+        members = read_archive(bundle.read_bytes())
+        return SessionRecord.from_members({name: members[name] for name in members.keys() - RELEASED})
+    except OSError as error:
+        raise UsageError(f"{bundle}: expected a result bundle, cannot read it ({error.strerror})") from error
+    except FormatError as error:
+        raise UsageError(f"{bundle}: {error}; give a published result (.vdbb) of this site") from error
 
 
 def _receipt(payload: bytes) -> Iterator[Receipt]:

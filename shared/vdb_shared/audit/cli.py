@@ -30,7 +30,8 @@ from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES, read_archive
 from vdb_shared.bundle.record import METRICS
 from vdb_shared.canonical import parse_canonical_json
 from vdb_shared.commandline import run_script
-from vdb_shared.errors import FormatError, UsageError
+from vdb_shared.errors import FormatError, SignatureError, UsageError
+from vdb_shared.transparency.checkpoint import read_checkpoint
 from vdb_shared.transparency.note import MAX_NOTE_BYTES, NoteKey, parse_key
 
 app = typer.Typer(
@@ -205,9 +206,10 @@ def monitor_log(
     Exit status: 0 nothing is wrong, 1 something is, or a session that should have ended has not.
     """
     known = _key(key)
+    kept = None if remember is None else _remembered(remember, known)
     tiles, note = open_log(log, known)
-    if remember is not None and remember.exists():
-        check_remembered(tiles, _read(remember, MAX_NOTE_BYTES), known)
+    if kept is not None:
+        check_remembered(tiles, kept, known)
     found = monitor(tiles.checkpoint, tiles.entries(), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     if json:
         _print_json(found.to_json())
@@ -227,7 +229,23 @@ def _key(text: str) -> NoteKey:
     try:
         return parse_key(text)
     except FormatError as error:
-        raise UsageError(f"--key: {error}; ask the lead, who sees it with `vdb-coordinator log`") from error
+        raise UsageError(
+            f"--key: {error}; copy all of the line that `vdb-coordinator log` prints to the lead"
+        ) from error
+
+
+def _remembered(path: Path, key: NoteKey) -> bytes | None:
+    """Return the checkpoint of the last reading, or None before the first."""
+    if not path.exists():
+        if not path.parent.is_dir():
+            raise UsageError(f"{path}: its folder does not exist; make it first")
+        return None
+    note = _read(path, MAX_NOTE_BYTES)
+    try:
+        read_checkpoint(note, key)
+    except (FormatError, SignatureError) as error:
+        raise UsageError(f"{path}: is no checkpoint of this log that --remember kept: {error}") from error
+    return note
 
 
 if __name__ == "__main__":

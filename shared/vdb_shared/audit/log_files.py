@@ -1,17 +1,20 @@
 """Reading a log's files from a folder or over HTTP, and remembering what was read.
 
-Promises bounds on size and on silence whoever serves them, and that a log which does not continue the remembered one is told
-apart from one that does. Leaves what the bytes mean to `transparency/`.
+Promises bounds on size and on time whoever serves them (on silence, on one file and on the whole reading; a name is looked up
+as long as the system takes), and that a log which does not continue the remembered one is told apart from one that does. Leaves
+what the bytes mean to `transparency/`.
 """
 
 from __future__ import annotations
 
+import time
 import urllib.error
-import urllib.request
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
+from vdb_shared.audit.limited_http import Limit, download
 from vdb_shared.errors import FormatError, UnreachableError, UsageError
 from vdb_shared.transparency.checkpoint import Checkpoint, read_checkpoint
 from vdb_shared.transparency.note import NoteKey
@@ -20,38 +23,58 @@ from vdb_shared.transparency.tiles import CHECKPOINT_PATH, MAX_ENTRY_BYTES, WIDT
 MAX_FILE_BYTES: Final = WIDTH * (2 + MAX_ENTRY_BYTES)
 """A full bundle of the longest entries."""
 
-SECONDS: Final = 20.0
-"""Without a byte after which a server counts as silent."""
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a server is waited for, in seconds.
+
+    Attributes:
+        silence: without a byte.
+        file: for one file in all, of at most 16 MiB.
+        log: for all files of one reading together.
+    """
+
+    silence: float = 20.0
+    file: float = 120.0
+    log: float = 3600.0
 
 
 class ForkError(FormatError):
     """The log is not the one that was remembered: it was changed, or two are shown."""
 
 
-def open_log(place: str, key: NoteKey) -> tuple[TiledLog, bytes]:
+def open_log(place: str, key: NoteKey, patience: Patience = Patience()) -> tuple[TiledLog, bytes]:
     """Return a log with its checkpoint verified, and the checkpoint's note.
 
     Args:
         place: a folder, or a URL that begins with http:// or https://.
         key: of the log.
+        patience: how long a server is waited for, from now on until the last entry is read.
 
     Raises:
-        UsageError, UnreachableError: it cannot be read.
+        UsageError, UnreachableError: it cannot be read, or not in time.
         FormatError, SignatureError: it is not the log of that key, or its files do not fit together.
     """
-    fetch = fetch_from(place)
+    fetch = fetch_from(place, patience)
     note = fetch(CHECKPOINT_PATH)
     checkpoint, _ = read_checkpoint(note, key)
     return TiledLog(checkpoint, fetch), note
 
 
-def fetch_from(place: str) -> Fetch:
+def fetch_from(place: str, patience: Patience = Patience()) -> Fetch:
     """Return what reads files of a log in a folder or at a URL."""
     if place.startswith(("http://", "https://")):
-        return lambda path: _download(f"{place.rstrip('/')}/{path}")
+        end = time.monotonic() + patience.log
+        return lambda path: _download(f"{place.rstrip('/')}/{path}", patience, end)
     folder = Path(place)
-    if not folder.is_dir():
-        raise UsageError(f"{place}: expected the folder of a log, or its URL")
+    if not place or not folder.is_dir():
+        raise UsageError(
+            f"{place or 'LOG'}: expected the folder of a log, or its URL, which begins with http:// or https://"
+        )
+    if not (folder / CHECKPOINT_PATH).is_file():
+        raise UsageError(
+            f"{folder}: holds no log, which has a file named {CHECKPOINT_PATH}; in a coordinator's directory it is `log`"
+        )
     return lambda path: _read(folder / path)
 
 
@@ -85,10 +108,15 @@ def _read(path: Path) -> bytes:
     return _bounded(data, str(path))
 
 
-def _download(url: str) -> bytes:
+def _download(url: str, patience: Patience, end: float) -> bytes:
+    alone = time.monotonic() + patience.file
+    limit = (
+        Limit(patience.silence, alone, f"it was not all there after {patience.file:g} seconds")
+        if alone < end
+        else Limit(patience.silence, end, f"reading the log took {patience.log:g} seconds and was not done")
+    )
     try:
-        with urllib.request.urlopen(url, timeout=SECONDS) as answer:  # noqa: S310 - http and https alone come here
-            return _bounded(answer.read(MAX_FILE_BYTES + 1), url)
+        return _bounded(download(url, MAX_FILE_BYTES + 1, limit), url)
     except urllib.error.HTTPError as error:
         raise UsageError(
             f"{url}: the server answers {error.code} {error.reason}; is this the log's address?"

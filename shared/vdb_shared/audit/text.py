@@ -191,7 +191,11 @@ def count_of(row: Row) -> str:
 
 def print_monitored(console: Console, found: Monitored) -> None:
     """Print what a transparency log says: sessions, what each institution has spent, and what is wrong."""
-    console.print(f"{found.checkpoint.origin}: {found.checkpoint.size} entries, root {found.checkpoint.root.hex()}\n")
+    entries = "1 entry" if found.checkpoint.size == 1 else f"{found.checkpoint.size} entries"
+    console.print(f"{found.checkpoint.origin}: {entries}", soft_wrap=True)
+    console.print(f"root {found.checkpoint.root.hex()}\n", soft_wrap=True)
+    if not found.checkpoint.size:
+        console.print("No session has been opened yet.")
     for session in found.sessions:
         ended = f", {session.ended}" if session.ended else ""
         console.print(f"{session.state:<10} {session.session[:19]}  opened {session.opened}{ended}", soft_wrap=True)

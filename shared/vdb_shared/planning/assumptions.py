@@ -23,20 +23,20 @@ from vdb_shared.metrics.statistic import Layout
 from vdb_shared.privacy.calibration import MAX_JOINED
 from vdb_shared.privacy.mechanism import NoiseLevel, noise_level
 from vdb_shared.seal import SealTerms, seal_terms
-from vdb_shared.spec import Spec
+from vdb_shared.spec import Metric, Spec
 from vdb_shared.sums import Side
 
 NO_NOISE: Final = NoiseLevel({})
 
 
 class _Variant(Spec):
-    """A spec that is the plan's but for some sections, and keeps its digest."""
+    """A spec that is another's but for some sections, under a digest that it is given."""
 
     _digest: str = PrivateAttr("")
 
     @property
     def digest(self) -> str:
-        """Digest of the plan's own spec."""
+        """The digest that it was given."""
         return self._digest
 
 
@@ -45,8 +45,17 @@ def variant(spec: Spec, **sections: object) -> Spec:
 
     What is drawn from a digest, such as which clips two sites make, then stays the same when two sessions are compared.
     """
+    return _variant(spec, spec.digest, sections)
+
+
+def under_digest(spec: Spec, digest: str) -> Spec:
+    """Return the same spec under another digest, "sha256:…": with other sketches of covariances, and other draws."""
+    return _variant(spec, digest, {})
+
+
+def _variant(spec: Spec, digest: str, sections: dict[str, object]) -> Spec:
     other = _Variant.model_construct(**{name: getattr(spec, name) for name in type(spec).model_fields} | sections)
-    other._digest = spec.digest
+    other._digest = digest
     return other
 
 
@@ -83,7 +92,7 @@ def assume(
     """Return the assumptions of a plan; unless told otherwise, just enough institutions with as many records as admitted.
 
     Raises:
-        UsageError: a number that no session of this spec can have; says which are possible.
+        UsageError: a number that no session of this spec can have; says which are possible. Or no metric is of clips.
     """
     joined = spec.cohort.minimum if participants is None else participants
     if not spec.cohort.minimum <= joined <= MAX_JOINED:
@@ -92,9 +101,11 @@ def assume(
         )
     if not 0 <= dropout < 1:
         raise UsageError(f"dropout: expected a share in [0, 1), found {dropout}")
-    rated = next((metric.id for metric in spec.metrics if metric.inputs == "ratings"), None)
-    if rated is not None:
-        raise UsageError(f"{rated}: a plan knows nothing of people's ratings; plan the spec without metrics of ratings")
+    if not of_clips(spec):
+        raise UsageError(
+            f"metrics: all of them ({', '.join(of_ratings(spec))}) are of people's ratings, of which a plan knows nothing; add "
+            "a metric of clips"
+        )
     most = spec.privacy.maximum_records
     clips = most if records is None else records
     words = clips if prompts is None else prompts
@@ -102,6 +113,16 @@ def assume(
         if not 1 <= number <= most:
             raise UsageError(f"{name}: the spec's privacy.maximum_records admits 1 to {most}, found {number}")
     return Assumptions(joined, dropout, clips, words)
+
+
+def of_clips(spec: Spec) -> tuple[Metric, ...]:
+    """Return the metrics that a plan speaks of: nobody can guess what people will say of clips."""
+    return tuple(metric for metric in spec.metrics if metric.inputs != "ratings")
+
+
+def of_ratings(spec: Spec) -> tuple[str, ...]:
+    """Return the ids of the metrics of people's ratings: they take their share of budget and bytes, and no more is said."""
+    return tuple(metric.id for metric in spec.metrics if metric.inputs == "ratings")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """Weights that divide the privacy budget well.
 
 Noise in a private block of weight w has the deviation C / w times a constant of the session, with C^2 = c0 + sum of w^2 B^2
-over metrics: c0 is the squared norm of what one record adds to the counts, whose weight is 1, B^2 that of what it adds to the
-metric's blocks. Noise lengthens the interval of a metric: to first order its square grows by N^2 = C^2 (a^2 / w^2 + e^2) times
-what it would be without noise, a by the noise of the metric's own blocks and e by that of the counts. The objective is the sum
-of N^2 over all metrics that private records enter, so that no metric is worth more because its unit is smaller:
+over metrics: c0 is the squared norm of what one record adds to the counts, whose weight is 1, and to blocks of people's
+ratings, whose weights are left as they are, B^2 that of what it adds to the metric's blocks. Noise lengthens the interval of a
+metric: to first order its square grows by N^2 = C^2 (a^2 / w^2 + e^2) times what it would be without noise, a by the noise of
+the metric's own blocks and e by that of the counts. The objective is the sum of N^2 over all metrics that private records
+enter, so that no metric is worth more because its unit is smaller:
 
     F = (c0 + sum u B^2) (sum a^2 / u + E),   u = w^2, E = sum e^2.
 
@@ -32,6 +33,7 @@ from typing import Final
 from vdb_shared.metrics.catalogue import COUNT, definition_of
 from vdb_shared.metrics.statistic import Layout
 from vdb_shared.planning.assumptions import Scenario, variant
+from vdb_shared.planning.guess import kind_of
 from vdb_shared.planning.population import Population, only
 from vdb_shared.planning.prediction import Forecast, alone, forecast
 from vdb_shared.privacy.mechanism import NoiseLevel
@@ -106,6 +108,8 @@ class Budget:
 def budget_of(scenario: Scenario, population: Population, *, sessions: int) -> Budget:
     """Return the objective for a session, from evaluations of a typical one.
 
+    The bootstrap of a Fréchet distance draws noise of counts together with that of its own blocks only, so e^2 is 0 there.
+
     Args:
         scenario: the session.
         population: its clips.
@@ -116,11 +120,13 @@ def budget_of(scenario: Scenario, population: Population, *, sessions: int) -> B
     part = alone(scenario, [metric for metric in scenario.spec.metrics if metric.id in private and is_private(metric)])
     noise = part.noise
 
-    def at(level: NoiseLevel) -> Forecast:
-        return forecast(part, population, sessions=sessions, evaluated=1, noise=level)
+    def at(level: NoiseLevel, of: Scenario = part) -> Forecast:
+        return forecast(of, population, sessions=sessions, evaluated=1, noise=level)
 
     quiet = at(NoiseLevel({}))
-    growth_by_counts = _growth(quiet, at(only(noise, part.layout, counts=True)), 1.0)
+    drawn = [metric for metric in part.spec.metrics if kind_of(definition_of(metric.id)) != "frechet"]
+    counted = alone(part, drawn)
+    growth_by_counts = _growth(quiet, at(only(noise, counted.layout, counts=True), counted), 1.0) if drawn else {}
     growth_by_blocks: dict[str, float] = {}
     factor = 1.0
     level = only(noise, part.layout, counts=False)
@@ -132,7 +138,13 @@ def budget_of(scenario: Scenario, population: Population, *, sessions: int) -> B
         factor *= _QUARTER
     norm_squared = float(layout.clip_norm_squared())
     return Budget(
-        float(sum(block.bound_squared for block in layout.blocks if block.private and _metric(block.name) == COUNT)),
+        float(
+            sum(
+                block.weight**2 * block.bound_squared
+                for block in layout.blocks
+                if block.private and _is_fixed(block.name)
+            )
+        ),
         tuple(
             Share(
                 metric=name,
@@ -169,6 +181,11 @@ def _private_metrics(scenario: Scenario) -> dict[str, Decimal]:
     return {metric.id: metric.weight for metric in scenario.spec.metrics if is_private(metric)}
 
 
+def _is_fixed(block: str) -> bool:
+    """Return whether a block's weight stays as it is: counts, and what people say of clips."""
+    return _metric(block) == COUNT or block.startswith("ratings/")
+
+
 def _metric(block: str) -> str:
     return block.split("/")[2]
 
@@ -193,7 +210,9 @@ def _growth(quiet: Forecast, noised: Forecast, factor: float) -> dict[str, float
         factor: by whose square the growth is divided.
     """
     found: dict[str, list[float]] = {}
-    for before, after in zip(quiet.expected, noised.expected, strict=True):
+    without = {(item.metric, item.inputs, item.model): item for item in quiet.expected}
+    for after in noised.expected:
+        before = without[after.metric, after.inputs, after.model]
         if before.half_width and after.half_width is not None:
             growth = (after.half_width / before.half_width) ** 2 - 1.0
             found.setdefault(before.metric, []).append(max(growth, 0.0) / factor**2)

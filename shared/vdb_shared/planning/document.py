@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from vdb_shared.canonical import decimal_string
 from vdb_shared.metrics.catalogue import definition_of
+from vdb_shared.planning.assumptions import of_clips, of_ratings
 from vdb_shared.planning.budget import is_private
 from vdb_shared.planning.costs import Work
 from vdb_shared.planning.guess import in_units
@@ -20,13 +21,14 @@ from vdb_shared.planning.whatif import WhatIf
 def plan_json(plan: Plan) -> dict[str, object]:
     """Return the JSON form of a plan: reals are decimal strings of 6 significant digits, null stands for what is withheld.
 
-    version, spec, title; assumptions {participants, survivors, smallest_cohort, records, prompts}; effort {sessions, evaluated,
-    rounds, compared}; guesses {sources, metrics: [{metric, inputs, <field of the guess>}]}; privacy (as accounting.json, §8.4);
-    counts {reference, public, private}; metrics: [{metric, inputs, unit, weight, private, noise, tau, smallest_difference,
-    ranks, apart, need {records, epsilon} or null, models: [{model, value, half_width, grade, reason}]}]; what_ifs: [{name,
-    problem, changes: [{metric, inputs, ratio, grade}]}]; doubled_weights: [{metric, own, others} or {metric, problem}];
-    proposed_weights {before, after, weights} or null; bytes {up, down, received, sent, bundle}; work {clips, steps, hours,
-    institutions, unknown, models: [{model, public, checked, private, steps, seconds}]}.
+    version, spec, title; assumptions {participants, survivors, smallest_cohort, records, prompts}; effort {sessions,
+    evaluated, rounds, compared}; guesses {sources, metrics: [{metric, inputs, <field of the guess>}]}; privacy (as
+    accounting.json, §8.4); counts {reference, public, private}; metrics: [{metric, inputs, unit, weight, private, noise,
+    tau, smallest_difference, ranks, apart, need {records, epsilon} or null, models: [{model, value, half_width, grade,
+    reason}]}]; of_ratings (metrics of which nothing is told); what_ifs: [{name, problem, changes: [{metric, inputs, ratio,
+    grade}]}]; doubled_weights: [{metric, own, others} or {metric, problem}]; proposed_weights {before, after, weights} or
+    null; bytes {up, down, received, sent, bundle}; work {clips, steps, hours, institutions, unknown, models: [{model,
+    public, checked, private, steps, seconds}]}.
     """
     spec, assumed, counts = plan.scenario.spec, plan.scenario.assumed, plan.scenario.counts
     return {
@@ -45,6 +47,7 @@ def plan_json(plan: Plan) -> dict[str, object]:
         "privacy": plan.accounting.to_json(),
         "counts": {"reference": counts.reference, "public": dict(counts.public), "private": counts.private},
         "metrics": [_outlook_json(plan, outlook) for outlook in plan.outlooks],
+        "of_ratings": list(of_ratings(spec)),
         "what_ifs": [_what_if_json(item) for item in plan.what_ifs],
         "doubled_weights": [_doubled_json(metric, found) for metric, found in plan.doubled.items()],
         "proposed_weights": _proposal_json(plan.proposal),
@@ -60,7 +63,7 @@ def real(value: float | None) -> str | None:
 
 def _guesses_json(plan: Plan) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
-    for metric in plan.scenario.spec.metrics:
+    for metric in of_clips(plan.scenario.spec):
         numbers = in_units(metric, plan.guesses[metric.id, metric.inputs])
         rows.append(
             {"metric": metric.id, "inputs": metric.inputs} | {name: real(value) for name, value in numbers.items()}

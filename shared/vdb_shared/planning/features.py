@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
@@ -11,12 +12,12 @@ from numpy.typing import NDArray
 
 from vdb_shared.layout import feature_dimension
 from vdb_shared.metrics.catalogue import definition_of
-from vdb_shared.metrics.covariance import covariance_share, covariance_sketch
+from vdb_shared.metrics.covariance import UNIT, covariance_sketch
 from vdb_shared.metrics.features import Vector, random_fourier_frequencies, standard_normals, svec
 from vdb_shared.metrics.finishes import FinishName
-from vdb_shared.metrics.sketch import Sketch, sketch_share
+from vdb_shared.metrics.sketch import Sketch, sketch_unit
 from vdb_shared.metrics.uncertainty import draw_seed
-from vdb_shared.planning.atoms import ATOMS, Atoms, Sum, power_law, summed_by
+from vdb_shared.planning.atoms import Atoms, Sum, power_law, summed_by
 from vdb_shared.planning.guess import FeatureGuess, kind_of
 from vdb_shared.spec import Metric, Spec
 
@@ -31,7 +32,7 @@ _NUMBERS: Final = 2**22
 def features_of(spec: Spec, metric: Metric, guess: FeatureGuess, place: int) -> Atoms:
     """Return the clips of the reference (place 0) or of a model (places from 1), as far as a metric's features go."""
     dimension = feature_dimension(spec, metric)
-    wanted = ATOMS if metric.features else FEATURE_ATOMS
+    wanted = FEWEST_ATOMS if metric.features else FEATURE_ATOMS
     size = max(FEWEST_ATOMS, min(wanted, _NUMBERS // max(dimension, metric.features or 1)))
     vectors = feature_vectors(guess, place, dimension, _normals(metric.id, dimension, size))
     return Atoms(size, _PARTS[kind_of(definition_of(metric.id))](spec, metric, vectors))
@@ -105,8 +106,19 @@ def _embedding(spec: Spec, metric: Metric, vectors: NDArray[np.float64]) -> Mapp
     phases = vectors @ frequencies.T
     waves = np.concatenate([np.cos(phases), np.sin(phases)], axis=1) / np.sqrt(frequencies.shape[0])
     sketch = covariance_sketch(spec.digest, spec.extractor(str(metric.extractor)).manifest, waves.shape[1])
-    products = np.array([covariance_share(wave, sketch) for wave in waves])
+    products = _inside(sketches_of(waves, sketch) / UNIT)
     return {"embedding": summed_by(waves), "covariance": summed_by(products)}
+
+
+def sketches_of(vectors: NDArray[np.float64], sketch: Sketch) -> NDArray[np.float64]:
+    """Return the sketch of every row, (n, d) becomes (n, lanes): what `Sketch` returns of one vector, of all at once."""
+    product = np.ones((vectors.shape[0], sketch.lanes // 2 + 1), dtype=np.complex128)
+    for places, signs in zip(sketch.places, sketch.signs, strict=True):
+        counted = np.zeros((sketch.lanes, vectors.shape[0]))
+        for place, entries in zip(places, vectors.T * signs[:, np.newaxis], strict=True):
+            counted[place] += entries
+        product *= np.fft.rfft(counted.T)
+    return np.asarray(np.fft.irfft(product, sketch.lanes), dtype=np.float64)
 
 
 @lru_cache(maxsize=4)
@@ -115,9 +127,14 @@ def _frequencies(manifest: str, dimension: int, features: int) -> NDArray[np.flo
 
 
 def _sketched(spec: Spec, metric: Metric, vectors: NDArray[np.float64]) -> Mapping[str, Sum]:
+    """The vectors are in units of the norm to which features are clipped."""
     limit, dimension = float(metric.limit or 1), vectors.shape[1]
     sketch = Sketch.of(spec.extractor(str(metric.extractor)).manifest, dimension, metric.features or 2)
-    return {"sketch": summed_by(np.array([sketch_share(vector * limit, limit, sketch) for vector in vectors]))}
+    scaled = _inside(vectors) * (limit / math.sqrt(dimension))
+    augmented = np.column_stack([scaled, np.ones(len(scaled))])
+    shortened = _inside(sketches_of(augmented, sketch) / sketch_unit(dimension, limit))
+    squares = np.minimum(np.square(shortened).sum(axis=1), 1.0)
+    return {"sketch": summed_by(np.column_stack([shortened, squares]))}
 
 
 _PARTS: Final[Mapping[FinishName, Callable[[Spec, Metric, NDArray[np.float64]], Mapping[str, Sum]]]] = {

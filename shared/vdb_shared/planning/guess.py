@@ -1,33 +1,20 @@
 """What is guessed of clips that nobody has measured yet, by metric.
 
-Promises that every plan rests on guesses that are written down: defaults by finish, an earlier result (`like.py`), or a file.
-Leaves what statistics follow from them to `population.py`.
-
-    version = "vdb-guess/1"
-    [[metrics]]                 for each metric that is guessed otherwise; `template` writes all of them
-    id = "clip-score@1"
-    inputs = "public"           or "private"; both where it is absent
-    mean = 27.0                 the fields of the finish's guess, see below
+Promises that every plan rests on guesses that are written down: defaults by finish, an earlier result (`like.py`), or a file
+(`guess_file.py`). Leaves what statistics follow from them to `population.py`.
 """
 
 from __future__ import annotations
 
 import math
-import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Annotated, Any, Final, Literal, TypeAlias
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Final, TypeAlias
 
 from vdb_shared.errors import UsageError
 from vdb_shared.metrics.catalogue import MetricDefinition, definition_of
 from vdb_shared.metrics.finishes import FINISHES, FinishName
 from vdb_shared.spec import Metric, Spec
-
-MAX_GUESS_BYTES: Final = 2**18
-
-_MOST: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +115,7 @@ DEFAULTS: Final[Mapping[FinishName, Guess]] = {
 """What is guessed where nobody knows better: scores that spread over a third of their range, features with the spectrum that
 networks for pictures commonly have, a kernel whose bandwidth is the root of the features' variance."""
 
-_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
+BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "mean": (0.0, 1.0),
     "deviation": (1e-6, 0.5),
     "rate": (0.0, 1.0),
@@ -138,6 +125,7 @@ _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "confidence": (1e-6, 1.0),
     "apart": (0.0, 1e3),
 }
+"""What each number of a guess may be; of scores on their range as [0, 1]."""
 
 
 def kind_of(definition: MetricDefinition) -> FinishName:
@@ -147,8 +135,12 @@ def kind_of(definition: MetricDefinition) -> FinishName:
 
 
 def default_guesses(spec: Spec) -> dict[tuple[str, str], Guess]:
-    """Return the defaults for every metric of a spec."""
-    return {(metric.id, metric.inputs): DEFAULTS[kind_of(definition_of(metric.id))] for metric in spec.metrics}
+    """Return the defaults for every metric of a spec but those of people's ratings."""
+    return {
+        (metric.id, metric.inputs): DEFAULTS[kind_of(definition_of(metric.id))]
+        for metric in spec.metrics
+        if metric.inputs != "ratings"
+    }
 
 
 def checked_guess(guess: Guess) -> Guess:
@@ -158,7 +150,7 @@ def checked_guess(guess: Guess) -> Guess:
         UsageError: a number is out of its range; begins with the field.
     """
     for name, value in asdict(guess).items():
-        low, high = _BOUNDS[name]
+        low, high = BOUNDS[name]
         if not (math.isfinite(value) and low <= value <= high):
             raise UsageError(f"{name}: expected {low:g} to {high:g} (scores on their range as [0, 1]), found {value:g}")
     if isinstance(guess, ScoreGuess) and guess.deviation**2 >= guess.mean * (1.0 - guess.mean):
@@ -180,88 +172,6 @@ def range_of(metric: Metric, definition: MetricDefinition) -> tuple[float, float
     return low, float(high or 1) - low
 
 
-def _number(value: object) -> object:
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-_Number = Annotated[float, BeforeValidator(_number)]
-
-
-class _Entry(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-    id: str
-    inputs: Literal["public", "private"] | None = None
-    mean: _Number | None = None
-    deviation: _Number | None = None
-    apart: _Number | None = None
-    rate: _Number | None = None
-    exponent: _Number | None = None
-    norm: _Number | None = None
-    centre: _Number | None = None
-    confidence: _Number | None = None
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-    version: Literal["vdb-guess/1"]
-    metrics: Annotated[
-        tuple[_Entry, ...], BeforeValidator(lambda found: tuple(found) if isinstance(found, list) else found)
-    ]
-
-
-def parse_guesses(text: str, spec: Spec, before: Guesses, *, file: str = "guess") -> dict[tuple[str, str], Guess]:
-    """Return guesses with those of a TOML file laid over them.
-
-    Args:
-        text: the file's.
-        spec: whose metrics are guessed.
-        before: a guess for each of them.
-        file: its name, for errors.
-
-    Raises:
-        UsageError: names file and field.
-    """
-    try:
-        found = _File.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file}: not TOML: {error}") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise UsageError(f"{file}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
-    guesses = dict(before)
-    for number, entry in enumerate(found.metrics):
-        meant = [item for item in spec.metrics if item.id == entry.id and entry.inputs in {None, item.inputs}]
-        if not meant:
-            raise UsageError(f"{file}: metrics.{number}.id: the spec has no {entry.id} on such inputs")
-        for metric in meant:
-            key = metric.id, metric.inputs
-            try:
-                guesses[key] = _laid_over(metric, guesses[key], entry)
-            except UsageError as error:
-                raise UsageError(f"{file}: metrics.{number}.{error}") from error
-    return guesses
-
-
-def _laid_over(metric: Metric, guess: Guess, entry: _Entry) -> Guess:
-    given = {name: value for name, value in entry.model_dump(exclude={"id", "inputs"}).items() if value is not None}
-    known = {item.name for item in fields(guess)}
-    unknown = sorted(set(given) - known)
-    if unknown:
-        raise UsageError(f"{unknown[0]}: is not guessed of {metric.id}; its guess has {', '.join(sorted(known))}")
-    inward = {name: _inward(metric, guess, name)(value) for name, value in given.items()}
-    return checked_guess(type(guess)(**(asdict(guess) | inward)))
-
-
-def _inward(metric: Metric, guess: Guess, name: str) -> Callable[[float], float]:
-    """Return how a file's number becomes the guess's: scores stand in the metric's unit."""
-    if not isinstance(guess, ScoreGuess):
-        return lambda value: value
-    low, width = range_of(metric, definition_of(metric.id))
-    return (lambda value: (value - low) / width) if name == "mean" else (lambda value: value / width)
-
-
 def in_units(metric: Metric, guess: Guess) -> dict[str, float]:
     """Return a guess's numbers as a file has them."""
     values: dict[str, float] = asdict(guess)
@@ -269,21 +179,3 @@ def in_units(metric: Metric, guess: Guess) -> dict[str, float]:
         low, width = range_of(metric, definition_of(metric.id))
         values = {name: value * width + (low if name == "mean" else 0.0) for name, value in values.items()}
     return values
-
-
-def template(spec: Spec, guesses: Guesses) -> str:
-    """Return a guess file with every metric of a spec, to be edited."""
-    lines = [
-        "# What a plan guesses of clips that nobody has measured yet; docs/planning.md says what each field means.",
-        "",
-    ]
-    lines += ['version = "vdb-guess/1"']
-    for metric in spec.metrics:
-        guess = guesses[metric.id, metric.inputs]
-        lines += ["", "[[metrics]]", f'id = "{metric.id}"', f'inputs = "{metric.inputs}"']
-        lines += [f"{name} = {value!r}" for name, value in _rounded(in_units(metric, guess)).items()]
-    return "\n".join(lines) + "\n"
-
-
-def _rounded(values: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(f"{value:.6g}") for name, value in values.items()}

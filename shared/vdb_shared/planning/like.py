@@ -26,6 +26,7 @@ from vdb_shared.evaluation import Evaluation, evaluate
 from vdb_shared.families import moments_of_model
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.metrics.frechet import Moments, moments_of
+from vdb_shared.planning.assumptions import of_clips
 from vdb_shared.planning.guess import (
     FeatureGuess,
     Guess,
@@ -96,7 +97,7 @@ def read_bundle(data: bytes, *, file: str) -> Earlier:
 def guesses_like(earlier: Earlier, spec: Spec, before: Guesses) -> tuple[dict[tuple[str, str], Guess], tuple[str, ...]]:
     """Return guesses with those laid over them that an earlier session gives, and the metrics of which it says nothing."""
     guesses, silent = dict(before), []
-    for metric in spec.metrics:
+    for metric in of_clips(spec):
         key = metric.id, metric.inputs
         source = earlier.metric(metric)
         values = {} if source is None else earlier.values(source)

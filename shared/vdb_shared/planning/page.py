@@ -14,7 +14,7 @@ from vdb_shared.audit.page import badge, fact, page
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.planning.plan import Outlook, Plan
 from vdb_shared.planning.prediction import Expected
-from vdb_shared.planning.words import facts, number, ratio_words, what_a_metric_tells
+from vdb_shared.planning.words import ABOUT_DIFFERENCES, facts, number, ratio_words, what_a_metric_tells
 
 _CONFIDENCE: Final = "95 %"
 _BADGES: Final = {"exact": "good", "noised": "plain", "coarse": "warn", "unavailable": "bad"}
@@ -36,7 +36,9 @@ def plan_page(plan: Plan) -> str:
         '<p class="lead">What a session of guessed clips would publish. Intervals are expected half-widths around guessed '
         "values: the widths are the prediction, the values are not.</p>",
         '<section class="card"><dl>' + "".join(fact(name, words) for name, words in facts(plan)) + "</dl></section>",
-        '<section class="card">' + "".join(_metric_table(plan, outlook) for outlook in plan.outlooks) + "</section>",
+        '<section class="card">'
+        + "".join(_metric_table(plan, outlook) for outlook in plan.outlooks)
+        + f'<p class="note">{escape(ABOUT_DIFFERENCES)}</p></section>',
         _what_if_card(plan),
     ]
     return page(title, "\n".join(body))

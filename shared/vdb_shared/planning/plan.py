@@ -14,14 +14,15 @@ from typing import Final
 from vdb_shared.layout import feature_dimension
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.metrics.frechet_intervals import REPLICATES, REPLICATES_ABOVE_64
-from vdb_shared.planning.assumptions import Assumptions, Scenario, scenario_of
+from vdb_shared.planning.assumptions import Assumptions, Scenario, of_clips, scenario_of
 from vdb_shared.planning.budget import budget_of, is_private, with_weights
 from vdb_shared.planning.costs import Traffic, Work, traffic_of, work_of
 from vdb_shared.planning.guess import Guesses, kind_of
-from vdb_shared.planning.population import Population, population_of
-from vdb_shared.planning.prediction import Expected, Forecast, Key, forecast, noise_of_means
+from vdb_shared.planning.population import Population
+from vdb_shared.planning.prediction import Expected, Key, alone, noise_of_means
 from vdb_shared.planning.resolution import Resolution, resolutions_of
-from vdb_shared.planning.whatif import Need, WhatIf, double_weight, need_of, what_ifs
+from vdb_shared.planning.sketches import Sessions, agreed, clips_of, foreseen
+from vdb_shared.planning.whatif import Basis, Need, WhatIf, double_weight, need_of, what_ifs
 from vdb_shared.privacy.accountant import Accounting, account
 from vdb_shared.spec import Metric, Spec
 
@@ -47,7 +48,7 @@ class Effort:
     compared: bool
 
 
-_EFFORTS: Final = ((1.0, Effort(45, 2, 3, True)), (15.0, Effort(5, 1, 2, True)))
+_EFFORTS: Final = ((1.0, Effort(45, 1, 3, True)), (15.0, Effort(5, 1, 2, True)))
 """Efforts by the seconds up to which one evaluation may take."""
 
 _BUDGET_SESSIONS: Final = 11
@@ -102,7 +103,7 @@ class Plan:
         sources: where the guesses come from, in words.
         effort: what was computed.
         accounting: what it costs a record.
-        expected: metrics in the spec's order, then models.
+        expected: metrics of clips in the spec's order, then models.
         outlooks: likewise, by metric.
         what_ifs: other sessions.
         doubled: factors of the noise of a metric and of all others if its weight is doubled, or why it cannot be.
@@ -169,11 +170,12 @@ def plan_session(
     """
     scenario = scenario_of(spec, assumed)
     effort = effort_of(spec) if sessions is None else Effort(sessions, min(sessions, 2), 3, True)
-    population = population_of(spec, guesses)
-    base = forecast(scenario, population, sessions=effort.sessions, evaluated=effort.evaluated)
-    resolutions = resolutions_of(scenario, guesses, base, rounds=effort.rounds)
-    noise = noise_of_means(scenario)
-    proposal = _proposal(scenario, population, effort.sessions) if effort.compared else None
+    told = alone(scenario, of_clips(spec))
+    clips, sessions_drawn = clips_of(told.spec, guesses), Sessions(effort.sessions, effort.evaluated)
+    base = foreseen(told, clips, sessions_drawn)
+    resolutions = resolutions_of(agreed(told), guesses, base, rounds=effort.rounds)
+    noise = noise_of_means(told)
+    proposal = _proposal(agreed(scenario), clips.population, effort.sessions) if effort.compared else None
     accounting = account(scenario.terms.calibration)
     return Plan(
         scenario=scenario,
@@ -187,11 +189,11 @@ def plan_session(
                 metric,
                 noise[metric.id, metric.inputs],
                 resolutions[metric.id, metric.inputs],
-                _need(scenario, population, (metric.id, metric.inputs), base.expected),
+                _need(scenario, clips.population, (metric.id, metric.inputs), base.expected),
             )
-            for metric in spec.metrics
+            for metric in told.spec.metrics
         ),
-        what_ifs=_what_ifs(scenario, population, base, proposal) if effort.compared else (),
+        what_ifs=_what_ifs(Basis(scenario, clips, sessions_drawn, base), proposal) if effort.compared else (),
         doubled={metric.id: double_weight(scenario, metric.id) for metric in spec.metrics if is_private(metric)},
         proposal=proposal,
         traffic=traffic_of(scenario, base.evaluations[0], accounting),
@@ -221,8 +223,6 @@ def _proposal(scenario: Scenario, population: Population, sessions: int) -> Prop
     return Proposal(weights, budget.objective(budget.weights), after)
 
 
-def _what_ifs(
-    scenario: Scenario, population: Population, base: Forecast, proposal: Proposal | None
-) -> tuple[WhatIf, ...]:
+def _what_ifs(basis: Basis, proposal: Proposal | None) -> tuple[WhatIf, ...]:
     weights = {} if proposal is None else {name: float(weight) for name, weight in proposal.weights.items()}
-    return what_ifs(scenario, population, base, weights)
+    return what_ifs(basis, weights)

@@ -82,16 +82,17 @@ def draw_session(scenario: Scenario, population: Population, noise: NoiseLevel, 
     """Return the sums of one session.
 
     Args:
-        scenario: how many clips there are.
+        scenario: how many clips there are; what is drawn follows from the digest of its spec.
         population: what they may be.
         noise: in the sums; of private blocks only.
         draw: which one; a number stands for that number throughout.
     """
+    seed = scenario.spec.digest
     sums: dict[str, Vector] = {}
     counted: dict[tuple[str, str, str], Vector] = {}
     for block in scenario.layout.blocks:
         side, model, metric, *part = block.name.split("/")
-        clips = scenario.counts.of(_side(side), model)
+        clips = scenario.counts.of(side_named(side), model)
         if metric == COUNT:
             number = draw if isinstance(draw, int) else draw.counts
             values = np.zeros(block.dims)
@@ -101,9 +102,9 @@ def draw_session(scenario: Scenario, population: Population, noise: NoiseLevel, 
             atoms = population.reference[metric] if side == "reference" else population.generated[metric, side, model]
             key = side, model, metric
             if key not in counted:
-                counted[key] = _drawn(draw_seed("plan", *key, replicate=number), clips, atoms.size)
+                counted[key] = _drawn(draw_seed("plan", seed, *key, replicate=number), clips, atoms.size)
             values = atoms.parts[part[0]](counted[key])
-        sums[block.name] = values + _noise(block.name, block.dims, noise, number)
+        sums[block.name] = values + _noise(f"{seed}/{block.name}", block.dims, noise.of(block.name), number)
     return sums
 
 
@@ -113,7 +114,8 @@ def only(noise: NoiseLevel, layout: Layout, *, counts: bool) -> NoiseLevel:
     return NoiseLevel({name: deviation for name, deviation in noise.deviations.items() if name in kept})
 
 
-def _side(name: str) -> Side:
+def side_named(name: str) -> Side:
+    """Return a side of clips by its name in a block."""
     match name:
         case "reference" | "public" | "private":
             return name
@@ -121,8 +123,7 @@ def _side(name: str) -> Side:
             raise ValueError(f"no side is named {name}")
 
 
-def _noise(name: str, dims: int, noise: NoiseLevel, draw: int) -> Vector:
-    deviation = noise.of(name)
+def _noise(name: str, dims: int, deviation: float, draw: int) -> Vector:
     if not deviation:
         return np.zeros(dims)
     return deviation * standard_normals(draw_seed("plan", "noise", name, replicate=draw), dims)

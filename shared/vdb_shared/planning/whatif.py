@@ -1,7 +1,7 @@
 """What another session would tell: more records, a larger epsilon, other weights; and what a withheld metric needs.
 
-Promises comparisons of the same guessed clips and the same draws, so that ratios are those of the change. Leaves the drawing to
-`prediction.py`.
+Promises the ratios that two plans have, of the spec and of the changed one: the same guessed clips, the same draws, as many
+sessions. Leaves the drawing to `sketches.py`.
 
 Source: protos/README.md §7.3, §8.1.
 """
@@ -16,19 +16,18 @@ from typing import Final
 
 from vdb_shared.errors import PrivacyError, SpecError, UsageError
 from vdb_shared.evaluation import Grade
+from vdb_shared.metrics.catalogue import COUNT, definition_of
 from vdb_shared.metrics.statistic import MAX_CONTRIBUTIONS
-from vdb_shared.planning.assumptions import Assumptions, Counts, Scenario, scenario_of, variant
+from vdb_shared.planning.assumptions import Assumptions, Counts, Scenario, of_clips, scenario_of, variant
 from vdb_shared.planning.budget import is_private, with_weights
-from vdb_shared.planning.population import Population
-from vdb_shared.planning.prediction import Expected, Forecast, Key, alone, evaluated_session, forecast
+from vdb_shared.planning.population import Population, side_named
+from vdb_shared.planning.prediction import Expected, Forecast, Key, alone, evaluated_session
+from vdb_shared.planning.sketches import Clips, Sessions, agreed, expected_of
 from vdb_shared.spec import Metric, Privacy, Spec
 
 MOST_EPSILON: Final = Decimal(64)
 _STEPS: Final = 5
 """Halvings of a search after it was bracketed within a factor of 2: the answer is known to 2 %."""
-
-_SESSIONS: Final = 11
-"""Sessions that another session's figures are medians of: only their ratio to those of the plan's first ones is shown."""
 
 _WORST_FIRST: Final[tuple[Grade, ...]] = ("unavailable", "coarse", "noised", "exact")
 _VALUED: Final = frozenset({"exact", "noised"})
@@ -75,34 +74,42 @@ class Need:
     epsilon: Decimal | None
 
 
-def what_ifs(
-    scenario: Scenario, population: Population, base: Forecast, weights: Mapping[str, float]
-) -> tuple[WhatIf, ...]:
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What other sessions are compared with.
+
+    Attributes:
+        scenario: the plan's.
+        clips: that its sessions draw.
+        sessions: how many.
+        found: what the plan expects.
+    """
+
+    scenario: Scenario
+    clips: Clips
+    sessions: Sessions
+    found: Forecast
+
+
+def what_ifs(basis: Basis, weights: Mapping[str, float]) -> tuple[WhatIf, ...]:
     """Return the other sessions that are worth a look.
 
     Args:
-        scenario: the plan's.
-        population: its clips.
-        base: what the plan expects.
+        basis: the plan.
         weights: that are proposed, by metric.
     """
+    scenario = basis.scenario
     spec, assumed = scenario.spec, scenario.assumed
-    rows = []
+    rows: list[tuple[str, Callable[[], Scenario]]] = []
     if any(is_private(metric) for metric in spec.metrics):
         rows += [
-            _compared("twice the records", scenario, population, base, lambda: _more_records(spec, assumed, 2)),
-            _compared("twice the epsilon", scenario, population, base, lambda: _larger_epsilon(spec, assumed, 2)),
-            _compared(
-                "proposed weights",
-                scenario,
-                population,
-                base,
-                lambda: scenario_of(with_weights(spec, weights), assumed),
-            ),
+            ("twice the records", lambda: _more_records(spec, assumed, 2)),
+            ("twice the epsilon", lambda: _larger_epsilon(spec, assumed, 2)),
+            ("proposed weights", lambda: scenario_of(with_weights(spec, weights), assumed)),
         ]
     if any(metric.inputs == "private" for metric in spec.metrics):
-        rows.append(_compared("private prompts made public", scenario, population, base, lambda: _public(scenario)))
-    return tuple(rows)
+        rows.append(("private prompts made public", lambda: _public(scenario)))
+    return tuple(_compared(name, basis, changed) for name, changed in rows)
 
 
 def double_weight(scenario: Scenario, metric_id: str) -> tuple[float, float] | str:
@@ -128,8 +135,14 @@ def double_weight(scenario: Scenario, metric_id: str) -> tuple[float, float] | s
 
 
 def need_of(scenario: Scenario, population: Population, key: Key) -> Need:
-    """Return what a metric that is withheld or coarse needs to be published as a value."""
-    spec, assumed = scenario.spec, scenario.assumed
+    """Return what a metric that is withheld or coarse needs to be published as a value.
+
+    Args:
+        scenario: the session.
+        population: its clips, as `clips_of` draws them.
+        key: the metric.
+    """
+    spec, assumed = agreed(scenario).spec, scenario.assumed
 
     def records(factor: float) -> Scenario:
         return _more_records(spec, assumed, factor)
@@ -145,27 +158,55 @@ def need_of(scenario: Scenario, population: Population, key: Key) -> Need:
     )
 
 
-def _compared(
-    name: str, scenario: Scenario, population: Population, base: Forecast, other: Callable[[], Scenario]
-) -> WhatIf:
+def _compared(name: str, basis: Basis, other: Callable[[], Scenario]) -> WhatIf:
     try:
         changed = other()
     except (PrivacyError, SpecError, UsageError) as error:
         return WhatIf(name, {}, str(error))
-    fewer = base.of_fewer(_SESSIONS)
-    found = forecast(changed, _also_public(population), sessions=fewer.sessions, evaluated=1)
+    touched = _touched(basis.scenario, changed)
+    part = alone(changed, [metric for metric in changed.spec.metrics if metric.id in touched])
+    found = expected_of(part, _also_public(basis.clips), basis.sessions) if touched else ()
     there = {(item.id, item.inputs) for item in changed.spec.metrics}
     changes: dict[Key, Change] = {}
-    for metric in scenario.spec.metrics:
-        theirs: Key = (metric.id, metric.inputs if (metric.id, metric.inputs) in there else "public")
-        changes[metric.id, metric.inputs] = _change(fewer.of((metric.id, metric.inputs)), found.of(theirs))
+    for metric in of_clips(basis.scenario.spec):
+        mine: Key = (metric.id, metric.inputs)
+        before = basis.found.of(mine)
+        theirs: Key = mine if mine in there else (metric.id, "public")
+        after = [item for item in found if (item.metric, item.inputs) == theirs] if metric.id in touched else before
+        changes[mine] = _change(before, after)
     return WhatIf(name, changes)
 
 
-def _also_public(population: Population) -> Population:
-    """Return the population with clips of public prompts like those of private ones, where a metric has none."""
-    moved = {(metric, "public", model): atoms for (metric, _, model), atoms in population.generated.items()}
-    return replace(population, generated=moved | dict(population.generated))
+def _touched(scenario: Scenario, changed: Scenario) -> set[str]:
+    """Return the metrics of which the change makes other sums, or other noise in them."""
+    return {
+        metric.id
+        for metric in of_clips(scenario.spec)
+        if _what_enters(scenario, metric.id) != _what_enters(changed, metric.id)
+    }
+
+
+def _what_enters(scenario: Scenario, metric_id: str) -> object:
+    """Return the clips and the noise that a metric is computed from, and those of its counts."""
+    sides: set[str] = {metric.inputs for metric in scenario.spec.metrics if metric.id == metric_id}
+    if definition_of(metric_id).compares_with_reference:
+        sides.add("reference")
+    entering = []
+    for block in scenario.layout.blocks:
+        side, model, name, *_ = block.name.split("/")
+        if side in sides and name in {COUNT, metric_id}:
+            entering.append((block.name, scenario.counts.of(side_named(side), model), scenario.noise.of(block.name)))
+    return entering
+
+
+def _also_public(clips: Clips) -> Clips:
+    """Return the clips with those of public prompts like those of private ones, where a metric has none."""
+
+    def moved(population: Population) -> Population:
+        public = {(metric, "public", model): atoms for (metric, _, model), atoms in population.generated.items()}
+        return replace(population, generated=public | dict(population.generated))
+
+    return Clips(moved(clips.population), tuple(moved(other) for other in clips.others))
 
 
 def _change(before: Sequence[Expected], after: Sequence[Expected]) -> Change:
@@ -206,7 +247,7 @@ def _public(scenario: Scenario) -> Scenario:
     named = {metric.id for metric in spec.metrics if metric.inputs == "public"}
     metrics: list[Metric] = []
     for metric in spec.metrics:
-        if metric.inputs == "public":
+        if metric.inputs != "private":
             metrics.append(metric)
         elif metric.id not in named:
             metrics.append(metric.model_copy(update={"inputs": "public"}))

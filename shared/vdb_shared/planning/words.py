@@ -6,8 +6,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from vdb_shared.canonical import decimal_string
+from vdb_shared.planning.assumptions import of_ratings
 from vdb_shared.planning.plan import Outlook, Plan
 from vdb_shared.planning.whatif import Change
+
+ABOUT_DIFFERENCES: Final = (
+    "Differences from which models are told apart are read off one typical session: they are good to a tenth for scores and "
+    "shares and to a third for distances, so between two plans they may rise a little where they should fall."
+)
 
 _KILO: Final = 1000.0
 
@@ -15,6 +21,11 @@ _KILO: Final = 1000.0
 def number(value: float | None) -> str:
     """Return a number of four significant digits, or a dash."""
     return "–" if value is None else f"{value:.4g}"
+
+
+def about(value: float) -> str:
+    """Return a number of two significant digits, for what is known no better."""
+    return f"{float(f'{value:.1e}'):g}"
 
 
 def size(count: int) -> str:
@@ -37,7 +48,7 @@ def what_a_metric_tells(outlook: Outlook) -> str:
     found = outlook.resolution
     none = "" if outlook.need else "No difference that was tried tells two models apart."
     words = (
-        f"Models are told apart from a difference of about {number(found.smallest)}; as guessed, "
+        f"Models are told apart from a difference of about {about(found.smallest)}; as guessed, "
         f"they fall into {found.ranks} {'group' if found.ranks == 1 else 'groups'}."
         if found.smallest is not None
         else none
@@ -52,13 +63,9 @@ def what_a_metric_tells(outlook: Outlook) -> str:
 
 def facts(plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield headings and words: the cohort, privacy, clips, bytes and hours."""
-    assumed, terms, accounting = plan.scenario.assumed, plan.scenario.terms, plan.accounting
+    terms, accounting = plan.scenario.terms, plan.accounting
     spec, counts, traffic, work = plan.scenario.spec, plan.scenario.counts, plan.traffic, plan.work
-    yield (
-        "Cohort",
-        f"{assumed.participants} institutions, of whom {assumed.survivors} stay (at least {terms.smallest_cohort} must); "
-        f"{assumed.records} reference clips and {assumed.prompts} prompts each",
-    )
+    yield "Cohort", _cohort(plan)
     if accounting.rho is None or not accounting.rho:
         yield "Privacy", "no private record enters any number; nothing is noised"
     else:
@@ -66,6 +73,12 @@ def facts(plan: Plan) -> Iterator[tuple[str, str]]:
             "Privacy",
             f"epsilon {accounting.epsilon} at delta {decimal_string(spec.privacy.delta)} for every record, "
             f"{accounting.epsilon_pld} by the privacy loss distribution; rho {accounting.rho}",
+        )
+    if rated := of_ratings(spec):
+        yield (
+            "Of ratings",
+            f"{', '.join(rated)}: nothing is foretold of what people will say; their share of the noise and their lanes are "
+            "reckoned with, clips that are made because people scored them are not",
         )
     yield "Lanes", f"{terms.layout.lanes}, of them {terms.layout.private_lanes} noised"
     public = min(counts.public.values())
@@ -88,6 +101,23 @@ def facts(plan: Plan) -> Iterator[tuple[str, str]]:
         f"{plan.effort.sessions} drawn sessions, {plan.effort.evaluated} of them evaluated whole; guesses: "
         f"{', '.join(plan.sources) or 'defaults'}",
     )
+
+
+def _cohort(plan: Plan) -> str:
+    """Return the cohort in words, and in what it is the best that the spec admits."""
+    assumed, most = plan.scenario.assumed, plan.scenario.spec.privacy.maximum_records
+    words = (
+        f"{assumed.participants} institutions, of whom {assumed.survivors} stay (at least "
+        f"{plan.scenario.terms.smallest_cohort} must); {assumed.records} reference clips and {assumed.prompts} prompts each"
+    )
+    best = []
+    if assumed.records == most:
+        best.append("as many clips as the spec admits (--records)")
+    if assumed.prompts == most:
+        best.append("as many prompts (--prompts)")
+    if assumed.survivors == assumed.participants:
+        best.append("nobody drops out (--dropout)")
+    return f"{words}. This is the best case: {', '.join(best)}" if best else words
 
 
 def _hours(plan: Plan) -> str:

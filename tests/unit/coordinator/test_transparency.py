@@ -142,6 +142,50 @@ async def test_a_checkpoint_is_there_only_with_its_files(tmp_path: Path) -> None
 
 
 @whole
+async def test_files_that_were_lost_or_damaged_are_there_again_after_a_start(tmp_path: Path) -> None:
+    """From the database, whose entries have the root that was signed; the checkpoint itself is not touched."""
+    database, log = await opened(tmp_path)
+    await log.open()
+    await append(database, log, 600)
+    database.close()
+    tiles = tmp_path / "log" / "tile"
+    before = {path: path.read_bytes() for path in tiles.rglob("*") if path.is_file()}
+    needed = [tiles / name for name in ("0/000", "0/001", "0/002.p/88", "1/000.p/2", "entries/000", "entries/002.p/88")]
+    note = (tmp_path / "log" / "checkpoint").read_bytes()
+    for spoil in ("lost", "cut", "all"):
+        for path in needed:
+            if spoil == "lost":
+                path.unlink()
+            else:
+                path.write_bytes(before[path][:7])
+        if spoil == "all":
+            shutil.rmtree(tiles)
+        database, log = await opened(tmp_path)
+        await log.open()
+        database.close()
+        assert all(path.read_bytes() == before[path] for path in needed)
+        assert (tmp_path / "log" / "checkpoint").read_bytes() == note
+        assert len(list(read(tmp_path, log).entries())) == 600
+
+
+@whole
+async def test_lost_files_are_not_made_of_other_entries(tmp_path: Path) -> None:
+    database, log = await opened(tmp_path)
+    await log.open()
+    await append(database, log, 3)
+    database.close()
+    (tmp_path / "db.sqlite").unlink()
+    shutil.rmtree(tmp_path / "log" / "tile")
+    database, log = await opened(tmp_path)
+    for _ in range(3):
+        await database.run(lambda connection: log_entries.append(connection, b"other"))
+    with pytest.raises(StoreError, match="restored from a backup, or changed"):
+        await log.open()
+    assert not (tmp_path / "log" / "tile").exists()
+    database.close()
+
+
+@whole
 async def test_another_s_checkpoint_is_refused(tmp_path: Path) -> None:
     database, log = await opened(tmp_path)
     await log.open()
@@ -208,7 +252,7 @@ def test_a_log_that_cannot_be_read_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="expected the folder of a log"):
         open_log(str(tmp_path / "missing"), key)
-    with pytest.raises(UsageError, match="checkpoint: a file of the log cannot be read"):
+    with pytest.raises(UsageError, match="empty: holds no log, which has a file named checkpoint"):
         open_log(str(tmp_path / "empty"), key)
     with pytest.raises(UnreachableError, match="cannot be reached"):
         open_log("http://127.0.0.1:9", key)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from testkit.bundles import sample_bundle
 from testkit.charges import CAP, NOW, charge, list_of
 from vdb_participant.commands import budgeting
 from vdb_participant.site.config import StateFolder
@@ -155,6 +156,25 @@ def test_a_noted_head_shows_that_entries_were_cut_off(
         budgeting.verify(folder, head="abc")
 
 
-def test_a_receipt_that_is_no_bundle_is_refused(folder: StateFolder, tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="no institution is enrolled here"):
-        budgeting.verify(folder, [tmp_path / "none"])
+def test_a_receipt_that_is_no_bundle_is_refused_wherever_it_is_asked(folder: StateFolder, tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("no bundle")
+    (tmp_path / "unenrolled").mkdir()
+    for state in (folder, StateFolder(tmp_path / "unenrolled")):
+        with pytest.raises(
+            UsageError, match=r"notes\.txt: not a result bundle: .*; give a published result \(\.vdbb\)"
+        ):
+            budgeting.verify(state, [text])
+        with pytest.raises(UsageError, match=r"none: expected a result bundle, cannot read it \(No such file"):
+            budgeting.verify(state, [tmp_path / "none"])
+        with pytest.raises(UsageError, match=r"expected a result bundle, cannot read it \(Is a directory"):
+            budgeting.verify(state, [tmp_path])
+
+
+def test_a_receipt_is_of_no_use_where_nobody_is_enrolled(folder: StateFolder, tmp_path: Path) -> None:
+    bundle = tmp_path / "result.vdbb"
+    bundle.write_bytes(sample_bundle())
+    with pytest.raises(
+        UsageError, match=r"no institution is enrolled here, so nothing in .*result\.vdbb .* with --dir"
+    ):
+        budgeting.verify(folder, [bundle])

@@ -141,7 +141,7 @@ def test_a_wrong_data_folder(tmp_path: Path) -> None:
         f"{tmp_path}/none: expected a data folder, found none; check --data"
     )
     (tmp_path / "empty").mkdir()
-    assert "expected clips/ with videos or prompts.jsonl, found neither" in error_of(
+    assert "expected clips/ with videos, prompts.jsonl or ratings.jsonl, found none of them" in error_of(
         "data", "check", tmp_path / "empty", expect=2
     )
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from testkit.agent_cli import run
+from testkit.metric_specs import make_spec
 from vdb_participant.commands.metrics import page
+from vdb_participant.data.ratings import read_ratings
 from vdb_shared.metrics.catalogue import CATALOGUE, refusals
 from vdb_shared.metrics.extractors import ARCHITECTURES
 from vdb_shared.metrics.finishes import FINISHES, Shape
@@ -49,6 +52,23 @@ def test_list_and_show_agree() -> None:
     assert "lanes            d(d+1)/2" in shown
     assert 'settings         {"limit":"required"}' in shown
     assert any(line.startswith("clip-score@1 ") for line in run("metrics", "list").stdout.splitlines())
+
+
+def test_what_a_metric_of_ratings_shows_is_what_a_spec_and_a_site_take(tmp_path: Path) -> None:
+    for metric, kind in (("preference-bt@1", "votes"), ("human-correlation@1", "scores")):
+        shown = json.loads(run("metrics", "show", metric, "--json").stdout)
+        lines = shown["spec"].removeprefix("[[metrics]] ").replace(", ", "\n")
+        models = ("model-a", "model-b")
+        spec = make_spec([tomllib.loads(lines)], models=models)
+        assert set(shown["settings"]) == {name for name in ("of",) if kind == "scores"}
+        line = shown["line"].replace("sha256:…", spec.digest).replace("p01", "p0")
+        assert shown["ratings"].startswith("in ratings.jsonl in the institution's data folder")
+        (tmp_path / "ratings.jsonl").write_text(line + "\n", encoding="utf-8")
+        used = read_ratings(tmp_path / "ratings.jsonl").used_by(spec)
+        assert len(getattr(used, kind)) == 1
+        assert used.unusable == ()
+        assert shown["line"] in run("metrics", "show", metric).stdout
+        assert shown["line"] in page()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -15,14 +18,17 @@ from safetensors.numpy import load_file, save_file
 from testkit.agent_cli import run
 from testkit.metric_specs import FLICKERING, make_spec
 from vdb_participant.commands import metrics
-from vdb_participant.commands.mapping import Plan, Wish, fit_map, lines_of
+from vdb_participant.commands.mapping import fit_map, lines_of
+from vdb_participant.commands.mapping_wishes import Plan, Wish, granted
 from vdb_participant.data.video import decode, encode_mp4
 from vdb_participant.embedded import WEIGHTS
 from vdb_participant.embedded.scenes import render, scenes
-from vdb_participant.measure.extractors.fitting import PublicFeatures, Shape, load_raw, public_clips
+from vdb_participant.measure.extractors.fitting import PublicFeatures
 from vdb_participant.measure.extractors.projection import Projection
+from vdb_participant.measure.extractors.public_folders import Shape, public_clips, raw_extractor
 from vdb_participant.measure.extractors.table import load_extractor
 from vdb_participant.models import inspect_weights, verify_extractors
+from vdb_shared.commandline import UNUSABLE
 from vdb_shared.errors import DatasetError, ModelError, UsageError
 from vdb_shared.metrics.dimension import planned_noise, recommended_dimension
 
@@ -51,7 +57,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fitted(raw: Path, clips: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     output = tmp_path_factory.mktemp("models") / "mapped"
     wish = Wish(raw, clips, output, "auto", Shape(9, (32, 32)), device="cpu")
-    return output, fit_map(wish, Plan(records=2000, epsilon=Decimal(4)))
+    return output, fit_map(granted(wish, Plan(records=2000, epsilon=Decimal(4))))
 
 
 def test_the_folder_holds_the_extractor_unchanged_and_the_map(raw: Path, fitted: tuple[Path, dict[str, Any]]) -> None:
@@ -69,7 +75,7 @@ def test_mapped_public_features_are_centred_along_falling_axes_and_half_of_them_
     output, facts = fitted
     spec = make_spec([FLICKERING], dimension=facts["dimension"]).extractor("tiny-videomae")
     loaded: Any = load_extractor(inspect_weights(output), spec, "cpu")
-    features = np.stack([loaded.embed_clip(decode(path).frames) for path in public_clips(clips)])
+    features = np.stack([loaded.embed_clip(decode(path).frames) for path in public_clips(clips, 16)])
     assert features.shape == (CLIPS, facts["dimension"])
     np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-6)
     covariance = np.cov(features, rowvar=False, ddof=0)
@@ -142,20 +148,65 @@ def test_the_command_prints_what_a_spec_needs(raw: Path, clips: Path, tmp_path: 
     assert json.loads(done.stdout)["manifest"] == inspect_weights(tmp_path / "out").manifest
 
 
-def test_folders_that_cannot_be_used_are_named(raw: Path, clips: Path, tmp_path: Path) -> None:
-    mapped = WEIGHTS / "vdb-tiny-videomae"
+REFUSED = {
+    "a map already": "holds projection.safetensors already",
+    "no weights": "none: expected the folder of an extractor's weights, found none",
+    "a file": "config.json: expected the folder of an extractor's weights, found none",
+    "an empty folder": "empty: expected the folder of an extractor's weights, found no .safetensors file in it",
+    "another architecture": "--architecture Foo: no such architecture; known are CLIPModel, ",
+    "no clips": "none: expected a folder of public clips, found none",
+    "no videos": "empty: has no videos",
+    "too few clips": "64 public clips serve for at most 32 axes, 64 are asked for; add clips",
+    "not new": "empty: exists already",
+    "nowhere to write": "a: expected a folder to write into",
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_used_is_refused_with_status_2_before_a_framework_is_loaded(
+    raw: Path, clips: Path, tmp_path: Path, case: str
+) -> None:
     (tmp_path / "empty").mkdir()
-    for source, public, output, words in (
-        (mapped, clips, tmp_path / "out", "holds projection.safetensors already"),
-        (tmp_path / "none", clips, tmp_path / "out", "none: expected a directory of weights"),
-        (raw, tmp_path / "none", tmp_path / "out", "none: expected a folder of public clips"),
-        (raw, tmp_path / "empty", tmp_path / "out", "empty: has no videos"),
-        (raw, clips, tmp_path / "empty", "empty: exists already"),
-        (raw, clips, tmp_path / "a" / "out", "a: expected a folder to write into"),
-    ):
-        with pytest.raises((UsageError, DatasetError, ModelError), match=words):
-            fit_map(Wish(source, public, output, "16", device="cpu"), Plan())
+    places = {
+        "a map already": (WEIGHTS / "vdb-tiny-videomae", clips, tmp_path / "out"),
+        "no weights": (tmp_path / "none", clips, tmp_path / "out"),
+        "a file": (raw / "config.json", clips, tmp_path / "out"),
+        "an empty folder": (tmp_path / "empty", clips, tmp_path / "out"),
+        "no clips": (raw, tmp_path / "none", tmp_path / "out"),
+        "no videos": (raw, tmp_path / "empty", tmp_path / "out"),
+        "not new": (raw, clips, tmp_path / "empty"),
+        "nowhere to write": (raw, clips, tmp_path / "a" / "out"),
+    }
+    source, public, output = places.get(case, (raw, clips, tmp_path / "out"))
+    options = {"another architecture": ["--architecture", "Foo"], "too few clips": ["--dimension", "64"]}.get(case, [])
+    options = options if "--dimension" in options else ["--dimension", "16", *options]
+    words = ["metrics", "fit-map", source, public, "-o", output, *options]
+    program = (
+        "import sys, atexit\n"
+        "atexit.register(lambda: sys.stdout.write(str('torch' in sys.modules)))\n"
+        f"sys.argv = {['vdb-participant', *map(str, words)]!r}\n"
+        "from vdb_participant.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (UNUSABLE, "False"), done.stderr
+    assert REFUSED[case] in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty"]
+
+
+def test_weights_that_do_not_fit_their_architecture_are_a_failure(raw: Path, clips: Path, tmp_path: Path) -> None:
+    wish = Wish(raw, clips, tmp_path / "out", "16", architecture="VJEPA2Model", device="cpu")
+    with pytest.raises(ModelError, match="VJEPA2Model"):
+        fit_map(granted(wish, Plan()))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("case", ["nan", "same", "one"])
@@ -175,10 +226,9 @@ def test_features_without_a_spread_are_refused(case: str) -> None:
         PublicFeatures.of(values)
 
 
-def test_a_map_is_of_no_use_to_what_sees_no_whole_clips(tmp_path: Path) -> None:
-    words = WEIGHTS / "vdb-tiny-clip"
-    with pytest.raises((UsageError, ModelError), match="architecture"):
-        load_raw(words)
+def test_a_map_is_of_no_use_to_what_sees_no_whole_clips() -> None:
+    with pytest.raises(UsageError, match="name it with --architecture, as specs do"):
+        raw_extractor(WEIGHTS / "vdb-tiny-clip")
 
 
 def test_eigenvalues_do_not_hinder_loading(tmp_path: Path) -> None:

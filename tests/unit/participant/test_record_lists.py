@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from testkit.charges import CAP, NOW, charge, list_of
 from vdb_participant.data.dataset import Dataset
 from vdb_participant.site.ledger import Ledger
+from vdb_participant.site.policy import DEFAULT_POLICY
 from vdb_shared.errors import BudgetError
 from vdb_shared.privacy.record_list import NONE, RecordList
 
@@ -63,6 +64,15 @@ def test_words_and_file_that_stood_together_are_one_record_for_good(site: Site) 
     assert site.session(list_of("a/1"), "0.02")
     assert not site.session(list_of("/1"), "0.05"), "the pair has had 0.06"
     assert site.session(list_of("/1"), "0.04")
+
+
+def test_words_and_file_that_stood_apart_may_cost_the_cap_each_and_the_policy_says_so(site: Site) -> None:
+    """Nothing tells that they belong together before a list does; from then on no session of either has anything left."""
+    assert site.session(list_of("p"), "0.1")
+    assert site.session(list_of("/1"), "0.1")
+    assert not site.session(list_of("p/1"), "0.000001"), "the pair has had twice the cap"
+    assert not site.session(list_of("/2"), "0.000001", charging="site"), "there every session counts"
+    assert "the two together up to TWICE epsilon_total" in " ".join(DEFAULT_POLICY.replace("#", " ").split())
 
 
 def test_under_the_policy_site_everything_counts_and_nothing_is_lost_when_it_changes(site: Site) -> None:

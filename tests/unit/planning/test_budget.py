@@ -10,14 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from testkit.metric_specs import CLIP_SCORE, FLICKERING, FRECHET, KERNEL, make_spec
+from testkit.metric_specs import CLIP_SCORE, DIGEST, FLICKERING, FRECHET, KERNEL, make_spec
+from vdb_coordinator.commands.presets import read_preset
 from vdb_shared.planning.assumptions import NO_NOISE, Assumptions, assume, scenario_of
 from vdb_shared.planning.budget import Budget, Share, budget_of, with_weights
 from vdb_shared.planning.guess import default_guesses
 from vdb_shared.planning.population import population_of
 from vdb_shared.planning.prediction import forecast
+from vdb_shared.planning.sketches import agreed, clips_of
 from vdb_shared.planning.whatif import double_weight
-from vdb_shared.spec import Spec
+from vdb_shared.spec import Spec, parse_spec_toml
 
 SPEC = make_spec(
     [
@@ -145,3 +147,15 @@ def test_metrics_that_share_reference_clips_keep_one_weight() -> None:
     changed = with_weights(spec, found.best())
     assert len({metric.weight for metric in changed.metrics if metric.id == "frechet-videomae@1"}) == 1
     assert scenario_of(changed, assumed(spec)).terms.calibration.noised
+
+
+def test_the_preset_s_weights_are_near_the_best() -> None:
+    """For 2000 records at each institution, by the planner's own measure; equal weights are far from it."""
+    text = read_preset("text-to-video").replace('"unpinned"', f'"{DIGEST}"')
+    spec = parse_spec_toml(text)
+    scenario = agreed(scenario_of(spec, assume(spec, records=2000)))
+    found = budget_of(scenario, clips_of(spec, default_guesses(spec)).population, sessions=5)
+    assert set(found.weights) == {"frechet-videomae@1", "mmd-rff@1", "clip-score@1"}
+    best = found.objective(found.best())
+    assert found.objective(found.weights) < 1.3 * best
+    assert found.objective(dict.fromkeys(found.weights, 1.0)) > 2 * best

@@ -10,6 +10,7 @@ import pytest
 
 from testkit.bundles import sample_bundle, small_spec
 from testkit.metric_specs import CLIP_SCORE, FRECHET, LATENCY, make_spec
+from testkit.ratings import PREFERENCE
 from vdb_shared.errors import UsageError
 from vdb_shared.metrics.catalogue import CATALOGUE
 from vdb_shared.metrics.finishes import FINISHES
@@ -20,13 +21,14 @@ from vdb_shared.planning.guess import (
     default_guesses,
     in_units,
     kind_of,
-    parse_guesses,
-    template,
 )
+from vdb_shared.planning.guess_file import parse_guesses, template
 from vdb_shared.planning.like import guesses_like, read_bundle, seconds_like
 from vdb_shared.planning.population import draw_session, population_of
+from vdb_shared.text_files import utf8_text
 
 HEAD = 'version = "vdb-guess/1"\n'
+ONE = HEAD + '[[metrics]]\nid = "{}"\n{}\n'
 SPEC = make_spec([CLIP_SCORE, LATENCY, {**CLIP_SCORE, "inputs": "private"}, FRECHET], generation={"private_share": "1"})
 SHAPES = {"limit": "10", "features": 8, "bandwidth": "1"}
 
@@ -82,23 +84,73 @@ def test_a_file_speaks_in_the_units_of_the_metric() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("version = 1", "version"),
-        ("version =", "not TOML"),
-        (HEAD, "metrics: Field required"),
-        (HEAD + '[[metrics]]\nid = "clip-scor@1"\n', "metrics.0.id: the spec has no clip-scor@1"),
-        (HEAD + '[[metrics]]\nid = "latency@1"\ninputs = "private"\n', "metrics.0.id: the spec has no latency@1"),
-        (HEAD + '[[metrics]]\nid = "latency@1"\nrate = 0.5\n', "metrics.0.rate: is not guessed of latency@1"),
-        (HEAD + '[[metrics]]\nid = "latency@1"\nmean = 40\n', "metrics.0.mean: expected 0 to 1"),
-        (HEAD + '[[metrics]]\nid = "latency@1"\nmean = 29\ndeviation = 15\n', "metrics.0.deviation: scores of mean"),
-        (HEAD + '[[metrics]]\nid = "latency@1"\nmean = "x"\n', "metrics.0.mean: Input should be a valid number"),
-        (HEAD + '[[metrics]]\nid = "latency@1"\nmean = nan\n', "metrics.0.mean: expected 0 to 1"),
-        (HEAD + '[[metrics]]\nid = "latency@1"\nmiddle = 3\n', "metrics.0.middle: Extra inputs"),
-        (HEAD + '[[metrics]]\nid = "frechet-videomae@1"\ncentre = 1\n', "metrics.0.centre: expected 0 to"),
+        ("version = 1", 'g.toml:1: version: expected version = "vdb-guess/1" in the first line'),
+        ("version =", "g.toml: not TOML: Invalid value (at end of document)"),
+        (HEAD, "g.toml: metrics: expected [[metrics]] tables"),
+        (HEAD + "metrics = 3\n", "g.toml:2: metrics: expected [[metrics]] tables"),
+        (HEAD + "metrics = [3]\n", "g.toml:2: metrics.0: expected [[metrics]] tables"),
+        (HEAD + "more = 3\nmetrics = []\n", "g.toml:2: more: is no field of a guess file"),
+        (
+            HEAD + "[[metrics]]\nmean = 3\n",
+            "g.toml:2: metrics.0.id: expected the id of a metric of the spec: clip-score@1",
+        ),
+        (
+            ONE.format("clip-scor@1", ""),
+            "g.toml:3: metrics.0.id: the spec has no clip-scor@1; it has clip-score@1 (public), ",
+        ),
+        (
+            ONE.format("latency@1", 'inputs = "private"'),
+            "g.toml:3: metrics.0.id: the spec has no latency@1 on private prompts",
+        ),
+        (
+            ONE.format("latency@1", 'inputs = "both"'),
+            'g.toml:4: metrics.0.inputs: expected "public" or "private", found "both"',
+        ),
+        (
+            ONE.format("latency@1", "rate = 0.5"),
+            "g.toml:4: metrics.0.rate: is not guessed of latency@1; of it are mean, deviation",
+        ),
+        (ONE.format("latency@1", "mean = 40"), "g.toml:4: metrics.0.mean: expected 0 to 30 (s), found 40"),
+        (ONE.format("latency@1", "mean = -1"), "g.toml:4: metrics.0.mean: expected 0 to 30 (s), found -1"),
+        (
+            ONE.format("latency@1", "deviation = 16"),
+            "g.toml:4: metrics.0.deviation: expected 3e-05 to 15 (s), found 16",
+        ),
+        (
+            ONE.format("latency@1", "mean = 29\ndeviation = 15"),
+            "g.toml:5: metrics.0.deviation: scores of mean 29 deviate by less than 5.38516 (s), found 15",
+        ),
+        (ONE.format("latency@1", "mean = 29.9"), "g.toml:4: metrics.0.mean: scores of mean 29.9 deviate by less than"),
+        (ONE.format("latency@1", 'mean = "x"'), 'g.toml:4: metrics.0.mean: expected a number, found "x"'),
+        (ONE.format("latency@1", "mean = true"), "g.toml:4: metrics.0.mean: expected a number, found true"),
+        (ONE.format("latency@1", "mean = nan"), "g.toml:4: metrics.0.mean: expected 0 to 30 (s), found nan"),
+        (
+            ONE.format("latency@1", "middle = 3"),
+            "g.toml:4: metrics.0.middle: is no field of any guess; --guess-template",
+        ),
+        (ONE.format("frechet-videomae@1", "centre = 1"), "g.toml:4: metrics.0.centre: expected 0 to 0.999999, found 1"),
     ],
 )
 def test_mistakes_in_a_file_are_told_with_their_field(text: str, problem: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(problem)):
+    with pytest.raises(UsageError) as refused:
         parse_guesses(text, SPEC, default_guesses(SPEC), file="g.toml")
+    assert str(refused.value).startswith(problem)
+    assert "\n" not in str(refused.value)
+
+
+def test_nothing_is_guessed_of_ratings() -> None:
+    spec = make_spec([PREFERENCE, CLIP_SCORE])
+    guesses = default_guesses(spec)
+    assert "preference-bt@1" not in template(spec, guesses)
+    with pytest.raises(UsageError, match=r"g\.toml:3: metrics\.0\.id: preference-bt@1 is of people's ratings"):
+        parse_guesses(ONE.format("preference-bt@1", "mean = 1"), spec, guesses, file="g.toml")
+
+
+def test_bytes_that_are_no_text_are_told_with_their_line() -> None:
+    with pytest.raises(
+        UsageError, match=re.escape("g.toml: is not UTF-8 text (byte 0xe9 on line 2); save it as UTF-8")
+    ):
+        utf8_text(HEAD.encode() + "# caf\u00e9\n".encode("latin-1"), file="g.toml")
 
 
 def test_an_earlier_result_gives_its_own_figures_as_the_guess() -> None:

@@ -9,9 +9,9 @@ from functools import cache
 
 import pytest
 
-from testkit.metric_specs import CLIP_SCORE, FLICKERING, FRECHET, make_spec
+from testkit.metric_specs import CLIP_SCORE, FLICKERING, FRECHET, edited, make_spec
 from testkit.pages import outline
-from testkit.ratings import rated_spec
+from testkit.ratings import PREFERENCE, rated_spec
 from vdb_shared.canonical import canonical_json
 from vdb_shared.errors import PrivacyError, UsageError
 from vdb_shared.planning.assumptions import assume, scenario_of
@@ -165,6 +165,31 @@ def test_dear_specs_are_planned_with_fewer_draws() -> None:
     assert not effort_of(make_spec([FRECHET], dimension=4096)).compared
 
 
-def test_ratings_are_not_planned() -> None:
-    with pytest.raises(UsageError, match="preference-bt@1: a plan knows nothing of people's ratings"):
+RATED = make_spec(
+    [PREFERENCE, FLICKERING, {**CLIP_SCORE, "inputs": "private"}],
+    models=["alpha", "beta", "gamma"],
+    generation={"private_share": "1"},
+    privacy={"maximum_records": 400},
+)
+
+
+def test_metrics_of_ratings_are_reckoned_with_and_not_foretold() -> None:
+    """Their blocks take part of the budget, so that the intervals of the others are longer than without them."""
+    without = edited(RATED, lambda values: values["metrics"].pop(0))
+    found, other = planned(RATED), planned(without)
+    assert [outlook.metric.id for outlook in found.outlooks] == ["temporal-flickering@1", "clip-score@1"]
+    lengths = [item.half_width for item in found.of(("clip-score@1", "private"))]
+    shorter = [item.half_width for item in other.of(("clip-score@1", "private"))]
+    assert all(more > less for more, less in zip(lengths, shorter, strict=True) if more and less)
+    assert found.scenario.layout.lanes == other.scenario.layout.lanes + 6
+    assert dict(facts(found))["Of ratings"].startswith("preference-bt@1: nothing is foretold")
+    assert "Of ratings" not in dict(facts(other))
+    assert json.loads(canonical_json(plan_json(found)))["of_ratings"] == ["preference-bt@1"]
+    assert "preference-bt@1" in plan_page(found)
+
+
+def test_ratings_alone_are_not_planned() -> None:
+    with pytest.raises(
+        UsageError, match=r"all of them \(preference-bt@1, human-correlation@1\) are of people's ratings"
+    ):
         assume(rated_spec(), participants=4)

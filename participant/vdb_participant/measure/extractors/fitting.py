@@ -1,15 +1,14 @@
 """Fitting the public map of an extractor's features to public clips.
 
 Promises that nothing private is read, that a new folder is written whole or not at all, and that it holds the raw extractor's
-own files, unchanged, beside the map. Leaves what the map is for to `projection.py`, and the choice of a dimension to
-`vdb_shared.metrics.dimension`.
+own files, unchanged, beside the map. Leaves what folders may be used to `public_folders.py`, what the map is for to
+`projection.py`, and the choice of a dimension to `vdb_shared.metrics.dimension`.
 
 Source: protos/README.md §7.4.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -20,32 +19,25 @@ from typing import Final
 import numpy as np
 from safetensors.numpy import save_file
 
-from vdb_participant.data.dataset import CLIP_SUFFIXES
 from vdb_participant.data.resize import fit
 from vdb_participant.data.video import decode
 from vdb_participant.measure.extractors.interface import ClipEmbedder, LoadedExtractor, Vector
-from vdb_participant.measure.extractors.projection import ANCHORS_NAME, PROJECTION_NAME, projection_of
+from vdb_participant.measure.extractors.projection import PROJECTION_NAME, projection_of
+from vdb_participant.measure.extractors.public_folders import (
+    FEWEST_CLIPS_PER_AXIS,
+    RawExtractor,
+    Shape,
+    check_new,
+    settings_of,
+    too_few,
+)
 from vdb_participant.measure.extractors.table import load_extractor
 from vdb_participant.models import Weights, inspect_weights, script_in
 from vdb_shared.errors import DatasetError, ModelError, UsageError
 from vdb_shared.spec import Extractor
 
-FEWEST_CLIPS_PER_AXIS: Final = 2
-"""Fewer clips for each axis that is kept, and the last axes follow the clips' accidents instead of the features' spread."""
-
 LOGITS: Final = 400
 """Length of the features of an I3D."""
-
-_ARCHITECTURE_OF: Final = {"videomae": "VideoMAEModel", "vjepa2": "VJEPA2Model"}
-"""By `model_type` of config.json."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What public clips are brought to, as a spec's `video` says; None leaves them as they are."""
-
-    frames: int | None = None
-    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,60 +88,34 @@ class PublicFeatures:
             UsageError: there are too few clips, or features, for so many axes.
         """
         if dimension > self.largest_dimension:
-            raise UsageError(
-                f"{len(self.values)} public clips with features of {self.values.shape[1]} numbers serve for at most "
-                f"{self.largest_dimension} axes, {dimension} are asked for; add clips (at least {FEWEST_CLIPS_PER_AXIS} for "
-                "each axis, better 10) or ask for fewer"
-            )
+            whose = f" with features of {self.values.shape[1]} numbers"
+            raise UsageError(too_few(len(self.values), self.largest_dimension, dimension, whose))
         found = projection_of(self.values, dimension)
         return found | {"eigenvalues": np.ascontiguousarray(self.eigenvalues / float(found["radius"]) ** 2)}
 
 
-def load_raw(folder: Path, architecture: str = "", device: str = "auto") -> tuple[LoadedExtractor, Weights]:
+def load_raw(raw: RawExtractor, device: str = "auto") -> tuple[LoadedExtractor, Weights]:
     """Return the extractor of a folder without a map, and its weights.
 
     Args:
-        folder: of the extractor.
-        architecture: as a spec writes it, or "" to take it from the folder.
+        raw: the folder, and what extractor is in it.
         device: as `device.resolve_device` takes it.
 
     Raises:
-        ModelError: it cannot be loaded; or has a map or anchors already, which belong to other features.
-        UsageError: the architecture cannot be told, or sees no whole clips.
+        ModelError: it cannot be loaded.
+        UsageError: no such device, or the architecture sees no whole clips.
     """
-    for name in (PROJECTION_NAME, ANCHORS_NAME):
-        if (folder / name).is_file():
-            raise ModelError(f"{folder}: holds {name} already; take the raw extractor's folder, without it")
+    folder = raw.folder
     script = script_in(folder)
     weights = inspect_weights(folder, script)
-    known = _settings(folder)
-    chosen = architecture or ("I3D" if script else _ARCHITECTURE_OF.get(str(known.get("model_type")), ""))
-    if not chosen:
-        raise UsageError(
-            f"{folder}: cannot tell its architecture from config.json; name it with --architecture, as specs do"
-        )
-    dimension = LOGITS if script else known.get("hidden_size")
+    dimension = LOGITS if script else settings_of(folder).get("hidden_size")
     if not isinstance(dimension, int) or dimension < 1:
         raise ModelError(f"{folder}: expected hidden_size in config.json, found {dimension!r}; check the weights")
-    extractor = Extractor(id="public", architecture=chosen, manifest=weights.manifest, dimension=dimension)
+    extractor = Extractor(id="public", architecture=raw.architecture, manifest=weights.manifest, dimension=dimension)
     loaded = load_extractor(weights, extractor, device)
     if not isinstance(loaded, ClipEmbedder):
-        raise UsageError(f"{chosen}: does not see whole clips, so its features have no public map")
+        raise UsageError(f"{raw.architecture}: does not see whole clips, so its features have no public map")
     return loaded, weights
-
-
-def public_clips(folder: Path) -> list[Path]:
-    """Return the videos of a folder of public clips, by name.
-
-    Raises:
-        DatasetError: no such folder, or no videos in it.
-    """
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: expected a folder of public clips, found none")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in CLIP_SUFFIXES and path.is_file())
-    if not found:
-        raise DatasetError(f"{folder}: has no videos ({', '.join(CLIP_SUFFIXES)}); put public clips into it")
-    return found
 
 
 def features_of(
@@ -207,26 +173,3 @@ def write_mapped(weights: Weights, tensors: dict[str, Vector], output: Path) -> 
     except OSError as error:
         raise UsageError(f"{output}: cannot be written: {error.strerror or error}") from error
     return inspect_weights(output, script_in(output))
-
-
-def check_new(output: Path) -> None:
-    """Check that a folder can be made.
-
-    Raises:
-        UsageError: it exists, or the folder that it is to stand in does not.
-    """
-    if output.exists() or output.is_symlink():
-        raise UsageError(f"{output}: exists already; name another folder or remove it")
-    if not output.parent.is_dir():
-        raise UsageError(f"{output.parent}: expected a folder to write into, found none; make it first")
-
-
-def _settings(folder: Path) -> dict[str, object]:
-    path = folder / "config.json"
-    if not path.is_file():
-        return {}
-    try:
-        known = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ModelError(f"{path}: is not JSON: {error}; fetch the agreed weights again") from error
-    return known if isinstance(known, dict) else {}
