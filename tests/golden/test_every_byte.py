@@ -10,7 +10,7 @@ import pytest
 from testkit.golden import FATES, golden_file, golden_session
 from vdb_shared.audit.report import Verdict
 from vdb_shared.audit.verify import verify
-from vdb_shared.bundle.record import COUNTERSIGN, RESULT
+from vdb_shared.bundle.record import ADDED, COUNTERSIGN, RESULT, RESULT_PROOF
 
 LEAST = 25_000
 """Changes that the design asks for of one bundle."""
@@ -68,14 +68,13 @@ def test_a_changed_member_is_found_in_a_repaired_container(name: str) -> None:
     session = golden_session(name)
     for member, data in edits(name):
         found = failure(session.edited({member: data}), session.root)
-        if (
-            member == RESULT
-        ):  # whatever it now says differs from the rounds, if its signature is not what is tried first
+        if member == RESULT:
+            # Whatever it now says differs from the rounds, if its signature is not what is tried first.
             assert found not in {None, "V01"}
             continue
         strict = member.endswith(".json") and not member.startswith("roster/")
-        expected = ({"V02"} if strict else set()) | ({"V51"} if member == COUNTERSIGN else {"V04"})
-        assert found in expected, member
+        own = {COUNTERSIGN: {"V51"}, RESULT_PROOF: {"V60", "V61"}}
+        assert found in own.get(member, {"V04"}) | ({"V02"} if strict else set()), member
 
 
 @pytest.mark.parametrize("name", FATES)
@@ -83,7 +82,7 @@ def test_a_changed_member_is_found_even_if_all_survivors_sign_the_result_again(n
     """Digests then fit, so that each member must be refused for what it says."""
     session = golden_session(name)
     for member, data in list(edits(name))[:: 1 if name == "dropout" else 5]:
-        if member not in (RESULT, COUNTERSIGN):
+        if member not in {RESULT, *ADDED}:
             found = failure(session.forged({member: data}, accomplices=EVERYBODY), session.root)
             assert found is not None, member
             assert found not in {"V01", "V03", "V04"}, member
