@@ -168,7 +168,7 @@ NOISED: Mapping[str, Spec] = {
 
 @pytest.mark.parametrize("which", NOISED)
 def test_more_noise_never_shortens_a_predicted_interval(which: str) -> None:
-    """Over a wide range of epsilon, half a percent of rounding allowed; a metric that is withheld is longer than any."""
+    """Over a wide range of epsilon, one percent allowed for rounding and for the few sessions drawn; a metric that is withheld is longer than any."""
     spec = NOISED[which]
     clips = clips_of(spec, default_guesses(spec))
     last: dict[tuple[str, str], float] = {}
@@ -183,7 +183,7 @@ def test_more_noise_never_shortens_a_predicted_interval(which: str) -> None:
         for item in expected_of(scenario, clips, Sessions(24, 1)):
             key = item.metric, item.model
             width = np.inf if item.half_width is None else item.half_width
-            assert width >= 0.995 * last.get(key, 0.0), (epsilon, key)
+            assert width >= 0.99 * last.get(key, 0.0), (epsilon, key)
             steps += key in last and width > 1.0001 * last[key]
             last[key] = width
     assert steps >= 5
