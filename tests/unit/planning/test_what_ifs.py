@@ -168,7 +168,7 @@ NOISED: Mapping[str, Spec] = {
 
 @pytest.mark.parametrize("which", NOISED)
 def test_more_noise_never_shortens_a_predicted_interval(which: str) -> None:
-    """Over a wide range of epsilon, one percent allowed for rounding and for the few sessions drawn; a metric that is withheld is longer than any."""
+    """Over a wide range of epsilon, one percent allowed for the few sessions drawn; what is withheld is longer than any."""
     spec = NOISED[which]
     clips = clips_of(spec, default_guesses(spec))
     last: dict[tuple[str, str], float] = {}
