@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,8 +60,7 @@ def test_verify_reads_the_log_beside_the_bundle(session: SmallSession, bundle: P
     assert done.returncode == 0
     assert "V62              PASS" in done.stdout
     assert "V63              PASS" in done.stdout
-    for path in (tmp_path / "log" / "tile").rglob("*"):
-        path.unlink() if path.is_file() else None
+    shutil.rmtree(tmp_path / "log" / "tile")
     done = run("verify", bundle, "--root", session.root, "--log", tmp_path / "log")
     assert done.returncode == 3
     assert "V62              SKIPPED" in done.stdout
