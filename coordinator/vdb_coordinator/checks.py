@@ -17,10 +17,13 @@ from vdb_shared import labels
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.statement import Contribution, Predicate, parse_statement
 from vdb_shared.canonical import digest_bytes, digest_string
-from vdb_shared.errors import ProtocolError
+from vdb_shared.errors import ProtocolError, UsageError
+from vdb_shared.roster import SignedRoster, parse_roster
+from vdb_shared.seal import seal_terms
 from vdb_shared.secagg.messages import MaskedInputHeader
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.secagg.transcript import seat_peer
+from vdb_shared.spec import Spec
 from vdb_shared.wire import reasons
 from vdb_shared.wire.status import Phase
 
@@ -110,3 +113,19 @@ def check_contribution(state: Aggregating, event: InputReceived) -> None:
     expect(seat, "seal in its contribution", state.sealed.seal.payload_digest, contribution.seal)
     expect(seat, "institution in its contribution", member.institution, contribution.institution)
     expect(seat, "seat in its contribution", seat, contribution.seat)
+
+
+def check_keepable(spec: Spec, roster: SignedRoster) -> None:
+    """Check that the spec's promises can be kept whoever joins of the roster.
+
+    Raises:
+        UsageError, SpecError, PrivacyError: they cannot.
+    """
+    seats = sorted(member.seat for member in parse_roster(roster.roster).participants if member.seat is not None)
+    minimum = spec.cohort.minimum
+    if len(seats) < minimum:
+        raise UsageError(
+            f"cohort.minimum: {minimum} institutions must join, but only {len(seats)} are members; invite and approve more"
+        )
+    for joined in {minimum, len(seats)}:
+        seal_terms(spec, seats[:joined])

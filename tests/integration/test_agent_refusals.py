@@ -87,7 +87,7 @@ def test_a_promise_that_nobody_can_keep_although_the_coordinator_opened_it(
     changes: dict[str, object],
     words: str,
 ) -> None:
-    monkeypatch.setattr(conductor, "_check_keepable", lambda _spec, _roster: None)
+    monkeypatch.setattr(conductor, "check_keepable", lambda _spec, _roster: None)
     spec = session_spec(tmp_path / "models")
     spec = spec.model_copy(update={section: getattr(spec, section).model_copy(update=changes)})
     site = write_site(tmp_path / "site", coordinator.identities[0], coordinator.address)

@@ -18,9 +18,9 @@ from typing import Any, Final, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
-from vdb_coordinator.checks import check_attempt
+from vdb_coordinator.checks import check_attempt, check_keepable
 from vdb_coordinator.duties import LONGEST_REASON, Coordinator
-from vdb_coordinator.events import DeadlinePassed, Event, SessionFailed
+from vdb_coordinator.events import DeadlinePassed, Event, SessionFailed, SessionOpened
 from vdb_coordinator.logged import opening_entry, witnesses_for
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.serving.clock import Clock
@@ -33,9 +33,8 @@ from vdb_coordinator.store import attempts
 from vdb_coordinator.store.blobs import UploadStore
 from vdb_coordinator.store.database import Database
 from vdb_shared.bundle.witnessed import witness_key
-from vdb_shared.errors import ProtocolError, SignatureError, StoreError, UsageError, VdbError
-from vdb_shared.roster import SignedRoster, parse_roster
-from vdb_shared.seal import seal_terms
+from vdb_shared.errors import ProtocolError, SignatureError, StoreError, VdbError
+from vdb_shared.roster import SignedRoster
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.spec import Spec
 from vdb_shared.transparency.proof import LogProof
@@ -110,15 +109,21 @@ class Conductor:
         if len(self._drivers) >= MAX_OPEN_SESSIONS:
             raise RefusedError(reasons.TOO_MUCH, f"{MAX_OPEN_SESSIONS} sessions are open; wait until one has ended")
         event = services.coordinator.open_session(spec, roster, secrets.token_bytes(32), now)
-        await asyncio.to_thread(_check_keepable, spec, roster)
-        snapshot = await self._finish(services.history.create(event))
-        live = LiveSession(snapshot, services.clock.monotonic())
-        self._sessions[live.id] = live
+        await asyncio.to_thread(check_keepable, spec, roster)
+        return await self._finish(self._create(event, by))
+
+    async def _create(self, event: SessionOpened, by: str) -> str:
+        services = self._services
+        snapshot = await services.history.create(event)
+        session = snapshot.state.opening.session
+        live = self._sessions.setdefault(session, LiveSession(snapshot, services.clock.monotonic()))
         self._run(live)
-        await services.database.run(lambda connection: attempts.record(connection, now, by, "create session", live.id))
-        services.log.info("session opened", session=live.id)
-        await self._finish(services.transparency.publish())
-        return live.id
+        await services.database.run(
+            lambda connection: attempts.record(connection, event.at, by, "create session", session)
+        )
+        services.log.info("session opened", session=session)
+        await services.transparency.publish()
+        return session
 
     async def summaries(self) -> list[SessionSummary]:
         """Return all sessions, oldest first."""
@@ -294,21 +299,21 @@ class Conductor:
     async def _drive(self, live: LiveSession) -> None:
         """Wait for changes and deadlines of one session until it has ended."""
         while not phase_of(live.state).ended or duty_of(live.state) is not None:
-            news, duty = live.news(), duty_of(live.state)
             try:
                 await self._services.transparency.publish()
+                news, duty = live.news(), duty_of(live.state)
                 if duty in WITNESSED:
                     await self._perform_witnessed(live, duty, news)
                 elif duty is not None:
                     await self._perform(live, duty)
-                elif not await _happens(news, self._remaining(live)):
+                elif not phase_of(live.state).ended and not await _happens(news, self._remaining(live)):
                     await self.expire(live)
             except StoreError as error:
                 self._services.log.error("storage refuses", session=live.id, error=str(error))
                 await asyncio.sleep(STORE_RETRY_SECONDS)
 
     async def _perform_witnessed(self, live: LiveSession, duty: Duty, news: asyncio.Event) -> None:
-        """Do a duty once enough of those who joined have witnessed the log; until then ask them, and wait for news."""
+        """Do a duty once enough of those who joined have witnessed the log; until then ask them."""
         transparency, (entry, seats, quorum) = self._services.transparency, witnesses_for(live.state)
         opening = live.state.opening
         keys = {seat: witness_key(opening.roster, opening.member(seat).institution) for seat in seats}
@@ -324,9 +329,11 @@ class Conductor:
         if not await _happens(news, self._remaining(live)):
             self._waiting.discard(live.id)
             now = self._services.clock.now()
-            await self._append(
-                live, SessionFailed(now, f"{found} institutions witnessed the log, {quorum} of those who joined must")
-            )
+            reason = f"{found} institutions witnessed the log, {quorum} of those who joined must"
+            try:
+                await self._finish(self._append(live, SessionFailed(now, reason)))
+            except RefusedError as error:
+                self._services.log.info("deadline was overtaken", session=live.id, reason=str(error))
 
     def _look_for_witnesses(self) -> None:
         """Wake the sessions that wait for witnesses."""
@@ -376,19 +383,3 @@ async def _happens(news: asyncio.Event, seconds: float | None) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _check_keepable(spec: Spec, roster: SignedRoster) -> None:
-    """Check that the spec's promises can be kept whoever joins of the roster.
-
-    Raises:
-        UsageError, SpecError, PrivacyError: they cannot.
-    """
-    seats = sorted(member.seat for member in parse_roster(roster.roster).participants if member.seat is not None)
-    minimum = spec.cohort.minimum
-    if len(seats) < minimum:
-        raise UsageError(
-            f"cohort.minimum: {minimum} institutions must join, but only {len(seats)} are members; invite and approve more"
-        )
-    for joined in {minimum, len(seats)}:
-        seal_terms(spec, seats[:joined])

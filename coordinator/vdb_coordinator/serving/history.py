@@ -16,7 +16,7 @@ from vdb_coordinator.events import Event, SessionOpened, blob_of, decode_event, 
 from vdb_coordinator.logged import log_entry
 from vdb_coordinator.serving.live import Snapshot
 from vdb_coordinator.sessions import apply, opened
-from vdb_coordinator.states import SessionState, phase_of
+from vdb_coordinator.states import Ending, SessionState, phase_of
 from vdb_coordinator.store import blobs, eventlog, log_entries, schema
 from vdb_coordinator.store.blobs import BlobStore
 from vdb_coordinator.store.database import Database
@@ -130,7 +130,9 @@ class SessionHistory:
 
 
 def _project(connection: Connection, session: str, state: SessionState, position: Position) -> None:
-    changing = {"phase": int(phase_of(state)), "last_event": position.sequence}
+    # A session whose abort is still to be signed has not ended: a restart must find it among those that go on.
+    phase = state.stage if isinstance(state, Ending) else phase_of(state)
+    changing = {"phase": int(phase), "last_event": position.sequence}
     fixed = {
         "session": session,
         "title": state.opening.spec.title,

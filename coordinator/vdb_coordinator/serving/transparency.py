@@ -106,6 +106,7 @@ class TransparencyLog:
             entries = await self._database.run(lambda connection: log_entries.load(connection, start))
             self._leaves[start:] = [leaf_hash(entry) for entry in entries]
             await asyncio.to_thread(self._publish, entries)
+            self._published = len(self._leaves)
             self._show(self._leaves)
         self.changed()
 
@@ -142,6 +143,9 @@ class TransparencyLog:
         if not 0 < size <= self.size:
             raise RefusedError(reasons.TOO_LATE, f"the log has {self.size} entries; nobody can have seen {size} of it")
         cosignature = NoteSignature(witness.name, witness.id, value)
+        known = self._cosigned[size].get(witness.name) if size in self._cosigned else None
+        if known is not None and known.id == witness.id:
+            return  # one is enough; more of them would only be work
         cosigned_by(Note(self._checkpoint(size).text, (cosignature,)), [witness])
         await self._database.run(lambda connection: cosignatures.store(connection, size, cosignature))
         self._cosigned[size][witness.name] = cosignature
@@ -195,7 +199,6 @@ class TransparencyLog:
         make_directories(self._folder)
         checkpoint = Checkpoint(self.key.name, size, tree_root(size, of_leaves(self._leaves)))
         write_durably(self._folder / CHECKPOINT_PATH, sign_checkpoint(checkpoint, self._signer).to_bytes())
-        self._published = size
 
     def _restore(self, entries: list[bytes]) -> None:
         """Write again what is lost or damaged of the published files: the entries have the root that was signed.

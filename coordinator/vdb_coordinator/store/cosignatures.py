@@ -1,4 +1,4 @@
-"""Witnesses' signatures of the log's checkpoints: the newest of each witness for each size."""
+"""Witnesses' signatures of the log's checkpoints: one of each witness for each size."""
 
 from __future__ import annotations
 

@@ -67,4 +67,9 @@ def refusal(error: grpc.RpcError) -> VdbError:
         return kind(message)
     if error.code() in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
         return IdentityError(message)
+    if error.code() in (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL) and not reason_of(error):
+        # A fault of its program is no breach of the protocol, and must not cost us the session.
+        return UnreachableError(
+            f"the coordinator could not answer ({message}); run again, and tell the lead if it stays"
+        )
     return ProtocolError(message, peer="coordinator")

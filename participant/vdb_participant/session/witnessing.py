@@ -18,7 +18,7 @@ from vdb_participant.session.correspondence import Correspondence, going_on
 from vdb_participant.session.terms import COORDINATOR, Opening
 from vdb_participant.site.seen_log import SeenLog
 from vdb_shared.bundle.witnessed import log_key, witness_name
-from vdb_shared.errors import FormatError, ProtocolError, SignatureError
+from vdb_shared.errors import FormatError, ProtocolError, SignatureError, UnreachableError
 from vdb_shared.transparency.checkpoint import Checkpoint, cosign, read_checkpoint
 from vdb_shared.transparency.merkle import check_consistency, check_inclusion, leaf_hash
 from vdb_shared.transparency.note import NoteSigner
@@ -83,6 +83,7 @@ class Witness:
 
         Raises:
             ProtocolError: it is not, or the coordinator does not show that it is.
+            UnreachableError: the log grows too fast to be compared; running again may help.
         """
         try:
             note = parse_proof(proof).checkpoint
@@ -101,7 +102,7 @@ class Witness:
                 if latest.size == same.size:
                     self._check_same(latest, same, (note, from_other.checkpoint, held.note, from_known.checkpoint))
                     return
-        raise ProtocolError(f"its log grew {LOOKS} times while we compared two answers; run again", peer=COORDINATOR)
+        raise UnreachableError(f"the log grew {LOOKS} times while we compared two answers of it; run again")
 
     def _until(self, attempt: int, phase: Phase) -> SessionStatus:
         seen = 0

@@ -38,7 +38,8 @@ class LoggedSession:
         session: its id.
         spec: digest of its spec.
         opened: when.
-        state: how it stands; "overdue": not ended although it should have.
+        state: how it stands; "overdue": not ended although it should have; "published": the log names a result, which only its
+            bundle shows.
         ended: when it ended, or should have; "" while it is open.
         statement: digest of the statement that ended it, or "".
     """
@@ -222,4 +223,7 @@ def _sum(institution: str, results: list[PublishedRecord]) -> Spent:
     if len(known) < len(results):
         return Spent(institution, len(results), None, None, delta)
     rho = sum(known, Decimal(0))
-    return Spent(institution, len(results), rho, epsilon_of_rho(rho, delta), delta)
+    try:
+        return Spent(institution, len(results), rho, epsilon_of_rho(rho, delta), delta)
+    except ArithmeticError:  # costs that no honest session has: nothing is known of what they protect
+        return Spent(institution, len(results), rho, None, delta)

@@ -25,6 +25,9 @@ from vdb_shared.transparency.tiles import MAX_ENTRY_BYTES
 
 ORIGIN_SUFFIX: Final = "/vdb-log"
 
+MAX_RHO: Final = 1_000_000
+"""A cost beyond it protects nothing, and is none that anybody computes with."""
+
 ROUNDS: Final = 6
 """Phases with the deadline of a round: four of the rounds, and two in which witnesses sign."""
 
@@ -77,7 +80,7 @@ class PublishedRecord(_Record):
     result: Digest
     published: Time
     survivors: Annotated[tuple[Name, ...], Field(min_length=1)]
-    rho: Annotated[Real, Field(ge=0)] | None
+    rho: Annotated[Real, Field(ge=0, le=MAX_RHO)] | None
     delta: Annotated[Real, Field(gt=0, lt=1)]
 
     @model_validator(mode="after")

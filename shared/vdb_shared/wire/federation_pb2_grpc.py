@@ -608,7 +608,7 @@ class LogServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Cosign(self, request, context):
-        """Cosign carries a member's signature of a checkpoint; the newest one for each size counts.
+        """Cosign carries a member's signature of a checkpoint; the first one of a key for each size counts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

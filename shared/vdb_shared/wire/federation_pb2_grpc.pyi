@@ -207,7 +207,7 @@ class LogServiceStub:
     stands in it.
     """
     Cosign: _grpc.UnaryUnaryMultiCallable[_federation_pb2.CosignRequest, _federation_pb2.CosignResponse]
-    """Cosign carries a member's signature of a checkpoint; the newest one for each size counts."""
+    """Cosign carries a member's signature of a checkpoint; the first one of a key for each size counts."""
 
 @_typing.type_check_only
 class LogServiceAsyncStub(LogServiceStub):
@@ -219,7 +219,7 @@ class LogServiceAsyncStub(LogServiceStub):
     stands in it.
     """
     Cosign: _aio.UnaryUnaryMultiCallable[_federation_pb2.CosignRequest, _federation_pb2.CosignResponse]  # type: ignore[assignment]
-    """Cosign carries a member's signature of a checkpoint; the newest one for each size counts."""
+    """Cosign carries a member's signature of a checkpoint; the first one of a key for each size counts."""
 
 class LogServiceServicer(metaclass=_abc_1.ABCMeta):
     """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8)."""
@@ -240,7 +240,7 @@ class LogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _federation_pb2.CosignRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.CosignResponse, _abc.Awaitable[_federation_pb2.CosignResponse]]:
-        """Cosign carries a member's signature of a checkpoint; the newest one for each size counts."""
+        """Cosign carries a member's signature of a checkpoint; the first one of a key for each size counts."""
 
 def add_LogServiceServicer_to_server(servicer: LogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -143,3 +143,13 @@ def test_records_have_one_encoding() -> None:
 def test_too_many_institutions_for_one_entry_are_refused() -> None:
     with pytest.raises(FormatError, match="longer than an entry"):
         encode_record(published(1, *(f"institution-{number:052}" for number in range(1000))))
+
+
+def test_costs_that_nobody_can_compute_with_are_wrong_and_no_crash() -> None:
+    """A coordinator can log what it likes; the reader must not fall over it, nor over sums of it."""
+    entry = encode_record(published(1))
+    huge = entry.replace(b'"rho":"', b'"rho":"1000000000000000000000000000000')
+    assert huge != entry
+    found = monitor(Checkpoint("t/vdb-log", 1, bytes(32)), [huge], NOW)
+    assert "rho" in found.wrong[0]
+    assert not found.spent

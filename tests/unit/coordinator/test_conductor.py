@@ -27,7 +27,7 @@ from vdb_coordinator.serving.history import SessionHistory, Submission
 from vdb_coordinator.serving.live import LiveSession
 from vdb_coordinator.serving.log import make_log
 from vdb_coordinator.serving.transparency import TransparencyLog
-from vdb_coordinator.states import Accepting
+from vdb_coordinator.states import Aborted, Accepting, Ending
 from vdb_coordinator.store.blobs import BlobStore, UploadStore
 from vdb_coordinator.store.database import Database
 from vdb_shared.bundle.witnessed import witness_name
@@ -198,5 +198,49 @@ def test_progress_is_shown_cleaned_while_computing_only(tmp_path: Path) -> None:
             assert stage.startswith("generating[31mx")
             assert stage.endswith(" 1/2")
             assert len(stage) < 70
+
+    asyncio.run(play())
+
+
+def test_a_session_that_was_failing_when_the_process_died_ends_after_the_restart(tmp_path: Path) -> None:
+    """The abort is signed and logged by the next life: monitors must not wait for ever for an honest coordinator."""
+
+    async def die(path: Path) -> str:
+        async with conducting(path) as (conductor, live, _):
+            conductor._drivers[live.id].cancel()  # the process dies before its driver signs the abort
+            await conductor.abort(live, "the lead thought better of it", "spiffe://testbed/admin/lead")
+            assert isinstance(live.state, Ending)
+            return live.id
+
+    async def live_again(path: Path) -> None:
+        async with conducting(path) as (conductor, live, _):
+            while not isinstance(live.state, Aborted):
+                await live.news().wait()
+            assert [item.phase for item in await conductor.summaries()] == [Phase.ABORTED]
+
+    session = asyncio.run(die(tmp_path))
+    assert session
+    asyncio.run(asyncio.wait_for(live_again(tmp_path), 20))
+
+
+def test_what_members_are_shown_of_the_log_is_of_one_moment(tmp_path: Path) -> None:
+    """While the files of a longer log are written, the shorter one is shown whole."""
+
+    async def play() -> None:
+        async with conducting(tmp_path) as (conductor, live, _):
+            log = conductor._services.transparency
+            write, shown = log._publish, []
+
+            def slow(entries: list[bytes]) -> None:
+                write(entries)
+                shown.append(conductor.log_view(live, 0).checkpoint)
+
+            log._publish = slow  # type: ignore[method-assign] # looks at the log from within its writing
+            await conductor.create(SPEC, make_roster(), "spiffe://testbed/admin/lead")
+            sizes = [
+                parse_checkpoint(parse_note(note).text).size
+                for note in (*shown, conductor.log_view(live, 0).checkpoint)
+            ]
+            assert sizes == [1, 2]
 
     asyncio.run(play())

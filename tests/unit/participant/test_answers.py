@@ -47,3 +47,15 @@ def test_each_reason_is_an_error_of_its_own(reason: str, kind: type[VdbError]) -
     found = refusal(Refused(reason))
     assert type(found) is kind
     assert "its own sentence" in str(found)
+
+
+def test_a_fault_of_the_coordinators_program_is_no_breach() -> None:
+    class Fault(Refused):
+        def __init__(self, code: grpc.StatusCode) -> None:
+            self.status, self._code = b"", code
+
+        def code(self) -> grpc.StatusCode:
+            return self._code
+
+    assert type(refusal(Fault(grpc.StatusCode.UNKNOWN))) is UnreachableError
+    assert type(refusal(Fault(grpc.StatusCode.INVALID_ARGUMENT))) is ProtocolError

@@ -19,7 +19,7 @@ from vdb_shared.audit.monitor import monitor
 from vdb_shared.audit.report import Status
 from vdb_shared.bundle.witnessed import check_logged, log_key
 from vdb_shared.canonical import sha256_digest
-from vdb_shared.errors import UnreachableError, UsageError
+from vdb_shared.errors import FormatError, SignatureError, UnreachableError, UsageError
 from vdb_shared.transparency.checkpoint import Checkpoint, read_checkpoint
 from vdb_shared.transparency.proof import verify_proof
 
@@ -87,11 +87,15 @@ def _not_rewritten(evidence: Evidence) -> Finding:
             "That the log was not rewritten since these proofs were made is seen in the log itself: give its folder or address "
             "with --log, and with --checkpoint what you saw of it before."
         )
+    newest = log.checkpoint
+    for one in known:
+        _check_same_size(one, ("the log", newest))
+    _check_not_older(newest, known[-1])
     for what, checkpoint in known:
         demand(
             "V62",
-            checkpoint.size <= log.checkpoint.size and log.root_at(checkpoint.size) == checkpoint.root,
-            f"the log of {_entries(log.checkpoint)} does not begin with the {checkpoint.size} of {what}.",
+            log.root_at(checkpoint.size) == checkpoint.root,
+            f"the log of {_entries(newest)} does not begin with the {checkpoint.size} of {what}.",
         )
     return passed(
         f"The log, now of {_entries(log.checkpoint)}, begins with what "
@@ -119,6 +123,17 @@ def _check_same_size(one: tuple[str, Checkpoint], other: tuple[str, Checkpoint])
     )
 
 
+def _check_not_older(log: Checkpoint, known: tuple[str, Checkpoint]) -> None:
+    """Check that a log is not an older copy of what is known of it, which proves nothing.
+
+    Raises:
+        UsageError: it is.
+    """
+    what, latest = known
+    if log.size < latest.size:
+        raise UsageError(f"it has {_entries(log)}, fewer than the {latest.size} of {what}: an older copy of it")
+
+
 def _entries(checkpoint: Checkpoint) -> str:
     return "1 entry" if checkpoint.size == 1 else f"{checkpoint.size} entries"
 
@@ -129,6 +144,7 @@ def _no_second(evidence: Evidence) -> Finding:
         return not_proven(
             "That the session has no other result is seen in the log itself: give its folder or address with --log."
         )
+    _check_not_older(log.checkpoint, list(_known(evidence))[-1])
     session = evidence.record.open.payload_digest
     found = monitor(log.checkpoint, log.entries(), evidence.result.published)
     wrong = [line for line in found.wrong if session in line]
@@ -145,12 +161,15 @@ def _no_second(evidence: Evidence) -> Finding:
 
 
 def _reading(attempt: Callable[[Evidence], Finding]) -> Callable[[Evidence], Finding]:
-    """Return a check that is SKIPPED where the log that it reads cannot be read, which proves nothing against the bundle."""
+    """Return a check that is SKIPPED where what it reads beside the bundle cannot be read, or is not the log's.
+
+    Bytes that no key of the consortium vouches for prove nothing against the bundle.
+    """
 
     def attempt_reading(evidence: Evidence) -> Finding:
         try:
             return attempt(evidence)
-        except (UnreachableError, UsageError) as error:
+        except (UnreachableError, UsageError, FormatError, SignatureError) as error:
             return Finding(Status.SKIPPED, f"The log could not be read: {error}.")
 
     return attempt_reading
