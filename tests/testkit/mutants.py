@@ -112,6 +112,8 @@ def _video(frames: Frames, codec: str, pixels: str, ending: str, sound: str) -> 
             stream = container.add_stream(codec, rate=8)
             stream.height, stream.width, stream.pix_fmt = 48, 48, pixels
             stream.thread_count = 1
+            if codec == "libx264":
+                stream.options = {"x264-params": "asm=0"}  # its look-ahead reads past what it wrote else: files differ
             heard = container.add_stream(sound, rate=8000) if sound else None
             for frame in frames:
                 picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format=pixels)

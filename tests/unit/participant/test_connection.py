@@ -107,7 +107,7 @@ def test_storage_trouble_that_stays_is_told_in_the_coordinators_words() -> None:
         (grpc.StatusCode.RESOURCE_EXHAUSTED, reasons.TOO_MUCH, UnreachableError),
         (grpc.StatusCode.ALREADY_EXISTS, reasons.CONFLICT, ProtocolError),
         (grpc.StatusCode.INVALID_ARGUMENT, reasons.PROTOCOL, ProtocolError),
-        (grpc.StatusCode.INTERNAL, "", ProtocolError),
+        (grpc.StatusCode.INTERNAL, "", UnreachableError),
     ],
 )
 def test_a_refusal_is_final_and_keeps_its_words(code: grpc.StatusCode, reason: str, kind: type[VdbError]) -> None:
