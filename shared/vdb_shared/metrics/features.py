@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -48,6 +49,11 @@ def uniforms(seed: bytes, count: int) -> Vector:
 def standard_normals(seed: bytes, count: int) -> Vector:
     """Return standard normal numbers that follow from a seed alone, shape (count,), float64: the probit of `uniforms`."""
     return np.asarray(ndtri(uniforms(seed, count)), dtype=np.float64)
+
+
+def rows_of_normals(seeds: Sequence[bytes], count: int) -> NDArray[np.float64]:
+    """Return the `standard_normals` of each seed as a row, shape (seeds, count)."""
+    return np.asarray(ndtri(np.stack([uniforms(seed, count) for seed in seeds])), dtype=np.float64)
 
 
 def rescale(score: float, low: float, high: float) -> float:

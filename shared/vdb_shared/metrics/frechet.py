@@ -184,18 +184,6 @@ def _rounding_of_roots(values: Vector) -> float:
     return float(np.sum(rounding / np.sqrt(np.maximum(values, rounding)))) if rounding > 0 else 0.0
 
 
-def distance_from_roots(means: tuple[Vector, Vector], roots: tuple[Matrix, Matrix]) -> float:
-    """Return the distance of two sides, given F and G with F F^T = C_a and G G^T = C_b, of fewer columns than rows.
-
-    Args:
-        means: shapes (d,).
-        roots: shapes (d, r) and (d, q); the work grows with r q (r + q) instead of d^3.
-    """
-    gap = means[0] - means[1]
-    common = float(np.sum(np.linalg.svd(roots[0].T @ roots[1], compute_uv=False)))
-    return float(gap @ gap) + float(np.sum(roots[0] ** 2) + np.sum(roots[1] ** 2)) - 2.0 * common
-
-
 def _denoise_reference(reference: MomentSums, models: Mapping[str, MomentSums], raw: Mapping[str, Moments]) -> Moments:
     own = _unbiased(reference)
     own_anchor = any(sums.deviation for sums in models.values())

@@ -14,31 +14,34 @@ Source: Armstrong & Kolesár 2018 (bias-aware intervals); Rippl, Munk & Sturm 20
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vdb_shared.metrics.features import standard_normals, svec
+from vdb_shared.metrics.features import rows_of_normals, standard_normals, svec
 from vdb_shared.metrics.frechet import (
     Fitted,
     Moments,
     MomentSums,
     distance_from_root,
-    distance_from_roots,
     fit,
     symmetric_root,
 )
 from vdb_shared.metrics.shrinkage import Matrix
-from vdb_shared.metrics.uncertainty import Comparison, Family, compare_all, draw_seed, pivot_interval, wishart_factor
+from vdb_shared.metrics.uncertainty import Comparison, Family, compare_all, draw_seed, pivot_interval, wishart_factors
 
 REPLICATES: Final = 200
 """Bootstrap draws up to dimension 64."""
 
 REPLICATES_ABOVE_64: Final = 50
 """Draws for larger dimensions, where one costs more and the distance, a sum over many directions, is closer to normal."""
+
+
+_ENTRIES_AT_ONCE: Final = 2**16
+"""Entries of covariances that are drawn together: half a megabyte for each side, which caches hold."""
 
 
 def frechet_family(
@@ -78,6 +81,21 @@ def frechet_family(
     return Family(estimates, compare_all(list(models), compare))
 
 
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """Sample moments of one side in several draws.
+
+    Attributes:
+        means: shape (draws, d).
+        covariances: shape (draws, d, d).
+        roots: F with F F^T = C, shape (draws, d, r), r < d where there are few clips.
+    """
+
+    means: NDArray[np.float64]
+    covariances: NDArray[np.float64]
+    roots: NDArray[np.float64]
+
+
 class _Resampler:
     """Draws of one side: new sample moments, and new noised sums of them."""
 
@@ -87,25 +105,31 @@ class _Resampler:
         self._mean = moments.mean
         self._root = symmetric_root(moments.covariance)
 
-    def sample(self, replicate: int) -> tuple[Moments, Matrix]:
-        """Return sample moments and a root of their covariance."""
+    def samples(self, draws: range) -> _Samples:
+        """Return sample moments in these draws."""
         size = max(2, round(self._side.count))
         d = self._mean.size
-        normals = standard_normals(draw_seed(self._name, "mean", replicate=replicate), d)
-        wishart = wishart_factor(draw_seed(self._name, "covariance", replicate=replicate), d, size - 1)
-        root = self._root @ wishart / math.sqrt(size - self._side.ddof)
-        return Moments(self._mean + self._root @ normals / math.sqrt(size), root @ root.T), root
+        normals = rows_of_normals(self._seeds("mean", draws), d)
+        wishart = wishart_factors(self._seeds("covariance", draws), d, size - 1)
+        roots = self._root @ wishart / math.sqrt(size - self._side.ddof)
+        return _Samples(self._mean + normals @ self._root.T / math.sqrt(size), roots @ roots.transpose(0, 2, 1), roots)
 
-    def noised(self, sample: Moments, replicate: int) -> MomentSums:
-        """Return sums of a sample with new noise, or without where the side has none."""
+    def noised(self, samples: _Samples, draws: range) -> Iterator[MomentSums]:
+        """Yield sums of each sample with new noise, or without where the side has none."""
         side = self._side
-        spread = sample.covariance * ((side.count - side.ddof) / side.count) if side.ddof else sample.covariance
-        sums = np.concatenate([sample.mean, svec(spread + np.outer(sample.mean, sample.mean))]) * side.count
-        if not side.deviation:
-            return replace(side, sums=sums)
-        normals = standard_normals(draw_seed(self._name, "noise", replicate=replicate), sums.size + 1)
-        count = max(side.count + side.count_deviation * float(normals[0]), side.count / 2)
-        return replace(side, sums=sums + side.deviation * normals[1:], count=count)
+        shrunk = (side.count - side.ddof) / side.count
+        for place, draw in enumerate(draws):
+            mean, spread = samples.means[place], samples.covariances[place] * shrunk
+            sums = np.concatenate([mean, svec(spread + np.outer(mean, mean))]) * side.count
+            if not side.deviation:
+                yield replace(side, sums=sums)
+                continue
+            normals = standard_normals(draw_seed(self._name, "noise", replicate=draw), sums.size + 1)
+            count = max(side.count + side.count_deviation * float(normals[0]), side.count / 2)
+            yield replace(side, sums=sums + side.deviation * normals[1:], count=count)
+
+    def _seeds(self, what: str, draws: range) -> list[bytes]:
+        return [draw_seed(self._name, what, replicate=draw) for draw in draws]
 
 
 def _bootstrap_errors(
@@ -120,18 +144,20 @@ def _bootstrap_errors(
     noisy = bool(reference.deviation) or any(sums.deviation for sums in models.values())
     pure = {model: np.zeros(draws) for model in models}
     estimated = {model: np.zeros(draws) for model in models}
-    for draw in range(draws):
-        sample, root = centre.sample(draw)
-        others: dict[str, Moments] = {}
-        for model, side in sides.items():
-            others[model], other_root = side.sample(draw)
-            pure[model][draw] = _distance(sample, root, others[model], other_root)
-        found: Mapping[str, float] = {model: values[draw] for model, values in pure.items()}
+    together = max(1, _ENTRIES_AT_ONCE // fitted.reference.covariance.size)
+    for start in range(0, draws, together):
+        some = range(start, min(start + together, draws))
+        within = slice(some.start, some.stop)
+        samples = centre.samples(some)
+        others = {model: side.samples(some) for model, side in sides.items()}
+        for model, other in others.items():
+            pure[model][within] = _distances(samples, other)
         if noisy:
-            redrawn = {model: sides[model].noised(other, draw) for model, other in others.items()}
-            found = fit(centre.noised(sample, draw), redrawn, drawn=True).distances
-        for model, value in found.items():
-            estimated[model][draw] = value
+            redrawn = {model: sides[model].noised(other, some) for model, other in others.items()}
+            for draw, anew in zip(some, centre.noised(samples, some), strict=True):
+                found = fit(anew, {model: next(sums) for model, sums in redrawn.items()}, drawn=True)
+                for model, value in found.distances.items():
+                    estimated[model][draw] = value
     means = {model: float(np.mean(values)) for model, values in pure.items()}
     root = symmetric_root(fitted.reference.covariance)
     drawn_from = {
@@ -139,16 +165,29 @@ def _bootstrap_errors(
         for model, moments in fitted.models.items()
     }
     return (
-        {model: estimated[model] - means[model] for model in models},
+        {model: (estimated if noisy else pure)[model] - means[model] for model in models},
         {model: means[model] - drawn_from[model] for model in models},
     )
 
 
-def _distance(a: Moments, root: Matrix, b: Moments, other: Matrix) -> float:
-    """Return the distance of two samples; of few clips in many dimensions their thin roots give it cheaply."""
-    if min(root.shape[1], other.shape[1]) < root.shape[0]:
-        return distance_from_roots((a.mean, b.mean), (root, other))
-    return distance_from_root(a, root, b, drawn=True)
+def _distances(a: _Samples, b: _Samples) -> NDArray[np.float64]:
+    """Return the distance of two samples in every draw, shape (draws,).
+
+    Of few clips in many dimensions thin roots F and G give it cheaply: the work grows with r q (r + q) instead of d^3.
+    """
+    d = a.means.shape[1]
+    gaps = a.means - b.means
+    apart = np.sum(gaps * gaps, axis=1) + _traces(a.covariances) + _traces(b.covariances)
+    across = a.roots.transpose(0, 2, 1)
+    if min(a.roots.shape[2], b.roots.shape[2]) < d:
+        common = np.linalg.svd(across @ b.roots, compute_uv=False)
+    else:
+        common = np.sqrt(np.maximum(np.linalg.eigvalsh(across @ b.covariances @ a.roots), 0.0))
+    return np.asarray(apart - 2.0 * np.sum(common, axis=1))
+
+
+def _traces(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.trace(matrices, axis1=1, axis2=2))
 
 
 def _slopes(fitted: Fitted, model: str) -> tuple[Matrix, Matrix]:

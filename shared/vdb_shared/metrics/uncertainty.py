@@ -21,7 +21,7 @@ from scipy.special import gammaincinv, ndtr, ndtri, stdtr, stdtrit
 
 from vdb_shared import labels
 from vdb_shared.canonical import labelled_hash
-from vdb_shared.metrics.features import Vector, standard_normals, uniforms
+from vdb_shared.metrics.features import Vector, rows_of_normals, uniforms
 
 CONFIDENCE: Final = 0.95
 """Of every interval, and of all comparisons of one session together."""
@@ -159,22 +159,22 @@ def draw_seed(*names: str, replicate: int) -> bytes:
     return labelled_hash(labels.HASH_BOOTSTRAP, *(name.encode() for name in names), replicate.to_bytes(8, "little"))
 
 
-def wishart_factor(seed: bytes, dimension: int, degrees: int) -> NDArray[np.float64]:
-    """Return A with A A^T a draw from the Wishart distribution of unit scale, shape (d, min(d, degrees)).
+def wishart_factors(seeds: Sequence[bytes], dimension: int, degrees: int) -> NDArray[np.float64]:
+    """Return matrices A with A A^T draws from the Wishart distribution of unit scale, shape (draws, d, min(d, degrees)).
 
     Args:
-        seed: of the draw.
+        seeds: of the draws.
         dimension: d.
         degrees: of freedom, at least 1.
 
     Source: Bartlett 1933; for fewer degrees than dimensions the defining sum of outer products.
     """
     if degrees < dimension:
-        return standard_normals(seed, dimension * degrees).reshape(dimension, degrees)
-    rows, columns = np.tril_indices(dimension, -1)
-    factor = np.zeros((dimension, dimension))
-    factor[rows, columns] = standard_normals(seed, rows.size)
-    chances = uniforms(labelled_hash(labels.HASH_BOOTSTRAP, seed), dimension)
+        return rows_of_normals(seeds, dimension * degrees).reshape(len(seeds), dimension, degrees)
+    factors = np.zeros((len(seeds), dimension, dimension))
+    factors[:, np.tri(dimension, k=-1, dtype=bool)] = rows_of_normals(seeds, dimension * (dimension - 1) // 2)
+    chances = np.stack([uniforms(labelled_hash(labels.HASH_BOOTSTRAP, seed), dimension) for seed in seeds])
     freedom = (degrees - np.arange(dimension)) / 2.0
-    factor[np.diag_indices(dimension)] = np.sqrt(2.0 * gammaincinv(freedom, chances))
-    return factor
+    diagonal = np.arange(dimension)
+    factors[:, diagonal, diagonal] = np.sqrt(2.0 * gammaincinv(freedom, chances))
+    return factors

@@ -16,7 +16,7 @@ from vdb_shared.metrics.features import clip_to_ball, feature_moments, svec
 from vdb_shared.metrics.frechet import Moments, MomentSums, fit, frechet_distance, moments_of
 from vdb_shared.metrics.frechet_intervals import frechet_family
 from vdb_shared.metrics.shrinkage import shrink
-from vdb_shared.metrics.uncertainty import wishart_factor
+from vdb_shared.metrics.uncertainty import wishart_factors
 
 Matrix = NDArray[np.float64]
 
@@ -223,10 +223,10 @@ def test_what_a_noised_mean_takes_from_the_covariance_is_put_back() -> None:
 
 
 def test_wishart_draws_have_the_right_mean_and_rank() -> None:
-    draws = [wishart_factor(bytes([number]), 3, 7) for number in range(250)]
+    draws = wishart_factors([bytes([number]) for number in range(250)], 3, 7)
     mean = np.mean([draw @ draw.T for draw in draws], axis=0)
     np.testing.assert_allclose(mean, 7 * np.eye(3), atol=1.0)
-    few = wishart_factor(b"few", 5, 2)
+    few = wishart_factors([b"few"], 5, 2)[0]
     assert np.linalg.matrix_rank(few @ few.T) == 2
 
 
