@@ -187,20 +187,25 @@ class Participation:
         if records.ABORT_SENT in self.post.journal:
             self._stay_away()
         sealed = self._join()
+        if records.COUNTERSIGN_SENT not in self.post.journal:
+            self._contribute(sealed)
+        folder = self.site.folder.session(self.opening.session)
+        finish(Ending(self.post, sealed, self._witness, self.site.signer, self.site.config.root_fingerprint, folder))
+        self._end(records.PUBLISHED)
+
+    def _contribute(self, sealed: SealedTerms) -> None:
+        """Measure, and take part in the rounds."""
         self.request.failpoints.reach("after-join")
         measured = self._measure(sealed)
         self.request.failpoints.reach("after-measure")
         exchange = Exchange(
             self.post, sealed.parameters, self.opening.seat, self.site.signer, failpoints=self.request.failpoints
         )
-        folder = self.site.folder.session(self.opening.session)
         maker = contribution_maker(self.site, self.post.journal, sealed, self.consented, measured)
         try:
             run_rounds(exchange, measured.lanes, maker)
         finally:
             measured.erase()
-        finish(Ending(self.post, sealed, self._witness, self.site.signer, self.site.config.root_fingerprint, folder))
-        self._end(records.PUBLISHED)
 
     @property
     def _witness(self) -> Witness:

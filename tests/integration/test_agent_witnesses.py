@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from testkit.coordinator import RunningCoordinator, running_coordinator
-from testkit.dishonest import Remembering
+from testkit.crashes import Crash
+from testkit.dishonest import Remembering, dies
 from testkit.institutions import Institution
 from testkit.logs import MadeLog
-from testkit.sessions import SITES, Runs, consortium, kinds
+from testkit.sessions import SITES, Runs, consortium, journal_of, kinds
 from vdb_coordinator.serving.server import read_keys
 from vdb_shared.errors import ProtocolError
 from vdb_shared.identity import StatementKey
@@ -99,3 +100,29 @@ def test_a_site_that_saw_another_log_before_never_joins(coordinator: RunningCoor
     assert kinds(first) == []
     (kept,) = (first.site.folder.log).glob("fork-*.txt")
     assert kept.read_bytes().startswith(seen)
+
+
+class DiesCountersigning(Remembering):
+    """The life ends where its countersignature would leave."""
+
+    def countersign(self, session: str, countersignature: bytes) -> None:
+        dies()
+
+
+def test_who_countersigned_waits_for_witnesses_without_any_secret(
+    coordinator: RunningCoordinator, tmp_path: Path
+) -> None:
+    """A logged result has no deadline: machines that never come back must not keep the others' secrets alive."""
+    *others, victim = consortium(coordinator, tmp_path)
+    runs = Runs()
+    runs.start(*others)
+    with DiesCountersigning(victim) as link, pytest.raises(Crash):
+        victim.take_part(link)
+    assert "countersign/sent" in journal_of(victim)
+    assert "outcome" not in journal_of(victim)
+    assert "secret" not in journal_of(victim).values()
+    runs.start(victim)
+    runs.join()
+    assert not runs.errors
+    assert len({outcome.bundle.read_bytes() for outcome in runs.outcomes.values()}) == 1
+    assert victim.measure.calls == 1

@@ -16,7 +16,7 @@ from vdb_shared.audit.policy import Policy
 from vdb_shared.audit.report import Report, Status
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.archive import read_archive
-from vdb_shared.bundle.envelope import sign_envelope
+from vdb_shared.bundle.envelope import Envelope, sign_envelope
 from vdb_shared.bundle.record import RELEASED, RESULT, SessionRecord, read_envelope
 from vdb_shared.errors import VerificationError
 from vdb_shared.identity import Signer
@@ -51,22 +51,19 @@ class OwnPart:
     survivors: bytes | None = field(repr=False)
 
 
-def audit_bundle(data: bytes, own: OwnPart, sealed: SealedTerms, root: str, *, draft: bool) -> None:
-    """Check a result bundle.
+def audit_draft(data: bytes, own: OwnPart, sealed: SealedTerms, root: str) -> None:
+    """Check a result to which countersignatures are still to come.
 
     Args:
         data: the bundle.
         own: what we know at first hand.
         sealed: the terms we agreed to; they are what the audit demands.
         root: the pinned trust root.
-        draft: whether countersignatures are still to come.
 
     Raises:
         VerificationError: the first check that failed, or which own part is missing.
     """
-    spec = sealed.opening.spec
-    policy = agreed_policy(spec, sealed.terms.smallest_cohort, root)
-    _require(verify(data, root=root, policy=policy, draft=draft), unnoised=spec.privacy.mechanism == "none")
+    _audit(data, sealed, root, draft=True)
     members = read_archive(data)
     found = SessionRecord.from_members({name: item for name, item in members.items() if name not in RELEASED})
     contribution = found.contributions.get(own.institution)
@@ -84,6 +81,30 @@ def audit_bundle(data: bytes, own: OwnPart, sealed: SealedTerms, root: str, *, d
             raise VerificationError(
                 f"the result has not the {what} that we know; we do not stand for it", check="own part"
             )
+
+
+def audit_published(data: bytes, countersigned: bytes, sealed: SealedTerms, root: str) -> None:
+    """Check a published result: it passes, and is the one that we countersigned, which names our own part by digests.
+
+    Args:
+        data: the bundle.
+        countersigned: the envelope that we sent.
+        sealed: the terms we agreed to.
+        root: the pinned trust root.
+
+    Raises:
+        VerificationError: the first check that failed, or it is another result.
+    """
+    _audit(data, sealed, root, draft=False)
+    result = read_envelope(read_archive(data), RESULT)
+    if result.payload != Envelope.from_json(countersigned).payload:
+        raise VerificationError("the published result is not the one that we countersigned", check="publication")
+
+
+def _audit(data: bytes, sealed: SealedTerms, root: str, *, draft: bool) -> None:
+    spec = sealed.opening.spec
+    policy = agreed_policy(spec, sealed.terms.smallest_cohort, root)
+    _require(verify(data, root=root, policy=policy, draft=draft), unnoised=spec.privacy.mechanism == "none")
 
 
 def agreed_policy(spec: Spec, smallest_cohort: int, root: str) -> Policy:
@@ -106,11 +127,6 @@ def countersignature(data: bytes, signer: Signer) -> bytes:
     """Return the envelope with our signature alone over the result statement of an audited draft."""
     result = read_envelope(read_archive(data), RESULT)
     return sign_envelope(result.payload_type, result.payload, signer).to_json()
-
-
-def result_payload(data: bytes) -> bytes:
-    """Return the result statement of a bundle."""
-    return read_envelope(read_archive(data), RESULT).payload
 
 
 def _require(report: Report, *, unnoised: bool) -> None:

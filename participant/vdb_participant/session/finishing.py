@@ -1,7 +1,8 @@
 """After the rounds: audit the draft, countersign it, keep the published result.
 
 Promises that what is kept passed the audit with our own part in it, and that a second, different result of the session is
-refused: the result that we countersigned is recorded before the countersignature is sent.
+refused: the result that we countersigned is recorded before the countersignature is sent. Secrets are erased before the
+countersignature leaves.
 
 Source: protos/README.md §9.5, §11.3.
 """
@@ -15,7 +16,7 @@ from typing import Final
 from vdb_participant.session import records
 from vdb_participant.session.codec import decode_signed, decode_upload
 from vdb_participant.session.correspondence import Correspondence
-from vdb_participant.session.countersigning import OwnPart, audit_bundle, countersignature, result_payload
+from vdb_participant.session.countersigning import OwnPart, audit_draft, audit_published, countersignature
 from vdb_participant.session.exchange import AGREE_SENT, MASK_SENT
 from vdb_participant.session.records import in_attempt, present_attempt
 from vdb_participant.session.terms import SealedTerms
@@ -23,9 +24,8 @@ from vdb_participant.session.witnessing import Witness
 from vdb_participant.site.journal import Journal
 from vdb_participant.site.storage import write_durably
 from vdb_shared.bundle.archive import read_archive
-from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.record import RESULT_PROOF
-from vdb_shared.errors import ProtocolError, RoundsRestartedError, VerificationError
+from vdb_shared.errors import ProtocolError, RoundsRestartedError
 from vdb_shared.identity import Signer
 from vdb_shared.wire.status import Phase
 
@@ -69,23 +69,21 @@ def finish(end: Ending) -> None:
 
 def _finish(end: Ending) -> None:
     post, attempt = end.post, present_attempt(end.post.journal)
-    own = _own_part(end)
 
     def sign() -> bytes:
         post.wait_in(attempt, Phase.FINALISING)
         draft = post.link.bundle(post.session)
-        audit_bundle(draft, own, end.sealed, end.root, draft=True)
+        audit_draft(draft, _own_part(end), end.sealed, end.root)
         return countersignature(draft, end.signer)
 
     signed = post.journal.once(records.COUNTERSIGN_SENT, sign)
+    post.journal.erase_secrets()  # no round needs them any more, and there is no deadline for the witnesses
     post.in_time(
         attempt, lambda: post.deliver(records.COUNTERSIGN_SENT, lambda: post.link.countersign(post.session, signed))
     )
     end.witness.wait_in(attempt, Phase.PUBLISHED)
     published = post.link.bundle(post.session)
-    audit_bundle(published, own, end.sealed, end.root, draft=False)
-    if result_payload(published) != Envelope.from_json(signed).payload:
-        raise VerificationError("the published result is not the one that we countersigned", check="publication")
+    audit_published(published, signed, end.sealed, end.root)
     end.witness.recognise(read_archive(published)[RESULT_PROOF])
     write_durably(end.folder / RESULT_FILE, published)
 

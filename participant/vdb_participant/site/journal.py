@@ -72,7 +72,7 @@ class Journal:
         """
         record = self._records[name]
         if record.kind == "erased":
-            raise StoreError(f"the secret {name!r} of this session was erased when the session ended")
+            raise StoreError(f"the secret {name!r} of this session was erased: nothing needs it any more")
         return record.value
 
     def record(self, name: str, value: bytes, *, secret: bool = False) -> bytes:

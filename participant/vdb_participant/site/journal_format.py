@@ -32,7 +32,7 @@ LINK_BYTES: Final = 32
 END: Final = b"."
 
 Kind = Literal["public", "secret", "erased"]
-"""public: kept for ever; secret: erased when the session ends; erased: the SHA-256 of what was a secret."""
+"""public: kept for ever; secret: erased once nothing needs it any more; erased: the SHA-256 of what was a secret."""
 
 
 @dataclass(frozen=True, slots=True)

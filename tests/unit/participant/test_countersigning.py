@@ -10,11 +10,11 @@ import pytest
 from testkit.bundles import DROPOUT, small_session, small_spec
 from testkit.specs import without_noise
 from testkit.statements import INSTITUTIONS, MADE
-from vdb_participant.session.countersigning import OwnPart, audit_bundle, countersignature, result_payload
+from vdb_participant.session.countersigning import OwnPart, audit_draft, audit_published, countersignature
 from vdb_participant.session.terms import Offered, Pins, SealedTerms, verify_opening, verify_seal
 from vdb_shared import labels
 from vdb_shared.bundle.envelope import Envelope
-from vdb_shared.bundle.record import AGGREGATE, COUNTERSIGN, METRICS, RESULT
+from vdb_shared.bundle.record import AGGREGATE, COUNTERSIGN, METRICS, RESULT, read_envelope
 from vdb_shared.errors import FormatError, VerificationError
 from vdb_shared.wire.status import SealedSession
 
@@ -50,25 +50,38 @@ def own_part(session: Any = SESSION) -> OwnPart:
     )
 
 
-def audit(data: bytes = DRAFT, *, draft: bool = True, **changes: Any) -> None:
-    audit_bundle(data, dataclasses.replace(own_part(), **changes), sealed_terms(), SESSION.root, draft=draft)
+def audit(data: bytes = DRAFT, **changes: Any) -> None:
+    audit_draft(data, dataclasses.replace(own_part(), **changes), sealed_terms(), SESSION.root)
+
+
+def publish(data: bytes, draft: bytes = DRAFT) -> None:
+    audit_published(data, countersignature(draft, SESSION.key(SEAT)), sealed_terms(), SESSION.root)
 
 
 def test_an_honest_draft_and_its_publication_pass() -> None:
     audit()
-    audit(SESSION.bundle(), draft=False)
+    publish(SESSION.bundle())
     audit(survivors=None)
 
 
 def test_the_countersignature_is_ours_over_the_result() -> None:
     envelope = Envelope.from_json(countersignature(DRAFT, SESSION.key(SEAT)))
-    assert envelope.verify(labels.TYPE_STATEMENT, [SESSION.key(SEAT).public_key]) == result_payload(DRAFT)
+    assert (
+        envelope.verify(labels.TYPE_STATEMENT, [SESSION.key(SEAT).public_key])
+        == read_envelope(SESSION.members, RESULT).payload
+    )
     assert len(envelope.signatures) == 1
 
 
 def test_a_published_result_needs_its_countersignatures() -> None:
     with pytest.raises(VerificationError):
-        audit(DRAFT, draft=False)
+        publish(DRAFT)
+
+
+def test_another_result_than_the_one_we_countersigned_is_refused() -> None:
+    other = small_session(seed="another")
+    with pytest.raises(VerificationError, match="not the one that we countersigned"):
+        publish(SESSION.bundle(), other.edited({COUNTERSIGN: None}))
 
 
 @pytest.mark.parametrize(
@@ -117,12 +130,7 @@ def test_garbage_is_refused_without_a_traceback() -> None:
 def test_a_test_without_noise_may_be_countersigned_by_whoever_allowed_it() -> None:
     unnoised = small_session(spec=without_noise(small_spec()))
     draft = unnoised.edited({COUNTERSIGN: None})
-    audit_bundle(draft, own_part(unnoised), sealed_terms(unnoised), unnoised.root, draft=True)
+    audit_draft(draft, own_part(unnoised), sealed_terms(unnoised), unnoised.root)
+    forged = unnoised.forged({METRICS: b"{}", COUNTERSIGN: None})
     with pytest.raises(VerificationError):
-        audit_bundle(
-            unnoised.forged({METRICS: b"{}", COUNTERSIGN: None}),
-            own_part(unnoised),
-            sealed_terms(unnoised),
-            unnoised.root,
-            draft=True,
-        )
+        audit_draft(forged, own_part(unnoised), sealed_terms(unnoised), unnoised.root)
