@@ -193,7 +193,15 @@ class Conductor:
         Raises:
             RefusedError: the log does not say yet that the session is open.
         """
-        return self._services.transparency.view(opening_entry(live.state.opening), seen)
+        transparency = self._services.transparency
+        if seen > transparency.size:
+            self._services.log.critical(
+                "a member says that it saw a longer log: was this directory restored from a backup?",
+                session=live.id,
+                seen=seen,
+                size=transparency.size,
+            )
+        return transparency.view(opening_entry(live.state.opening), seen)
 
     async def cosign(self, live: LiveSession, seat: Seat, size: int, value: bytes) -> None:
         """Store a member's signature of a checkpoint.
@@ -324,8 +332,8 @@ class Conductor:
             await self._perform(live, duty, transparency.proof(entry, gathered))
             return
         self._waiting.add(live.id)
-        signed = {line.name for line in gathered.cosignatures} if gathered.size == transparency.size else set()
-        live.ask_witnesses(transparency.size, frozenset(seat for seat in seats if keys[seat].name not in signed))
+        silent = transparency.silent(list(keys.values()))
+        live.ask_witnesses(transparency.size, frozenset(seat for seat in seats if keys[seat] in silent))
         if not await _happens(news, self._remaining(live)):
             self._waiting.discard(live.id)
             now = self._services.clock.now()

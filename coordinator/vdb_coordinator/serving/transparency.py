@@ -68,7 +68,7 @@ class TransparencyLog:
         self._complete: Complete = of_leaves([])
         self._places: dict[bytes, int] = {}
         self._shown = 0
-        self._cosigned: defaultdict[int, dict[str, NoteSignature]] = defaultdict(dict)
+        self._cosigned: defaultdict[int, dict[tuple[str, bytes], NoteSignature]] = defaultdict(dict)
         self._lock = asyncio.Lock()
         self.changed: Callable[[], None] = lambda: None
 
@@ -90,7 +90,7 @@ class TransparencyLog:
             await asyncio.to_thread(self._restore, entries[: self.size])
             self._show(self._leaves[: self.size])
             for size, cosignature in await self._database.run(lambda connection: list(cosignatures.load(connection))):
-                self._cosigned[size][cosignature.name] = cosignature
+                self._cosigned[size][cosignature.name, cosignature.id] = cosignature
         await self.publish()
 
     async def publish(self) -> None:
@@ -143,12 +143,11 @@ class TransparencyLog:
         if not 0 < size <= self.size:
             raise RefusedError(reasons.TOO_LATE, f"the log has {self.size} entries; nobody can have seen {size} of it")
         cosignature = NoteSignature(witness.name, witness.id, value)
-        known = self._cosigned[size].get(witness.name) if size in self._cosigned else None
-        if known is not None and known.id == witness.id:
+        if self._has_signed(witness, size):
             return  # one is enough; more of them would only be work
         cosigned_by(Note(self._checkpoint(size).text, (cosignature,)), [witness])
         await self._database.run(lambda connection: cosignatures.store(connection, size, cosignature))
-        self._cosigned[size][witness.name] = cosignature
+        self._cosigned[size][witness.name, witness.id] = cosignature
         self.changed()
 
     def gathered(self, entry: bytes, witnesses: Sequence[NoteKey]) -> Gathered:
@@ -157,10 +156,17 @@ class TransparencyLog:
         best = Gathered(self.size, ())
         for size in sorted(found for found in self._cosigned if found > index):
             lines = self._cosigned[size]
-            chosen = tuple(lines[key.name] for key in witnesses if key.name in lines and lines[key.name].id == key.id)
+            chosen = tuple(lines[key.name, key.id] for key in witnesses if (key.name, key.id) in lines)
             if len(chosen) >= max(1, len(best.cosignatures)):
                 best = Gathered(size, chosen)
         return best
+
+    def silent(self, witnesses: Sequence[NoteKey]) -> list[NoteKey]:
+        """Return those of these witnesses that have not signed the newest checkpoint."""
+        return [witness for witness in witnesses if not self._has_signed(witness, self.size)]
+
+    def _has_signed(self, witness: NoteKey, size: int) -> bool:
+        return size in self._cosigned and (witness.name, witness.id) in self._cosigned[size]
 
     def proof(self, entry: bytes, gathered: Gathered) -> LogProof:
         """Return the proof of an entry with the signatures that were gathered."""

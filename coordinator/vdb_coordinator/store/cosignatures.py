@@ -1,22 +1,22 @@
-"""Witnesses' signatures of the log's checkpoints: one of each witness for each size."""
+"""Witnesses' signatures of the log's checkpoints: one of each witness's key for each size."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, insert, select
 
 from vdb_coordinator.store import schema
 from vdb_shared.transparency.note import NoteSignature
 
 
 def store(connection: Connection, size: int, cosignature: NoteSignature) -> None:
-    """Store a signature, in place of an earlier one of the same witness for the same size."""
+    """Store a signature, unless there is one of the same key for the same size."""
+    row = {"size": size, "name": cosignature.name, "key": cosignature.id, "value": cosignature.value}
     table = schema.cosignatures
-    connection.execute(delete(table).where(table.c.size == size, table.c.name == cosignature.name))
-    connection.execute(
-        insert(table), {"size": size, "name": cosignature.name, "key": cosignature.id, "value": cosignature.value}
-    )
+    same = select(table.c.size).where(*(table.c[name] == row[name] for name in ("size", "name", "key")))
+    if connection.execute(same).first() is None:
+        connection.execute(insert(table), row)
 
 
 def load(connection: Connection) -> Iterator[tuple[int, NoteSignature]]:

@@ -115,9 +115,9 @@ cosignatures = Table(
     Column("name", String(200), nullable=False),
     Column("key", LargeBinary(4), nullable=False),
     Column("value", LargeBinary(72), nullable=False),
-    PrimaryKeyConstraint("size", "name", name="pk_cosignatures"),
+    PrimaryKeyConstraint("size", "name", "key", name="pk_cosignatures"),
 )
-"""Witnesses' signatures of the log's checkpoints, by its size and the name of the witness."""
+"""Witnesses' signatures of the log's checkpoints, by its size, the name and the key of the witness."""
 
 heartbeat = Table(
     "heartbeat",

@@ -8,6 +8,7 @@ Source: protos/README.md §11.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -39,6 +40,9 @@ TRANSFER_SECONDS: Final = 600.0
 
 WATCH_SECONDS: Final = 60.0
 """How long one stream of statuses is kept open before a fresh one, so that a stalled connection is noticed."""
+
+SHORTEST_WATCH: Final = 1.0
+"""Seconds that a stream of statuses lasts at least, before another is opened."""
 
 MAX_BUNDLE_BYTES: Final = 256 * 2**20
 
@@ -86,9 +90,12 @@ class Client:
 
     def _wait(self, session: str, enough: Callable[[SessionStatus], bool]) -> SessionStatus:
         while True:
+            began = time.monotonic()
             status = self._connection.attempt(lambda: self._watch(session, enough))
             if status is not None:
                 return status
+            if time.monotonic() - began < SHORTEST_WATCH:
+                self._connection.pause(SHORTEST_WATCH)  # whoever ends streams at once is not to keep us busy
 
     def _watch(self, session: str, enough: Callable[[SessionStatus], bool]) -> SessionStatus | None:
         """Follow one stream of statuses; return None when it ended before one was enough."""

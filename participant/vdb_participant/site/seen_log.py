@@ -58,7 +58,8 @@ class SeenLog:
 
     def keep_evidence(self, notes: Sequence[bytes]) -> Path:
         """Keep signed notes that contradict each other, and return where."""
-        number = 1 + sum(1 for item in self.folder.glob("fork-*.txt"))
+        there = [item.stem.removeprefix("fork-") for item in self.folder.glob("fork-*.txt")]
+        number = 1 + max((int(name) for name in there if name.isdecimal()), default=0)
         path = self.folder / f"fork-{number}.txt"
         write_durably(path, b"\n".join(notes))
         return path

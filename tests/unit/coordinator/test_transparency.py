@@ -23,6 +23,9 @@ from vdb_coordinator.store import log_entries
 from vdb_coordinator.store.database import Database
 from vdb_shared.audit.log_files import ForkError, check_remembered, open_log
 from vdb_shared.errors import FormatError, StoreError, UnreachableError, UsageError
+from vdb_shared.identity import StatementKey
+from vdb_shared.transparency.checkpoint import cosign
+from vdb_shared.transparency.note import COSIGNATURE, NoteKey
 from vdb_shared.transparency.tiles import TiledLog
 
 ORIGIN = "testbed/vdb-log"
@@ -259,3 +262,24 @@ def test_a_log_that_cannot_be_read_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty" / "checkpoint").write_bytes(b"no note")
     with pytest.raises(FormatError):
         open_log(str(tmp_path / "empty"), key)
+
+
+@whole
+async def test_a_witness_with_a_new_key_does_not_take_the_place_of_its_old_one(tmp_path: Path) -> None:
+    """Sessions of two rosters know one institution by two keys; each needs the signature of its own."""
+    database, log = await opened(tmp_path)
+    await log.open()
+    await append(database, log, 1)
+    signers = [StatementKey.generate(), StatementKey.generate()]
+    keys = [NoteKey("testbed/witness/lab", COSIGNATURE, signer.public_key.raw) for signer in signers]
+    for signer, key in zip(signers, keys, strict=True):
+        signed = cosign(read(tmp_path, log).checkpoint, key.name, signer, 7)
+        assert log.silent([key]) == [key]
+        await log.cosign(key, 1, signed.value)
+        await log.cosign(key, 1, signed.value)
+    assert log.silent(keys) == []
+    database.close()
+    database, log = await opened(tmp_path)
+    await log.open()
+    assert [log.gathered(b"entry 0", [key]).cosignatures[0].id for key in keys] == [key.id for key in keys]
+    database.close()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from vdb_participant.network.answers import reason_of
+from vdb_participant.network.client import SHORTEST_WATCH, Client
 from vdb_participant.network.connection import FIRST_PAUSE, LONGEST_PAUSE, Connection
 from vdb_participant.site.keys import TlsIdentity
 from vdb_shared.errors import (
@@ -24,7 +26,9 @@ from vdb_shared.errors import (
     UsageError,
     VdbError,
 )
-from vdb_shared.wire import reasons
+from vdb_shared.wire import convert, reasons
+from vdb_shared.wire import federation_pb2 as pb
+from vdb_shared.wire.status import Phase, SessionStatus
 
 NOBODY = TlsIdentity(b"", b"", b"")
 
@@ -152,3 +156,36 @@ def test_what_work_must_not_wait_for_is_tried_once() -> None:
     with pytest.raises(VdbError):
         script.connection().attempt(script, patient=False)
     assert (script.calls, script.pauses) == (1, [])
+
+
+class EndsAtOnce(grpc.GenericRpcHandler):
+    """A coordinator that ends every stream of statuses as soon as it is opened, but the third."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        return grpc.unary_stream_rpc_method_handler(
+            self._watch, pb.WatchSessionRequest.FromString, pb.WatchSessionResponse.SerializeToString
+        )
+
+    def _watch(self, request: pb.WatchSessionRequest, context: Any) -> Iterator[pb.WatchSessionResponse]:
+        self.opened += 1
+        if self.opened == 3:
+            status = SessionStatus(Phase.PUBLISHED, 1, "", ())
+            yield pb.WatchSessionResponse(status=convert.status_to_wire(status))
+
+
+def test_who_ends_streams_at_once_does_not_keep_us_busy() -> None:
+    pauses: list[float] = []
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[EndsAtOnce()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            connection = Connection(f"127.0.0.1:{port}", NOBODY, pause=pauses.append, _channel=channel)
+            found = Client(connection).wait("sha256:" + "0" * 64, Phase.PUBLISHED)
+    finally:
+        server.stop(None)
+    assert found.phase is Phase.PUBLISHED
+    assert pauses == [SHORTEST_WATCH, SHORTEST_WATCH]

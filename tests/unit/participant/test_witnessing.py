@@ -159,6 +159,14 @@ def test_another_log_is_not_signed_and_both_are_kept(tmp_path: Path, entries: li
     assert len(evidence(tmp_path)) == 2
 
 
+def test_evidence_is_never_written_over_also_when_some_was_taken_away(tmp_path: Path) -> None:
+    seen = SeenLog(tmp_path)
+    first, second = seen.keep_evidence([b"one"]), seen.keep_evidence([b"two"])
+    first.unlink()
+    assert seen.keep_evidence([b"three"]) not in {first, second}
+    assert second.read_bytes() == b"two"
+
+
 def test_a_witness_without_memory_would_sign_both(tmp_path: Path) -> None:
     """The attack that succeeds when nothing is remembered."""
     signed = []

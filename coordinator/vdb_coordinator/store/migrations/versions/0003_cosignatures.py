@@ -19,7 +19,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(200), nullable=False),
         sa.Column("key", sa.LargeBinary(4), nullable=False),
         sa.Column("value", sa.LargeBinary(72), nullable=False),
-        sa.PrimaryKeyConstraint("size", "name", name="pk_cosignatures"),
+        sa.PrimaryKeyConstraint("size", "name", "key", name="pk_cosignatures"),
     )
 
 
