@@ -1,6 +1,6 @@
 """Decoding outside the agent against decoding inside it, what a malformed file costs, and how far alike clips are apart.
 
-    PYTHONPATH=tests python benchmarks/decoding.py [--clips 100] [--json FILE]
+    python benchmarks/decoding.py [--clips 100] [--json FILE]
 
 Both ways read the same files in turn. The bound is for processor time, of all processes together: on a machine that does other
 things, wall clock time counts how often a process waits for its turn. Frames are compared bit for bit. Distances are of

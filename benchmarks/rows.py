@@ -1,7 +1,8 @@
 """The figures of a benchmark: rows that are printed as a table and written as JSON.
 
 Promises one form for all scripts: {name, value, unit, bound, holds}; value null where something could not be measured, whose
-reason the name then gives; bound and holds null where none is asked. A bound that could not be measured does not hold.
+reason the name then gives; bound and holds null where none is asked. A bound that could not be measured does not hold. Who
+imports this may import `testkit`, which simulates sessions, too.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).parents[1] / "tests"))
 
 
 @dataclass(frozen=True, slots=True)
