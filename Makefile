@@ -42,9 +42,10 @@ debits: setup
 mutants: setup
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.mutants --mutants 3000 --seed $(or $(SEED),1) $$(mktemp -d)
 
-# Damaged inputs for every parser of the verifier, for SECONDS=… seconds; SEED=… chooses the damage.
+# Damaged inputs for every parser of the verifier, then inputs that atheris breeds, for SECONDS=… seconds each; SEED=… chooses the damage.
 fuzz: setup
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.fuzzing --seconds $(or $(SECONDS),3600) --seed $(or $(SEED),1)
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.guided_fuzzing --seconds $(or $(SECONDS),3600) --seed $(or $(SEED),1)
 
 # Small wrong changes of the verifier and the bundle, one at a time, against their tests; takes hours (docs/mutation-testing.md).
 mutation: setup

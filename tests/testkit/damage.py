@@ -80,7 +80,7 @@ def damaged_inside(data: bytes, dice: random.Random) -> bytes | None:
     except (ValueError, RecursionError):
         return None
     if isinstance(tree, dict) and isinstance(tree.get("payload"), str) and dice.random() < 0.7:
-        inner = damaged_inside(base64.b64decode(tree["payload"] + "=="), dice)
+        inner = damaged_inside(_decoded(tree["payload"]), dice)
         changed = {**tree, "payload": base64.b64encode(inner).decode()} if inner else tree
     else:
         changed = _with_one_other(tree, dice)
@@ -88,6 +88,14 @@ def damaged_inside(data: bytes, dice: random.Random) -> bytes | None:
         return rfc8785.dumps(changed)
     except (rfc8785.CanonicalizationError, RecursionError):
         return None
+
+
+def _decoded(text: str) -> bytes:
+    """Return what base64 holds; nothing where it is no base64."""
+    try:
+        return base64.b64decode(text + "==")
+    except ValueError:
+        return b""
 
 
 def _with_one_other(tree: Any, dice: random.Random) -> Any:
