@@ -1,4 +1,4 @@
-"""A few seconds of atheris, where `make fuzz` takes an hour: it finds a planted fault, and nothing in the verifier's parsers."""
+"""Seconds of atheris, where `make fuzz` takes an hour: it finds a planted fault, and nothing in the verifier's parsers."""
 
 from __future__ import annotations
 
