@@ -56,6 +56,10 @@ def init(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     listen: Annotated[
         str | None, typer.Option(help="host:port to bind. [default: the address's port, on all interfaces]")
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(help="postgresql://USER@HOST/NAME, password in ~/.pgpass. [default: a file in the directory]"),
+    ] = None,
     plaintext_keys: Annotated[
         bool, typer.Option("--plaintext-keys", help="Store keys unencrypted (tests only).")
     ] = False,
@@ -63,7 +67,7 @@ def init(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 ) -> None:
     """Found a consortium: trust root, certificate authority, keys, database."""
     commands = load("commands.server")
-    founded = commands.Founding(directory, consortium, address, listen)
+    founded = commands.Founding(directory, consortium, address, listen, database)
     commands.init(founded, None if plaintext_keys else _common_of(context).new_passphrase(), as_json=as_json)
 
 

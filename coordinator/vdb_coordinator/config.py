@@ -5,6 +5,7 @@ Promises that a configuration that parses is complete. Leaves the contents of ke
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ class ConfigFile(BaseModel):
         listen: host:port that the server binds.
         admins: SPIFFE ids of the certificates that may administer.
         log_listen: host:port on which the transparency log's files are served over HTTP; nowhere by default.
+        database: URL of a PostgreSQL database, without a password; an SQLite file in the directory by default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,11 +44,16 @@ class ConfigFile(BaseModel):
     listen: HostPort
     admins: Annotated[tuple[str, ...], Field(min_length=1)]
     log_listen: HostPort | None = None
+    database: str | None = None
+
+
+_EXAMPLE: Final = '"postgresql://vdb@db.example.org/vdb"'
 
 
 def render_config(config: ConfigFile) -> str:
     """Return coordinator.toml with its comments."""
     admins = ", ".join(f'"{admin}"' for admin in config.admins)
+    database = f"database = {json.dumps(config.database)}" if config.database else f"# database = {_EXAMPLE}"
     return f"""version = "{config.version}"
 consortium = "{config.consortium}"
 # The coordinator's own name in the roster.
@@ -59,6 +66,8 @@ listen = "{config.listen}"
 admins = [{admins}]
 # Where the transparency log is served over HTTP; or let a web server serve the folder `log`.
 # log_listen = "0.0.0.0:7480"
+# Where sessions are kept: a PostgreSQL database, its password in ~/.pgpass; without it a file in this directory.
+{database}
 """
 
 
@@ -100,9 +109,13 @@ class Home:
         return self.path / "admin.pem"
 
     @property
-    def database(self) -> Path:
-        """The database."""
+    def sqlite(self) -> Path:
+        """The database, where the configuration names none."""
         return self.path / "coordinator.sqlite"
+
+    def database(self, config: ConfigFile) -> Path | str:
+        """Return where the database is: a file, or the URL of one that a server holds."""
+        return config.database or self.sqlite
 
     @property
     def blobs(self) -> Path:

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
 
-import grpc
 import pytest
 
 from testkit.bundles import small_spec
 from testkit.coordinator import RunningCoordinator, running_coordinator
+from testkit.coordinator_process import Process, persistently
 from testkit.members import PHASES, STEPS, TestMember, play
 from vdb_shared.audit.verify import verify
 from vdb_shared.errors import StoreError
 from vdb_shared.wire.status import Phase, Receipt
-
-T = TypeVar("T")
 
 PATIENT = small_spec(deadlines="{ joining = 3600, computing = 3600, round = 3600, countersigning = 3600 }")
 QUORUM = 3
@@ -119,6 +109,7 @@ def test_sigkill_of_the_real_process_loses_nothing_that_was_acknowledged(tmp_pat
         receipt = getattr(members[0], point)()
         coordinator.stop()
         process = Process(coordinator)
+        process.wait_until_it_listens()
         for each in members:
             each.reconnect()
         receipt_again = persistently(getattr(members[0], point))
@@ -132,33 +123,3 @@ def test_sigkill_of_the_real_process_loses_nothing_that_was_acknowledged(tmp_pat
         play(members[2:], point)
         play(members, *STEPS[len(before) + 1 :])
         assert members[0].wait(Phase.PUBLISHED).phase is Phase.PUBLISHED
-
-
-class Process:
-    """`vdb-coordinator serve` as a process of its own on a coordinator's directory and port."""
-
-    def __init__(self, coordinator: RunningCoordinator) -> None:
-        program = "from vdb_coordinator.cli import main; main()"
-        arguments = ["--dir", str(coordinator.home.path), "serve", "--listen", coordinator.address]
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", program, *arguments],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        host, port = coordinator.address.rsplit(":", 1)
-        persistently(lambda: socket.create_connection((host, int(port)), timeout=1).close())
-
-    def kill(self) -> None:
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait(10)
-
-
-def persistently(call: Callable[[], T]) -> T:
-    """Return what a call returns once it works."""
-    for _ in range(300):
-        try:
-            return call()
-        except (OSError, grpc.RpcError):
-            time.sleep(0.1)
-    raise AssertionError("never worked")

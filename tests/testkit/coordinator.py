@@ -108,13 +108,14 @@ class Applicant:
 class RunningCoordinator:
     """A coordinator's directory, founded if it is not there, and the server that serves it while it runs."""
 
-    def __init__(self, path: Path, clock: Clock | None = None) -> None:
+    def __init__(self, path: Path, clock: Clock | None = None, database: str | None = None) -> None:
         self.home = Home(path)
         self.clock = clock or SystemClock()
         self.log = io.StringIO()
         self.identities: list[Identity] = []
         if not path.exists():
-            found(self.home, new_config(CONSORTIUM, "127.0.0.1:0", "127.0.0.1:0"), None, datetime.now(UTC))
+            config = new_config(CONSORTIUM, "127.0.0.1:0", "127.0.0.1:0", database)
+            found(self.home, config, None, datetime.now(UTC))
         self.root_fingerprint = sha256_digest(self.home.root.read_bytes())
         self.address = "127.0.0.1:0"
         self._thread: _LoopThread | None = None
@@ -244,9 +245,11 @@ def secure_channel(address: str, ca: bytes, key: bytes | None, chain: bytes | No
 
 
 @contextmanager
-def running_coordinator(path: Path, institutions: int = 0, clock: Clock | None = None) -> Iterator[RunningCoordinator]:
+def running_coordinator(
+    path: Path, institutions: int = 0, clock: Clock | None = None, database: str | None = None
+) -> Iterator[RunningCoordinator]:
     """Yield a coordinator that serves `path`/coordinator and has so many approved institutions, site-0, site-1, …"""
-    coordinator = RunningCoordinator(path / "coordinator", clock)
+    coordinator = RunningCoordinator(path / "coordinator", clock, database)
     coordinator.start()
     try:
         for number in range(institutions):

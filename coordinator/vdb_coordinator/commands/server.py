@@ -28,6 +28,7 @@ class Founding:
     consortium: str | None
     address: str
     listen: str | None
+    database: str | None
 
 
 def init(wish: Founding, passphrase: bytes | None, *, as_json: bool) -> None:
@@ -35,7 +36,7 @@ def init(wish: Founding, passphrase: bytes | None, *, as_json: bool) -> None:
     consortium = wish.consortium or wish.directory.resolve().name
     try:
         listen = wish.listen or _default_listen(wish.address)
-        config = new_config(consortium, wish.address, listen)
+        config = new_config(consortium, wish.address, listen, wish.database)
     except (ValidationError, ValueError) as error:
         raise UsageError(_first_problem(error)) from error
     fingerprint = found(Home(wish.directory), config, passphrase, SystemClock().now())
@@ -74,11 +75,17 @@ def serve(common: Common, listen: str | None, *, as_json: bool) -> None:
         stopping = asyncio.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(name, stopping.set)
+        stopped = asyncio.ensure_future(stopping.wait())
+        starting = asyncio.ensure_future(server.start(listen))
         try:
-            await server.start(listen)
-            console().print(f"serving at {server.address}; stop with Ctrl-C")
-            await stopping.wait()
+            await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                console().print(f"serving at {server.address}; stop with Ctrl-C")
+                await stopped
         finally:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
             await server.stop()
 
     asyncio.run(run())

@@ -7,6 +7,7 @@ Source: protos/README.md §3.3, §11.1.
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime
 from typing import Final
 
@@ -30,25 +31,33 @@ from vdb_shared.roster import Member, Roster
 LEAD: Final = "lead"
 
 
-def new_config(consortium: str, address: str, listen: str) -> ConfigFile:
+def new_config(consortium: str, address: str, listen: str, database: str | None = None) -> ConfigFile:
     """Return the configuration of a new consortium with one lead."""
-    admins = (spiffe_id(consortium, "admin", LEAD),)
-    return ConfigFile(version=CONFIG_VERSION, consortium=consortium, address=address, listen=listen, admins=admins)
+    return ConfigFile(
+        version=CONFIG_VERSION,
+        consortium=consortium,
+        address=address,
+        listen=listen,
+        admins=(spiffe_id(consortium, "admin", LEAD),),
+        database=database,
+    )
 
 
 def found(home: Home, config: ConfigFile, passphrase: bytes | None, now: datetime) -> str:
     """Make a consortium in a new directory and return its root fingerprint.
 
     Raises:
-        UsageError: the directory is not empty.
+        UsageError: the directory is not empty, or the database holds a consortium.
+        StoreError: the database cannot be reached or written.
     """
     if home.path.exists() and (not home.path.is_dir() or any(home.path.iterdir())):
         raise UsageError(f"{home.path}: exists and is not empty; name a new directory")
-    home.key("root").parent.mkdir(mode=0o700, parents=True)
-    home.path.chmod(0o700)
     root_key, roster_key = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     statement_key, admin_key = StatementKey.generate(), new_tls_key()
     authority, authority_key = CertificateAuthority.create(config.consortium, now)
+    root = make_root(root_key, roster_key, now)
+    _create_database(home, config, RosterAuthority(root, roster_key), _first_roster(config, statement_key), now)
+    home.key("root").parent.mkdir(mode=0o700, parents=True)
     write_key(home.key("root"), root_key, passphrase)
     write_key(home.key("roster"), roster_key, passphrase)
     write_key(home.key("ca"), authority_key, passphrase)
@@ -57,16 +66,26 @@ def found(home: Home, config: ConfigFile, passphrase: bytes | None, now: datetim
     write_durably(home.ca_certificate, authority.pem)
     certificate = authority.issue_client(admin_key.public_key(), config.admins[0], now)
     write_durably(home.admin_certificate, certificate)
-    root = make_root(root_key, roster_key, now)
     write_durably(home.root, root)
-    first = _first_roster(config, statement_key)
-
-    def store(connection: Connection) -> None:
-        RosterAuthority(root, roster_key).store(connection, first, 1, now)
-
-    create_database(home.database, store)
     write_durably(home.config_file, render_config(config).encode())
     return sha256_digest(root)
+
+
+def _create_database(home: Home, config: ConfigFile, rosters: RosterAuthority, first: Roster, now: datetime) -> None:
+    """Make the database with the first roster; where that fails there is no directory either."""
+    there = home.path.exists()
+    home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.path.chmod(0o700)
+
+    def store(connection: Connection) -> None:
+        rosters.store(connection, first, 1, now)
+
+    try:
+        create_database(home.database(config), store)
+    except BaseException:
+        if not there:
+            shutil.rmtree(home.path)
+        raise
 
 
 def renew_admin_certificate(home: Home, authority: CertificateAuthority, admin: str, now: datetime) -> None:

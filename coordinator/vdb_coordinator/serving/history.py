@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, insert, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from vdb_coordinator.events import Event, SessionOpened, blob_of, decode_event, encode_event
 from vdb_coordinator.logged import log_entry
@@ -21,6 +20,7 @@ from vdb_coordinator.store import blobs, eventlog, log_entries, schema
 from vdb_coordinator.store.blobs import BlobStore
 from vdb_coordinator.store.database import Database
 from vdb_coordinator.store.eventlog import Position
+from vdb_coordinator.store.rows import write_row
 from vdb_shared.errors import StoreError
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.wire.status import Phase, Receipt, SessionSummary
@@ -132,14 +132,13 @@ class SessionHistory:
 def _project(connection: Connection, session: str, state: SessionState, position: Position) -> None:
     # A session whose abort is still to be signed has not ended: a restart must find it among those that go on.
     phase = state.stage if isinstance(state, Ending) else phase_of(state)
-    changing = {"phase": int(phase), "last_event": position.sequence}
-    fixed = {
-        "session": session,
-        "title": state.opening.spec.title,
-        "opened": state.since.isoformat(timespec="microseconds"),
-    }
-    statement = upsert(schema.sessions).values(**fixed, **changing)
-    connection.execute(statement.on_conflict_do_update(index_elements=["session"], set_=changing))
+    write_row(
+        connection,
+        schema.sessions,
+        {"session": session},
+        {"phase": int(phase), "last_event": position.sequence},
+        {"title": state.opening.spec.title, "opened": state.since.isoformat(timespec="microseconds")},
+    )
 
 
 def _receipt(

@@ -1,7 +1,7 @@
 """The coordinator's process: one port, mutual TLS, all services, and what must be renewed while it runs.
 
-Promises that only one process serves a directory, that certificates and the roster's signature never lapse while it runs, and
-that stopping loses nothing that was acknowledged.
+Promises that only one process serves a directory or a database, that certificates and the roster's signature never lapse while
+it runs, and that stopping loses nothing that was acknowledged.
 
 Source: protos/README.md §11.1.
 """
@@ -108,9 +108,10 @@ class Server:
         self._config: ConfigFile = home.read_config()
         self._clock = clock or SystemClock()
         self._log = log
-        self._lock = DirectoryLock(home.lock)
+        # A database that others can reach locks itself, so that a second coordinator may wait beside the first.
+        self._lock = DirectoryLock(home.lock) if self._config.database is None else None
         self._port = 0
-        self._database = Database(home.database)
+        self._database = Database(home.database(self._config))
         certificate = x509.load_pem_x509_certificate(read_file(home.ca_certificate))
         self._authority = CertificateAuthority(certificate, keys.ca)
         rosters = RosterAuthority(read_file(home.root), keys.roster)
@@ -137,13 +138,13 @@ class Server:
         return join_address(host, port or self._port)
 
     async def start(self, listen: str | None = None) -> None:
-        """Bring the database up to date, go on with open sessions, and listen.
+        """Bring the database up to date, go on with open sessions, and listen; first wait for the end of who serves them now.
 
         Raises:
             UsageError: the port is taken.
             StoreError: the database or a session's log is damaged.
         """
-        await self._database.open()
+        await self._database.open(lambda: self._log.info("another coordinator serves; waiting to take over"))
         await self._enrolments.roster()
         renew_admin_certificate(self._home, self._authority, self._config.admins[0], self._clock.now())
         await self.conductor.start()
@@ -179,7 +180,8 @@ class Server:
         await self.conductor.stop()
         self._home.bound.unlink(missing_ok=True)
         await asyncio.to_thread(self._database.close)
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
         self._log.info("stopped", address=self.address)
 
     def _build(self) -> grpc.aio.Server:

@@ -21,7 +21,8 @@ _LONGEST: Final = 1000
 def record(connection: Connection, at: datetime, who: str, action: str, outcome: str) -> None:
     """Store an entry."""
     moment = at.isoformat(timespec="seconds")
-    entry = {"at": moment, "who": who[:256], "action": action, "outcome": outcome[:_LONGEST]}
+    said = outcome.replace("\0", "\N{REPLACEMENT CHARACTER}")  # which no text of PostgreSQL may hold
+    entry = {"at": moment, "who": who[:256], "action": action, "outcome": said[:_LONGEST]}
     connection.execute(insert(schema.attempts), entry)
 
 

@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects.sqlite import insert
 
 from vdb_coordinator.files import sync_directory, write_durably
 from vdb_coordinator.store import schema
+from vdb_coordinator.store.rows import write_row
 from vdb_shared.canonical import check_digest, sha256_digest
 from vdb_shared.errors import StoreError
 
@@ -69,7 +69,7 @@ class BlobStore:
 
 def record(connection: Connection, digest: str, size: int) -> None:
     """Store the row of a blob that is durable already."""
-    connection.execute(insert(schema.blobs).on_conflict_do_nothing(), {"digest": digest, "size": size})
+    write_row(connection, schema.blobs, {"digest": digest}, {"size": size})
 
 
 def recorded(connection: Connection) -> frozenset[str]:

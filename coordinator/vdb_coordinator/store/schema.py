@@ -40,7 +40,7 @@ sessions = Table(
     Column("title", String, nullable=False),
     Column("phase", Integer, nullable=False),
     Column("last_event", Integer, nullable=False),
-    Column("opened", String(27), nullable=False),
+    Column("opened", String(32), nullable=False),
 )
 
 receipts = Table(
@@ -93,7 +93,7 @@ attempts = Table(
     "attempts",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("at", String(27), nullable=False),
+    Column("at", String(32), nullable=False),
     Column("who", String(256), nullable=False),
     Column("action", String(64), nullable=False),
     Column("outcome", String(1000), nullable=False),
@@ -123,6 +123,14 @@ heartbeat = Table(
     "heartbeat",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("at", String(27), nullable=False),
+    Column("at", String(32), nullable=False),
 )
 """One row, rewritten to learn whether the database can be written."""
+
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("number", Integer, nullable=False),
+)
+"""One row: how often a coordinator has opened this database. Who lost it for a while sees whether another had it."""

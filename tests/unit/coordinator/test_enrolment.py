@@ -87,7 +87,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
     """Return a founded consortium."""
     home, clock = Home(tmp_path / "home"), TurnedClock()
     root = found(home, new_config(CONSORTIUM, "localhost:7443", "localhost:7443"), None, clock.now())
-    database = Database(home.database)
+    database = Database(home.sqlite)
     authority = CertificateAuthority(
         x509.load_pem_x509_certificate(home.ca_certificate.read_bytes()), read_tls_key(home.key("ca"), None)
     )

@@ -13,7 +13,8 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, delete, func, insert, inspect, select, text, update
 
 from testkit.session_story import EVERYBODY, STEPS, Story, story
 from vdb_coordinator.events import KeysReceived
@@ -30,40 +31,71 @@ from vdb_shared.errors import StoreError
 SESSION = "sha256:" + "1" * 64
 
 
+REVISIONS = ("0001", "0002", "0003", "0004")
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(target: Path | str) -> Iterator[Database]:
     """Return an open database."""
-    database = Database(tmp_path / "db.sqlite")
+    database = Database(target)
     asyncio.run(database.open())
     yield database
     database.close()
 
 
-def test_migrations_make_the_schema_that_the_code_uses(database: Database) -> None:
-    def differences(connection: Connection) -> list[object]:
-        return list(compare_metadata(MigrationContext.configure(connection), schema.metadata))
+def migrations(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(eventlog.__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config
 
+
+def differences(connection: Connection) -> list[object]:
+    return list(compare_metadata(MigrationContext.configure(connection), schema.metadata))
+
+
+def test_migrations_make_the_schema_that_the_code_uses(database: Database) -> None:
     assert database.run_now(differences) == []
+
+
+def test_there_is_a_story_for_every_revision(database: Database) -> None:
+    scripts = database.run_now(lambda connection: ScriptDirectory.from_config(migrations(connection)))
+    assert sorted(script.revision for script in scripts.walk_revisions()) == list(REVISIONS)
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_database_of_any_earlier_revision_is_brought_up_to_date_with_what_it_holds(
+    target: Path | str, revision: str
+) -> None:
+    older = Database(target)
+    older.run_now(lambda connection: command.upgrade(migrations(connection), revision))
+    end = append_all(older, b"1", b"2")
+    older.close()
+    database = Database(target)
+    asyncio.run(database.open())
+    assert database.run_now(differences) == []
+    assert database.run_now(lambda connection: eventlog.load(connection, SESSION)) == ([b"1", b"2"], end)
+    database.close()
 
 
 def test_migrations_can_be_undone(database: Database) -> None:
     def down(connection: Connection) -> list[str]:
-        config = Config()
-        config.set_main_option("script_location", str(Path(eventlog.__file__).parent / "migrations"))
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
-        return list(connection.scalars(text("select name from sqlite_master where type = 'table'")))
+        command.downgrade(migrations(connection), "base")
+        return inspect(connection).get_table_names()
 
     assert database.run_now(down) == ["alembic_version"]
 
 
-def test_commits_are_durable_and_serialised(database: Database) -> None:
+def test_commits_to_a_file_are_durable_and_serialised(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db.sqlite")
+
     def pragma(connection: Connection, name: str) -> object:
         return connection.scalar(text(f"PRAGMA {name}"))
 
     names = ("journal_mode", "synchronous", "foreign_keys")
     settings = {name: database.run_now(partial(pragma, name=name)) for name in names}
     assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    database.close()
 
 
 def test_a_failing_transaction_leaves_nothing(database: Database) -> None:
@@ -153,7 +185,7 @@ def test_refusals_of_one_caller_are_bounded(database: Database) -> None:
         for number in range(attempts.KEPT + 50):
             attempts.record_refusal(connection, at, "spiffe://a", "enrol", f"why {number}")
         attempts.record_refusal(connection, at, "spiffe://b", "enrol", "x" * 5000)
-        attempts.record(connection, at, "spiffe://lead", "invite", "a")
+        attempts.record(connection, at, "spiffe://lead", "invite", "a\0b")
         return connection.execute(select(func.count()).select_from(schema.attempts)).scalar_one()
 
     assert database.run_now(flood) == attempts.KEPT + 2

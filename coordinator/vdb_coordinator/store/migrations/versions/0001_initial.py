@@ -48,7 +48,7 @@ def _create_sessions() -> None:
         sa.Column("title", sa.String, nullable=False),
         sa.Column("phase", sa.Integer, nullable=False),
         sa.Column("last_event", sa.Integer, nullable=False),
-        sa.Column("opened", sa.String(27), nullable=False),
+        sa.Column("opened", sa.String(32), nullable=False),
     )
     op.create_table(
         "receipts",
@@ -92,7 +92,7 @@ def _create_consortium() -> None:
     op.create_table(
         "attempts",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-        sa.Column("at", sa.String(27), nullable=False),
+        sa.Column("at", sa.String(32), nullable=False),
         sa.Column("who", sa.String(256), nullable=False),
         sa.Column("action", sa.String(64), nullable=False),
         sa.Column("outcome", sa.String(1000), nullable=False),
@@ -100,5 +100,5 @@ def _create_consortium() -> None:
     op.create_table(
         "heartbeat",
         sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("at", sa.String(27), nullable=False),
+        sa.Column("at", sa.String(32), nullable=False),
     )

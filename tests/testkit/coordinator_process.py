@@ -1,0 +1,67 @@
+"""`vdb-coordinator serve` as a process of its own, to be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import grpc
+
+from testkit.coordinator import RunningCoordinator
+
+T = TypeVar("T")
+
+
+class Process:
+    """A coordinator's program on a directory and port.
+
+    Attributes:
+        output: what it writes, its log too.
+    """
+
+    def __init__(self, coordinator: RunningCoordinator, output: Path | None = None) -> None:
+        program = "from vdb_coordinator.cli import main; main()"
+        arguments = ["--dir", str(coordinator.home.path), "serve", "--listen", coordinator.address]
+        self.address = coordinator.address
+        self.output = output or Path(os.devnull)
+        with self.output.open("wb") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", program, *arguments],
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_until_it_listens(self) -> None:
+        """Return once somebody listens on the port."""
+        host, port = self.address.rsplit(":", 1)
+        persistently(lambda: socket.create_connection((host, int(port)), timeout=1).close())
+
+    def kill(self) -> None:
+        """Kill it."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """Interrupt it as Ctrl-C does, and return its exit status."""
+        return self._end(signal.SIGINT)
+
+    def _end(self, how: signal.Signals) -> int:
+        self._process.send_signal(how)
+        return self._process.wait(20)
+
+
+def persistently(call: Callable[[], T]) -> T:
+    """Return what a call returns once it works."""
+    for _ in range(300):
+        try:
+            return call()
+        except (OSError, grpc.RpcError):
+            time.sleep(0.1)
+    raise AssertionError("never worked")

@@ -1,0 +1,158 @@
+"""PostgreSQL: one coordinator at a time writes, also when connections break, and errors say what to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, text
+
+from testkit.coordinator import CONSORTIUM
+from testkit.postgres import PostgresServer
+from testkit.session_story import Story
+from vdb_coordinator.config import Home
+from vdb_coordinator.identity.founding import found, new_config
+from vdb_coordinator.store import eventlog
+from vdb_coordinator.store.database import Database
+from vdb_coordinator.store.engines import ServedElsewhereError
+from vdb_coordinator.store.eventlog import Position
+from vdb_shared.errors import StoreError, UsageError
+
+SESSION = "sha256:" + "1" * 64
+
+
+@pytest.fixture
+def database(postgresql: str) -> Iterator[Database]:
+    database = Database(postgresql)
+    asyncio.run(database.open())
+    yield database
+    database.close()
+
+
+def name_of(url: str) -> str:
+    return url.split("@/")[1].split("?", maxsplit=1)[0]
+
+
+def opened(url: str) -> Database:
+    database = Database(url)
+    asyncio.run(database.open())
+    return database
+
+
+def test_transactions_are_serialisable_and_commits_durable(database: Database) -> None:
+    def shown(connection: Connection) -> list[object]:
+        names = ("transaction_isolation", "synchronous_commit")
+        return [connection.scalar(text(f"SHOW {name}")) for name in names]
+
+    assert database.run_now(shown) == ["serializable", "on"]
+
+
+def test_a_second_coordinator_is_refused_while_the_first_serves(database: Database, postgresql: str) -> None:
+    second = Database(postgresql)
+    with pytest.raises(ServedElsewhereError, match="another coordinator serves this database"):
+        asyncio.run(second.open())
+    database.close()
+    asyncio.run(second.open())
+    second.close()
+
+
+def test_a_second_coordinator_takes_over_when_the_first_has_gone(database: Database, postgresql: str) -> None:
+    second, told = Database(postgresql), list[str]()
+
+    async def wait() -> None:
+        waiting = asyncio.ensure_future(second.open(lambda: told.append("waiting")))
+        while not told:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(database.close)
+        await waiting
+
+    asyncio.run(wait())
+    assert told == ["waiting"]
+    second.run_now(lambda connection: eventlog.append(connection, SESSION, Position(), b"1"))
+    second.close()
+
+
+def test_a_lost_connection_is_opened_again(postgres: PostgresServer, database: Database, postgresql: str) -> None:
+    first = database.run_now(lambda connection: eventlog.append(connection, SESSION, Position(), b"1"))
+    postgres.drop_connections(name_of(postgresql))
+    database.run_now(lambda connection: eventlog.append(connection, SESSION, first, b"2"))
+    assert database.run_now(lambda connection: eventlog.load(connection, SESSION))[0] == [b"1", b"2"]
+
+
+def test_who_was_cut_off_does_not_write_beside_its_successor(
+    postgres: PostgresServer, database: Database, postgresql: str
+) -> None:
+    """The attack: it comes back, believes that it still is the coordinator, and goes on from what it remembers."""
+    postgres.drop_connections(name_of(postgresql))
+    successor = opened(postgresql)
+    with pytest.raises(ServedElsewhereError):
+        asyncio.run(database.beat(Story().now()))
+    successor.close()
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"another coordinator served this database .* start this one again"):
+            asyncio.run(database.beat(Story().now()))
+
+
+def test_a_transaction_that_conflicts_is_run_again_and_leaves_nothing_before(database: Database) -> None:
+    runs = []
+
+    def conflicting(connection: Connection) -> None:
+        runs.append(eventlog.append(connection, SESSION, Position(), b"1"))
+        if len(runs) < 3:
+            connection.execute(text("DO $$ BEGIN RAISE EXCEPTION 'conflict' USING ERRCODE = '40001'; END $$"))
+
+    database.run_now(conflicting)
+    assert len(runs) == 3
+    assert database.run_now(lambda connection: eventlog.load(connection, SESSION))[0] == [b"1"]
+
+
+def test_another_error_is_told_in_one_line_and_not_repeated(database: Database, postgresql: str) -> None:
+    runs = []
+
+    def wrong(connection: Connection) -> None:
+        runs.append(1)
+        connection.execute(text("SELECT nothing\nFROM nowhere"))
+
+    with pytest.raises(StoreError, match='relation "nowhere" does not exist') as caught:
+        database.run_now(wrong)
+    assert len(runs) == 1
+    assert "\n" not in str(caught.value)
+    assert name_of(postgresql) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgresql://vdb:secret@db.example/vdb", "carries a password"),
+        ("postgresql://vdb@db.example/vdb?password=secret", "carries a password"),
+        ("mysql://vdb@db.example/vdb", "expected a database as postgresql://"),
+        ("postgresql://vdb@db.example", "expected a database as postgresql://"),
+        ("vdb", "expected a database as postgresql://"),
+        ("", "expected a database as postgresql://"),
+    ],
+)
+def test_a_wrong_address_is_told_and_a_password_never(url: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        Database(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_consortium_is_founded_in_an_empty_database_only(postgresql: str, tmp_path: Path) -> None:
+    config = new_config(CONSORTIUM, "127.0.0.1:0", "127.0.0.1:0", postgresql)
+    first, second = Home(tmp_path / "first"), Home(tmp_path / "second")
+    found(first, config, None, Story().now())
+    assert first.read_config().database == postgresql
+    assert not first.sqlite.exists()
+    with pytest.raises(UsageError, match="holds a consortium already"):
+        found(second, config, None, Story().now())
+    assert not second.path.exists()
+
+
+def test_a_database_that_cannot_be_reached_leaves_no_directory(tmp_path: Path) -> None:
+    config = new_config(CONSORTIUM, "127.0.0.1:0", "127.0.0.1:0", f"postgresql://vdb@/vdb?host={tmp_path}")
+    home = Home(tmp_path / "consortium")
+    with pytest.raises(StoreError, match="No such file or directory; nothing was stored"):
+        found(home, config, None, Story().now())
+    assert not home.path.exists()
