@@ -132,6 +132,12 @@ def export(
     load("commands.consortium").export(_common_of(context), session, output)
 
 
+@app.command(epilog="Example: vdb-coordinator --dir consortium fsck")
+def fsck(context: typer.Context, as_json: Json = False) -> None:
+    """Read everything that is kept, while nobody serves it, and say what is damaged."""
+    load("commands.upkeep").fsck(_common_of(context), as_json=as_json)
+
+
 @session_app.command(epilog="Example: vdb-coordinator --dir consortium session create spec.toml")
 def create(
     context: typer.Context,

@@ -7,6 +7,7 @@ Source: protos/README.md §11.4.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, insert, select
@@ -111,7 +112,12 @@ class SessionHistory:
 
         return await self._database.run(write)
 
-    def _fold(self, connection: Connection, session: str) -> Snapshot:
+    def replay(self, connection: Connection, session: str) -> Iterator[tuple[Event, SessionState, Position]]:
+        """Yield a session's events, the states that they lead to, and the end of the log; the end of the whole log each time.
+
+        Raises:
+            StoreError: the log or a blob is damaged.
+        """
         bodies, position = eventlog.load(connection, session)
         state: SessionState | None = None
         for body in bodies:
@@ -122,21 +128,31 @@ class SessionHistory:
                 state = opened(event)
             else:
                 state = apply(state, event)
+            yield event, state, position
         if state is None:
             raise StoreError(f"session {session} has no events")
+
+    def _fold(self, connection: Connection, session: str) -> Snapshot:
+        *_, (_, state, position) = self.replay(connection, session)
         query = select(schema.receipts).where(schema.receipts.c.session == session)
         rows = connection.execute(query)
         return Snapshot(state, position, {(row.seat, row.kind): Receipt(row.digest, row.sequence) for row in rows})
 
 
+def stored_phase(state: SessionState) -> Phase:
+    """Return the phase under which a session is found again after a restart.
+
+    One whose abort is still to be signed has not ended: it must be among those that go on.
+    """
+    return state.stage if isinstance(state, Ending) else phase_of(state)
+
+
 def _project(connection: Connection, session: str, state: SessionState, position: Position) -> None:
-    # A session whose abort is still to be signed has not ended: a restart must find it among those that go on.
-    phase = state.stage if isinstance(state, Ending) else phase_of(state)
     write_row(
         connection,
         schema.sessions,
         {"session": session},
-        {"phase": int(phase), "last_event": position.sequence},
+        {"phase": int(stored_phase(state)), "last_event": position.sequence},
         {"title": state.opening.spec.title, "opened": state.since.isoformat(timespec="microseconds")},
     )
 

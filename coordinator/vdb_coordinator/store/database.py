@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -164,9 +165,19 @@ def _first_line(error: DBAPIError) -> str:
     return str(error.orig).strip().split("\n", maxsplit=1)[0]
 
 
-def _migrate(connection: Connection) -> None:
+def newest_revision() -> str | None:
+    """Return the revision of the schema that this program writes."""
+    return ScriptDirectory.from_config(_migrations()).get_current_head()
+
+
+def _migrations() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def _migrate(connection: Connection) -> None:
+    config = _migrations()
     config.attributes["connection"] = connection
     try:
         command.upgrade(config, "head")

@@ -1,0 +1,189 @@
+"""What a coordinator's directory and database hold, read as a whole and compared with itself.
+
+Promises to change nothing, and to name everything that is not as it was written: events, projections, receipts, blobs, entries
+and files of the transparency log. Leaves whether keys fit their certificates to the server, which does not start without them.
+
+Source: protos/README.md §9.7, §11.4.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, select
+
+from vdb_coordinator.config import Home
+from vdb_coordinator.files import read_file
+from vdb_coordinator.logged import log_entry
+from vdb_coordinator.serving.history import SessionHistory, stored_phase
+from vdb_coordinator.store import cosignatures, log_entries, schema
+from vdb_coordinator.store.blobs import BlobStore
+from vdb_coordinator.store.database import Database, newest_revision
+from vdb_shared.bundle.logged import parse_record
+from vdb_shared.bundle.witnessed import log_key
+from vdb_shared.errors import StoreError, VdbError
+from vdb_shared.roster import parse_roster
+from vdb_shared.transparency.checkpoint import Checkpoint, read_checkpoint
+from vdb_shared.transparency.merkle import leaf_hash, of_leaves, tree_root
+from vdb_shared.transparency.tiles import CHECKPOINT_PATH, grown_files
+
+_SESSION: Final = "session"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: it is.
+        problem: what is wrong with it and what to do, or "".
+    """
+
+    what: str
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What is looked at.
+
+    Attributes:
+        home: the directory.
+        database: its database, not opened: looking does not bring it up to date.
+    """
+
+    home: Home
+    database: Database
+
+
+def look(holdings: Holdings) -> list[Finding]:
+    """Return everything that was looked at, sound or not.
+
+    Raises:
+        StoreError: the database cannot be read at all.
+    """
+    return holdings.database.run_now(lambda connection: list(_look(holdings, connection)))
+
+
+def _look(holdings: Holdings, connection: Connection) -> Iterator[Finding]:
+    revision, newest = MigrationContext.configure(connection).get_current_revision(), newest_revision()
+    if revision != newest:
+        yield Finding("schema", f"is of revision {revision}, this program's is {newest}; start `serve` once")
+        return
+    yield Finding("schema")
+    blobs = BlobStore(holdings.home.blobs)
+    history, expected = SessionHistory(holdings.database, blobs), list[list[bytes]]()
+    for session in _sessions(connection):
+        yield _finding(f"session {session}", lambda: _check_session(connection, history, session, expected))  # noqa: B023 (called before the next turn)
+    yield from _look_at_blobs(connection, blobs)
+    entries = log_entries.load(connection, 0)
+    yield _finding("log entries", lambda: _check_entries(entries, expected))
+    yield _finding("log files", lambda: _check_files(connection, holdings.home.log, entries))
+    yield _finding("witnesses' signatures", lambda: _check_cosignatures(connection, len(entries)))
+
+
+def _finding(what: str, check: Callable[[], None]) -> Finding:
+    try:
+        check()
+    except VdbError as error:
+        return Finding(what, str(error))
+    return Finding(what)
+
+
+def _sessions(connection: Connection) -> list[str]:
+    """Return all sessions that have events or a projection, oldest first where that is known."""
+    projected = connection.scalars(select(schema.sessions.c.session).order_by(schema.sessions.c.opened)).all()
+    told = connection.scalars(select(schema.events.c.session).distinct()).all()
+    return [*projected, *sorted(set(told) - set(projected))]
+
+
+def _check_session(connection: Connection, history: SessionHistory, session: str, expected: list[list[bytes]]) -> None:
+    """Check a session's events, projection and receipts, and note which entries the log must have of it."""
+    mine: list[bytes] = []
+    expected.append(mine)
+    end = 0
+    for event, state, position in history.replay(connection, session):
+        entry = log_entry(event, state)
+        if entry is not None:
+            mine.append(entry)
+        end = position.sequence
+    row = connection.execute(select(schema.sessions).where(schema.sessions.c.session == session)).one_or_none()
+    wanted = (state.opening.spec.title, int(stored_phase(state)), end)
+    if row is None or (row.title, row.phase, row.last_event) != wanted:
+        raise StoreError("its row among the sessions is not what its events make of it; restore a backup")
+    if state.opening.session != session:
+        raise StoreError(f"its events are those of {state.opening.session}; restore a backup")
+    receipts = connection.execute(select(schema.receipts).where(schema.receipts.c.session == session)).all()
+    strange = [receipt for receipt in receipts if not 1 < receipt.sequence <= end]
+    if strange:
+        raise StoreError(f"{len(strange)} receipts name events that it does not have; restore a backup")
+
+
+def _look_at_blobs(connection: Connection, blobs: BlobStore) -> Iterator[Finding]:
+    rows = connection.execute(select(schema.blobs).order_by(schema.blobs.c.digest)).all()
+    for row in rows:
+        problem = _finding("blob", lambda: _check_size(blobs.get(row.digest), row.size)).problem  # noqa: B023 (called before the next turn)
+        if problem:
+            yield Finding(f"blob {row.digest}", problem)
+    yield Finding(f"{len(rows)} blobs")
+
+
+def _check_size(content: bytes, size: int) -> None:
+    if len(content) != size:
+        raise StoreError(f"has {len(content)} bytes, its row says {size}; restore a backup")
+
+
+def _check_entries(entries: list[bytes], expected: list[list[bytes]]) -> None:
+    """Check that the log has what the sessions' events say, once and in their order, and of sessions nothing else."""
+    place = {entry: number for number, entry in enumerate(entries)}
+    wanted = Counter(entry for mine in expected for entry in mine)
+    missing = wanted - Counter(entries)
+    if missing:
+        raise StoreError(f"{missing.total()} that sessions' events call for are not there; restore a backup")
+    for mine in expected:
+        if [place[entry] for entry in mine] != sorted(place[entry] for entry in mine):
+            raise StoreError("those of a session are not in the order of its events; restore a backup")
+    strange = [entry for entry in Counter(entries) - wanted if hasattr(parse_record(entry), _SESSION)]
+    if strange:
+        raise StoreError(f"{len(strange)} are of no event of their session; restore a backup")
+
+
+def _check_files(connection: Connection, folder: Path, entries: list[bytes]) -> None:
+    """Check that the last checkpoint is ours and of these entries, and that every file below it is there."""
+    newest = connection.scalars(
+        select(schema.rosters.c.roster).order_by(schema.rosters.c.version.desc()).limit(1)
+    ).one()
+    checkpoint, _ = read_checkpoint(read_file(folder / CHECKPOINT_PATH), log_key(parse_roster(newest)))
+    leaves = [leaf_hash(entry) for entry in entries]
+    _check_checkpoint(checkpoint, leaves)
+    damaged = [
+        path
+        for path, data in grown_files(0, entries[: checkpoint.size], leaves[: checkpoint.size])
+        if not _holds(folder / path, data)
+    ]
+    if damaged:
+        raise StoreError(f"{len(damaged)} are lost or damaged ({damaged[0]}, …); starting `serve` writes them again")
+
+
+def _check_checkpoint(checkpoint: Checkpoint, leaves: list[bytes]) -> None:
+    size = checkpoint.size
+    if size > len(leaves) or tree_root(size, of_leaves(leaves[:size])) != checkpoint.root:
+        raise StoreError(
+            f"the checkpoint was signed for {size} entries that are not these {len(leaves)}: the database was restored from a "
+            "backup or changed; put the newest one back"
+        )
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == data
+
+
+def _check_cosignatures(connection: Connection, size: int) -> None:
+    strange = sum(signed > size for signed, _ in cosignatures.load(connection))
+    if strange:
+        raise StoreError(f"{strange} are for more entries than the log has: the database was restored from a backup")
