@@ -5,13 +5,15 @@ Commands import what they need when they run: help and specs need no gRPC.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from vdb_coordinator.commands import root as root_commands
 from vdb_coordinator.commands import spec as spec_commands
-from vdb_coordinator.commands.terminal import Common, load
+from vdb_coordinator.commands.terminal import Common, common_of, load
 from vdb_shared.commandline import run_script
 
 app = typer.Typer(
@@ -24,6 +26,15 @@ app = typer.Typer(
 session_app = typer.Typer(help="Open, watch and end sessions.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(spec_commands.app, name="spec")
 app.add_typer(session_app, name="session")
+app.add_typer(root_commands.app, name="root")
+
+
+class Reason(StrEnum):
+    """Why an institution is revoked."""
+
+    COMPROMISED = "compromised"
+    LEFT = "left"
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Session = Annotated[str, typer.Argument(help="Session id, or its beginning.", show_default=False)]
@@ -68,7 +79,7 @@ def init(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     """Found a consortium: trust root, certificate authority, keys, database."""
     commands = load("commands.server")
     founded = commands.Founding(directory, consortium, address, listen, database)
-    commands.init(founded, None if plaintext_keys else _common_of(context).new_passphrase(), as_json=as_json)
+    commands.init(founded, None if plaintext_keys else common_of(context).new_passphrase(), as_json=as_json)
 
 
 @app.command(epilog="Example: vdb-coordinator --dir consortium serve")
@@ -78,7 +89,7 @@ def serve(
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON.")] = False,
 ) -> None:
     """Serve institutions and leads until interrupted."""
-    load("commands.server").serve(_common_of(context), listen, as_json=json_logs)
+    load("commands.server").serve(common_of(context), listen, as_json=json_logs)
 
 
 @app.command(epilog="Example: vdb-coordinator --dir consortium invite hospital-a -o hospital-a.invitation")
@@ -88,7 +99,7 @@ def invite(
     output: Annotated[Path, typer.Option("-o", "--output", help="New file; send it privately.", show_default=False)],
 ) -> None:
     """Make a single-use invitation, good for 72 hours."""
-    load("commands.consortium").invite(_common_of(context), institution, output)
+    load("commands.consortium").invite(common_of(context), institution, output)
 
 
 @app.command(epilog="Example: vdb-coordinator --dir consortium approve hospital-a")
@@ -101,25 +112,40 @@ def approve(
     yes: Annotated[bool, typer.Option("--yes", help="Approve without comparing (tests only).")] = False,
 ) -> None:
     """Make an institution a member, after comparing its key's fingerprint by telephone."""
-    load("commands.consortium").approve(_common_of(context), institution, fingerprint, yes=yes)
+    load("commands.consortium").approve(common_of(context), institution, fingerprint, yes=yes)
+
+
+@app.command(epilog="Example: vdb-coordinator --dir consortium revoke hospital-a --reason compromised")
+def revoke(
+    context: typer.Context,
+    institution: Institution,
+    reason: Annotated[
+        Reason,
+        typer.Option(help="What the public log will say: its key may be in other hands, or it takes part no more."),
+    ],
+    note: Annotated[str, typer.Option(help="More words, for the coordinator's own records.", show_default=False)] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """End a membership for good: at once, on open connections too, and for everybody to see in the log."""
+    load("commands.consortium").revoke(common_of(context), institution, reason.value, note, yes=yes)
 
 
 @app.command(epilog="Example: vdb-coordinator --dir consortium enrolments")
 def enrolments(context: typer.Context, as_json: Json = False) -> None:
     """List invitations and members."""
-    load("commands.consortium").enrolments(_common_of(context), as_json=as_json)
+    load("commands.consortium").enrolments(common_of(context), as_json=as_json)
 
 
 @app.command(epilog="Example: vdb-coordinator --dir consortium fingerprint")
 def fingerprint(context: typer.Context, as_json: Json = False) -> None:
     """Print the trust root's fingerprint, which auditors give to `vdb-audit verify --root`."""
-    load("commands.consortium").fingerprint(_common_of(context), as_json=as_json)
+    load("commands.consortium").fingerprint(common_of(context), as_json=as_json)
 
 
 @app.command(epilog="Example: vdb-coordinator --dir consortium log")
 def log(context: typer.Context, as_json: Json = False) -> None:
     """Print the transparency log's key, which auditors give to `vdb-audit monitor`, and where its files are."""
-    load("commands.consortium").log(_common_of(context), as_json=as_json)
+    load("commands.consortium").log(common_of(context), as_json=as_json)
 
 
 @app.command(epilog="Example: vdb-coordinator --dir consortium export 4f2a -o result.vdbb")
@@ -129,7 +155,7 @@ def export(
     output: Annotated[Path, typer.Option("-o", "--output", help="New file.", show_default=False)],
 ) -> None:
     """Write the result bundle of a published session."""
-    load("commands.consortium").export(_common_of(context), session, output)
+    load("commands.consortium").export(common_of(context), session, output)
 
 
 @app.command(epilog="Example: vdb-coordinator --dir consortium fsck")
@@ -145,7 +171,7 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Open a session for all members; prints its id."""
-    load("commands.session").create(_common_of(context), spec, as_json=as_json)
+    load("commands.session").create(common_of(context), spec, as_json=as_json)
 
 
 @session_app.command(
@@ -197,19 +223,19 @@ def plan(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 @session_app.command(name="list", epilog="Example: vdb-coordinator --dir consortium session list")
 def list_sessions(context: typer.Context, as_json: Json = False) -> None:
     """List all sessions, oldest first."""
-    load("commands.session").list_sessions(_common_of(context), as_json=as_json)
+    load("commands.session").list_sessions(common_of(context), as_json=as_json)
 
 
 @session_app.command(epilog="Example: vdb-coordinator --dir consortium session status 4f2a")
 def status(context: typer.Context, session: Session, as_json: Json = False) -> None:
     """Show how far a session and each institution is."""
-    load("commands.session").status(_common_of(context), session, as_json=as_json)
+    load("commands.session").status(common_of(context), session, as_json=as_json)
 
 
 @session_app.command(epilog="Example: vdb-coordinator --dir consortium session watch 4f2a")
 def watch(context: typer.Context, session: Session, as_json: Json = False) -> None:
     """Print every change until the session has ended; exit status 0 when it was published, 1 when aborted."""
-    load("commands.session").watch(_common_of(context), session, as_json=as_json)
+    load("commands.session").watch(common_of(context), session, as_json=as_json)
 
 
 @session_app.command(epilog="Example: vdb-coordinator --dir consortium session abort 4f2a --reason 'wrong prompts'")
@@ -219,16 +245,9 @@ def abort(
     reason: Annotated[str, typer.Option(help="Why; every institution sees it.", show_default=False)],
 ) -> None:
     """End a session without a result."""
-    load("commands.session").abort(_common_of(context), session, reason)
+    load("commands.session").abort(common_of(context), session, reason)
 
 
 def main() -> None:
     """Run the command line."""
     run_script(app, extra="coordinator")
-
-
-def _common_of(context: typer.Context) -> Common:
-    common = context.obj
-    if not isinstance(common, Common):
-        raise RuntimeError("the options before the command were not read")
-    return common

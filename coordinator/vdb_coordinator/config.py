@@ -95,8 +95,21 @@ class Home:
 
     @property
     def root(self) -> Path:
-        """The trust root, TUF metadata; its digest is what everybody pins."""
-        return self.path / "root.json"
+        """The first trust root, TUF metadata; its digest is what everybody pins."""
+        return self.root_version(1)
+
+    def root_version(self, number: int) -> Path:
+        """A version of the trust root, from 1; later ones lie in a folder of their own."""
+        return self.path / ("root.json" if number == 1 else f"roots/root.{number}.json")
+
+    def read_roots(self) -> tuple[bytes, ...]:
+        """Return all versions of the trust root, oldest first.
+
+        Raises:
+            UsageError: one is missing or cannot be read.
+        """
+        later = len(list(self.root_version(2).parent.glob("root.*.json")))
+        return tuple(read_file(self.root_version(number)) for number in range(1, later + 2))
 
     @property
     def ca_certificate(self) -> Path:
@@ -147,8 +160,8 @@ class Home:
         """The address that the serving process bound."""
         return self.path / "bound-address"
 
-    def key(self, name: Literal["root", "roster", "ca", "statement", "admin"]) -> Path:
-        """A private key."""
+    def key(self, name: Literal["root", "roster", "roster-next", "ca", "statement", "admin"]) -> Path:
+        """A private key; `roster-next` is the roster's from the moment on at which the trust root names it."""
         return self.path / "keys" / f"{name}.pem"
 
     def read_config(self) -> ConfigFile:

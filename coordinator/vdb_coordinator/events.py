@@ -59,6 +59,14 @@ class MemberAborted:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberRevoked:
+    """A participant is a member of the consortium no more; nothing of it counts from here on."""
+
+    at: datetime
+    seat: Seat
+
+
+@dataclass(frozen=True, slots=True)
 class SessionSealed:
     """The coordinator fixed who joined and what follows from it, once enough of them had seen the opening in the log."""
 
@@ -177,6 +185,7 @@ Event: TypeAlias = (
     SessionOpened
     | Joined
     | MemberAborted
+    | MemberRevoked
     | SessionSealed
     | KeysReceived
     | SharesReceived
@@ -199,6 +208,7 @@ _KINDS: Final[dict[str, type[Event]]] = {
     "session-opened": SessionOpened,
     "joined": Joined,
     "member-aborted": MemberAborted,
+    "member-revoked": MemberRevoked,
     "session-sealed": SessionSealed,
     "keys-received": KeysReceived,
     "shares-received": SharesReceived,

@@ -25,6 +25,7 @@ from vdb_coordinator.events import (
     Joined,
     KeysReceived,
     MemberAborted,
+    MemberRevoked,
     SessionAborted,
     SessionFailed,
     SessionOpened,
@@ -67,6 +68,7 @@ from vdb_coordinator.states import (
     attempt_of,
     phase_of,
     stages_of,
+    waited_for,
 )
 from vdb_shared import labels
 from vdb_shared.bundle import record
@@ -122,6 +124,8 @@ def apply(state: SessionState, event: Event) -> SessionState:
             return _message(state, event)
         case ComplaintReceived():
             return _complain(state, event)
+        case MemberRevoked():
+            return _revoked(state, event)
         case DeadlinePassed():
             return _deadline(state, event)
         case SessionSealed() | DraftMade() | SessionPublished() | SessionFailed() | SessionAborted():
@@ -336,18 +340,37 @@ def _leave(state: Accepting | Aggregating | Finalising, event: MemberAborted) ->
     abort = predicate(state.opening, seat, event.abort, Abort)
     expect(seat, "session in its abort", state.opening.session, abort.session)
     expect(seat, "institution in its abort", state.opening.member(seat).institution, abort.institution)
+    return _without(state, seat, event.at)
+
+
+def _without(state: Accepting | Aggregating | Finalising, seat: Seat, at: datetime) -> SessionState:
     left = state.left | {seat}
     match state:
         case Accepting():
             joins = {other: join for other, join in state.joins.items() if other != seat}
-            return _advance_joining(replace(state, joins=joins, left=left), event.at, late=False)
+            return _advance_joining(replace(state, joins=joins, left=left), at, late=False)
         case Aggregating():
             moved = replace(state, left=left)
-            return _advance(moved, state.rounds, event.at)
+            return _advance(moved, state.rounds, at)
         case Finalising():
-            return _advance_countersigning(replace(state, left=left), event.at, late=False)
+            return _advance_countersigning(replace(state, left=left), at, late=False)
         case _:
             assert_never(state)
+
+
+def _revoked(state: SessionState, event: MemberRevoked) -> SessionState:
+    """Go on without a seat whose key was revoked: as if it had left, but also between the joins and the seal."""
+    if event.seat not in waited_for(state):
+        raise RefusedError(reasons.TOO_LATE, f"seat {event.seat} has no part in what is left of the session")
+    match state:
+        case Sealing():
+            joins = {other: join for other, join in state.joins.items() if other != event.seat}
+            again = Accepting(state.opening, state.since, joins, state.left | {event.seat})
+            return _advance_joining(again, event.at, late=True)
+        case Accepting() | Aggregating() | Finalising():
+            return _without(state, event.seat, event.at)
+        case _:
+            raise misplaced(state, Phase.ACCEPTING)
 
 
 def _deadline(state: SessionState, event: DeadlinePassed) -> SessionState:

@@ -289,6 +289,21 @@ def seconds_allowed(state: SessionState) -> int | None:
             return None
 
 
+def waited_for(state: SessionState) -> frozenset[Seat]:
+    """Return the seats that may still do something in the session."""
+    match state:
+        case Accepting():
+            return state.opening.seats - state.left
+        case Sealing():
+            return frozenset(state.joins)
+        case Aggregating():
+            return frozenset(state.sealed.joins) - state.left - {restart.dealer for restart in state.restarts}
+        case Finalising():
+            return frozenset(state.sealed.joins) - state.left
+        case _:
+            return frozenset()
+
+
 def reason_of(state: SessionState) -> str:
     """Return why a session was aborted, or ""."""
     return state.reason if isinstance(state, Ending | Aborted) else ""

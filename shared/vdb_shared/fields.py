@@ -53,6 +53,8 @@ Condition = Annotated[str, AfterValidator(_condition)]  # digest of the bytes of
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """An identifier: at most 64 lower-case letters, digits, dots, dashes, underscores."""
 
+KeyId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]  # of a statement key
+
 MetricId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+@[0-9]+$")]  # metric and version
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]

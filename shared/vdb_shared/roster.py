@@ -1,14 +1,16 @@
 """The roster: who belongs to a consortium, under a trust root that participants and auditors pin.
 
 Root and roster are TUF metadata: a chain of root files, each signed by a threshold of the one before, and a targets file
-that names `roster.json` by digest. Promises that a roster it returns was signed as the pinned root demands. Leaves the
-clock to callers: expiry is judged at a time they pass.
+that names `roster.json` by digest. Promises that a roster it returns was signed as the pinned root demands, and that no key
+counts twice towards a threshold. Leaves the clock to callers: expiry is judged at a time they pass; and memory: that a chain
+begins with the roots that were seen before is seen by who kept them.
 
 Source: The Update Framework specification 1.0, §5.3 (root rotation) and §5.6 (targets); protos/README.md §3.3.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -192,7 +194,7 @@ class SignedRoster:
         if pinned is not None and self.root_fingerprint != pinned:
             raise IdentityError(f"trust root is {self.root_fingerprint}, but {pinned} is pinned")
         try:
-            root = _last_root(self.roots)
+            root = last_root(self.roots)
             targets: Metadata[Targets] = _read(self.targets, Targets)
             root.signed.verify_delegate(Targets.type, targets.signed_bytes, targets.signatures)
             targets.signed.targets[ROSTER_TARGET].verify_length_and_hashes(self.roster)
@@ -204,17 +206,47 @@ class SignedRoster:
         return parse_roster(self.roster)
 
 
-def _last_root(chain: Sequence[bytes]) -> Metadata[Root]:
-    current: Metadata[Root] = _read(chain[0], Root)
+def last_root(chain: Sequence[bytes]) -> Metadata[Root]:
+    """Return the newest of a chain of root files, each signed by the thresholds of the one before and of itself.
+
+    Args:
+        chain: oldest first; the first one is trusted as it is.
+
+    Raises:
+        RepositoryError, DeserializationError, KeyError, ValueError: it is no such chain; the caller says what that means.
+    """
+    current = read_root(chain[0])
     current.signed.verify_delegate(Root.type, current.signed_bytes, current.signatures)
     for data in chain[1:]:
-        successor: Metadata[Root] = _read(data, Root)
+        successor = read_root(data)
         current.signed.verify_delegate(Root.type, successor.signed_bytes, successor.signatures)
         successor.signed.verify_delegate(Root.type, successor.signed_bytes, successor.signatures)
         if successor.signed.version != current.signed.version + 1:
             raise ValueError(f"root version {successor.signed.version} does not follow {current.signed.version}")
         current = successor
     return current
+
+
+def read_root(data: bytes) -> Metadata[Root]:
+    """Return the root metadata in a file, whoever signed it.
+
+    Raises:
+        RepositoryError, DeserializationError, KeyError, ValueError: it is none, or a key is no Ed25519 key or stands twice.
+    """
+    metadata: Metadata[Root] = _read(data, Root)
+    for name in (Root.type, Targets.type):
+        keys = [metadata.signed.keys[key] for key in metadata.signed.roles[name].keyids]
+        publics = [str(key.keyval.get("public")) for key in keys]
+        if not all(
+            key.keytype == "ed25519" and _ED25519.fullmatch(text) for key, text in zip(keys, publics, strict=True)
+        ):
+            raise ValueError(f"the {name} role has a key that is no Ed25519 key")
+        if len(set(publics)) != len(publics):
+            raise ValueError(f"the {name} role has a key under two names: its holder would count twice")
+    return metadata
+
+
+_ED25519: Final = re.compile("[0-9a-f]{64}")
 
 
 def _read(data: bytes, kind: type[Root] | type[Targets]) -> Any:

@@ -140,12 +140,15 @@ class SmallSession:
         members: of the published bundle.
         seed: from which everything followed.
         terms: of the seal.
+        earlier, meanwhile: other entries of the log, before the session's opening and between it and the seal.
     """
 
     record: SessionRecord
     members: Mapping[str, bytes]
     seed: object
     terms: SealTerms
+    earlier: tuple[bytes, ...] = ()
+    meanwhile: tuple[bytes, ...] = ()
 
     @property
     def coordinator(self) -> StatementKey:
@@ -155,7 +158,8 @@ class SmallSession:
     @property
     def log(self) -> MadeLog:
         """The consortium's log as it was before the result."""
-        return log_of(self.record.open, parse_spec_json(self.record.spec), self.seed)
+        made = log_of(self.record.open, parse_spec_json(self.record.spec), self.seed)
+        return MadeLog(made.consortium, made.signer, [*self.earlier, *made.entries, *self.meanwhile])
 
     @property
     def root(self) -> str:
@@ -203,6 +207,8 @@ def small_session(  # noqa: PLR0917 - each is one thing that may be unusual in a
     surplus: Surplus = (),
     witnesses: tuple[Seat, ...] = tuple(range(len(INSTITUTIONS))),
     log_key: StatementKey | None = None,
+    earlier: tuple[bytes, ...] = (),
+    meanwhile: tuple[bytes, ...] = (),
 ) -> SmallSession:
     """Return a session of five institutions, of whom one is not in the sum, unless its fate is to stay.
 
@@ -215,15 +221,18 @@ def small_session(  # noqa: PLR0917 - each is one thing that may be unusual in a
         surplus: what `LIAR` adds to lanes beyond what it measured.
         witnesses: who saw the opening in the log before the seal.
         log_key: with which the log is signed, if not with the coordinator's.
+        earlier: entries of the log before the opening.
+        meanwhile: entries of the log between the opening and the seal.
     """
     spec = spec or small_spec()
     roster = make_roster(seed)
     opening = make_opening(spec, roster, seed, twist)
     joins = {name: make_join(opening, spec, roster, seat, seed, twist) for seat, name in enumerate(INSTITUTIONS)}
     terms = seal_terms(spec, range(len(INSTITUTIONS)))
-    log = log_of(opening, spec, seed)
+    made = log_of(opening, spec, seed)
+    log = MadeLog(made.consortium, made.signer, [*earlier, *made.entries, *meanwhile])
     announced = MadeLog(log.consortium, log_key or log.signer, log.entries)
-    seen = announced.proof(0, witnesses_of(seed, witnesses))
+    seen = announced.proof(len(earlier), witnesses_of(seed, witnesses))
     seal = sign(twisted(make_seal(opening, spec, roster, joins, terms, seen), twist), coordinator_key(seed))
     record = run_rounds(
         SealedSession(spec, roster, opening, seen, joins, seal, terms, seed, liar, twist, fate, surplus)
@@ -232,7 +241,7 @@ def small_session(  # noqa: PLR0917 - each is one thing that may be unusual in a
     members[METRICS] = metrics_json(spec, terms, totals_of(record), len(record.masked), comparison_of(record))
     members[ACCOUNTING] = accounting_json(terms)
     published = sign_result(members, result_of(record, terms), seed, sorted(record.masked), log)
-    return SmallSession(record, published, seed, terms)
+    return SmallSession(record, published, seed, terms, earlier, meanwhile)
 
 
 def sample_bundle() -> bytes:

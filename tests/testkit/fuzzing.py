@@ -34,7 +34,7 @@ from testkit.statements import make_roster
 from vdb_shared.audit.policy import DEFAULT_POLICY
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.envelope import Envelope
-from vdb_shared.bundle.logged import AbortedRecord, OpenedRecord, PublishedRecord, encode_record
+from vdb_shared.bundle.logged import AbortedRecord, OpenedRecord, PublishedRecord, RevokedRecord, encode_record
 from vdb_shared.bundle.record import BLINDERS, RESTARTS, ROSTER, SPEC, TARGETS, TRANSCRIPT, decode_transcript
 from vdb_shared.bundle.statement import Abort, Statement
 from vdb_shared.canonical import encode_fields
@@ -129,8 +129,9 @@ def _of_log() -> dict[str, tuple[bytes, ...]]:
             delta=Decimal("1e-6"),
         ),
         AbortedRecord(session=DIGEST, abort=DIGEST, stage="joining", aborted=_TIME),
+        RevokedRecord(institution="lab-kyoto", key="5" * 64, reason="left", revoked=_TIME),
     )
-    entries = [encode_record(record) for record in records] + [b"x" * (number % 7) for number in range(257)]
+    entries = [encode_record(record) for record in records] + [b"x" * (number % 7) for number in range(256)]
     leaves = [leaf_hash(entry) for entry in entries]
     complete = of_leaves(leaves)
     key = StatementKey.from_seed(b"l" * 32)

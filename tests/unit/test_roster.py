@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from securesystemslib.signer import CryptoSigner
+from securesystemslib.signer import CryptoSigner, SSlibKey
 from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 
 from vdb_participant.site.config import StateFolder, check_not_superseded, save_roster
@@ -146,3 +146,66 @@ def test_a_superseded_roster_is_refused(tmp_path: Path) -> None:
     check_not_superseded(folder, newer)
     with pytest.raises(IdentityError, match="version 2 was seen before"):
         check_not_superseded(folder, older)
+
+
+def test_a_key_under_two_names_does_not_count_twice() -> None:
+    """Two of two must sign, and one holder has both names."""
+    keys, root = [CryptoSigner.generate_ed25519()], Root(expires=NOW + timedelta(days=365))
+    twin = CryptoSigner(keys[0]._private_key, SSlibKey("1" * 64, "ed25519", "ed25519", keys[0].public_key.keyval))
+    for signer in (*keys, twin):
+        for role in ("root", "targets"):
+            root.add_key(signer.public_key, role)
+            root.roles[role].threshold = 2
+    metadata = Metadata(root)
+    for signer in (*keys, twin):
+        metadata.sign(signer, append=True)
+    roster, targets = ROSTER.canonical(), targets_signed_by([*keys, twin], ROSTER.canonical())
+    with pytest.raises(IdentityError, match="under two names"):
+        SignedRoster((metadata.to_bytes(),), targets, roster).verify(None, NOW)
+
+
+def seen_with_two_roots(folder: StateFolder) -> tuple[list[CryptoSigner], list[CryptoSigner], SignedRoster]:
+    """Return the keys of two versions of the root, and the roster under both, which the folder has seen."""
+    old, new = [CryptoSigner.generate_ed25519()], [CryptoSigner.generate_ed25519()]
+    roster = ROSTER.canonical()
+    chain = (root_signed_by(old), root_signed_by(new, version=2, also=(old[0],)))
+    seen = SignedRoster(chain, targets_signed_by(new, roster, version=2), roster)
+    seen.verify(seen.root_fingerprint, NOW)
+    check_not_superseded(folder, seen)
+    save_roster(folder, seen)
+    return old, new, seen
+
+
+def test_keys_that_the_root_replaced_cannot_come_back_behind_a_shorter_chain(tmp_path: Path) -> None:
+    """Whoever holds the old roster key signs any version under the root that named it: the pin alone does not help."""
+    folder = StateFolder(tmp_path)
+    old, _, seen = seen_with_two_roots(folder)
+    roster = ROSTER.canonical()
+    rolled_back = SignedRoster(seen.roots[:1], targets_signed_by(old, roster, version=99), roster)
+    assert rolled_back.verify(seen.root_fingerprint, NOW) == ROSTER
+    with pytest.raises(IdentityError, match="version 1 of the trust root, version 2 was seen before"):
+        check_not_superseded(folder, rolled_back)
+
+
+def test_another_second_root_than_the_one_that_was_seen_is_refused(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    old, _, seen = seen_with_two_roots(folder)
+    thief, roster = [CryptoSigner.generate_ed25519()], ROSTER.canonical()
+    fork = root_signed_by(thief, version=2, also=(old[0],))
+    forked = SignedRoster((seen.roots[0], fork), targets_signed_by(thief, roster, version=99), roster)
+    assert forked.verify(seen.root_fingerprint, NOW) == ROSTER
+    with pytest.raises(IdentityError, match="another version 2 of the trust root"):
+        check_not_superseded(folder, forked)
+
+
+def test_a_longer_chain_than_was_seen_is_taken_and_remembered(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    _, new, seen = seen_with_two_roots(folder)
+    third, roster = [CryptoSigner.generate_ed25519()], ROSTER.canonical()
+    chain = (*seen.roots, root_signed_by(third, version=3, also=(new[0],)))
+    longer = SignedRoster(chain, targets_signed_by(third, roster, version=3), roster)
+    longer.verify(seen.root_fingerprint, NOW)
+    check_not_superseded(folder, longer)
+    save_roster(folder, longer)
+    with pytest.raises(IdentityError, match="version 2 of the trust root, version 3 was seen"):
+        check_not_superseded(folder, seen)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, Literal, Self, TypeVar
 
 import grpc
 
@@ -106,6 +106,13 @@ class Administration:
         request = pb.ApproveEnrolmentRequest(institution=institution, fingerprint=fingerprint)
         answer = self._call(lambda: self._admin.ApproveEnrolment(request, timeout=CALL_SECONDS))
         return answer.seat, answer.roster_version
+
+    def revoke(self, institution: str, reason: Literal["compromised", "left"], note: str) -> tuple[str, int]:
+        """End a membership for good; return the key id that was revoked and the roster's version."""
+        code = pb.RevocationReason.Value(f"REVOCATION_REASON_{reason.upper()}")
+        request = pb.RevokeInstitutionRequest(institution=institution, reason=code, note=note)
+        answer = self._call(lambda: self._admin.RevokeInstitution(request, timeout=CALL_SECONDS))
+        return answer.fingerprint, answer.roster_version
 
     def create_session(self, spec: Spec) -> str:
         """Open a session and return its id."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import typer
 
@@ -47,6 +48,22 @@ def approve(common: Common, institution: str, fingerprint: str | None, *, yes: b
             fingerprint = waiting.fingerprint
         seat, version = admin.approve(institution, fingerprint)
     screen.print(f"{institution} is a member in seat {seat}; the roster has version {version}")
+
+
+def revoke(common: Common, institution: str, reason: Literal["compromised", "left"], note: str, *, yes: bool) -> None:
+    """End a membership for good."""
+    screen = console()
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("a revocation cannot be taken back; give --yes")
+        screen.print(f"{institution} will be refused from now on, and the public log will say for ever: {reason}")
+        if not typer.confirm("Revoke it?", default=False):
+            raise UsageError(f"{institution} was not revoked")
+    with administration(common) as admin:
+        fingerprint, version = admin.revoke(institution, reason, note)
+    screen.print(f"{institution} is revoked; the roster has version {version}, without it")
+    screen.print(f"its key counts no more: {grouped(fingerprint)}")
+    screen.print(f"if it is to come back: vdb-coordinator invite {institution} -o FILE; it needs a new key")
 
 
 def _waiting(lines: list[EnrolmentLine], institution: str) -> EnrolmentLine:

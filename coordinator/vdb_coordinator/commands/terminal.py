@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import typer
 from rich.console import Console
 
 from vdb_shared.canonical import canonical_json
@@ -67,6 +68,14 @@ class Common:
                 "(or --plaintext-keys, for tests only)"
             )
         return found
+
+
+def common_of(context: typer.Context) -> Common:
+    """Return the options before the command."""
+    common = context.obj
+    if not isinstance(common, Common):
+        raise RuntimeError("the options before the command were not read")
+    return common
 
 
 def _first_line(path: Path) -> bytes:

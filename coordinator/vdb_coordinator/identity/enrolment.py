@@ -1,7 +1,8 @@
 """Enrolment: from an invitation to a seat in the roster.
 
 Promises that an invitation is used once, by whoever proves to hold the key; that a member enters the roster only when the
-lead confirmed the key's fingerprint; and that every refusal is in the audit log. Leaves transport identity to the service.
+lead confirmed the key's fingerprint, and leaves it for good when its key is revoked; and that every refusal is in the audit
+log. Leaves transport identity to the service.
 
 Source: protos/README.md §11.2.
 """
@@ -20,6 +21,15 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from vdb_coordinator.identity.ca import CertificateAuthority, parse_request, spiffe_id
 from vdb_coordinator.identity.keys import key_pem, new_tls_key
+from vdb_coordinator.identity.revocation import (
+    Revocation,
+    certificate_digest,
+    check_not_revoked,
+    log_replacement,
+    refused_certificates,
+    revocable,
+    store_revocation,
+)
 from vdb_coordinator.identity.rosters import RosterAuthority, StoredRoster, seat_for, with_member
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.serving.clock import Clock, parse_timestamp, timestamp
@@ -55,6 +65,7 @@ class EnrolmentStage(enum.Enum):
     WAITING = "waiting for approval"
     APPROVED = "approved"
     EXPIRED = "expired"
+    REVOKED = "revoked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +107,8 @@ class Enrolments:
         self._database = database
         self._clock = clock
         self._current: StoredRoster | None = None
+        self._refused: frozenset[bytes] = frozenset()
+        self._leaving: set[Member] = set()
 
     @property
     def members(self) -> Roster:
@@ -104,11 +117,53 @@ class Enrolments:
             raise RuntimeError("no roster was read yet")
         return self._current.roster
 
+    def is_member(self, member: Member) -> bool:
+        """Return whether an institution is a member under this key; one that is being revoked is none."""
+        return member not in self._leaving and any(
+            (known.institution, known.statement_key) == (member.institution, member.statement_key)
+            for known in self.members.members
+        )
+
+    def may_call(self, spiffe: str, certificate: bytes) -> bool:
+        """Return whether a certificate (PEM) counts: it was not revoked, nor its institution's key replaced."""
+        leaving = {member.spiffe_id for member in self._leaving}
+        return spiffe not in leaving and not (self._refused and certificate_digest(certificate) in self._refused)
+
     async def roster(self) -> StoredRoster:
         """Return the newest roster; its signature is renewed when it nears expiry."""
         now = self._clock.now()
-        self._current = await self._database.run(lambda connection: self._consortium.rosters.renewed(connection, now))
-        return self._current
+
+        def read(connection: Connection) -> tuple[StoredRoster, frozenset[bytes]]:
+            stored = self._consortium.rosters.renewed(connection, now)
+            return stored, refused_certificates(connection, stored.roster)
+
+        stored, self._refused = await self._database.run(read)
+        self._current = stored
+        return stored
+
+    async def revoke(self, revocation: Revocation) -> tuple[Member, int]:
+        """End a membership; return it, and the version of the roster without it.
+
+        From the first moment on the institution is refused, also while this is being stored.
+
+        Raises:
+            IdentityError: it is no member.
+            StoreError: it could not be stored; the institution is still a member.
+        """
+        now, member = self._clock.now(), revocable(self.members, revocation.institution)
+
+        def store(connection: Connection) -> tuple[StoredRoster, frozenset[bytes]]:
+            stored = store_revocation(connection, self._consortium.rosters, revocation, now)
+            _void(connection, member.institution)
+            return stored, refused_certificates(connection, stored.roster)
+
+        self._leaving.add(member)
+        try:
+            stored, self._refused = await self._database.run(store)
+            self._current = stored
+        finally:
+            self._leaving.discard(member)
+        return member, stored.version
 
     async def invite(self, institution: str, address: str, by: str) -> InvitationFile:
         """Return a new invitation; older ones of the institution that were not approved become void."""
@@ -168,26 +223,32 @@ class Enrolments:
                 raise RefusedError(reasons.INVITATION, "invitation was not used yet; enrol with it first")
             if row.certificate is None:
                 return None
-            chain = row.certificate + self._consortium.authority.pem
-            return Enrolment(chain, self._consortium.rosters.newest(connection).signed)
+            newest = self._consortium.rosters.newest(connection)
+            if certificate_digest(row.certificate) in refused_certificates(connection, newest.roster):
+                raise RefusedError(reasons.INVITATION, f"the membership of {institution} under this key was revoked")
+            return Enrolment(row.certificate + self._consortium.authority.pem, newest.signed)
 
         return await self._attempt(caller, "get enrolment", read)
 
     async def approve(self, institution: str, fingerprint: str, by: str) -> tuple[int, int]:
         """Give an institution its seat and certificate, sign the new roster; return seat and roster version.
 
+        A key that it had before is revoked by that.
+
         Raises:
             IdentityError: nobody waits, or the fingerprint is another key's.
         """
         now = self._clock.now()
 
-        def store(connection: Connection) -> tuple[int, StoredRoster]:
+        def store(connection: Connection) -> tuple[int, StoredRoster, frozenset[bytes]]:
             waiting = _waiting(connection, institution)
             key = StatementPublicKey(waiting.statement_key)
             _check_fingerprint(institution, key.key_id, fingerprint)
             current = self._consortium.rosters.newest(connection)
             _check_unused(current.roster, institution, key)
-            seat = seat_for(current.roster, institution)
+            check_not_revoked(connection, institution, key)
+            log_replacement(connection, current.roster, institution, key, now)
+            seat = seat_for(connection, current.roster, institution)
             name = spiffe_id(self._consortium.name, "participant", institution)
             member = Member(
                 institution=institution,
@@ -205,9 +266,9 @@ class Enrolments:
                 .values(certificate=certificate)
             )
             attempts.record(connection, now, by, "approve", f"{institution} in seat {seat}")
-            return seat, signed
+            return seat, signed, refused_certificates(connection, roster)
 
-        seat, stored = await self._database.run(store)
+        seat, stored, self._refused = await self._database.run(store)
         self._current = stored
         return seat, stored.version
 
@@ -217,9 +278,8 @@ class Enrolments:
 
         def read(connection: Connection) -> list[EnrolmentStatus]:
             roster = self._consortium.rosters.newest(connection).roster
-            seats = {member.institution: member.seat for member in roster.members}
             rows = connection.execute(_ALL.order_by(schema.invitations.c.institution))
-            return [_status(row, seats.get(row.institution), now) for row in rows]
+            return [_status(row, roster, now) for row in rows]
 
         return await self._database.run(read)
 
@@ -304,12 +364,15 @@ def _void(connection: Connection, institution: str) -> None:
     )
 
 
-def _status(row: Row[tuple[object, ...]], seat: int | None, now: datetime) -> EnrolmentStatus:
+def _status(row: Row[tuple[object, ...]], roster: Roster, now: datetime) -> EnrolmentStatus:
     if row.statement_key is None:
         expired = now > parse_timestamp(row.expires)
         stage = EnrolmentStage.EXPIRED if expired else EnrolmentStage.INVITED
         return EnrolmentStatus(row.institution, stage, "", None, row.expires)
-    fingerprint = StatementPublicKey(row.statement_key).key_id
+    key = StatementPublicKey(row.statement_key)
     if row.certificate is None:
-        return EnrolmentStatus(row.institution, EnrolmentStage.WAITING, fingerprint, None, row.expires)
-    return EnrolmentStatus(row.institution, EnrolmentStage.APPROVED, fingerprint, seat, row.expires)
+        return EnrolmentStatus(row.institution, EnrolmentStage.WAITING, key.key_id, None, row.expires)
+    for member in roster.participants:
+        if (member.institution, member.public_key) == (row.institution, key):
+            return EnrolmentStatus(row.institution, EnrolmentStage.APPROVED, key.key_id, member.seat, row.expires)
+    return EnrolmentStatus(row.institution, EnrolmentStage.REVOKED, key.key_id, None, row.expires)

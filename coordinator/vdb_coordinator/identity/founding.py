@@ -56,7 +56,7 @@ def found(home: Home, config: ConfigFile, passphrase: bytes | None, now: datetim
     statement_key, admin_key = StatementKey.generate(), new_tls_key()
     authority, authority_key = CertificateAuthority.create(config.consortium, now)
     root = make_root(root_key, roster_key, now)
-    _create_database(home, config, RosterAuthority(root, roster_key), _first_roster(config, statement_key), now)
+    _create_database(home, config, RosterAuthority((root,), roster_key), _first_roster(config, statement_key), now)
     home.key("root").parent.mkdir(mode=0o700, parents=True)
     write_key(home.key("root"), root_key, passphrase)
     write_key(home.key("roster"), roster_key, passphrase)

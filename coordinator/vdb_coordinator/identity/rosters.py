@@ -30,28 +30,28 @@ class StoredRoster:
 
 @dataclass(frozen=True, slots=True)
 class RosterAuthority:
-    """Signs new versions: the root's bytes, and the key that the root names for the roster."""
+    """Signs new versions: the chain of roots, oldest first, and the key that the last one names for the roster."""
 
-    root: bytes
+    roots: tuple[bytes, ...]
     _key: Ed25519PrivateKey = field(repr=False)
 
     def newest(self, connection: Connection) -> StoredRoster:
         """Return the newest version."""
         query = select(schema.rosters).order_by(schema.rosters.c.version.desc()).limit(1)
         row = connection.execute(query).one()
-        return StoredRoster(row.version, SignedRoster((self.root,), row.targets, row.roster), parse_roster(row.roster))
+        return StoredRoster(row.version, SignedRoster(self.roots, row.targets, row.roster), parse_roster(row.roster))
 
     def store(self, connection: Connection, roster: Roster, version: int, now: datetime) -> StoredRoster:
         """Sign and store a version, and return it."""
         content = roster.canonical()
         targets = sign_roster(self._key, content, version, now)
         connection.execute(insert(schema.rosters), {"version": version, "targets": targets, "roster": content})
-        return StoredRoster(version, SignedRoster((self.root,), targets, content), roster)
+        return StoredRoster(version, SignedRoster(self.roots, targets, content), roster)
 
     def renewed(self, connection: Connection, now: datetime) -> StoredRoster:
-        """Return the newest version, signed anew when its signature is close to expiry."""
+        """Return the newest version, signed anew when its signature is close to expiry or of a key that was replaced."""
         current = self.newest(connection)
-        if not roster_needs_renewal(current.signed.targets, now):
+        if not roster_needs_renewal(self.roots, current.signed.targets, now):
             return current
         return self.store(connection, current.roster, current.version + 1, now)
 
@@ -63,9 +63,20 @@ def with_member(roster: Roster, member: Member) -> Roster:
     return Roster(version=roster.version, consortium=roster.consortium, members=members)
 
 
-def seat_for(roster: Roster, institution: str) -> int:
+def without_member(roster: Roster, institution: str) -> Roster:
+    """Return a roster without the member of this name."""
+    members = tuple(member for member in roster.members if member.institution != institution)
+    return Roster(version=roster.version, consortium=roster.consortium, members=members)
+
+
+def seat_for(connection: Connection, roster: Roster, institution: str) -> int:
     """Return the seat of an institution: the one it has, or the next that nobody ever had."""
     for member in roster.participants:
         if member.institution == institution and member.seat is not None:
             return member.seat
-    return max((member.seat for member in roster.participants if member.seat is not None), default=-1) + 1
+    rows = connection.execute(select(schema.rosters.c.roster))
+    return max((seat for row in rows for seat in _seats(parse_roster(row.roster))), default=-1) + 1
+
+
+def _seats(roster: Roster) -> list[int]:
+    return [member.seat for member in roster.participants if member.seat is not None]

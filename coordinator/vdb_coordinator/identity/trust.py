@@ -1,23 +1,25 @@
 """The consortium's trust root and its roster, as signed TUF metadata.
 
-Promises that what it signs verifies under `vdb_shared.roster`. The root key signs once, at `init`, and belongs offline
-afterwards; the roster key signs each new version of the roster.
+Promises that what it signs verifies under `vdb_shared.roster`. Root keys sign new versions of the root alone, and belong
+offline; the roster key signs each new version of the roster. Leaves later versions of the root to `roots.py`.
 
 Source: The Update Framework specification 1.0, §4.3 (root), §4.5 (targets); protos/README.md §3.3.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from securesystemslib.signer._crypto_signer import CryptoSigner
 from securesystemslib.signer._key import SSlibKey
 from tuf.api._payload import Root, Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.exceptions import UnsignedMetadataError
 from tuf.api.metadata import Metadata
 
-from vdb_shared.roster import ROSTER_TARGET
+from vdb_shared.roster import ROSTER_TARGET, last_root
 
 ROOT_LIFETIME: Final = timedelta(days=3652)
 ROSTER_LIFETIME: Final = timedelta(days=365)
@@ -47,11 +49,20 @@ def sign_roster(roster_key: Ed25519PrivateKey, roster: bytes, version: int, now:
     return metadata.to_bytes()
 
 
-def roster_needs_renewal(targets: bytes, now: datetime) -> bool:
-    """Return whether the roster's signature is close to its expiry."""
+def roster_needs_renewal(roots: Sequence[bytes], targets: bytes, now: datetime) -> bool:
+    """Return whether the roster's signature is close to its expiry, or the newest root names another key for it."""
     metadata: Metadata[Targets] = Metadata.from_bytes(targets)
+    try:
+        last_root(roots).signed.verify_delegate(Targets.type, metadata.signed_bytes, metadata.signatures)
+    except UnsignedMetadataError:
+        return True
     return bool(metadata.signed.is_expired(now + ROSTER_RENEWAL))
 
 
+def tuf_key(key: Ed25519PublicKey) -> SSlibKey:
+    """Return a public key as metadata name it."""
+    return SSlibKey.from_crypto(key)
+
+
 def _public(key: Ed25519PrivateKey) -> SSlibKey:
-    return SSlibKey.from_crypto(key.public_key())
+    return tuf_key(key.public_key())

@@ -20,21 +20,21 @@ from structlog.typing import FilteringBoundLogger
 
 from vdb_coordinator.checks import check_attempt, check_keepable
 from vdb_coordinator.duties import LONGEST_REASON, Coordinator
-from vdb_coordinator.events import DeadlinePassed, Event, SessionFailed, SessionOpened
+from vdb_coordinator.events import DeadlinePassed, Event, MemberRevoked, SessionFailed, SessionOpened
 from vdb_coordinator.logged import opening_entry, witnesses_for
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.serving.clock import Clock
 from vdb_coordinator.serving.history import SessionHistory, Submission
-from vdb_coordinator.serving.live import LiveSession
+from vdb_coordinator.serving.live import LiveSession, happens
 from vdb_coordinator.serving.transparency import TransparencyLog
 from vdb_coordinator.sessions import apply
-from vdb_coordinator.states import Duty, attempt_of, duty_of, phase_of, seconds_allowed
+from vdb_coordinator.states import Duty, attempt_of, duty_of, phase_of, seconds_allowed, waited_for
 from vdb_coordinator.store import attempts
 from vdb_coordinator.store.blobs import UploadStore
 from vdb_coordinator.store.database import Database
 from vdb_shared.bundle.witnessed import witness_key
 from vdb_shared.errors import ProtocolError, SignatureError, StoreError, VdbError
-from vdb_shared.roster import SignedRoster
+from vdb_shared.roster import Member, SignedRoster
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.spec import Spec
 from vdb_shared.transparency.proof import LogProof
@@ -54,7 +54,7 @@ MAX_OPEN_SESSIONS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a conductor works with."""
+    """What a conductor works with; `is_member` says whether a participant of a session is a member under its key still."""
 
     coordinator: Coordinator
     history: SessionHistory
@@ -63,6 +63,7 @@ class Services:
     transparency: TransparencyLog
     clock: Clock
     log: FilteringBoundLogger
+    is_member: Callable[[Member], bool]
 
 
 class Conductor:
@@ -182,10 +183,17 @@ class Conductor:
             StoreError: that could not be stored.
         """
         event = DeadlinePassed(self._services.clock.now(), phase_of(live.state))
-        try:
-            await self._finish(self._append(live, event))
-        except RefusedError as error:
-            self._services.log.info("deadline was overtaken", session=live.id, reason=str(error))
+        await self._finish(self._append_in_time(live, event, "deadline"))
+
+    async def look_at_members(self) -> None:
+        """Take who is a member no more out of every session, and publish in the log why.
+
+        Raises:
+            StoreError: the log cannot be published; it will be before anything else happens in a session.
+        """
+        for session in self._drivers:
+            self._sessions[session].wake()
+        await self._services.transparency.publish()
 
     def log_view(self, live: LiveSession, seen: int) -> LogView:
         """Return the log as a member of a session is shown it, from a size that it saw before.
@@ -249,6 +257,13 @@ class Conductor:
         async with live.lock:
             await self._append_locked(live, event, None)
 
+    async def _append_in_time(self, live: LiveSession, event: Event, what: str) -> None:
+        """Store an event of ours, unless another one was first after which it means nothing."""
+        try:
+            await self._append(live, event)
+        except RefusedError as error:
+            self._services.log.info(f"{what} was overtaken", session=live.id, reason=str(error))
+
     async def _append_locked(self, live: LiveSession, event: Event, submission: Submission | None) -> None:
         services = self._services
         state = await asyncio.to_thread(apply, live.state, event)
@@ -310,15 +325,23 @@ class Conductor:
             try:
                 await self._services.transparency.publish()
                 news, duty = live.news(), duty_of(live.state)
-                if duty in WITNESSED:
+                if (seat := self._revoked(live)) is not None:
+                    event = MemberRevoked(self._services.clock.now(), seat)
+                    await self._finish(self._append_in_time(live, event, "revocation"))
+                elif duty in WITNESSED:
                     await self._perform_witnessed(live, duty, news)
                 elif duty is not None:
                     await self._perform(live, duty)
-                elif not phase_of(live.state).ended and not await _happens(news, self._remaining(live)):
+                elif not phase_of(live.state).ended and not await happens(news, self._remaining(live)):
                     await self.expire(live)
             except StoreError as error:
                 self._services.log.error("storage refuses", session=live.id, error=str(error))
                 await asyncio.sleep(STORE_RETRY_SECONDS)
+
+    def _revoked(self, live: LiveSession) -> Seat | None:
+        """Return a seat that is waited for and whose institution is a member no more."""
+        opening, is_member = live.state.opening, self._services.is_member
+        return next((seat for seat in sorted(waited_for(live.state)) if not is_member(opening.member(seat))), None)
 
     async def _perform_witnessed(self, live: LiveSession, duty: Duty, news: asyncio.Event) -> None:
         """Do a duty once enough of those who joined have witnessed the log; until then ask them."""
@@ -334,14 +357,11 @@ class Conductor:
         self._waiting.add(live.id)
         silent = transparency.silent(list(keys.values()))
         live.ask_witnesses(transparency.size, frozenset(seat for seat in seats if keys[seat] in silent))
-        if not await _happens(news, self._remaining(live)):
+        if not await happens(news, self._remaining(live)):
             self._waiting.discard(live.id)
             now = self._services.clock.now()
             reason = f"{found} institutions witnessed the log, {quorum} of those who joined must"
-            try:
-                await self._finish(self._append(live, SessionFailed(now, reason)))
-            except RefusedError as error:
-                self._services.log.info("deadline was overtaken", session=live.id, reason=str(error))
+            await self._finish(self._append_in_time(live, SessionFailed(now, reason), "deadline"))
 
     def _look_for_witnesses(self) -> None:
         """Wake the sessions that wait for witnesses."""
@@ -358,10 +378,7 @@ class Conductor:
             if duty is Duty.PUBLISH:
                 raise  # what is logged cannot be taken back
             event = SessionFailed(now, f"{duty.value}: {error}"[:LONGEST_REASON])
-        try:
-            await self._append(live, event)
-        except RefusedError as error:
-            self._services.log.info("duty was overtaken", session=live.id, reason=str(error))
+        await self._append_in_time(live, event, "duty")
 
     def _remaining(self, live: LiveSession) -> float | None:
         """Return the seconds until the deadline, or None when nothing is waited for.
@@ -378,16 +395,3 @@ class Conductor:
         spent = (clock.now() - live.state.since).total_seconds()
         grace = min(allowed, live.state.opening.spec.deadlines.round) - (clock.monotonic() - self._started)
         return max(0.0, min(allowed - spent, float(allowed)), grace)
-
-
-async def _happens(news: asyncio.Event, seconds: float | None) -> bool:
-    """Wait for news, and return whether it came in time.
-
-    Not by `asyncio.wait_for`, which swallows a cancellation that comes together with the news.
-    """
-    try:
-        async with asyncio.timeout(seconds):
-            await news.wait()
-    except TimeoutError:
-        return False
-    return True

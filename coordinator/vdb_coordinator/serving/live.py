@@ -110,3 +110,16 @@ class LiveSession:
         """Let everybody look again."""
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+async def happens(news: asyncio.Event, seconds: float | None) -> bool:
+    """Wait for news, and return whether it came in time.
+
+    Not by `asyncio.wait_for`, which swallows a cancellation that comes together with the news.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await news.wait()
+    except TimeoutError:
+        return False
+    return True

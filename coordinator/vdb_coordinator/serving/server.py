@@ -26,7 +26,8 @@ from vdb_coordinator.files import DirectoryLock, read_file, write_durably
 from vdb_coordinator.identity.ca import CertificateAuthority, spiffe_id
 from vdb_coordinator.identity.enrolment import Consortium, Enrolments
 from vdb_coordinator.identity.founding import renew_admin_certificate
-from vdb_coordinator.identity.keys import read_signing_key, read_tls_key
+from vdb_coordinator.identity.keys import read_tls_key
+from vdb_coordinator.identity.roster_key import read_roster_key
 from vdb_coordinator.identity.rosters import RosterAuthority
 from vdb_coordinator.identity.tls import TlsIdentity
 from vdb_coordinator.service.admin import AdminServicer
@@ -91,11 +92,11 @@ def read_keys(home: Home, passphrase: bytes | None) -> Keys:
     """Return the keys in a directory.
 
     Raises:
-        IdentityError, UsageError: one is missing, or the passphrase is wrong.
+        IdentityError, UsageError: one is missing or not the one that the trust root names, or the passphrase is wrong.
     """
     return Keys(
         read_tls_key(home.key("ca"), passphrase),
-        read_signing_key(home.key("roster"), passphrase),
+        read_roster_key(home, passphrase),
         StatementKey.from_pem(read_file(home.key("statement")), passphrase),
     )
 
@@ -114,7 +115,7 @@ class Server:
         self._database = Database(home.database(self._config))
         certificate = x509.load_pem_x509_certificate(read_file(home.ca_certificate))
         self._authority = CertificateAuthority(certificate, keys.ca)
-        rosters = RosterAuthority(read_file(home.root), keys.roster)
+        rosters = RosterAuthority(home.read_roots(), keys.roster)
         consortium = Consortium(self._config.consortium, self._authority, rosters)
         self._enrolments = Enrolments(consortium, self._database, self._clock)
         self._uploads = UploadStore(home.uploads)
@@ -124,7 +125,16 @@ class Server:
             self._database, home.log, log_origin(self._config.consortium), keys.statement
         )
         self.conductor = Conductor(
-            Services(coordinator, history, self._database, self._uploads, self._transparency, self._clock, log)
+            Services(
+                coordinator,
+                history,
+                self._database,
+                self._uploads,
+                self._transparency,
+                self._clock,
+                log,
+                self._enrolments.is_member,
+            )
         )
         self._log_server: LogServer | None = None
         self._health = health.HealthServicer()
@@ -185,7 +195,7 @@ class Server:
         self._log.info("stopped", address=self.address)
 
     def _build(self) -> grpc.aio.Server:
-        boundary = Boundary(lambda: self._enrolments.members, self._config.admins)
+        boundary = Boundary(lambda: self._enrolments.members, self._config.admins, self._enrolments.may_call)
         server = grpc.aio.server(interceptors=[boundary], options=_OPTIONS, maximum_concurrent_rpcs=_MAX_CALLS)
         federation_pb2_grpc.add_EnrolmentServiceServicer_to_server(
             EnrolmentServicer(self._enrolments, self._config.consortium), server
@@ -194,7 +204,7 @@ class Server:
         federation_pb2_grpc.add_LogServiceServicer_to_server(LogServicer(self.conductor), server)
         aggregation = AggregationServicer(self.conductor, Uploads(self.conductor, self._uploads))
         federation_pb2_grpc.add_AggregationServiceServicer_to_server(aggregation, server)
-        admin = AdminServicer(self.conductor, self._enrolments, lambda: self.address)
+        admin = AdminServicer(self.conductor, self._enrolments, lambda: self.address, boundary.dismiss)
         federation_pb2_grpc.add_AdminServiceServicer_to_server(admin, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         return server

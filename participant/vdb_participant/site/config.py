@@ -159,23 +159,48 @@ def read_config(folder: StateFolder) -> ConfigFile:
 
 
 def check_not_superseded(folder: StateFolder, roster: SignedRoster) -> None:
-    """Refuse a roster that is older than one seen before: keys that were replaced since must not come back.
+    """Refuse a roster or a trust root that is older than one seen before: keys that were replaced must not come back.
 
     Raises:
-        IdentityError: it is older.
+        IdentityError: it is older, or its chain of roots is another one than was seen before.
         StoreError: the kept roster cannot be read.
     """
+    _check_roots_continue(folder, roster)
     kept = folder.path / "roster" / "targets.json"
     if not kept.exists():
         return
-    try:
-        newest = SignedRoster((), kept.read_bytes(), b"").version
-    except OSError as error:
-        raise StoreError(f"{kept}: cannot be read ({error.strerror}); restore it from a backup") from error
+    newest = SignedRoster((), _kept(kept), b"").version
     if roster.version < newest:
         raise IdentityError(
             f"the coordinator shows version {roster.version} of the roster, version {newest} was seen before; ask the lead"
         )
+
+
+def _check_roots_continue(folder: StateFolder, roster: SignedRoster) -> None:
+    """Check that all roots seen before stand in a chain, unchanged.
+
+    A roster key that was replaced could sign any version of the roster under a shorter chain.
+    """
+    number = 1
+    while (kept := folder.path / "roster" / f"root.{number}.json").exists():
+        if number > len(roster.roots):
+            raise IdentityError(
+                f"the coordinator shows version {len(roster.roots)} of the trust root, version {number} was seen before; "
+                "ask the lead"
+            )
+        if _kept(kept) != roster.roots[number - 1]:
+            raise IdentityError(
+                f"the coordinator shows another version {number} of the trust root than was seen before; do not go on, and "
+                "tell the lead by telephone"
+            )
+        number += 1
+
+
+def _kept(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror}); restore it from a backup") from error
 
 
 def save_roster(folder: StateFolder, roster: SignedRoster) -> None:

@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from vdb_shared.audit.monitor import Monitored, monitor
 from vdb_shared.audit.policy import Policy
 from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.envelope import Envelope
@@ -165,6 +166,17 @@ class Evidence:
             return None
         checkpoint, _ = read_checkpoint(self.fetch(CHECKPOINT_PATH), log_key(self.roster))
         return TiledLog(checkpoint, self.fetch)
+
+    @cached_property
+    def monitored(self) -> Monitored | None:
+        """What all of the log says, as of the stated moment of publication; None if the auditor has no access to it.
+
+        Raises:
+            UsageError, UnreachableError, FormatError, SignatureError: as `log`, or an entry is not the one that was signed.
+        """
+        if self.log is None:
+            return None
+        return monitor(self.log.checkpoint, self.log.entries(), self.result.published)
 
     @cached_property
     def record(self) -> SessionRecord:

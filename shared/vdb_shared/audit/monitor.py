@@ -18,7 +18,15 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, Literal
 
-from vdb_shared.bundle.logged import AbortedRecord, OpenedRecord, PublishedRecord, Record, parse_record
+from vdb_shared.audit.revocations import LoggedResult, LoggedRevocation, logged_revocation, questions
+from vdb_shared.bundle.logged import (
+    AbortedRecord,
+    OpenedRecord,
+    PublishedRecord,
+    Record,
+    RevokedRecord,
+    parse_record,
+)
 from vdb_shared.canonical import decimal_string
 from vdb_shared.errors import FormatError
 from vdb_shared.privacy.conversion import epsilon_of_rho
@@ -95,6 +103,7 @@ class Monitored:
         spent: by institution.
         wrong: what an honest coordinator's log never holds.
         remarks: what a reader should ask about.
+        revocations: in the order of their entries.
     """
 
     checkpoint: Checkpoint
@@ -102,6 +111,7 @@ class Monitored:
     spent: tuple[Spent, ...]
     wrong: tuple[str, ...]
     remarks: tuple[str, ...]
+    revocations: tuple[LoggedRevocation, ...]
 
     @property
     def alarming(self) -> bool:
@@ -119,6 +129,7 @@ class Monitored:
             "spent": [item.to_json() for item in self.spent],
             "wrong": list(self.wrong),
             "remarks": list(self.remarks),
+            "revocations": [item.to_json() for item in self.revocations],
         }
 
 
@@ -137,18 +148,32 @@ def monitor(checkpoint: Checkpoint, entries: Iterable[bytes], now: str) -> Monit
         except FormatError as error:
             reading.wrong.append(f"entry {index}: {error}")
     sessions = tuple(_session(opened, reading.ends.get(opened.session), now) for opened in reading.opened.values())
-    remarks = (*_overdue(sessions), *_patient(reading.opened.values()), *_chosen(sessions))
-    return Monitored(checkpoint, sessions, _spent(reading.ends.values()), tuple(reading.wrong), tuple(remarks))
+    results = tuple(reading.results())
+    revocations = tuple(logged_revocation(index, record, results) for index, record in reading.revoked)
+    remarks = (*_overdue(sessions), *_patient(reading.opened.values()), *_chosen(sessions), *questions(revocations))
+    return Monitored(checkpoint, sessions, _spent(reading.ends.values()), tuple(reading.wrong), remarks, revocations)
 
 
 class _Reading:
     def __init__(self) -> None:
         self.opened: dict[str, OpenedRecord] = {}
         self.ends: dict[str, PublishedRecord | AbortedRecord] = {}
+        self.revoked: list[tuple[int, RevokedRecord]] = []
+        self.places: dict[tuple[str, str], int] = {}
         self.wrong: list[str] = []
 
+    def results(self) -> Iterable[LoggedResult]:
+        for session, end in self.ends.items():
+            if isinstance(end, PublishedRecord) and session in self.opened:
+                opened, published = self.places[session, "session-opened"], self.places[session, end.kind]
+                yield LoggedResult(session, opened, published, end.survivors)
+
     def take(self, index: int, record: Record) -> None:
+        if isinstance(record, RevokedRecord):
+            self.revoked.append((index, record))
+            return
         session = record.session
+        self.places.setdefault((session, record.kind), index)
         if isinstance(record, OpenedRecord):
             if session in self.opened:
                 self.wrong.append(f"entry {index}: session {session} is opened again")

@@ -205,6 +205,9 @@ def print_monitored(console: Console, found: Monitored) -> None:
             cost = f"rho {item.rho.normalize():f}, epsilon {item.epsilon.normalize():f} at delta {item.delta}"
         results = "1 result" if item.results == 1 else f"{item.results} results"
         console.print(f"spent by each record of {item.institution}: {cost} ({results})", soft_wrap=True)
+    for revoked in found.revocations:
+        words = f"{revoked.revoked}  {revoked.institution}, {revoked.reason}, entry {revoked.index}, key {revoked.key}"
+        console.print(f"revoked    {words}", soft_wrap=True)
     for style, word, sentences in (("bold red", "WRONG", found.wrong), ("yellow", "ASK", found.remarks)):
         for sentence in sentences:
             console.print(Text.assemble((f"{word:<10} ", style), sentence), soft_wrap=True)

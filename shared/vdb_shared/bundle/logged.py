@@ -1,4 +1,4 @@
-"""What of a session stands in the transparency log: that it was opened, and how it ended.
+"""What stands in the transparency log: that a session was opened and how it ended, and that a key was revoked.
 
 Promises one encoding of each record, small enough for a log's entry, which names the signed statement by digest. Whoever
 reads the log sees every session that was opened, also those of which nothing was published. What stands in an entry follows
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from vdb_shared.bundle.statement import Line, Result, SessionOpen, Time, parse_statement
 from vdb_shared.canonical import canonical_json, parse_canonical_json, parse_decimal, sha256_digest
 from vdb_shared.errors import FormatError
-from vdb_shared.fields import Digest, Name, Real
+from vdb_shared.fields import Digest, KeyId, Name, Real
 from vdb_shared.spec import Deadlines
 from vdb_shared.transparency.tiles import MAX_ENTRY_BYTES
 
@@ -107,6 +107,27 @@ class AbortedRecord(_Record):
     aborted: Time
 
 
+RevocationReason = Literal["compromised", "left", "replaced"]
+
+
+class RevokedRecord(_Record):
+    """A key signs for an institution no more.
+
+    Attributes:
+        institution: its name.
+        key: key id of the statement key that is revoked, for good.
+        reason: "compromised" if the key may be in other hands, "left" if the institution takes part no more, "replaced" if it
+            enrolled anew with another key.
+        revoked: when; what counts is the place of the entry in the log.
+    """
+
+    kind: Literal["member-revoked"] = "member-revoked"
+    institution: Name
+    key: KeyId
+    reason: RevocationReason
+    revoked: Time
+
+
 def opened_entry(session: str, opening: SessionOpen, deadlines: Deadlines) -> bytes:
     """Return the entry of a session's opening.
 
@@ -174,7 +195,7 @@ def _encoded(kind: type[OpenedRecord] | type[PublishedRecord], **fields: Any) ->
         raise FormatError(f"this cannot stand in the log: {field}: {first['msg']}") from error
 
 
-Record: TypeAlias = OpenedRecord | PublishedRecord | AbortedRecord
+Record: TypeAlias = OpenedRecord | PublishedRecord | AbortedRecord | RevokedRecord
 
 _PARSER: Final[TypeAdapter[Record]] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 

@@ -64,6 +64,8 @@ class _EnrolmentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Enrolm
     ENROLMENT_STATE_WAITING: _EnrolmentState.ValueType  # 2
     ENROLMENT_STATE_APPROVED: _EnrolmentState.ValueType  # 3
     ENROLMENT_STATE_EXPIRED: _EnrolmentState.ValueType  # 4
+    ENROLMENT_STATE_REVOKED: _EnrolmentState.ValueType  # 5
+    """Approved, and revoked or replaced by another key since."""
 
 class EnrolmentState(_EnrolmentState, metaclass=_EnrolmentStateEnumTypeWrapper):
     """EnrolmentState is how far an invitation came."""
@@ -73,7 +75,31 @@ ENROLMENT_STATE_INVITED: EnrolmentState.ValueType  # 1
 ENROLMENT_STATE_WAITING: EnrolmentState.ValueType  # 2
 ENROLMENT_STATE_APPROVED: EnrolmentState.ValueType  # 3
 ENROLMENT_STATE_EXPIRED: EnrolmentState.ValueType  # 4
+ENROLMENT_STATE_REVOKED: EnrolmentState.ValueType  # 5
+"""Approved, and revoked or replaced by another key since."""
 Global___EnrolmentState: _TypeAlias = EnrolmentState  # noqa: Y015
+
+class _RevocationReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RevocationReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RevocationReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REVOCATION_REASON_UNSPECIFIED: _RevocationReason.ValueType  # 0
+    REVOCATION_REASON_COMPROMISED: _RevocationReason.ValueType  # 1
+    """Its key may be in other hands."""
+    REVOCATION_REASON_LEFT: _RevocationReason.ValueType  # 2
+    """It takes part no more."""
+
+class RevocationReason(_RevocationReason, metaclass=_RevocationReasonEnumTypeWrapper):
+    """RevocationReason is why an institution is a member no more, as the log tells everybody (§9.7)."""
+
+REVOCATION_REASON_UNSPECIFIED: RevocationReason.ValueType  # 0
+REVOCATION_REASON_COMPROMISED: RevocationReason.ValueType  # 1
+"""Its key may be in other hands."""
+REVOCATION_REASON_LEFT: RevocationReason.ValueType  # 2
+"""It takes part no more."""
+Global___RevocationReason: _TypeAlias = RevocationReason  # noqa: Y015
 
 @_typing.final
 class SignedMessage(_message.Message):
@@ -1685,3 +1711,53 @@ class AbortSessionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AbortSessionResponse: _TypeAlias = AbortSessionResponse  # noqa: Y015
+
+@_typing.final
+class RevokeInstitutionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTITUTION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    institution: _builtins.str
+    reason: Global___RevocationReason.ValueType
+    note: _builtins.str
+    """Why, in words; kept by the coordinator and shown to nobody else."""
+    def __init__(
+        self,
+        *,
+        institution: _builtins.str = ...,
+        reason: Global___RevocationReason.ValueType = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["institution", b"institution", "note", b"note", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeInstitutionRequest: _TypeAlias = RevokeInstitutionRequest  # noqa: Y015
+
+@_typing.final
+class RevokeInstitutionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROSTER_VERSION_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
+    roster_version: _builtins.int
+    """Version of the roster without it."""
+    fingerprint: _builtins.str
+    """Key id of the statement key that was revoked, 64 hex digits."""
+    def __init__(
+        self,
+        *,
+        roster_version: _builtins.int = ...,
+        fingerprint: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "roster_version", b"roster_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeInstitutionResponse: _TypeAlias = RevokeInstitutionResponse  # noqa: Y015

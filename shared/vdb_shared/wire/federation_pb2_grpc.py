@@ -1288,6 +1288,11 @@ class AdminServiceStub:
                 request_serializer=vdb__shared_dot_wire_dot_federation__pb2.AbortSessionRequest.SerializeToString,
                 response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.AbortSessionResponse.FromString,
                 _registered_method=True)
+        self.RevokeInstitution = channel.unary_unary(
+                '/vdb.v1.AdminService/RevokeInstitution',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.RevokeInstitutionRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.RevokeInstitutionResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -1328,6 +1333,13 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RevokeInstitution(self, request, context):
+        """RevokeInstitution takes an institution out of the roster, for good: its key and its certificates count no more (§11.2).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1355,6 +1367,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.AbortSession,
                     request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.AbortSessionRequest.FromString,
                     response_serializer=vdb__shared_dot_wire_dot_federation__pb2.AbortSessionResponse.SerializeToString,
+            ),
+            'RevokeInstitution': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeInstitution,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.RevokeInstitutionRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.RevokeInstitutionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1494,6 +1511,33 @@ class AdminService:
             '/vdb.v1.AdminService/AbortSession',
             vdb__shared_dot_wire_dot_federation__pb2.AbortSessionRequest.SerializeToString,
             vdb__shared_dot_wire_dot_federation__pb2.AbortSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeInstitution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.AdminService/RevokeInstitution',
+            vdb__shared_dot_wire_dot_federation__pb2.RevokeInstitutionRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.RevokeInstitutionResponse.FromString,
             options,
             channel_credentials,
             insecure,

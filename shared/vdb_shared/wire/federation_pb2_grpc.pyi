@@ -412,6 +412,8 @@ class AdminServiceStub:
     CreateSession: _grpc.UnaryUnaryMultiCallable[_federation_pb2.CreateSessionRequest, _federation_pb2.CreateSessionResponse]
     AbortSession: _grpc.UnaryUnaryMultiCallable[_federation_pb2.AbortSessionRequest, _federation_pb2.AbortSessionResponse]
     """AbortSession ends a session without a result; the coordinator signs the reason."""
+    RevokeInstitution: _grpc.UnaryUnaryMultiCallable[_federation_pb2.RevokeInstitutionRequest, _federation_pb2.RevokeInstitutionResponse]
+    """RevokeInstitution takes an institution out of the roster, for good: its key and its certificates count no more (§11.2)."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -428,6 +430,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     CreateSession: _aio.UnaryUnaryMultiCallable[_federation_pb2.CreateSessionRequest, _federation_pb2.CreateSessionResponse]  # type: ignore[assignment]
     AbortSession: _aio.UnaryUnaryMultiCallable[_federation_pb2.AbortSessionRequest, _federation_pb2.AbortSessionResponse]  # type: ignore[assignment]
     """AbortSession ends a session without a result; the coordinator signs the reason."""
+    RevokeInstitution: _aio.UnaryUnaryMultiCallable[_federation_pb2.RevokeInstitutionRequest, _federation_pb2.RevokeInstitutionResponse]  # type: ignore[assignment]
+    """RevokeInstitution takes an institution out of the roster, for good: its key and its certificates count no more (§11.2)."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """AdminService is the consortium lead's: only certificates with an admin role may call it (§11.1). Leads may also call the
@@ -471,5 +475,13 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.AbortSessionResponse, _abc.Awaitable[_federation_pb2.AbortSessionResponse]]:
         """AbortSession ends a session without a result; the coordinator signs the reason."""
+
+    @_abc_1.abstractmethod
+    def RevokeInstitution(
+        self,
+        request: _federation_pb2.RevokeInstitutionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.RevokeInstitutionResponse, _abc.Awaitable[_federation_pb2.RevokeInstitutionResponse]]:
+        """RevokeInstitution takes an institution out of the roster, for good: its key and its certificates count no more (§11.2)."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -62,7 +62,9 @@ async def conducting(path: Path, clock: Clock | None = None) -> AsyncIterator[tu
     coordinator = Coordinator(coordinator_key(0), history.blob)
     uploads = UploadStore(path / "uploads")
     transparency = TransparencyLog(database, path / "log", "testbed/vdb-log", coordinator_key(0))
-    conductor = Conductor(Services(coordinator, history, database, uploads, transparency, clock or SystemClock(), log))
+    conductor = Conductor(
+        Services(coordinator, history, database, uploads, transparency, clock or SystemClock(), log, lambda _: True)
+    )
     await conductor.start()
     try:
         known = [summary.session for summary in await conductor.summaries()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,13 +19,15 @@ from vdb_coordinator.identity.ca import CertificateAuthority, spiffe_id
 from vdb_coordinator.identity.enrolment import Consortium, EnrolmentRequest, Enrolments, EnrolmentStage
 from vdb_coordinator.identity.founding import found, new_config
 from vdb_coordinator.identity.keys import read_signing_key, read_tls_key
+from vdb_coordinator.identity.revocation import Revocation
 from vdb_coordinator.identity.rosters import RosterAuthority
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.store import schema
 from vdb_coordinator.store.database import Database
 from vdb_shared import labels
-from vdb_shared.errors import IdentityError, SignatureError
+from vdb_shared.errors import IdentityError, SignatureError, StoreError
 from vdb_shared.identity import StatementKey
+from vdb_shared.roster import Member
 from vdb_shared.wire.enrolment import InvitationFile, grouped, possession_body
 
 LEAD = f"spiffe://{CONSORTIUM}/admin/lead"
@@ -91,7 +94,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
     authority = CertificateAuthority(
         x509.load_pem_x509_certificate(home.ca_certificate.read_bytes()), read_tls_key(home.key("ca"), None)
     )
-    rosters = RosterAuthority(home.root.read_bytes(), read_signing_key(home.key("roster"), None))
+    rosters = RosterAuthority(home.read_roots(), read_signing_key(home.key("roster"), None))
     yield Office(Enrolments(Consortium(CONSORTIUM, authority, rosters), database, clock), clock, database, root)
     database.close()
 
@@ -227,3 +230,46 @@ def test_what_leads_do_is_recorded(office: Office) -> None:
     office.enrol(applicant)
     office.approve(applicant)
     assert office.audit() == [(LEAD, "invite", "a"), (LEAD, "approve", "a in seat 0")]
+
+
+def member_of(office: Office, institution: str) -> Member:
+    applicant = office.invite(institution)
+    office.enrol(applicant)
+    office.approve(applicant)
+    return office.enrolments.members.member(institution)
+
+
+def test_who_is_being_revoked_is_refused_before_that_is_stored(office: Office) -> None:
+    """Nothing may be sealed in between whose witnesses have seen the revocation in the log."""
+    member, gate = member_of(office, "hospital-a"), threading.Event()
+
+    async def revoking() -> None:
+        busy = asyncio.ensure_future(office.database.run(lambda _: gate.wait()))
+        revoked = asyncio.ensure_future(office.enrolments.revoke(Revocation("hospital-a", "left", "", LEAD)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not revoked.done()
+        assert not office.enrolments.is_member(member)
+        assert not office.enrolments.may_call(member.spiffe_id, b"")
+        gate.set()
+        await asyncio.gather(busy, revoked)
+
+    assert office.enrolments.is_member(member)
+    asyncio.run(revoking())
+    assert not office.enrolments.is_member(member)
+
+
+def test_a_revocation_is_stored_as_a_whole_or_not_at_all(office: Office) -> None:
+    """Without room for the log's entry there is no new roster, and the institution is a member as before."""
+    member = member_of(office, "hospital-a")
+    before = asyncio.run(office.enrolments.roster()).version
+    office.database.run_now(lambda connection: connection.exec_driver_sql("ALTER TABLE log_entries RENAME TO aside"))
+    with pytest.raises(StoreError):
+        asyncio.run(office.enrolments.revoke(Revocation("hospital-a", "left", "", LEAD)))
+    assert asyncio.run(office.enrolments.roster()).version == before
+    assert office.enrolments.is_member(member)
+    assert not [entry for entry in office.audit() if entry[1] == "revoke"]
+    office.database.run_now(lambda connection: connection.exec_driver_sql("ALTER TABLE aside RENAME TO log_entries"))
+    _, version = asyncio.run(office.enrolments.revoke(Revocation("hospital-a", "left", "on its own wish", LEAD)))
+    assert version == before + 1
+    assert office.audit()[-1] == (LEAD, "revoke", "hospital-a, left: on its own wish")

@@ -150,8 +150,8 @@ def test_rosters_verify_under_the_root_and_no_other(tmp_path: Path) -> None:
     ):
         with pytest.raises(IdentityError):
             wrong.verify(sha256_digest(root), NOW)
-    assert not roster_needs_renewal(targets, NOW)
-    assert roster_needs_renewal(targets, NOW + ROSTER_LIFETIME - timedelta(days=80))
+    assert not roster_needs_renewal((root,), targets, NOW)
+    assert roster_needs_renewal((root,), targets, NOW + ROSTER_LIFETIME - timedelta(days=80))
 
 
 def test_timestamps_are_utc_to_the_second() -> None:

@@ -1,4 +1,4 @@
-"""V21.log and V60 to V64: what the transparency log shows of a session, and what only reading the log itself shows.
+"""V21.log and V60 to V65: what the transparency log shows of a session, and what only reading the log itself shows.
 
 A bundle holds proofs that its opening and its result stand in the log, signed by the institutions that saw them there. That
 the log says nothing else of the session, and was not rewritten since, is seen by who reads the log (`--log`).
@@ -8,15 +8,15 @@ Source: protos/README.md §9.8, §10.9.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final
 
 from vdb_shared.audit.checks.base import Check, Finding, counted, demand, demand_equal, not_proven, passed
 from vdb_shared.audit.evidence import Evidence
-from vdb_shared.audit.monitor import monitor
 from vdb_shared.audit.report import Status
+from vdb_shared.audit.revocations import LoggedRevocation
 from vdb_shared.bundle.witnessed import check_logged, log_key
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import FormatError, SignatureError, UnreachableError, UsageError
@@ -139,14 +139,13 @@ def _entries(checkpoint: Checkpoint) -> str:
 
 
 def _no_second(evidence: Evidence) -> Finding:
-    log = evidence.log
-    if log is None:
+    log, found = evidence.log, evidence.monitored
+    if log is None or found is None:
         return not_proven(
             "That the session has no other result is seen in the log itself: give its folder or address with --log."
         )
     _check_not_older(log.checkpoint, list(_known(evidence))[-1])
     session = evidence.record.open.payload_digest
-    found = monitor(log.checkpoint, log.entries(), evidence.result.published)
     wrong = [line for line in found.wrong if session in line]
     demand("V63", not wrong, f"{'; '.join(wrong)}.")
     ends = [item for item in found.sessions if item.session == session]
@@ -158,6 +157,46 @@ def _no_second(evidence: Evidence) -> Finding:
     same = sum(item.spec == evidence.opening.spec for item in found.sessions)
     others = "no other session with this spec" if same == 1 else f"{counted(same - 1, 'other session')} with this spec"
     return passed(f"The log of {log.checkpoint.size} entries names one result of this session, this one, and {others}.")
+
+
+def _no_revoked_key(evidence: Evidence) -> Finding:
+    log, found = evidence.log, evidence.monitored
+    if log is None or found is None:
+        return not_proven(
+            "That no signer's key was revoked before the session was sealed is seen in the log itself: give its folder or "
+            "address with --log."
+        )
+    _check_not_older(log.checkpoint, list(_known(evidence))[-1])
+    revoked = _of_signers(evidence, found.revocations)
+    opened = evidence.record.open_proof
+    seen, _ = read_checkpoint(opened.checkpoint, log_key(evidence.roster))
+    early = [
+        f"the key of {item.institution} was revoked in entry {item.index} of the log ({item.reason}), and the session was "
+        f"{'opened' if item.index < opened.index else 'sealed'} after that"
+        for item in revoked
+        if item.index < seen.size
+    ]
+    demand("V65", not early, f"{'; '.join(early)}.")
+    end = log.checkpoint.size if evidence.draft else evidence.result_proof.index
+    meanwhile, later = ([item for item in revoked if (item.index < end) == before] for before in (True, False))
+    if meanwhile:
+        return not_proven(
+            "After the session was sealed and before its result stood in the log, keys were revoked: "
+            f"{_named(meanwhile)}. That they signed their part before is not shown."
+        )
+    since = f" Revoked since: {_named(later)}; what was signed before stays valid." if later else ""
+    return passed(f"The log revokes no signer's key before its entry {end}, up to which the session took place.{since}")
+
+
+def _of_signers(evidence: Evidence, revocations: Sequence[LoggedRevocation]) -> list[LoggedRevocation]:
+    """Return the revocations of keys under which somebody signed in this bundle."""
+    signers = [evidence.roster.coordinator, *(evidence.roster.member(name) for name in evidence.joins)]
+    keys = {member.public_key.key_id for member in signers}
+    return [item for item in revocations if item.key in keys]
+
+
+def _named(revocations: Sequence[LoggedRevocation]) -> str:
+    return ", ".join(f"{item.institution} ({item.reason}, entry {item.index})" for item in revocations)
 
 
 def _reading(attempt: Callable[[Evidence], Finding]) -> Callable[[Evidence], Finding]:
@@ -209,4 +248,11 @@ CHECKS: Final = (
     ),
     Check("V63", "No second result", "The log says something else of this session.", ("V62",), _reading(_no_second)),
     Check("V64", "Time of publication", "The time stamp is not genuine.", (), _time_stamp),
+    Check(
+        "V65",
+        "No revoked key",
+        "The session was opened or sealed after the key of one of its signers had been revoked.",
+        ("V62",),
+        _reading(_no_revoked_key),
+    ),
 )

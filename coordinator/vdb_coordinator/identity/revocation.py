@@ -1,0 +1,130 @@
+"""Revocation: an institution is a member no more, its key signs for it no more, its certificates open nothing.
+
+Promises that the roster without it, the log's entry and the audit log are stored in one transaction, that a revoked key never
+comes back, and that a certificate counts only as long as the key with which it was enrolled is its institution's. Leaves open
+connections to the service, and sessions to the conductor.
+
+Source: protos/README.md §9.7, §11.1, §11.2.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+from sqlalchemy import Connection, select
+
+from vdb_coordinator.identity.rosters import RosterAuthority, StoredRoster, without_member
+from vdb_coordinator.serving.clock import timestamp
+from vdb_coordinator.store import attempts, log_entries, schema
+from vdb_shared.bundle.logged import RevocationReason, RevokedRecord, encode_record, parse_record
+from vdb_shared.errors import FormatError, IdentityError
+from vdb_shared.identity import StatementPublicKey
+from vdb_shared.roster import Member, Roster
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A lead's decision.
+
+    Attributes:
+        institution: whose membership ends.
+        reason: as everybody reads it in the log.
+        note: more words, for the coordinator's audit log alone.
+        by: SPIFFE id of the lead.
+    """
+
+    institution: str
+    reason: RevocationReason
+    note: str
+    by: str
+
+
+def revocable(roster: Roster, institution: str) -> Member:
+    """Return the member that may be revoked under this name.
+
+    Raises:
+        IdentityError: there is none, or it is the coordinator itself.
+    """
+    member = roster.member(institution)
+    if member.role == "coordinator":
+        raise IdentityError(
+            f"{institution} is the coordinator itself; whoever loses its key founds a new consortium, with a new trust root"
+        )
+    return member
+
+
+def store_revocation(
+    connection: Connection, rosters: RosterAuthority, revocation: Revocation, now: datetime
+) -> StoredRoster:
+    """Store the roster without a member, the log's entry of that and what the lead said; return the roster.
+
+    Raises:
+        IdentityError: it is no member, or the coordinator itself.
+    """
+    current = rosters.newest(connection)
+    member = revocable(current.roster, revocation.institution)
+    roster = without_member(current.roster, member.institution)
+    stored = rosters.store(connection, roster, current.version + 1, now)
+    _log(connection, member, revocation.reason, now)
+    outcome = f"{member.institution}, {revocation.reason}: {revocation.note or 'no note'}"
+    attempts.record(connection, now, revocation.by, "revoke", outcome)
+    return stored
+
+
+def log_replacement(
+    connection: Connection, roster: Roster, institution: str, key: StatementPublicKey, now: datetime
+) -> None:
+    """Store in the log that a member's key is replaced, if it had another one before."""
+    for member in roster.members:
+        if member.institution == institution and member.public_key != key:
+            _log(connection, member, "replaced", now)
+
+
+def check_not_revoked(connection: Connection, institution: str, key: StatementPublicKey) -> None:
+    """Check that a key was never revoked.
+
+    Raises:
+        IdentityError: it was.
+    """
+    for row in connection.execute(select(schema.log_entries.c.entry)):
+        if _revokes(row.entry, key.key_id):
+            raise IdentityError(
+                f"{institution} uses a key that was revoked; it must enrol with a new one, in another --dir"
+            )
+
+
+def refused_certificates(connection: Connection, roster: Roster) -> frozenset[bytes]:
+    """Return the digests of all certificates that were issued for another key than their institution has now, if any."""
+    query = select(
+        schema.invitations.c.institution, schema.enrolments.c.statement_key, schema.enrolments.c.certificate
+    ).join(schema.enrolments)
+    rows = connection.execute(query.where(schema.enrolments.c.certificate.is_not(None)))
+    keys = {member.institution: member.statement_key for member in roster.members}
+    return frozenset(
+        certificate_digest(row.certificate) for row in rows if keys.get(row.institution) != row.statement_key.hex()
+    )
+
+
+def certificate_digest(pem: bytes) -> bytes:
+    """Return the SHA-256 of a certificate's DER bytes."""
+    return sha256(ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))).digest()
+
+
+def _log(connection: Connection, member: Member, reason: RevocationReason, now: datetime) -> None:
+    record = RevokedRecord(
+        institution=member.institution, key=member.public_key.key_id, reason=reason, revoked=timestamp(now)
+    )
+    log_entries.append(connection, encode_record(record))
+
+
+def _revokes(entry: bytes, key_id: str) -> bool:
+    if key_id.encode() not in entry:
+        return False
+    try:
+        record = parse_record(entry)
+    except FormatError:
+        return False
+    return isinstance(record, RevokedRecord) and record.key == key_id
