@@ -130,6 +130,17 @@ def revoke(
     load("commands.consortium").revoke(common_of(context), institution, reason.value, note, yes=yes)
 
 
+@app.command(epilog="Example: vdb-coordinator --dir consortium auditor court auditor.pub.pem")
+def auditor(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name of the auditor.", show_default=False)],
+    key: Annotated[Path, typer.Argument(help="Public key, as `vdb-audit key` writes it.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", help="Admit without comparing (tests only).")] = False,
+) -> None:
+    """Admit an auditor, who may object to results of sessions opened from now on, after comparing the key's fingerprint."""
+    load("commands.objections").admit(common_of(context), name, key, yes=yes)
+
+
 @app.command(epilog="Example: vdb-coordinator --dir consortium enrolments")
 def enrolments(context: typer.Context, as_json: Json = False) -> None:
     """List invitations and members."""
@@ -161,17 +172,21 @@ def export(
 @app.command(epilog="Example: vdb-coordinator --dir consortium fsck")
 def fsck(context: typer.Context, as_json: Json = False) -> None:
     """Read everything that is kept, while nobody serves it, and say what is damaged."""
-    load("commands.upkeep").fsck(_common_of(context), as_json=as_json)
+    load("commands.upkeep").fsck(common_of(context), as_json=as_json)
 
 
 @session_app.command(epilog="Example: vdb-coordinator --dir consortium session create spec.toml")
 def create(
     context: typer.Context,
     spec: Annotated[Path, typer.Argument(help="Benchmark spec, TOML.", show_default=False)],
+    supersedes: Annotated[
+        str,
+        typer.Option(help="Published session whose result this one is to replace; said to all.", show_default=False),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Open a session for all members; prints its id."""
-    load("commands.session").create(common_of(context), spec, as_json=as_json)
+    load("commands.session").create(common_of(context), spec, supersedes, as_json=as_json)
 
 
 @session_app.command(
@@ -246,6 +261,41 @@ def abort(
 ) -> None:
     """End a session without a result."""
     load("commands.session").abort(common_of(context), session, reason)
+
+
+@session_app.command(name="object", epilog="Example: vdb-coordinator session object 4f2a objection.dsse.json")
+def carry_objection(
+    context: typer.Context,
+    session: Session,
+    file: Annotated[Path, typer.Argument(help="Signed objection, as `vdb-audit object` makes it.", show_default=False)],
+) -> None:
+    """Hand in an auditor's objection to a published result; it is logged as it is."""
+    load("commands.objections").carry(common_of(context), session, file)
+
+
+@session_app.command(
+    epilog="Example: vdb-coordinator session withdraw 4f2a --reason 'a site used other clips' --superseded-by 77c0"
+)
+def withdraw(
+    context: typer.Context,
+    session: Session,
+    reason: Annotated[str, typer.Option(help="Why; everybody can read it.", show_default=False)],
+    superseded_by: Annotated[
+        str, typer.Option(help="Session whose result replaces it, or is to.", show_default=False)
+    ] = "",
+) -> None:
+    """Withdraw a published result: signed and logged for good. The result stays readable."""
+    load("commands.objections").withdraw(common_of(context), session, reason, superseded_by)
+
+
+@session_app.command(epilog="Example: vdb-coordinator session objections 4f2a --out statements")
+def objections(
+    context: typer.Context,
+    session: Session,
+    out: Annotated[Path, typer.Option(help="Folder to write the signed statements to.", show_default=False)],
+) -> None:
+    """Write all objections to a result, and its withdrawal, as files for `vdb-audit verify --statements`."""
+    load("commands.objections").fetch(common_of(context), session, out)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What the coordinator itself contributes to a session: opening, seal, draft, bundle, abort. Pure but for the key.
+"""What the coordinator itself contributes to a session: opening, seal, draft, bundle, abort, withdrawal. Pure but for the key.
 
 Promises that each statement follows from the state alone. Leaves when to make them to the conductor.
 
@@ -12,12 +12,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import vdb_shared
-from vdb_coordinator.events import DraftMade, Event, SessionAborted, SessionOpened, SessionPublished, SessionSealed
+from vdb_coordinator.events import (
+    DraftMade,
+    Event,
+    ResultWithdrawn,
+    SessionAborted,
+    SessionOpened,
+    SessionPublished,
+    SessionSealed,
+)
 from vdb_coordinator.release import draft_archive, final_archive, record_of
 from vdb_coordinator.rounds import Summed
 from vdb_coordinator.serving.clock import timestamp
-from vdb_coordinator.states import Aggregating, Duty, Ending, Publishing, Sealing, SessionState
+from vdb_coordinator.states import Aggregating, Duty, Ending, Published, Publishing, Sealing, SessionState
 from vdb_shared import labels
+from vdb_shared.bundle.objections import Withdrawal, made
 from vdb_shared.bundle.statement import Abort, Seal, SealedJoin, SessionOpen, Statement
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.identity import Signer
@@ -42,7 +51,9 @@ class Coordinator:
     signer: Signer = field(repr=False)
     read_blob: Callable[[str], bytes]
 
-    def open_session(self, spec: Spec, roster: SignedRoster, nonce: bytes, at: datetime) -> SessionOpened:
+    def open_session(
+        self, spec: Spec, roster: SignedRoster, nonce: bytes, at: datetime, supersedes: str | None = None
+    ) -> SessionOpened:
         """Return the opening of a session.
 
         Args:
@@ -50,6 +61,7 @@ class Coordinator:
             roster: whom it counts on.
             nonce: 32 fresh bytes, so that two sessions never share an id.
             at: the time.
+            supersedes: session whose result this one is to replace, or None.
         """
         members = parse_roster(roster.roster)
         predicate = SessionOpen(
@@ -61,6 +73,7 @@ class Coordinator:
             nonce=nonce.hex(),
             opened=timestamp(at),
             software=software(),
+            supersedes=supersedes,
         )
         return SessionOpened(at, spec.canonical(), roster, Statement((), predicate).sign(self.signer))
 
@@ -90,6 +103,28 @@ class Coordinator:
                 return self._abort(state, at)
             case _:
                 raise ValueError(f"{duty} is no duty in state {type(state).__name__}")
+
+    def withdraw(self, state: Published, reason: str, superseded_by: str | None, at: datetime) -> ResultWithdrawn:
+        """Return the withdrawal of a result.
+
+        Args:
+            state: of the session.
+            reason: why, in words.
+            superseded_by: session whose result replaces it, or None.
+            at: the time.
+
+        Raises:
+            UsageError: these are no words of a withdrawal.
+        """
+        predicate = made(
+            Withdrawal,
+            session=state.opening.session,
+            result=state.result,
+            reason=reason,
+            superseded_by=superseded_by,
+            withdrawn=timestamp(at),
+        )
+        return ResultWithdrawn(at, Statement((), predicate).sign(self.signer))
 
     def _seal(self, state: Sealing, at: datetime, proof: LogProof) -> SessionSealed:
         opening = state.opening

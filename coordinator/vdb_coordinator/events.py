@@ -181,6 +181,22 @@ class SessionAborted:
     abort: Envelope
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectionReceived:
+    """A member objects to the published result."""
+
+    at: datetime
+    objection: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class ResultWithdrawn:
+    """The coordinator stands by the published result no longer."""
+
+    at: datetime
+    withdrawal: Envelope
+
+
 Event: TypeAlias = (
     SessionOpened
     | Joined
@@ -199,6 +215,8 @@ Event: TypeAlias = (
     | SessionPublished
     | SessionFailed
     | SessionAborted
+    | ObjectionReceived
+    | ResultWithdrawn
 )
 
 ReadBlob: TypeAlias = Callable[[str], bytes]
@@ -222,6 +240,8 @@ _KINDS: Final[dict[str, type[Event]]] = {
     "session-published": SessionPublished,
     "session-failed": SessionFailed,
     "session-aborted": SessionAborted,
+    "objection-received": ObjectionReceived,
+    "result-withdrawn": ResultWithdrawn,
 }
 _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 
@@ -332,6 +352,8 @@ _CODECS: Final[dict[str, _Codec]] = {
     "archive": _BLOB,
     "countersignature": _ENVELOPE,
     "reason": (str, str),
+    "objection": _ENVELOPE,
+    "withdrawal": _ENVELOPE,
 }
 """How each field is written and read, by its name: a name means the same in every event."""
 

@@ -5,10 +5,11 @@ Source: protos/README.md §9.7, §9.8.
 
 from __future__ import annotations
 
-from vdb_coordinator.events import Event, SessionAborted, SessionOpened
+from vdb_coordinator.events import Event, ObjectionReceived, ResultWithdrawn, SessionAborted, SessionOpened
 from vdb_coordinator.serving.clock import timestamp
 from vdb_coordinator.states import Opening, Publishing, Sealing, SessionState
-from vdb_shared.bundle.logged import AbortedRecord, encode_record, opened_entry
+from vdb_shared.bundle.logged import AbortedRecord, ObjectionRecord, WithdrawalRecord, encode_record, opened_entry
+from vdb_shared.bundle.objections import Objection, Withdrawal
 from vdb_shared.bundle.statement import Abort, SessionOpen, parse_statement
 from vdb_shared.secagg.parameters import Seat, share_threshold
 
@@ -23,6 +24,8 @@ def log_entry(event: Event, state: SessionState) -> bytes | None:
             return opening_entry(state.opening)
         case _, Publishing():
             return state.draft.entry
+        case ((ObjectionReceived() | ResultWithdrawn()), _):
+            return entry_afterwards(event)
         case SessionAborted(), _:
             abort, _ = parse_statement(event.abort.payload, Abort)
             return encode_record(
@@ -35,6 +38,31 @@ def log_entry(event: Event, state: SessionState) -> bytes | None:
             )
         case _:
             return None
+
+
+def entry_afterwards(event: ObjectionReceived | ResultWithdrawn) -> bytes:
+    """Return the log's entry of what was said of a result."""
+    if isinstance(event, ObjectionReceived):
+        objection, _ = parse_statement(event.objection.payload, Objection)
+        return encode_record(
+            ObjectionRecord(
+                session=objection.session,
+                result=objection.result,
+                objector=objection.objector,
+                objection=event.objection.payload_digest,
+                received=timestamp(event.at),
+            )
+        )
+    withdrawal, _ = parse_statement(event.withdrawal.payload, Withdrawal)
+    return encode_record(
+        WithdrawalRecord(
+            session=withdrawal.session,
+            result=withdrawal.result,
+            withdrawal=event.withdrawal.payload_digest,
+            superseded_by=withdrawal.superseded_by,
+            withdrawn=withdrawal.withdrawn,
+        )
+    )
 
 
 def opening_entry(opening: Opening) -> bytes:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, assert_never
 
+from vdb_coordinator.afterwards import said_afterwards
 from vdb_coordinator.checks import check_contribution, check_stays, check_view, expect, misplaced, predicate
 from vdb_coordinator.events import (
     ComplaintReceived,
@@ -26,6 +27,8 @@ from vdb_coordinator.events import (
     KeysReceived,
     MemberAborted,
     MemberRevoked,
+    ObjectionReceived,
+    ResultWithdrawn,
     SessionAborted,
     SessionFailed,
     SessionOpened,
@@ -118,24 +121,26 @@ def apply(state: SessionState, event: Event) -> SessionState:
     match event:
         case SessionOpened():
             raise RefusedError(reasons.TOO_LATE, "the session is open already")
-        case Joined() | Countersigned() | MemberAborted():
+        case Joined() | Countersigned() | MemberAborted() | MemberRevoked():
             return _by_member(state, event)
         case KeysReceived() | SharesReceived() | InputReceived() | ConsistencyReceived() | UnmaskingReceived():
             return _message(state, event)
         case ComplaintReceived():
             return _complain(state, event)
-        case MemberRevoked():
-            return _revoked(state, event)
         case DeadlinePassed():
             return _deadline(state, event)
         case SessionSealed() | DraftMade() | SessionPublished() | SessionFailed() | SessionAborted():
             return _by_coordinator(state, event)
+        case ObjectionReceived() | ResultWithdrawn():
+            return said_afterwards(state, event)
         case _:
             assert_never(event)
 
 
-def _by_member(state: SessionState, event: Joined | Countersigned | MemberAborted) -> SessionState:
+def _by_member(state: SessionState, event: Joined | Countersigned | MemberAborted | MemberRevoked) -> SessionState:
     match state, event:
+        case _, MemberRevoked():
+            return _revoked(state, event)
         case Accepting(), Joined():
             return _join(state, event)
         case Finalising(), Countersigned():
@@ -156,7 +161,8 @@ def _by_coordinator(
             return _draft(state, summed, event)
         case Publishing(), SessionPublished():
             archive = sha256_digest(event.archive)
-            return Published(state.opening, event.at, state.sealed, archive, stages_of(state), state.restarts)
+            result = sha256_digest(state.draft.result)
+            return Published(state.opening, event.at, state.sealed, archive, result, stages_of(state), state.restarts)
         case Ending(), SessionAborted():
             return Aborted(state.opening, event.at, state.reason, event.abort, state.stages, state.attempt)
         case ((Accepting() | Sealing() | Aggregating() | Finalising()), SessionFailed()):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeAlias
 
+from vdb_coordinator.events import ObjectionReceived, ResultWithdrawn
 from vdb_coordinator.rounds import (
     CollectingConsistency,
     CollectingKeys,
@@ -174,14 +175,17 @@ class Publishing:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The session has a result: the digest of its bundle."""
+    """The session has a result: the digest of its bundle, that of the statement in it, and what was said of it since."""
 
     opening: Opening
     since: datetime
     sealed: Sealed
     archive: str
+    result: str
     stages: Mapping[Seat, str] = field(repr=False)
     restarts: tuple[Restart, ...] = ()
+    objections: tuple[ObjectionReceived, ...] = field(default=(), repr=False)
+    withdrawal: ResultWithdrawn | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vdb_participant.commands import budget, metrics, prompts
+from vdb_participant.commands import budget, disputes, metrics, prompts
 from vdb_participant.commands.makers import Address, Device, Engine, Makers, Together, Workers
 from vdb_participant.commands.screen import console
 from vdb_shared.canonical import canonical_json
@@ -175,6 +175,13 @@ def report(
 ) -> None:
     """Write a page with the result of a session and clips of public prompts that were made here; nothing private."""
     console().print(str(_load("commands.reporting").write_session_page(_state(context), session, html, prompts)))
+
+
+app.command(
+    name="object",
+    epilog="Example: vdb-participant object 4f2a --reason model --text 'our driver was broken' -o mine.dsse.json",
+)(disputes.object_to)
+app.command(epilog="Example: vdb-participant objections 4f2a --out statements")(disputes.objections)
 
 
 @app.command(epilog="Example: vdb-participant doctor --models DIR --data DIR")

@@ -63,16 +63,39 @@ class StatementPublicKey:
             SignatureError: it is not.
         """
         try:
-            VerifyKey(self.raw).verify(pre_authentication_encoding(payload_type, payload), signature)
-        except (BadSignatureError, WrongLengthError) as error:
+            verify_message(self, pre_authentication_encoding(payload_type, payload), signature)
+        except SignatureError as error:
             raise SignatureError(
                 f"signature of key {self.key_id[:16]} over a {payload_type} does not verify"
             ) from error
         return payload
 
 
+def verify_message(key: StatementPublicKey, message: bytes, signature: bytes) -> None:
+    """Check the signature over a message as it stands, which is an encoding of a payload or the text of a note.
+
+    Raises:
+        SignatureError: it is not this key's.
+    """
+    try:
+        VerifyKey(key.raw).verify(message, signature)
+    except (BadSignatureError, WrongLengthError) as error:
+        raise SignatureError(f"signature of key {key.key_id[:16]} does not verify") from error
+
+
+def note_message(text: str) -> bytes:
+    """Return the bytes that the signature of a note covers.
+
+    Raises:
+        ValueError: the text could be the pre-authentication encoding of a payload.
+    """
+    if text.startswith(_ENCODING):
+        raise ValueError(f"a note must not begin with {_ENCODING}")
+    return text.encode()
+
+
 class Signer(Protocol):
-    """Whatever can sign statements for one identity: a key file now, an HSM or a key service later."""
+    """Whatever can sign statements for one identity: a key in memory, or a program in front of a key that lies elsewhere."""
 
     @property
     def public_key(self) -> StatementPublicKey:
@@ -133,6 +156,4 @@ class StatementKey:
         Raises:
             ValueError: the text could be the pre-authentication encoding of a payload, which `sign` signs.
         """
-        if text.startswith(_ENCODING):
-            raise ValueError(f"a note must not begin with {_ENCODING}")
-        return self._key.sign(text.encode())
+        return self._key.sign(note_message(text))

@@ -132,6 +132,23 @@ def small_spec(**changes: str) -> Spec:
 
 
 @dataclass(frozen=True)
+class Past:
+    """What a session comes after: entries of the log, a session whose result it is to replace, an auditor who was admitted.
+
+    Attributes:
+        entries: of the log before its opening.
+        meanwhile: between its opening and its seal.
+        supersedes: session whose result it is to replace.
+        auditor: whether the roster has one.
+    """
+
+    entries: tuple[bytes, ...] = ()
+    supersedes: str | None = None
+    auditor: bool = False
+    meanwhile: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
 class SmallSession:
     """A finished session with all its keys.
 
@@ -140,15 +157,14 @@ class SmallSession:
         members: of the published bundle.
         seed: from which everything followed.
         terms: of the seal.
-        earlier, meanwhile: other entries of the log, before the session's opening and between it and the seal.
+        past: what it comes after.
     """
 
     record: SessionRecord
     members: Mapping[str, bytes]
     seed: object
     terms: SealTerms
-    earlier: tuple[bytes, ...] = ()
-    meanwhile: tuple[bytes, ...] = ()
+    past: Past = Past()
 
     @property
     def coordinator(self) -> StatementKey:
@@ -158,8 +174,8 @@ class SmallSession:
     @property
     def log(self) -> MadeLog:
         """The consortium's log as it was before the result."""
-        made = log_of(self.record.open, parse_spec_json(self.record.spec), self.seed)
-        return MadeLog(made.consortium, made.signer, [*self.earlier, *made.entries, *self.meanwhile])
+        made = log_of(self.record.open, parse_spec_json(self.record.spec), self.seed, self.past.entries)
+        return MadeLog(made.consortium, made.signer, [*made.entries, *self.past.meanwhile])
 
     @property
     def root(self) -> str:
@@ -207,8 +223,7 @@ def small_session(  # noqa: PLR0917 - each is one thing that may be unusual in a
     surplus: Surplus = (),
     witnesses: tuple[Seat, ...] = tuple(range(len(INSTITUTIONS))),
     log_key: StatementKey | None = None,
-    earlier: tuple[bytes, ...] = (),
-    meanwhile: tuple[bytes, ...] = (),
+    past: Past = Past(),
 ) -> SmallSession:
     """Return a session of five institutions, of whom one is not in the sum, unless its fate is to stay.
 
@@ -221,18 +236,17 @@ def small_session(  # noqa: PLR0917 - each is one thing that may be unusual in a
         surplus: what `LIAR` adds to lanes beyond what it measured.
         witnesses: who saw the opening in the log before the seal.
         log_key: with which the log is signed, if not with the coordinator's.
-        earlier: entries of the log before the opening.
-        meanwhile: entries of the log between the opening and the seal.
+        past: what it comes after.
     """
     spec = spec or small_spec()
-    roster = make_roster(seed)
-    opening = make_opening(spec, roster, seed, twist)
+    roster = make_roster(seed, auditor=past.auditor)
+    opening = make_opening(spec, roster, seed, twist, past.supersedes)
     joins = {name: make_join(opening, spec, roster, seat, seed, twist) for seat, name in enumerate(INSTITUTIONS)}
     terms = seal_terms(spec, range(len(INSTITUTIONS)))
-    made = log_of(opening, spec, seed)
-    log = MadeLog(made.consortium, made.signer, [*earlier, *made.entries, *meanwhile])
+    made = log_of(opening, spec, seed, past.entries)
+    log = MadeLog(made.consortium, made.signer, [*made.entries, *past.meanwhile])
     announced = MadeLog(log.consortium, log_key or log.signer, log.entries)
-    seen = announced.proof(len(earlier), witnesses_of(seed, witnesses))
+    seen = announced.proof(len(past.entries), witnesses_of(seed, witnesses))
     seal = sign(twisted(make_seal(opening, spec, roster, joins, terms, seen), twist), coordinator_key(seed))
     record = run_rounds(
         SealedSession(spec, roster, opening, seen, joins, seal, terms, seed, liar, twist, fate, surplus)
@@ -241,7 +255,7 @@ def small_session(  # noqa: PLR0917 - each is one thing that may be unusual in a
     members[METRICS] = metrics_json(spec, terms, totals_of(record), len(record.masked), comparison_of(record))
     members[ACCOUNTING] = accounting_json(terms)
     published = sign_result(members, result_of(record, terms), seed, sorted(record.masked), log)
-    return SmallSession(record, published, seed, terms, earlier, meanwhile)
+    return SmallSession(record, published, seed, terms, past)
 
 
 def sample_bundle() -> bytes:
@@ -383,11 +397,11 @@ def result_of(record: SessionRecord, terms: SealTerms) -> Result:
     )
 
 
-def log_of(opening: Envelope, spec: Spec, seed: object) -> MadeLog:
-    """Return the log of a consortium that has opened this session and no other."""
+def log_of(opening: Envelope, spec: Spec, seed: object, before: tuple[bytes, ...] = ()) -> MadeLog:
+    """Return the log of a consortium that has just opened this session, after other entries."""
     statement, _ = parse_statement(opening.payload, SessionOpen)
     entry = opened_entry(opening.payload_digest, statement, spec.deadlines)
-    return MadeLog("testbed", coordinator_key(seed), [entry])
+    return MadeLog("testbed", coordinator_key(seed), [*before, entry])
 
 
 def logged(session: SmallSession) -> MadeLog:

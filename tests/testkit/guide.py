@@ -18,6 +18,7 @@ from typing import Final
 
 from testkit.audit_cli import vdb_audit
 from testkit.bundles import SmallSession, small_session, small_spec
+from testkit.disputed import dispute
 from testkit.statements import coordinator_key
 from vdb_shared.audit.auditor_key import public_pem
 from vdb_shared.bundle.logged import OpenedRecord, PublishedRecord, encode_record
@@ -53,7 +54,7 @@ def autumn() -> SmallSession:
 
 
 def make_files(folder: Path) -> None:
-    """Write bundles, an auditor's key, a policy and a log into a folder."""
+    """Write bundles, an auditor's key, a policy, logs and statements into a folder."""
     session = spring()
     files = {
         "spring.vdbb": session.bundle(),
@@ -63,6 +64,10 @@ def make_files(folder: Path) -> None:
         "auditor.pem": auditor().to_pem(None),
         "auditor.pub.pem": public_pem(auditor().public_key),
         **{f"log/{name}": data for name, data in log_files(session).items()},
+        "withdrawn.vdbb": dispute(0).first.bundle(),
+        "replacement.vdbb": dispute(0).second.bundle(),
+        **{f"later/{name}": data for name, data in dispute(0).log.files().items()},
+        **{f"said/{name}": data for name, data in dispute(0).statements.items()},
     }
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

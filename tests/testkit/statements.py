@@ -25,7 +25,7 @@ from vdb_shared.bundle.statement import (
     Statement,
 )
 from vdb_shared.canonical import sha256_digest
-from vdb_shared.identity import StatementKey
+from vdb_shared.identity import Signer, StatementKey
 from vdb_shared.roster import Member, Roster, SignedRoster
 from vdb_shared.seal import SealTerms
 from vdb_shared.secagg.parameters import Seat
@@ -34,6 +34,7 @@ from vdb_shared.transparency.proof import LogProof
 
 INSTITUTIONS = ("archive-oslo", "clinic-lyon", "film-studio", "lab-kyoto", "museum-lima")
 COORDINATOR = "lead-geneva"
+AUDITOR = "court-of-audit"
 MADE = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SOFTWARE = "video-diffusion-bench 0"
 
@@ -58,8 +59,8 @@ def twisted(predicate: Predicate, twist: Twist | None) -> Predicate:
     return predicate.model_copy(update=wrong) if isinstance(predicate, twist.kind) else predicate
 
 
-def make_roster(seed: object = 0) -> SignedRoster:
-    """Return the roster of five institutions and a coordinator, under a root of its own."""
+def make_roster(seed: object = 0, *, auditor: bool = False) -> SignedRoster:
+    """Return the roster of five institutions, a coordinator and perhaps an auditor, under a root of its own."""
     root, targets = (Ed25519PrivateKey.from_private_bytes(entropy(name, seed, size=32)) for name in ("root", "targets"))
     members = [
         Member(
@@ -78,6 +79,16 @@ def make_roster(seed: object = 0) -> SignedRoster:
         statement_key=coordinator_key(seed).public_key.raw.hex(),
         spiffe_id=f"spiffe://testbed/coordinator/{COORDINATOR}",
     )
+    if auditor:
+        members.append(
+            Member(
+                institution=AUDITOR,
+                role="auditor",
+                seat=None,
+                statement_key=auditor_key(seed).public_key.raw.hex(),
+                spiffe_id=f"spiffe://testbed/auditor/{AUDITOR}",
+            )
+        )
     ordered = tuple(sorted((*members, lead), key=lambda member: member.institution))
     roster = Roster(version="vdb-roster/1", consortium="testbed", members=ordered).canonical()
     return SignedRoster((make_root(root, targets, MADE),), sign_roster(targets, roster, 1, MADE), roster)
@@ -95,12 +106,19 @@ def coordinator_key(seed: object) -> StatementKey:
     return StatementKey.from_seed(entropy("coordinator", seed, size=32))
 
 
-def sign(predicate: Predicate, *keys: StatementKey) -> Envelope:
+def auditor_key(seed: object) -> StatementKey:
+    """Return the auditor's key."""
+    return StatementKey.from_seed(entropy("auditor", seed, size=32))
+
+
+def sign(predicate: Predicate, *keys: Signer) -> Envelope:
     """Return a statement without subjects, signed."""
     return Statement((), predicate).sign(*keys)
 
 
-def make_opening(spec: Spec, roster: SignedRoster, seed: object, twist: Twist | None = None) -> Envelope:
+def make_opening(
+    spec: Spec, roster: SignedRoster, seed: object, twist: Twist | None = None, supersedes: str | None = None
+) -> Envelope:
     """Return the opening of a session."""
     opening = SessionOpen(
         protocol="vdb-secagg/1",
@@ -111,6 +129,7 @@ def make_opening(spec: Spec, roster: SignedRoster, seed: object, twist: Twist | 
         nonce=entropy("nonce", seed, size=32).hex(),
         opened="2026-01-31T12:00:00Z",
         software=SOFTWARE,
+        supersedes=supersedes,
     )
     return sign(twisted(opening, twist), coordinator_key(seed))
 

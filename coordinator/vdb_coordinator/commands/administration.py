@@ -20,11 +20,13 @@ from vdb_coordinator.config import Home, split_address
 from vdb_coordinator.files import read_file
 from vdb_coordinator.identity.keys import key_pem, read_tls_key
 from vdb_shared.errors import SessionAbortedError, UnreachableError, UsageError
+from vdb_shared.identity import StatementPublicKey
 from vdb_shared.spec import Spec
+from vdb_shared.transparency.proof import parse_proof
 from vdb_shared.wire import convert
 from vdb_shared.wire import federation_pb2 as pb
-from vdb_shared.wire.federation_pb2_grpc import AdminServiceStub, SessionServiceStub
-from vdb_shared.wire.status import Phase, SessionDetails, SessionStatus, SessionSummary
+from vdb_shared.wire.federation_pb2_grpc import AdminServiceStub, LogServiceStub, SessionServiceStub
+from vdb_shared.wire.status import Phase, Said, SessionDetails, SessionStatus, SessionSummary
 
 CALL_SECONDS: Final = 10.0
 TRANSFER_SECONDS: Final = 300.0
@@ -73,6 +75,7 @@ class Administration:
         self._channel = grpc.secure_channel(self._address, credentials, options=_OPTIONS)
         self._admin = AdminServiceStub(self._channel)
         self._sessions = SessionServiceStub(self._channel)
+        self._log = LogServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -114,15 +117,36 @@ class Administration:
         answer = self._call(lambda: self._admin.RevokeInstitution(request, timeout=CALL_SECONDS))
         return answer.fingerprint, answer.roster_version
 
-    def create_session(self, spec: Spec) -> str:
-        """Open a session and return its id."""
-        request = pb.CreateSessionRequest(spec=spec.canonical())
+    def admit_auditor(self, name: str, key: StatementPublicKey) -> int:
+        """Put an auditor's key into the roster; return the roster's version."""
+        request = pb.AdmitAuditorRequest(name=name, statement_key=key.raw)
+        return self._call(lambda: self._admin.AdmitAuditor(request, timeout=CALL_SECONDS)).roster_version
+
+    def create_session(self, spec: Spec, supersedes: str = "") -> str:
+        """Open a session, perhaps to replace the result of an earlier one, and return its id."""
+        request = pb.CreateSessionRequest(spec=spec.canonical(), supersedes=supersedes)
         return self._call(lambda: self._admin.CreateSession(request, timeout=TRANSFER_SECONDS)).session
 
     def abort_session(self, session: str, reason: str) -> None:
         """End a session without a result."""
         request = pb.AbortSessionRequest(session=session, reason=reason)
         self._call(lambda: self._admin.AbortSession(request, timeout=CALL_SECONDS))
+
+    def withdraw_result(self, session: str, reason: str, superseded_by: str = "") -> bytes:
+        """Withdraw a published result and return the coordinator's statement."""
+        request = pb.WithdrawResultRequest(session=session, reason=reason, superseded_by=superseded_by)
+        return self._call(lambda: self._admin.WithdrawResult(request, timeout=CALL_SECONDS)).withdrawal
+
+    def carry_objection(self, session: str, objection: bytes) -> int:
+        """Hand in what a member signed and return its place in the log."""
+        request = pb.ObjectRequest(session=session, objection=objection)
+        answer = self._call(lambda: self._log.Object(request, timeout=CALL_SECONDS))
+        return parse_proof(answer.proof).index
+
+    def said(self, session: str) -> Said:
+        """Return what was said of a result since it was published."""
+        request = pb.GetObjectionsRequest(session=session)
+        return convert.said_from_wire(self._call(lambda: self._log.GetObjections(request, timeout=CALL_SECONDS)))
 
     def sessions(self) -> list[SessionSummary]:
         """Return all sessions, oldest first."""

@@ -12,11 +12,11 @@ from vdb_shared.spec import Spec
 from vdb_shared.wire.status import Phase, SessionStatus
 
 
-def create(common: Common, spec: Path, *, as_json: bool) -> None:
+def create(common: Common, spec: Path, supersedes: str = "", *, as_json: bool) -> None:
     """Open a session."""
     parsed: Spec = load("commands.spec_checks").checked(spec)[0]
     with administration(common) as admin:
-        session = admin.create_session(parsed)
+        session = admin.create_session(parsed, supersedes)
     if as_json:
         print_json({"session": session, "spec": parsed.digest})
         return

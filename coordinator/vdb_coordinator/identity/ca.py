@@ -28,7 +28,7 @@ LEAF_LIFETIME: Final = timedelta(days=30)
 CLOCK_SKEW: Final = timedelta(hours=1)
 """Certificates begin this much earlier, for machines whose clocks run behind."""
 
-SpiffeRole = Literal["participant", "admin", "coordinator", "enrolment"]
+SpiffeRole = Literal["participant", "admin", "coordinator", "enrolment", "auditor"]
 
 
 def spiffe_id(consortium: str, role: SpiffeRole, name: str) -> str:

@@ -170,6 +170,8 @@ class Enrolments:
         now, current = self._clock.now(), await self.roster()
         if institution == current.roster.coordinator.institution:
             raise IdentityError(f"{institution} is the coordinator's own name; invite an institution")
+        if any(member.institution == institution and member.role == "auditor" for member in current.roster.members):
+            raise IdentityError(f"{institution} is an auditor, which does not take part; choose another name")
         token, expires = secrets.token_bytes(TOKEN_BYTES), now + INVITATION_LIFETIME
         key = new_tls_key()
         name = spiffe_id(self._consortium.name, "enrolment", institution)
@@ -271,6 +273,36 @@ class Enrolments:
         seat, stored, self._refused = await self._database.run(store)
         self._current = stored
         return seat, stored.version
+
+    async def admit_auditor(self, name: str, key: StatementPublicKey, by: str) -> int:
+        """Put an auditor into a new roster, which later sessions count on; return its version.
+
+        An auditor has a name and a key and no seat, and never connects: members and leads carry what it signs.
+
+        Raises:
+            IdentityError: the name or the key is a member's already.
+        """
+        now = self._clock.now()
+
+        def store(connection: Connection) -> StoredRoster:
+            current = self._consortium.rosters.newest(connection)
+            if any(member.institution == name for member in current.roster.members):
+                raise IdentityError(f"{name} is a member already; choose another name for the auditor")
+            _check_unused(current.roster, name, key)
+            auditor = Member(
+                institution=name,
+                role="auditor",
+                seat=None,
+                statement_key=key.raw.hex(),
+                spiffe_id=spiffe_id(self._consortium.name, "auditor", name),
+            )
+            roster = with_member(current.roster, auditor)
+            signed = self._consortium.rosters.store(connection, roster, current.version + 1, now)
+            attempts.record(connection, now, by, "admit auditor", name)
+            return signed
+
+        self._current = await self._database.run(store)
+        return self._current.version
 
     async def statuses(self) -> list[EnrolmentStatus]:
         """Return all invitations, by institution."""

@@ -17,9 +17,11 @@ from vdb_coordinator.identity.revocation import Revocation
 from vdb_coordinator.service.boundary import Context
 from vdb_coordinator.service.callers import current_caller
 from vdb_coordinator.serving.conductor import Conductor
+from vdb_coordinator.serving.objections import Objections
 from vdb_shared.bundle.logged import RevocationReason
 from vdb_shared.errors import UsageError
 from vdb_shared.fields import Name
+from vdb_shared.identity import StatementPublicKey
 from vdb_shared.spec import parse_spec_json
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.federation_pb2_grpc import AdminServiceServicer
@@ -48,12 +50,14 @@ class AdminServicer(AdminServiceServicer):
     def __init__(
         self,
         conductor: Conductor,
+        objections: Objections,
         enrolments: Enrolments,
         address: Callable[[], str],
         dismiss: Callable[[str], None],
     ) -> None:
         """Prepare the service; `dismiss` ends the running calls of a SPIFFE id that may not make them any more."""
         self._conductor = conductor
+        self._objections = objections
         self._enrolments = enrolments
         self._address = address
         self._dismiss = dismiss
@@ -95,7 +99,8 @@ class AdminServicer(AdminServiceServicer):
         """Open a session."""
         spec = parse_spec_json(request.spec)
         roster = (await self._enrolments.roster()).signed
-        session = await self._conductor.create(spec, roster, current_caller().spiffe_id)
+        supersedes = await self._objections.replaced(request.supersedes)
+        session = await self._conductor.create(spec, roster, current_caller().spiffe_id, supersedes)
         return pb.CreateSessionResponse(session=session)
 
     async def AbortSession(self, request: pb.AbortSessionRequest, context: Context) -> pb.AbortSessionResponse:
@@ -104,6 +109,19 @@ class AdminServicer(AdminServiceServicer):
         reason = " ".join(request.reason.split())[:_LONGEST_REASON] or "no reason given"
         await self._conductor.abort(live, reason, current_caller().spiffe_id)
         return pb.AbortSessionResponse()
+
+    async def WithdrawResult(self, request: pb.WithdrawResultRequest, context: Context) -> pb.WithdrawResultResponse:
+        """Withdraw a published result."""
+        live = await self._conductor.find(request.session)
+        by = current_caller().spiffe_id
+        withdrawal = await self._objections.withdraw(live, request.reason, request.superseded_by, by)
+        return pb.WithdrawResultResponse(withdrawal=withdrawal)
+
+    async def AdmitAuditor(self, request: pb.AdmitAuditorRequest, context: Context) -> pb.AdmitAuditorResponse:
+        """Put an auditor's key into the roster."""
+        name, key = _checked_name(request.name), StatementPublicKey(request.statement_key)
+        version = await self._enrolments.admit_auditor(name, key, current_caller().spiffe_id)
+        return pb.AdmitAuditorResponse(roster_version=version)
 
     async def _approve(self, institution: str, fingerprint: str, by: str) -> tuple[int, int]:
         approved = await self._enrolments.approve(institution, fingerprint, by)

@@ -32,7 +32,10 @@ _SERVICES: Final[Mapping[str, frozenset[Role]]] = {
     "AggregationService": frozenset({"participant"}),
     "AdminService": frozenset({"admin"}),
 }
-_FOR_LEADS_TOO: Final = frozenset({"ListSessions", "GetSession", "WatchSession", "GetBundle"})
+_FOR_LEADS_TOO: Final[Mapping[str, frozenset[str]]] = {
+    "SessionService": frozenset({"ListSessions", "GetSession", "WatchSession", "GetBundle"}),
+    "LogService": frozenset({"Object", "GetObjections"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def roles_for(method: str) -> frozenset[Role]:
         return _EVERYBODY
     service, _, name = method.removeprefix(_PACKAGE).partition("/")
     allowed = _SERVICES.get(service, frozenset())
-    return allowed | {"admin"} if service == "SessionService" and name in _FOR_LEADS_TOO else allowed
+    return allowed | {"admin"} if name in _FOR_LEADS_TOO.get(service, ()) else allowed
 
 
 def authorised(peer: str | None, method: str, roster: Roster, admins: tuple[str, ...]) -> Caller:

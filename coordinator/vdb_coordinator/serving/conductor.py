@@ -12,29 +12,23 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from structlog.typing import FilteringBoundLogger
-
 from vdb_coordinator.checks import check_attempt, check_keepable
-from vdb_coordinator.duties import LONGEST_REASON, Coordinator
+from vdb_coordinator.duties import LONGEST_REASON
 from vdb_coordinator.events import DeadlinePassed, Event, MemberRevoked, SessionFailed, SessionOpened
 from vdb_coordinator.logged import opening_entry, witnesses_for
 from vdb_coordinator.refusals import RefusedError
-from vdb_coordinator.serving.clock import Clock
-from vdb_coordinator.serving.history import SessionHistory, Submission
+from vdb_coordinator.serving.history import Submission
 from vdb_coordinator.serving.live import LiveSession, happens
-from vdb_coordinator.serving.transparency import TransparencyLog
+from vdb_coordinator.serving.services import Services
 from vdb_coordinator.sessions import apply
 from vdb_coordinator.states import Duty, attempt_of, duty_of, phase_of, seconds_allowed, waited_for
 from vdb_coordinator.store import attempts
-from vdb_coordinator.store.blobs import UploadStore
-from vdb_coordinator.store.database import Database
 from vdb_shared.bundle.witnessed import witness_key
 from vdb_shared.errors import ProtocolError, SignatureError, StoreError, VdbError
-from vdb_shared.roster import Member, SignedRoster
+from vdb_shared.roster import SignedRoster
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.spec import Spec
 from vdb_shared.transparency.proof import LogProof
@@ -50,20 +44,6 @@ STORE_RETRY_SECONDS: Final = 2.0
 """Pause after the storage refused one of the coordinator's own events."""
 
 MAX_OPEN_SESSIONS: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What a conductor works with; `is_member` says whether a participant of a session is a member under its key still."""
-
-    coordinator: Coordinator
-    history: SessionHistory
-    database: Database
-    uploads: UploadStore
-    transparency: TransparencyLog
-    clock: Clock
-    log: FilteringBoundLogger
-    is_member: Callable[[Member], bool]
 
 
 class Conductor:
@@ -97,7 +77,7 @@ class Conductor:
             driver.cancel()
         await asyncio.gather(*self._drivers.values(), *self._unfinished, return_exceptions=True)
 
-    async def create(self, spec: Spec, roster: SignedRoster, by: str) -> str:
+    async def create(self, spec: Spec, roster: SignedRoster, by: str, supersedes: str | None = None) -> str:
         """Open a session, publish in the log that it is open, and return its id.
 
         Raises:
@@ -109,7 +89,7 @@ class Conductor:
         services, now = self._services, self._services.clock.now()
         if len(self._drivers) >= MAX_OPEN_SESSIONS:
             raise RefusedError(reasons.TOO_MUCH, f"{MAX_OPEN_SESSIONS} sessions are open; wait until one has ended")
-        event = services.coordinator.open_session(spec, roster, secrets.token_bytes(32), now)
+        event = services.coordinator.open_session(spec, roster, secrets.token_bytes(32), now, supersedes)
         await asyncio.to_thread(check_keepable, spec, roster)
         return await self._finish(self._create(event, by))
 
@@ -176,6 +156,16 @@ class Conductor:
             lambda connection: attempts.record(connection, now, by, "abort session", live.id)
         )
 
+    async def append(self, live: LiveSession, event: Event) -> None:
+        """Store what was said of a session after its end, and publish it in the log.
+
+        Raises:
+            RefusedError, FormatError, IdentityError, SignatureError: it does not belong to the session, or breaks a rule.
+            StoreError: it could not be stored or published; sending it again is safe.
+        """
+        await self._finish(self._append(live, event))
+        await self._services.transparency.publish()
+
     async def expire(self, live: LiveSession) -> None:
         """Wait no longer for anybody in the session's present phase.
 
@@ -203,12 +193,8 @@ class Conductor:
         """
         transparency = self._services.transparency
         if seen > transparency.size:
-            self._services.log.critical(
-                "a member says that it saw a longer log: was this directory restored from a backup?",
-                session=live.id,
-                seen=seen,
-                size=transparency.size,
-            )
+            words = "a member saw a longer log: was this directory restored from a backup?"
+            self._services.log.critical(words, session=live.id, seen=seen, size=transparency.size)
         return transparency.view(opening_entry(live.state.opening), seen)
 
     async def cosign(self, live: LiveSession, seat: Seat, size: int, value: bytes) -> None:

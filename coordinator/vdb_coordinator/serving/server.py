@@ -38,9 +38,11 @@ from vdb_coordinator.service.sessions import SessionServicer
 from vdb_coordinator.service.transparency import LogServicer
 from vdb_coordinator.service.uploads import Uploads
 from vdb_coordinator.serving.clock import Clock, SystemClock
-from vdb_coordinator.serving.conductor import Conductor, Services
+from vdb_coordinator.serving.conductor import Conductor
 from vdb_coordinator.serving.history import SessionHistory
 from vdb_coordinator.serving.log_server import LogServer
+from vdb_coordinator.serving.objections import Objections
+from vdb_coordinator.serving.services import Services
 from vdb_coordinator.serving.transparency import TransparencyLog
 from vdb_coordinator.store.blobs import BlobStore, UploadStore
 from vdb_coordinator.store.database import Database
@@ -124,18 +126,18 @@ class Server:
         self._transparency = TransparencyLog(
             self._database, home.log, log_origin(self._config.consortium), keys.statement
         )
-        self.conductor = Conductor(
-            Services(
-                coordinator,
-                history,
-                self._database,
-                self._uploads,
-                self._transparency,
-                self._clock,
-                log,
-                self._enrolments.is_member,
-            )
+        services = Services(
+            coordinator,
+            history,
+            self._database,
+            self._uploads,
+            self._transparency,
+            self._clock,
+            log,
+            self._enrolments.is_member,
         )
+        self.conductor = Conductor(services)
+        self._objections = Objections(self.conductor, services)
         self._log_server: LogServer | None = None
         self._health = health.HealthServicer()
         self._grpc: grpc.aio.Server | None = None
@@ -201,10 +203,12 @@ class Server:
             EnrolmentServicer(self._enrolments, self._config.consortium), server
         )
         federation_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(self.conductor), server)
-        federation_pb2_grpc.add_LogServiceServicer_to_server(LogServicer(self.conductor), server)
+        federation_pb2_grpc.add_LogServiceServicer_to_server(LogServicer(self.conductor, self._objections), server)
         aggregation = AggregationServicer(self.conductor, Uploads(self.conductor, self._uploads))
         federation_pb2_grpc.add_AggregationServiceServicer_to_server(aggregation, server)
-        admin = AdminServicer(self.conductor, self._enrolments, lambda: self.address, boundary.dismiss)
+        admin = AdminServicer(
+            self.conductor, self._objections, self._enrolments, lambda: self.address, boundary.dismiss
+        )
         federation_pb2_grpc.add_AdminServiceServicer_to_server(admin, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         return server

@@ -175,10 +175,14 @@ class TransparencyLog:
         note = sign_checkpoint(checkpoint, self._signer).with_signatures(gathered.cosignatures)
         return LogProof(index, tuple(inclusion_proof(index, checkpoint.size, self._complete)), note.to_bytes())
 
+    def proof_of(self, entry: bytes) -> LogProof:
+        """Return the proof of an entry in the newest checkpoint, signed by the log alone."""
+        return self.proof(entry, Gathered(self.size, ()))
+
     def _place(self, entry: bytes) -> int:
         place = self._places.get(leaf_hash(entry))
         if place is None:
-            raise RefusedError(reasons.NOT_YET, "the log does not say yet that the session is open; ask again")
+            raise RefusedError(reasons.NOT_YET, "the log does not say so yet; ask again")
         return place
 
     def _checkpoint(self, size: int) -> Checkpoint:

@@ -28,6 +28,7 @@ from vdb_shared.wire.federation_pb2_grpc import AggregationServiceStub, LogServi
 from vdb_shared.wire.status import (
     LogView,
     Phase,
+    Said,
     SealedSession,
     SessionDetails,
     SessionStatus,
@@ -264,6 +265,18 @@ class Client:
             lambda: self._sessions.Abort(request, timeout=self._seconds),
             convert.abort_digest(statement),
         )
+
+    def object(self, session: str, objection: bytes) -> tuple[bytes, bytes]:
+        """Hand in a signed objection and return its entry in the log with the proof of it, both unverified."""
+        request = pb.ObjectRequest(session=session, objection=objection)
+        return self._call(
+            lambda: self._log.Object(request, timeout=self._seconds), lambda answer: (answer.entry, answer.proof)
+        )
+
+    def said(self, session: str) -> Said:
+        """Return what was said of a result since it was published."""
+        request = pb.GetObjectionsRequest(session=session)
+        return self._call(lambda: self._log.GetObjections(request, timeout=self._seconds), convert.said_from_wire)
 
     @property
     def _seconds(self) -> float:

@@ -124,6 +124,8 @@ def _head(opening: Opening) -> Iterator[str]:
     yield f"Title     {_one_line(spec.title)}"
     yield f"Purpose   {_one_line(spec.purpose)}"
     yield f"Spec      {spec.digest}"
+    if opening.supersedes is not None:
+        yield f"Replaces  the result of session {opening.supersedes}"
 
 
 def _leaves(spec: Spec, layout: Layout) -> Iterator[str]:

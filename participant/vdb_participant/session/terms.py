@@ -73,6 +73,7 @@ class Opening:
         roster: who may take part.
         member: our own line in it.
         entry: what the consortium's log must hold of it.
+        supersedes: an earlier session, whose result it is to replace, or None.
     """
 
     session: str
@@ -80,6 +81,7 @@ class Opening:
     roster: Roster = field(repr=False)
     member: Member
     entry: bytes = field(repr=False)
+    supersedes: str | None = None
 
     @property
     def seat(self) -> Seat:
@@ -169,7 +171,7 @@ def verify_opening(offered: Offered, wanted: str, pins: Pins, now: datetime) -> 
         entry = opened_entry(envelope.payload_digest, opened, spec.deadlines)
     except FormatError as error:
         raise ProtocolError(f"its opening statement cannot be logged: {error}", peer=COORDINATOR) from error
-    return Opening(envelope.payload_digest, spec, roster, member, entry)
+    return Opening(envelope.payload_digest, spec, roster, member, entry, opened.supersedes)
 
 
 def verify_seal(opening: Opening, sealed: SealedSession, own_join: bytes) -> SealedTerms:

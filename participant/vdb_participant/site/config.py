@@ -4,6 +4,7 @@ Promises that the folder and its files are readable by their owner alone and tha
 Leaves the content of keys to `keys.py` and of the ledger to `ledger.py`.
 
     DIR/config.json  policy.toml  statement-key.pem  tls-key.pem  certificate.pem  roster/  ledger.sqlite
+    DIR/signer.toml (instead of statement-key.pem)
     DIR/log/checkpoint
     DIR/sessions/<session>/journal  DIR/sessions/<session>/result.vdbb  DIR/clips/  DIR/models/  DIR/registry/
 """
@@ -79,6 +80,11 @@ class StateFolder:
     def statement_key(self) -> Path:
         """Ed25519, PKCS#8 PEM."""
         return self.path / "statement-key.pem"
+
+    @property
+    def signer(self) -> Path:
+        """Names a program that signs in place of the statement key; there only if the operator wrote it."""
+        return self.path / "signer.toml"
 
     @property
     def tls_key(self) -> Path:

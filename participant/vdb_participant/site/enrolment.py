@@ -1,14 +1,15 @@
 """Enrolment: from an invitation to membership.
 
-Promises that both private keys are made here and stay here, that the trust root is the one the invitation names, and that a
-certificate or roster which is not for our keys is refused. Leaves the comparison of fingerprints to two people.
+Promises that both private keys are made here and stay here, or that the one for statements never comes here (signer.toml),
+that the trust root is the one the invitation names, and that a certificate or roster which is not for our keys is refused.
+Leaves the comparison of fingerprints to two people.
 
 Source: protos/README.md §11.2.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,11 +29,12 @@ from vdb_participant.site.keys import (
     unlock,
 )
 from vdb_participant.site.policy import DEFAULT_POLICY
+from vdb_participant.site.signing import external_signer, open_signer
 from vdb_participant.site.storage import erase, make_folder, write_durably
 from vdb_shared import labels
 from vdb_shared.canonical import canonical_json, decode_base64, encode_base64
 from vdb_shared.errors import FormatError, IdentityError, StoreError, UsageError
-from vdb_shared.identity import StatementKey
+from vdb_shared.identity import Signer, StatementKey, StatementPublicKey
 from vdb_shared.wire import convert
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.enrolment import InvitationFile, parse_invitation, possession_body
@@ -56,20 +58,20 @@ class Request:
 
     Attributes:
         invitation: who invited us.
-        statement_key: the key whose fingerprint is read out.
+        statement_key: the public key whose fingerprint is read out.
         certificate_request: PKCS#10, DER.
         possession: signature of the statement key over both.
     """
 
     invitation: InvitationFile
-    statement_key: StatementKey = field(repr=False)
+    statement_key: StatementPublicKey
     certificate_request: bytes
     possession: bytes
 
     @property
     def fingerprint(self) -> str:
         """Key id of the statement key, 64 hex digits."""
-        return self.statement_key.public_key.key_id
+        return self.statement_key.key_id
 
 
 def read_invitation(path: Path) -> InvitationFile:
@@ -108,21 +110,20 @@ def begin(folder: StateFolder, invitation: InvitationFile, passphrase: Passphras
         raise IdentityError(f"the invitation expired on {invitation.expires}; ask the lead for a new one")
     make_folder(folder.path)
     secret = passphrase() if passphrase is not None else None
-    statement_key, tls_key = StatementKey.generate(), generate_tls_key()
+    signer, tls_key = _signer(folder, secret), generate_tls_key()
     request = certificate_request(tls_key, invitation.institution)
     body = possession_body(invitation.token_bytes, invitation.institution, request)
-    possession = statement_key.sign(labels.TYPE_POSSESSION, body)
+    possession = signer.sign(labels.TYPE_POSSESSION, body)
     pending = PendingFile(
         invitation=encode_base64(invitation.encode()),
         certificate_request=encode_base64(request),
         possession=encode_base64(possession),
     )
-    write_durably(folder.statement_key, statement_key.to_pem(secret))
     write_durably(folder.tls_key, encode_tls_key(tls_key, secret))
     if not folder.policy.exists():
         write_durably(folder.policy, DEFAULT_POLICY.encode())
     write_durably(folder.enrolment, canonical_json(pending.model_dump(mode="json")))
-    return Request(invitation, statement_key, request, possession)
+    return Request(invitation, signer.public_key, request, possession)
 
 
 def submit(request: Request) -> None:
@@ -136,7 +137,7 @@ def submit(request: Request) -> None:
         institution=request.invitation.institution,
         token=request.invitation.token_bytes,
         certificate_request=request.certificate_request,
-        statement_key=request.statement_key.public_key.raw,
+        statement_key=request.statement_key.raw,
         possession=request.possession,
     )
     connection = _bootstrap(request.invitation)
@@ -170,7 +171,7 @@ def finish(
     """
     invitation = request.invitation
     member = enrolment.roster.verify(invitation.root_fingerprint, now).member(invitation.institution)
-    if member.public_key != request.statement_key.public_key or member.seat is None:
+    if member.public_key != request.statement_key or member.seat is None:
         raise IdentityError("the roster names another key for us than the one made here; tell the lead by telephone")
     data = folder.tls_key.read_bytes()
     if not same_public_key(enrolment.certificate_chain, decode_tls_key(data, unlock(data, passphrase))):
@@ -214,6 +215,20 @@ def _resume(folder: StateFolder, invitation: InvitationFile, passphrase: Passphr
         raise IdentityError(f"{folder.path}: another invitation waits for approval here; choose another --dir")
     if stored != invitation:
         return None
-    data = folder.statement_key.read_bytes()
-    key = StatementKey.from_pem(data, unlock(data, passphrase) if passphrase is not None else None)
-    return Request(stored, key, request, possession)
+    signer = open_signer(folder, passphrase or _no_passphrase)
+    return Request(stored, signer.public_key, request, possession)
+
+
+def _no_passphrase() -> bytes:
+    raise IdentityError("the keys in this folder are encrypted; run without --plaintext-keys")
+
+
+def _signer(folder: StateFolder, secret: bytes | None) -> Signer:
+    """Return who signs for a new institution: the program of signer.toml, or a fresh key that is written down."""
+    external = external_signer(folder)
+    if external is not None:
+        external.probe()
+        return external
+    key = StatementKey.generate()
+    write_durably(folder.statement_key, key.to_pem(secret))
+    return key

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 from vdb_participant.session.terms import Pins
 from vdb_participant.site.config import ConfigFile, StateFolder, read_config
 from vdb_participant.site.keys import Passphrase, TlsIdentity, decode_tls_key, encode_tls_key, unlock
 from vdb_participant.site.policy import PolicyFile, read_policy
+from vdb_participant.site.signing import StatementSigner, open_signer
 from vdb_shared.errors import StoreError
-from vdb_shared.identity import StatementKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +21,14 @@ class Site:
         folder: its state folder.
         config: who it is and whom it trusts.
         policy: its own rules.
-        signer: its statement key.
+        signer: signs with its statement key, wherever that lies.
         tls: what its connections show and trust.
     """
 
     folder: StateFolder
     config: ConfigFile
     policy: PolicyFile
-    signer: StatementKey = field(repr=False)
+    signer: StatementSigner = field(repr=False)
     tls: TlsIdentity = field(repr=False)
 
     @property
@@ -42,20 +43,20 @@ def open_site(folder: StateFolder, passphrase: Passphrase) -> Site:
 
     Args:
         folder: the state folder.
-        passphrase: asked when a key is encrypted.
+        passphrase: asked once if a key is encrypted.
 
     Raises:
         IdentityError: not enrolled, or the passphrase is wrong.
         StoreError: a file is missing or damaged.
+        UsageError: signer.toml is not in order.
     """
     config = read_config(folder)
     try:
-        statement_pem, tls_pem = folder.statement_key.read_bytes(), folder.tls_key.read_bytes()
-        chain = folder.certificate.read_bytes()
+        tls_pem, chain = folder.tls_key.read_bytes(), folder.certificate.read_bytes()
     except OSError as error:
         raise StoreError(f"{error.filename}: cannot be read ({error.strerror}); restore it from a backup") from error
-    secret = unlock(statement_pem, passphrase)
-    signer = StatementKey.from_pem(statement_pem, secret)
-    tls_key = decode_tls_key(tls_pem, secret)
+    asked_once = cache(passphrase)
+    signer = open_signer(folder, asked_once)
+    tls_key = decode_tls_key(tls_pem, unlock(tls_pem, asked_once))
     tls = TlsIdentity(chain, encode_tls_key(tls_key, None), config.ca_certificate.encode())
     return Site(folder, config, read_policy(folder.policy), signer, tls)

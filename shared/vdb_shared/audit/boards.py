@@ -15,6 +15,7 @@ from typing import Final
 
 from vdb_shared.audit.leaderboard import Row, Table, source_of, tables_of
 from vdb_shared.audit.measure import Measure, measure_of
+from vdb_shared.audit.standing import words_of
 from vdb_shared.audit.verified import VerifiedBundle, check_distinct, labels_of, same_session
 from vdb_shared.metrics.catalogue import MetricDefinition
 
@@ -37,12 +38,19 @@ class Entry:
         weights: digest of the model's weights; models of one name in two results need not have the same.
         private: whether private records entered it.
         row: the figure.
+        mark: "withdrawn", "superseded" or "objected to", where the log or a statement says so of the result; else "".
     """
 
     result: str
     weights: str
     private: bool
     row: Row
+    mark: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Name of the result, and its mark."""
+        return f"{self.result} ({self.mark})" if self.mark else self.result
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +135,7 @@ def _group_json(group: Group) -> dict[str, object]:
         "rows": [
             {
                 "result": entry.result,
+                "mark": entry.mark,
                 "model": entry.row.model,
                 "weights": entry.weights,
                 "value": entry.row.value,
@@ -158,7 +167,7 @@ def boards_of(bundles: Sequence[VerifiedBundle]) -> Boards:
             definitions[measure] = table.definition
             found.setdefault(measure, []).extend(_entries(name, bundle, table))
     groups = (Group(measure, definitions[measure], tuple(entries)) for measure, entries in found.items())
-    remarks = (*same_session(bundles), *_unpinned(bundles))
+    remarks = (*_disputed(bundles), *same_session(bundles), *_unpinned(bundles))
     return Boards(named, tuple(groups), remarks)
 
 
@@ -170,7 +179,18 @@ def _tables(bundle: VerifiedBundle) -> Iterator[tuple[Measure, Table]]:
 def _entries(name: str, bundle: VerifiedBundle, table: Table) -> Iterator[Entry]:
     weights = {model.id: model.manifest for model in bundle.spec.models}
     for row in table.rows:
-        yield Entry(name, weights[row.model], table.private, row)
+        yield Entry(name, weights[row.model], table.private, row, _mark(bundle))
+
+
+def _mark(bundle: VerifiedBundle) -> str:
+    standing = bundle.report.standing
+    return "" if standing is None else standing.mark
+
+
+def _disputed(bundles: Sequence[VerifiedBundle]) -> Iterator[str]:
+    for bundle in bundles:
+        if bundle.report.standing is not None:
+            yield from (f"{bundle.name}: {sentence}" for sentence in words_of(bundle.report.standing))
 
 
 def _unpinned(bundles: Sequence[VerifiedBundle]) -> Iterator[str]:

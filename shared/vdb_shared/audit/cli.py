@@ -13,7 +13,7 @@ import typer
 
 from vdb_shared.audit import commands
 from vdb_shared.audit.html import leaderboard_page, report_page
-from vdb_shared.audit.inspect import describe
+from vdb_shared.audit.inspect import describe, describe_statement, is_statement
 from vdb_shared.audit.leaderboard import leaderboard_of
 from vdb_shared.audit.log_files import check_remembered, fetch_from, open_log
 from vdb_shared.audit.monitor import monitor
@@ -22,6 +22,7 @@ from vdb_shared.audit.reading import policy_of as _policy
 from vdb_shared.audit.reading import print_json as _print_json
 from vdb_shared.audit.reading import read_file as _read
 from vdb_shared.audit.reading import root_of as _root
+from vdb_shared.audit.reading import statements_in
 from vdb_shared.audit.reading import write_file as _write
 from vdb_shared.audit.text import print_facts, print_leaderboard, print_monitored, print_report
 from vdb_shared.audit.vbench import print_vbench, vbench_reports
@@ -80,6 +81,10 @@ def verify(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         Path | None,
         typer.Option(help="Checkpoint of the log that you kept, as monitor --remember writes it.", show_default=False),
     ] = None,
+    statements: Annotated[
+        Path | None,
+        typer.Option(help="Folder with objections to the result, and its withdrawal: *.dsse.json.", show_default=False),
+    ] = None,
     json: Json = False,
     html: Html = None,
     attest: Attest = None,
@@ -99,6 +104,7 @@ def verify(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         policy=demands,
         fetch=None if log is None else fetch_from(log),
         remembered=None if checkpoint is None else _read(checkpoint, MAX_NOTE_BYTES),
+        statements=statements_in(statements),
     )
     if html is not None:
         _write(html, report_page(report))
@@ -113,8 +119,12 @@ def verify(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 
 @app.command(epilog="Example: vdb-audit inspect result.vdbb --json")
 def inspect(bundle: Bundle, json: Json = False) -> None:
-    """Show what a bundle says about itself, without verifying anything."""
-    description = describe(_read(bundle, MAX_BUNDLE_BYTES))
+    """Show what a bundle, or an objection or withdrawal, says about itself, without verifying anything."""
+    data = _read(bundle, MAX_BUNDLE_BYTES)
+    if is_statement(data):
+        _inspect_statement(data, json=json)
+        return
+    description = describe(data)
     if json:
         _print_json(description.to_json())
         return
@@ -126,11 +136,22 @@ def inspect(bundle: Bundle, json: Json = False) -> None:
     console.print("\nNothing was verified; use: vdb-audit verify", soft_wrap=True)
 
 
+def _inspect_statement(data: bytes, *, json: bool) -> None:
+    said = describe_statement(data)
+    if json:
+        _print_json(said)
+        return
+    for name, value in said.items():
+        _console().print(f"{name:<14}{value}", soft_wrap=True, highlight=False)
+    _console().print("\nNothing was verified; use: vdb-audit verify BUNDLE --statements FOLDER", soft_wrap=True)
+
+
 @app.command(epilog="Example: vdb-audit leaderboard spring.vdbb autumn.vdbb --html leaderboard.html --csv figures.csv")
 def leaderboard(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     bundles: Annotated[list[Path], typer.Argument(help="One or more result bundles.", show_default=False)],
     root: commands.Roots = None,
     policy: PolicyFile = None,
+    log: commands.Logs = None,
     json: Json = False,
     html: Html = None,
     csv: Annotated[Path | None, typer.Option(help="Also write all figures as CSV.", show_default=False)] = None,
@@ -140,7 +161,7 @@ def leaderboard(  # noqa: PLR0913, PLR0917 - each is an option of the command li
 
     Of several bundles there is one table for all figures on one scale; results are not ranked against each other.
     """
-    opened = commands.open_all(bundles, root, _policy(policy))
+    opened = commands.open_all(bundles, root, _policy(policy), log)
     commands.write_tables(opened, csv, latex)
     if len(bundles) > 1:
         commands.show_boards(opened, as_json=json, html=html)
@@ -156,6 +177,11 @@ def leaderboard(  # noqa: PLR0913, PLR0917 - each is an option of the command li
 
 
 app.command(epilog="Example: vdb-audit compare spring.vdbb autumn.vdbb --html compared.html")(commands.compare)
+app.command(
+    name="object",
+    epilog="Example: vdb-audit object result.vdbb --reason figures --text 'the plan had other prompts' --key auditor.pem "
+    "--out objection.dsse.json",
+)(commands.object_)
 app.command(name="key", epilog="Example: vdb-audit key auditor.pem")(commands.new_key)
 app.command(epilog="Example: vdb-audit attestation result.svr.json --key auditor.pub.pem --bundle result.vdbb")(
     commands.attestation

@@ -18,16 +18,28 @@ from vdb_shared.audit.auditor_key import make_key, passphrase_from, read_key, re
 from vdb_shared.audit.boards import boards_of
 from vdb_shared.audit.checks import CHECKS
 from vdb_shared.audit.compare import compare as compare_results
+from vdb_shared.audit.log_files import fetch_from
+from vdb_shared.audit.objecting import object_to, target_of
 from vdb_shared.audit.policy import Policy
-from vdb_shared.audit.reading import console, policy_of, print_json, read_file, roots_of, write_file
+from vdb_shared.audit.reading import (
+    console,
+    logs_of,
+    policy_of,
+    print_json,
+    read_file,
+    root_of,
+    roots_of,
+    write_file,
+)
 from vdb_shared.audit.report import Report
 from vdb_shared.audit.several import print_boards, print_comparison
 from vdb_shared.audit.several_pages import boards_page, comparison_page
 from vdb_shared.audit.tables import boards_csv, boards_latex
 from vdb_shared.audit.verified import VerifiedBundle, open_verified
 from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES
+from vdb_shared.bundle.objections import REASONS
 from vdb_shared.canonical import sha256_digest
-from vdb_shared.errors import VerificationError
+from vdb_shared.errors import UsageError, VerificationError
 from vdb_shared.identity import StatementPublicKey
 
 Bundle = Annotated[Path, typer.Argument(help="A result bundle, such as result.vdbb.", show_default=False)]
@@ -36,6 +48,14 @@ Roots = Annotated[
     typer.Option(
         "--root",
         help="Trust root you know from elsewhere: sha256:<digest>, or its root.json. Once for all, or once for each bundle.",
+        show_default=False,
+    ),
+]
+Logs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        help="Consortium's log, URL or folder: marks results that were withdrawn. Once for all, or once for each bundle.",
         show_default=False,
     ),
 ]
@@ -68,17 +88,25 @@ def compare(
         print_comparison(console(), found)
 
 
-def open_all(paths: list[Path], roots: list[str] | None, policy: Policy) -> tuple[VerifiedBundle, ...]:
+def open_all(
+    paths: list[Path], roots: list[str] | None, policy: Policy, logs: list[str] | None = None
+) -> tuple[VerifiedBundle, ...]:
     """Return bundles after their audits.
 
     Raises:
         VerificationError: a check of one failed; names the file and the check.
-        UsageError: a file cannot be read, or the number of roots does not fit.
+        UsageError: a file cannot be read, or the number of roots or logs does not fit.
     """
-    known = roots_of(roots or (), len(paths))
+    known, places = roots_of(roots or (), len(paths)), logs_of(logs or (), len(paths))
     return tuple(
-        open_verified(str(path), read_file(path, MAX_BUNDLE_BYTES), root=root, policy=policy)
-        for path, root in zip(paths, known, strict=True)
+        open_verified(
+            str(path),
+            read_file(path, MAX_BUNDLE_BYTES),
+            root=root,
+            policy=policy,
+            fetch=None if place is None else fetch_from(place),
+        )
+        for path, root, place in zip(paths, known, places, strict=True)
     )
 
 
@@ -122,8 +150,36 @@ def write_attestation(
         typer.echo(f"{out}: not written; only an audit that passes is attested", err=True)
         return
     signer = read_key(key[0], lambda: passphrase_from(key[1], _asking("Passphrase of the key", confirm=False)))
-    created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    write_file(out, attest(report, policy, root, created, signer).to_json().decode("utf-8"))
+    write_file(out, attest(report, policy, root, _now(), signer).to_json().decode("utf-8"))
+
+
+def object_(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    bundle: Bundle,
+    reason: Annotated[str, typer.Option(help=f"One of {', '.join(REASONS)}.", show_default=False)],
+    text: Annotated[str, typer.Option(help="Why, in one paragraph; everybody can read it.", show_default=False)],
+    key: Annotated[Path, typer.Option(help="Your key, as `vdb-audit key` makes it.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="New file of the signed objection.", show_default=False)],
+    root: Annotated[
+        str | None,
+        typer.Option(help="Trust root you know from elsewhere: sha256:<digest>, or its root.json.", show_default=False),
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Sign an objection to a result; the consortium's log takes it from an auditor or participant of the session's roster.
+
+    Whether the bundle passes an audit does not matter. Give the file to the lead, or to any institution, to hand it in.
+    """
+    target = target_of(read_file(bundle, MAX_BUNDLE_BYTES), root_of(root))
+    signer = read_key(key, lambda: passphrase_from(passphrase_file, _asking("Passphrase of the key", confirm=False)))
+    if out.exists():
+        raise UsageError(f"{out}: is there already; choose another name")
+    write_file(out, object_to(target, signer, reason, text, _now()).decode("utf-8"))
+    console().print(f"{out}: signed objection to the result of session {target.session}", soft_wrap=True)
+    console().print(f"hand it in with: vdb-coordinator session object {target.session[7:19]} {out}", soft_wrap=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def new_key(

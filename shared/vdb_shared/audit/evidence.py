@@ -9,7 +9,7 @@ Source: protos/README.md §10.2.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vdb_shared.audit.monitor import Monitored, monitor
 from vdb_shared.audit.policy import Policy
+from vdb_shared.audit.standing import Published, Standing, standing_of
 from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.logged import opened_entry, published_entry
@@ -91,6 +92,7 @@ class Evidence:
         draft: whether countersignatures are still to come.
         fetch: reads files of the consortium's log, if the auditor has access to it.
         remembered: a checkpoint of the log that the auditor kept, if any.
+        statements: files with objections to the result and its withdrawal, by name, as received.
     """
 
     data: bytes
@@ -99,6 +101,7 @@ class Evidence:
     draft: bool
     fetch: Fetch | None = None
     remembered: bytes | None = None
+    statements: Mapping[str, bytes] = field(default_factory=dict)
 
     @cached_property
     def members(self) -> dict[str, bytes]:
@@ -177,6 +180,19 @@ class Evidence:
         if self.log is None:
             return None
         return monitor(self.log.checkpoint, self.log.entries(), self.result.published)
+
+    @cached_property
+    def standing(self) -> Standing | None:
+        """How the result stands since it was published; None where neither log nor statements are at hand.
+
+        Raises:
+            UsageError, UnreachableError, FormatError, SignatureError: the log cannot be read, or is another one.
+        """
+        if self.fetch is None and not self.statements:
+            return None
+        session, result = self.record.open.payload_digest, self.result_envelope.payload_digest
+        about = Published(session, result, self.roster, self.opening.supersedes or "")
+        return standing_of(about, self.monitored, self.statements)
 
     @cached_property
     def record(self) -> SessionRecord:

@@ -21,6 +21,7 @@ from vdb_shared.audit.text import (
     checked_cells,
     count_of,
     reasons,
+    standing_lines,
     verdict_sentence,
 )
 from vdb_shared.audit.text import badge as noise_badge
@@ -39,7 +40,7 @@ def report_page(report: Report) -> str:
     title = report.facts.title if report.facts else "Unreadable bundle"
     return page(
         f"Audit: {title}",
-        f"<h1>Audit of “{escape(title)}”</h1>\n<p>{_verdict_badge(report)}</p>\n"
+        f"<h1>Audit of “{escape(title)}”</h1>\n<p>{_verdict_badge(report)}{standing_badge(report)}</p>\n"
         f'<p class="lead">{escape(verdict_sentence(report))}</p>\n'
         f"{_facts_card(report.facts, report) if report.facts else ''}\n{_checks_card(report)}\n{_footer(report)}",
     )
@@ -60,7 +61,8 @@ def leaderboard_page(board: Leaderboard, pictures: str = "") -> str:
     )
     return page(
         f"Leaderboard: {facts.title}",
-        f"<h1>{escape(facts.title)}</h1>\n<p>{' '.join(badges)}</p>\n"
+        f"<h1>{escape(facts.title)}</h1>\n<p>{' '.join(badges)}{standing_badge(board.report)}</p>\n"
+        f"{_standing_card(board.report)}"
         '<p class="lead">One benchmark over the private data of all institutions together. Only masked and noised statistics '
         "left them; the figures below follow from their sum.</p>\n"
         f"{_facts_card(facts, board.report, board.clips)}\n{table_cards(board.tables, board.confidence)}\n{pictures}\n"
@@ -110,6 +112,17 @@ def _verdict_badge(report: Report) -> str:
             return badge("bad", f"✗ not verified: {report.first_failure.id if report.first_failure else ''}")
         case Verdict.INCOMPLETE:
             return badge("warn", "not fully verified")
+
+
+def standing_badge(report: Report) -> str:
+    """Return a badge, with a space before it, for a result that was withdrawn, replaced or objected to, or ""."""
+    mark = "" if report.standing is None else report.standing.mark
+    return f" {badge('bad' if mark == 'withdrawn' else 'warn', mark)}" if mark else ""
+
+
+def _standing_card(report: Report) -> str:
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in standing_lines(report.standing))
+    return f'<section class="card"><h2>Since it was published</h2><ul>{items}</ul></section>\n' if items else ""
 
 
 def _facts_card(facts: Facts, report: Report, clips: ClipClass | None = None) -> str:

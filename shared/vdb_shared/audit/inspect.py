@@ -1,4 +1,4 @@
-"""What a bundle says about itself, believed for the moment.
+"""What a bundle or a statement about one says, believed for the moment.
 
 Source: protos/README.md §10.2.
 """
@@ -13,6 +13,8 @@ from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.policy import DEFAULT_POLICY
 from vdb_shared.audit.report import Facts
 from vdb_shared.audit.verify import facts_of
+from vdb_shared.bundle.objections import Objection, Withdrawal, names_withdrawal, parse_envelope
+from vdb_shared.bundle.statement import parse_statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +39,22 @@ def describe(data: bytes) -> Description:
     evidence = Evidence(data, None, DEFAULT_POLICY, draft=True)
     sizes = {name: len(content) for name, content in sorted(evidence.members.items())}
     return Description(facts_of(evidence), sizes)
+
+
+def is_statement(data: bytes) -> bool:
+    """Return whether a file begins as an envelope does, which no bundle does."""
+    return data[:1] == b"{"
+
+
+def describe_statement(data: bytes) -> dict[str, str]:
+    """Return what an objection or a withdrawal says, and whose keys are said to have signed it.
+
+    Raises:
+        FormatError: it is neither.
+    """
+    envelope = parse_envelope(data)
+    kind = Withdrawal if names_withdrawal(envelope) else Objection
+    predicate, _ = parse_statement(envelope.payload, kind)
+    signers = ", ".join(item.key_id for item in envelope.signatures)
+    said: dict[str, str] = predicate.model_dump(mode="json")
+    return {"statement": kind.kind, "digest": envelope.payload_digest, **said, "signed_by": signers}

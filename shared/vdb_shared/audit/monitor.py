@@ -1,7 +1,8 @@
 """What the transparency log of a consortium tells to who reads all of it.
 
 Promises that a session which was opened and of which nothing was published is seen, that a second end of one session is an
-error, and that what each institution has spent is added up over all results. Pure. Leaves reading files to log_files.py.
+error, that what each institution has spent is added up over all results, and that nobody reads of a result without reading of
+objections to it, of its withdrawal, and of the session that replaces it. Pure. Leaves reading files to log_files.py.
 
 What it cannot show: a coordinator that shows this reader another log than others. Who keeps the checkpoint of every
 reading, and compares it with others', sees that.
@@ -12,19 +13,20 @@ Source: protos/README.md §9.7, §10.11.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, Literal
 
-from vdb_shared.audit.revocations import LoggedResult, LoggedRevocation, logged_revocation, questions
+from vdb_shared.audit.entries import Fault, Reading
+from vdb_shared.audit.revocations import LoggedRevocation, logged_revocation, questions
 from vdb_shared.bundle.logged import (
     AbortedRecord,
+    ObjectionRecord,
     OpenedRecord,
     PublishedRecord,
-    Record,
-    RevokedRecord,
+    WithdrawalRecord,
     parse_record,
 )
 from vdb_shared.canonical import decimal_string
@@ -50,6 +52,10 @@ class LoggedSession:
             bundle shows.
         ended: when it ended, or should have; "" while it is open.
         statement: digest of the statement that ended it, or "".
+        supersedes: session whose result it was opened to replace, or "".
+        objections: to its result, in the order in which they were logged.
+        withdrawal: of its result, or None.
+        successors: sessions that were opened to replace its result, or that its withdrawal names, in the order of opening.
     """
 
     session: str
@@ -58,10 +64,19 @@ class LoggedSession:
     state: State
     ended: str
     statement: str
+    supersedes: str = ""
+    objections: tuple[ObjectionRecord, ...] = ()
+    withdrawal: WithdrawalRecord | None = None
+    successors: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON form."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        plain = ("session", "spec", "opened", "state", "ended", "statement", "supersedes")
+        return {name: getattr(self, name) for name in plain} | {
+            "objections": [item.model_dump(mode="json") for item in self.objections],
+            "withdrawal": None if self.withdrawal is None else self.withdrawal.model_dump(mode="json"),
+            "successors": list(self.successors),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +116,7 @@ class Monitored:
         checkpoint: of the log that was read.
         sessions: in the order of their opening.
         spent: by institution.
-        wrong: what an honest coordinator's log never holds.
+        faults: what is wrong.
         remarks: what a reader should ask about.
         revocations: in the order of their entries.
     """
@@ -109,9 +124,18 @@ class Monitored:
     checkpoint: Checkpoint
     sessions: tuple[LoggedSession, ...]
     spent: tuple[Spent, ...]
-    wrong: tuple[str, ...]
+    faults: tuple[Fault, ...]
     remarks: tuple[str, ...]
     revocations: tuple[LoggedRevocation, ...]
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """What is wrong, in words."""
+        return tuple(fault.sentence for fault in self.faults)
+
+    def session(self, session: str) -> LoggedSession | None:
+        """Return what the log says of a session, or None if it does not announce it."""
+        return next((item for item in self.sessions if item.session == session), None)
 
     @property
     def alarming(self) -> bool:
@@ -141,62 +165,47 @@ def monitor(checkpoint: Checkpoint, entries: Iterable[bytes], now: str) -> Monit
         entries: all of them in order, verified.
         now: the time, as statements write it.
     """
-    reading = _Reading()
+    reading = Reading()
     for index, entry in enumerate(entries):
         try:
             reading.take(index, parse_record(entry))
         except FormatError as error:
-            reading.wrong.append(f"entry {index}: {error}")
-    sessions = tuple(_session(opened, reading.ends.get(opened.session), now) for opened in reading.opened.values())
+            reading.faults.append(Fault("", f"entry {index}: {error}"))
+    sessions = tuple(_session(opened, reading, now) for opened in reading.opened.values())
     results = tuple(reading.results())
     revocations = tuple(logged_revocation(index, record, results) for index, record in reading.revoked)
-    remarks = (*_overdue(sessions), *_patient(reading.opened.values()), *_chosen(sessions), *questions(revocations))
-    return Monitored(checkpoint, sessions, _spent(reading.ends.values()), tuple(reading.wrong), remarks, revocations)
+    remarks = (
+        *_overdue(sessions),
+        *_patient(reading.opened.values()),
+        *_chosen(sessions),
+        *_disputed(sessions),
+        *questions(revocations),
+    )
+    spent = _spent(reading.ends.values())
+    return Monitored(checkpoint, sessions, spent, tuple(reading.faults), remarks, revocations)
 
 
-class _Reading:
-    def __init__(self) -> None:
-        self.opened: dict[str, OpenedRecord] = {}
-        self.ends: dict[str, PublishedRecord | AbortedRecord] = {}
-        self.revoked: list[tuple[int, RevokedRecord]] = []
-        self.places: dict[tuple[str, str], int] = {}
-        self.wrong: list[str] = []
-
-    def results(self) -> Iterable[LoggedResult]:
-        for session, end in self.ends.items():
-            if isinstance(end, PublishedRecord) and session in self.opened:
-                opened, published = self.places[session, "session-opened"], self.places[session, end.kind]
-                yield LoggedResult(session, opened, published, end.survivors)
-
-    def take(self, index: int, record: Record) -> None:
-        if isinstance(record, RevokedRecord):
-            self.revoked.append((index, record))
-            return
-        session = record.session
-        self.places.setdefault((session, record.kind), index)
-        if isinstance(record, OpenedRecord):
-            if session in self.opened:
-                self.wrong.append(f"entry {index}: session {session} is opened again")
-            self.opened.setdefault(session, record)
-            return
-        if session not in self.opened:
-            self.wrong.append(f"entry {index}: session {session} ends and was never announced")
-        if session in self.ends:
-            self.wrong.append(f"entry {index}: session {session} ends a second time; only its first end counts")
-        self.ends.setdefault(session, record)
-
-
-def _session(opened: OpenedRecord, end: PublishedRecord | AbortedRecord | None, now: str) -> LoggedSession:
-    def made(state: State, ended: str, statement: str = "") -> LoggedSession:
-        return LoggedSession(opened.session, opened.spec, opened.opened, state, ended, statement)
-
-    match end:
-        case PublishedRecord():
-            return made("published", end.published, end.result)
-        case AbortedRecord():
-            return made("aborted", end.aborted, end.abort)
+def _session(opened: OpenedRecord, reading: Reading, now: str) -> LoggedSession:
+    session = opened.session
+    said = LoggedSession(
+        session,
+        opened.spec,
+        opened.opened,
+        "open",
+        ended="",
+        statement="",
+        supersedes=opened.supersedes or "",
+        objections=tuple(reading.objections[session].values()),
+        withdrawal=reading.withdrawals.get(session),
+        successors=reading.successors_of(session),
+    )
+    match reading.ends.get(session):
+        case PublishedRecord() as end:
+            return replace(said, state="published", ended=end.published, statement=end.result)
+        case AbortedRecord() as end:
+            return replace(said, state="aborted", ended=end.aborted, statement=end.abort)
         case _:
-            return made("overdue", opened.due) if now > opened.due else made("open", "")
+            return replace(said, state="overdue", ended=opened.due) if now > opened.due else said
 
 
 def _overdue(sessions: Iterable[LoggedSession]) -> Iterable[str]:
@@ -228,6 +237,34 @@ def _chosen(sessions: Iterable[LoggedSession]) -> Iterable[str]:
         if len(runs) > 1:
             counts = [f"{sum(run.state == state for run in runs)} {state}" for state in _STATES]
             yield f"spec {spec} was run in {len(runs)} sessions: {', '.join(counts)}"
+
+
+def _disputed(sessions: Sequence[LoggedSession]) -> Iterator[str]:
+    """Objections, withdrawals, and what replaces a result."""
+    announced = {session.session: session for session in sessions}
+    for session in sessions:
+        for item in session.objections:
+            yield (
+                f"{item.objector} objects to the result of session {session.session}, logged {item.received}: ask for the "
+                f"statement {item.objection}, which says why"
+            )
+        if session.withdrawal is not None:
+            known = session.withdrawal
+            yield (
+                f"the result of session {session.session} was withdrawn {known.withdrawn}: ask for the statement "
+                f"{known.withdrawal}, which says why"
+            )
+        if len(session.successors) > 1:
+            yield (
+                f"{len(session.successors)} sessions were opened to replace the result of session {session.session}: ask which "
+                "one counts"
+            )
+        for successor in session.successors:
+            if successor in announced and announced[successor].supersedes != session.session:
+                yield (
+                    f"session {successor}, which is to replace the result of session {session.session}, did not say so when it "
+                    "was opened: ask the lead why"
+                )
 
 
 _STATES: tuple[State, ...] = ("published", "aborted", "open", "overdue")

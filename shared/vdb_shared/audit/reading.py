@@ -13,10 +13,13 @@ from typing import Final
 from rich.console import Console
 
 from vdb_shared.audit.policy import DEFAULT_POLICY, MAX_POLICY_BYTES, Policy, parse_policy
+from vdb_shared.bundle.objections import FILE_SUFFIX, MAX_OBJECTION_BYTES
 from vdb_shared.canonical import canonical_json, check_digest, sha256_digest
 from vdb_shared.errors import FormatError, UsageError
 
 MAX_ROOT_BYTES: Final = 2**20
+MAX_STATEMENTS: Final = 1000
+"""More than a hundred institutions can object to one result as often as they may."""
 
 
 def console() -> Console:
@@ -83,6 +86,35 @@ def roots_of(given: Sequence[str], files: int) -> tuple[str | None, ...]:
         raise UsageError(f"--root: give it once for all {files} bundles, or once for each in their order")
     roots = tuple(root_of(item) for item in given) or (None,)
     return roots if len(roots) == files else roots * files
+
+
+def logs_of(given: Sequence[str], files: int) -> tuple[str | None, ...]:
+    """Return the log of each of several bundles: none was given, one for all, or one for each in their order.
+
+    Raises:
+        UsageError: another number of logs than one or that of the bundles.
+    """
+    if len(given) not in {0, 1, files}:
+        raise UsageError(f"--log: give it once for all {files} bundles, or once for each in their order")
+    places = tuple(given) or (None,)
+    return places if len(places) == files else places * files
+
+
+def statements_in(folder: Path | None) -> dict[str, bytes]:
+    """Return the statement files in a folder by name, each of bounded size; none where no folder is given.
+
+    Raises:
+        UsageError: it cannot be read, or holds too many or too large files.
+    """
+    if folder is None:
+        return {}
+    try:
+        places = sorted(place for place in folder.iterdir() if place.name.endswith(FILE_SUFFIX))
+    except OSError as error:
+        raise UsageError(f"{folder}: expected a folder with statements, *{FILE_SUFFIX}: {error.strerror}") from error
+    if not 0 < len(places) <= MAX_STATEMENTS:
+        raise UsageError(f"{folder}: expected 1 to {MAX_STATEMENTS} statements, *{FILE_SUFFIX}, found {len(places)}")
+    return {place.name: read_file(place, MAX_OBJECTION_BYTES) for place in places}
 
 
 def policy_of(path: Path | None) -> Policy:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from vdb_shared.audit.standing import Standing
 from vdb_shared.errors import VerificationError
 
 REPORT_VERSION: Final = "vdb-audit-report/1"
@@ -78,6 +79,7 @@ class Facts:
         epsilon, delta: that the spec promises, as decimal strings.
         root: fingerprint of the trust root in the bundle.
         published: time that the coordinator states.
+        supersedes: session whose result it was opened to replace, or "".
     """
 
     session: str
@@ -92,10 +94,12 @@ class Facts:
     delta: str
     root: str
     published: str
+    supersedes: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
+        """Return the JSON form; what it replaces stands there only where it replaces something."""
+        replaced = {"supersedes": self.supersedes} if self.supersedes else {}
+        return replaced | {
             "consortium": self.consortium,
             "delta": self.delta,
             "dropped": [{"institution": name, "stage": stage} for name, stage in self.dropped.items()],
@@ -121,6 +125,7 @@ class Report:
         lines: in the order of the checks.
         facts: what the bundle is about, or None if its statements could not be read.
         pinned: whether the trust root was given from outside the bundle.
+        standing: what was said of the result since it was published; None where nothing was given that shows it.
     """
 
     bundle: str
@@ -128,6 +133,7 @@ class Report:
     lines: tuple[Line, ...]
     facts: Facts | None
     pinned: bool
+    standing: Standing | None = None
 
     @property
     def first_failure(self) -> Line | None:
@@ -178,6 +184,7 @@ class Report:
             "first_failure": None if failure is None else failure.id,
             "root_pinned": self.pinned,
             "size": self.size,
+            "standing": None if self.standing is None else self.standing.to_json(),
             "verdict": self.verdict.value,
             "version": REPORT_VERSION,
         }

@@ -184,7 +184,7 @@ def _board(group: Group) -> Table:
     for entry in group.entries:
         row = entry.row
         value = row.value or ("ranks only" if row.ranks else "withheld")
-        drawn.add_row(entry.result, row.rank_set, row.model, value, interval(row), count_of(row))
+        drawn.add_row(entry.shown, row.rank_set, row.model, value, interval(row), count_of(row))
     return drawn
 
 

@@ -150,7 +150,7 @@ def _group(group: Group) -> str:
 
 def _entry(entry: Entry, axis: Axis | None) -> str:
     row = entry.row
-    start = f'<tr><th scope="row">{escape(entry.result)}</th><td class="rank">{row.rank_set}</td><td>{escape(row.model)}</td>'
+    start = f'<tr><th scope="row">{escape(entry.shown)}</th><td class="rank">{row.rank_set}</td><td>{escape(row.model)}</td>'
     if axis is None or row.value is None or row.low is None or row.high is None:
         words = "Ranks only" if row.ranks else "Withheld"
         return f'{start}<td colspan="3" class="reason">{words}: {escape(row.reason or "not available")}.</td></tr>'

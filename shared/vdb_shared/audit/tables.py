@@ -30,7 +30,7 @@ COLUMNS: Final = (
         "class",
     ),
     *("direction", "unit", "result", "bundle", "consortium", "published", "model", "model_weights"),
-    *("value", "low", "high", "count", "grade", "best_rank", "worst_rank", "private", "reason"),
+    *("value", "low", "high", "count", "grade", "best_rank", "worst_rank", "private", "reason", "mark"),
 )
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -72,7 +72,7 @@ def _line(boards: Boards, group: Group, entry: Entry) -> Iterator[str]:
     yield from (row.model, entry.weights)
     yield from (row.value or "", row.low or "", row.high or "", row.count, row.grade)
     yield from ("", "") if row.ranks is None else (str(row.ranks[0]), str(row.ranks[1]))
-    yield from ("yes" if entry.private else "no", row.reason or "")
+    yield from ("yes" if entry.private else "no", row.reason or "", entry.mark)
 
 
 def _cell(value: str) -> str:
@@ -100,7 +100,7 @@ def _latex_table(group: Group) -> str:
 def _latex_row(entry: Entry) -> str:
     row = entry.row
     value = f"{row.value} [{interval(row)}]" if row.value else "ranks only" if row.ranks else "withheld"
-    cells = (entry.result, row.model, row.rank_set, value, count_of(row))
+    cells = (entry.shown, row.model, row.rank_set, value, count_of(row))
     return " & ".join(_tex(cell) for cell in cells) + r" \\"
 
 

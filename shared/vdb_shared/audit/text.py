@@ -12,8 +12,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from vdb_shared.audit.leaderboard import CheckedSite, Leaderboard, Row, Table
-from vdb_shared.audit.monitor import Monitored
+from vdb_shared.audit.monitor import LoggedSession, Monitored
 from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
+from vdb_shared.audit.standing import Standing, words_of
 
 RANKS_EXPLAINED: Final = (
     "Each interval holds its value with 95 %. Ranks come from comparing models pair by pair, and all comparisons of all "
@@ -59,8 +60,7 @@ def print_report(console: Console, report: Report) -> None:
     for line in report.lines:
         console.print(_report_line(line, console.width if console.is_terminal else None), soft_wrap=True)
     console.print()
-    style = "bold green" if report.verdict is Verdict.PASS else "bold red"
-    console.print(Text(verdict_sentence(report), style=style), soft_wrap=True)
+    console.print(Text(verdict_sentence(report), style="bold green" if _calm(report) else "bold red"), soft_wrap=True)
 
 
 def _report_line(line: Line, width: int | None) -> Text:
@@ -70,8 +70,13 @@ def _report_line(line: Line, width: int | None) -> Text:
     return Text.assemble((f"{line.id:<17}", "bold"), (f"{line.status.value:<12}", STYLES[line.status]), words)
 
 
+def _calm(report: Report) -> bool:
+    """Return whether nothing failed, and the result is not withdrawn."""
+    return report.verdict is Verdict.PASS and (report.standing is None or report.standing.withdrawn is None)
+
+
 def verdict_sentence(report: Report) -> str:
-    """Return the verdict in one sentence."""
+    """Return the verdict in one sentence, and what was said of the result since in another."""
     unproven = sum(line.status is Status.NOT_PROVEN for line in report.lines)
     failure = report.first_failure
     if failure is not None:
@@ -80,9 +85,29 @@ def verdict_sentence(report: Report) -> str:
         skipped = ", ".join(line.id for line in report.lines if line.status in (Status.SKIPPED, Status.NOT_REACHED))
         return f"INCOMPLETE: nothing failed, but {skipped} could not be tried, so the bundle is not verified."
     passed = sum(line.status is Status.PASS for line in report.lines)
-    verdict = "PASS" if report.pinned else "PASS, BUT THE TRUST ROOT IS NOT CHECKED (give --root)"
+    but = [] if report.pinned else ["THE TRUST ROOT IS NOT CHECKED (give --root)"]
+    if report.standing is not None and report.standing.mark in MARKED:
+        but.insert(0, MARKED[report.standing.mark])
+    verdict = f"PASS, BUT {' AND '.join(but)}" if but else "PASS"
     held = f"all {passed} checks that this version can make hold"
-    return f"{verdict}: {held}. {unproven} more are NOT PROVEN, as the report says."
+    return f"{verdict}: {held}. {unproven} more are NOT PROVEN, as the report says.{disputed(report.standing)}"
+
+
+MARKED: Final = {"withdrawn": "THE RESULT IS WITHDRAWN", "superseded": "ANOTHER RESULT REPLACES THIS ONE"}
+"""What the verdict says of a result that does not stand any more."""
+
+
+def disputed(standing: Standing | None) -> str:
+    """Return a sentence about objections to a result, with a space before it, or "" where none are known."""
+    number = 0 if standing is None else len(standing.objections)
+    if not number:
+        return ""
+    return f" {'1 objection' if number == 1 else f'{number} objections'} to it: see V63.standing."
+
+
+def standing_lines(standing: Standing | None) -> tuple[str, ...]:
+    """Return all that was said of a result since it was published."""
+    return () if standing is None else tuple(words_of(standing))
 
 
 def facts_lines(facts: Facts) -> list[tuple[str, str]]:
@@ -98,6 +123,7 @@ def facts_lines(facts: Facts) -> list[tuple[str, str]]:
         ("Privacy", protection),
         ("Published", facts.published),
         ("Session", facts.session),
+        *([("Replaces", f"the result of session {facts.supersedes}")] if facts.supersedes else []),
         ("Trust root", facts.root),
     ]
 
@@ -112,6 +138,8 @@ def print_leaderboard(console: Console, board: Leaderboard) -> None:
     """Print the session's facts and a table for each metric."""
     print_facts(console, board.facts)
     console.print(Text.assemble((f"{'Clips':<13}", "bold"), board.clips.words), soft_wrap=True)
+    for sentence in standing_lines(board.report.standing):
+        console.print(Text(sentence, style="bold red"), soft_wrap=True)
     for table in board.tables:
         console.print()
         console.print(Text(_heading(table), style="bold"), soft_wrap=True)
@@ -189,6 +217,18 @@ def count_of(row: Row) -> str:
     return f"{float(row.count):,.0f}"
 
 
+def _since(session: LoggedSession) -> str:
+    """Return what the log says of a session's result since it was published, and what it replaces."""
+    number = len(session.objections)
+    parts = (
+        f"replaces {session.supersedes[:19]}" if session.supersedes else "",
+        f"withdrawn {session.withdrawal.withdrawn}" if session.withdrawal is not None else "",
+        *(f"replaced by {other[:19]}" for other in session.successors),
+        f"{number} objection{'' if number == 1 else 's'}" if number else "",
+    )
+    return "".join(f", {part}" for part in parts if part)
+
+
 def print_monitored(console: Console, found: Monitored) -> None:
     """Print what a transparency log says: sessions, what each institution has spent, and what is wrong."""
     entries = "1 entry" if found.checkpoint.size == 1 else f"{found.checkpoint.size} entries"
@@ -198,7 +238,8 @@ def print_monitored(console: Console, found: Monitored) -> None:
         console.print("No session has been opened yet.")
     for session in found.sessions:
         ended = f", {session.ended}" if session.ended else ""
-        console.print(f"{session.state:<10} {session.session[:19]}  opened {session.opened}{ended}", soft_wrap=True)
+        words = f"{session.state:<10} {session.session[:19]}  opened {session.opened}{ended}{_since(session)}"
+        console.print(words, soft_wrap=True)
     for item in found.spent:
         cost = "no noise protected them"
         if item.rho is not None and item.epsilon is not None:

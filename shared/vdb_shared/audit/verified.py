@@ -19,6 +19,7 @@ from vdb_shared.bundle.record import ACCOUNTING, METRICS, ROSTER, SPEC
 from vdb_shared.canonical import parse_canonical_json
 from vdb_shared.errors import UsageError, VerificationError
 from vdb_shared.spec import Metric, Spec, parse_spec_json
+from vdb_shared.transparency.tiles import Fetch
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ class VerifiedBundle:
         return None if rho is None else Decimal(rho)
 
 
-def open_verified(name: str, data: bytes, *, root: str | None, policy: Policy) -> VerifiedBundle:
+def open_verified(
+    name: str, data: bytes, *, root: str | None, policy: Policy, fetch: Fetch | None = None
+) -> VerifiedBundle:
     """Return a bundle after its audit.
 
     Args:
@@ -74,18 +77,21 @@ def open_verified(name: str, data: bytes, *, root: str | None, policy: Policy) -
         data: the whole file.
         root: digest of the trust root known from elsewhere, or None.
         policy: the auditor's demands.
+        fetch: reads files of the consortium's log; None without access to it.
 
     Raises:
         VerificationError: a check failed or could not be tried; names the file and the check.
         UsageError: `root` and the policy name different trust roots.
     """
-    report = verify(data, root=root, policy=policy)
+    report = verify(data, root=root, policy=policy, fetch=fetch)
     failure = report.first_failure
     if failure is not None:
         raise VerificationError(f"{name}: {failure.sentence} {failure.detail}".strip(), check=failure.id)
     if report.exit_code or report.facts is None:
-        undecided = next(line.id for line in report.lines if line.status.value in {"SKIPPED", "NOT REACHED"})
-        raise VerificationError(f"{name}: this required check was not carried out", check=undecided)
+        undecided = next(line for line in report.lines if line.status.value in {"SKIPPED", "NOT REACHED"})
+        raise VerificationError(
+            f"{name}: this required check was not carried out. {undecided.sentence}", check=undecided.id
+        )
     members = read_archive(data)
     return VerifiedBundle(
         name=name,

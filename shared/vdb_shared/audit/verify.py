@@ -8,17 +8,20 @@ Source: protos/README.md §10.2.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from vdb_shared.audit.checks import CHECKS
 from vdb_shared.audit.checks.base import Check
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.policy import DEFAULT_POLICY, Policy
 from vdb_shared.audit.report import Facts, Line, Report, Status
+from vdb_shared.audit.standing import Standing
 from vdb_shared.canonical import decimal_string, sha256_digest
 from vdb_shared.errors import UsageError, VdbError, VerificationError
 from vdb_shared.transparency.tiles import Fetch
 
 
-def verify(
+def verify(  # noqa: PLR0913 - each is something else that an auditor may have
     data: bytes,
     *,
     root: str | None = None,
@@ -26,6 +29,7 @@ def verify(
     draft: bool = False,
     fetch: Fetch | None = None,
     remembered: bytes | None = None,
+    statements: Mapping[str, bytes] | None = None,
 ) -> Report:
     """Return the report of an audit of a bundle.
 
@@ -36,13 +40,14 @@ def verify(
         draft: whether countersignatures are still to come, as when an institution decides whether to give its own.
         fetch: reads files of the consortium's log; None without access to it.
         remembered: note of a checkpoint of the log that the auditor kept.
+        statements: files with objections to the result and its withdrawal, by name; they fail no bundle.
 
     Raises:
         UsageError: `root` and the policy name different trust roots.
     """
     if root is not None and policy.root is not None and root != policy.root:
         raise UsageError(f"the policy demands the trust root {policy.root}, but {root} was given; use one of them")
-    evidence = Evidence(data, root or policy.root, policy, draft, fetch, remembered)
+    evidence = Evidence(data, root or policy.root, policy, draft, fetch, remembered, statements or {})
     lines: list[Line] = []
     out_of_reach: set[str] = set()
     for check in CHECKS:
@@ -52,7 +57,8 @@ def verify(
             out_of_reach.add(check.id)
     # Facts come from members that are small enough and belong here; others are not parsed at all.
     facts = None if out_of_reach & {"V02", "V03"} else _facts_or_none(evidence)
-    return Report(sha256_digest(data), len(data), tuple(lines), facts, evidence.root is not None)
+    standing = None if "V62" in out_of_reach else _standing_or_none(evidence)
+    return Report(sha256_digest(data), len(data), tuple(lines), facts, evidence.root is not None, standing)
 
 
 def _line(check: Check, evidence: Evidence, out_of_reach: set[str]) -> Line:
@@ -90,7 +96,15 @@ def facts_of(evidence: Evidence) -> Facts:
         delta=decimal_string(spec.privacy.delta),
         root=record.roster.root_fingerprint,
         published=result.published,
+        supersedes=evidence.opening.supersedes or "",
     )
+
+
+def _standing_or_none(evidence: Evidence) -> Standing | None:
+    try:
+        return None if evidence.draft else evidence.standing
+    except VdbError:
+        return None
 
 
 def _facts_or_none(evidence: Evidence) -> Facts | None:

@@ -1,4 +1,4 @@
-"""What stands in the transparency log: that a session was opened and how it ended, and that a key was revoked.
+"""What stands in the transparency log: that a session was opened, how it ended, what was said of it since; and revoked keys.
 
 Promises one encoding of each record, small enough for a log's entry, which names the signed statement by digest. Whoever
 reads the log sees every session that was opened, also those of which nothing was published. What stands in an entry follows
@@ -14,7 +14,16 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from vdb_shared.bundle.statement import Line, Result, SessionOpen, Time, parse_statement
 from vdb_shared.canonical import canonical_json, parse_canonical_json, parse_decimal, sha256_digest
@@ -53,6 +62,7 @@ class OpenedRecord(_Record):
         spec, roster: digests of what it is about and whom it counts on.
         opened: when.
         due: when it will have ended, if it is never restarted and the coordinator never stands still.
+        supersedes: the session whose result it is to replace, as its opening says; None if it replaces none.
     """
 
     kind: Literal["session-opened"] = "session-opened"
@@ -61,6 +71,11 @@ class OpenedRecord(_Record):
     roster: Digest
     opened: Time
     due: Time
+    supersedes: Digest | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_absent(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(inner(self), "supersedes")
 
 
 class PublishedRecord(_Record):
@@ -128,6 +143,53 @@ class RevokedRecord(_Record):
     revoked: Time
 
 
+class ObjectionRecord(_Record):
+    """A member objects to a result.
+
+    Attributes:
+        session: its id.
+        result: digest of the result statement's payload.
+        objector: who signed the objection.
+        objection: digest of the objection's payload, which says why.
+        received: when the coordinator received it.
+    """
+
+    kind: Literal["objection"] = "objection"
+    session: Digest
+    result: Digest
+    objector: Name
+    objection: Digest
+    received: Time
+
+
+class WithdrawalRecord(_Record):
+    """The coordinator stands by a result no longer.
+
+    Attributes:
+        session: its id.
+        result: digest of the result statement's payload.
+        withdrawal: digest of the withdrawal's payload, which says why.
+        superseded_by: session whose result replaces it, or is to; None if there is none yet.
+        withdrawn: when.
+    """
+
+    kind: Literal["withdrawal"] = "withdrawal"
+    session: Digest
+    result: Digest
+    withdrawal: Digest
+    superseded_by: Digest | None = None
+    withdrawn: Time
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_absent(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(inner(self), "superseded_by")
+
+
+def _without(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return fields without this one if it is None."""
+    return {key: value for key, value in fields.items() if key != name or value is not None}
+
+
 def opened_entry(session: str, opening: SessionOpen, deadlines: Deadlines) -> bytes:
     """Return the entry of a session's opening.
 
@@ -151,6 +213,7 @@ def opened_entry(session: str, opening: SessionOpen, deadlines: Deadlines) -> by
         roster=opening.roster,
         opened=opening.opened,
         due=due.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        supersedes=opening.supersedes,
     )
 
 
@@ -195,7 +258,7 @@ def _encoded(kind: type[OpenedRecord] | type[PublishedRecord], **fields: Any) ->
         raise FormatError(f"this cannot stand in the log: {field}: {first['msg']}") from error
 
 
-Record: TypeAlias = OpenedRecord | PublishedRecord | AbortedRecord | RevokedRecord
+Record: TypeAlias = OpenedRecord | PublishedRecord | AbortedRecord | ObjectionRecord | WithdrawalRecord | RevokedRecord
 
 _PARSER: Final[TypeAdapter[Record]] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 

@@ -102,7 +102,10 @@ class Predicate(BaseModel):
 
 
 class SessionOpen(Predicate):
-    """The coordinator opens a session. Its payload's digest is the session id."""
+    """The coordinator opens a session. Its payload's digest is the session id.
+
+    `supersedes` is an earlier session, whose result this one is to replace: said before anybody joins, and nowhere later.
+    """
 
     kind: ClassVar[str] = "session-open"
     protocol: Literal["vdb-secagg/1"]
@@ -113,6 +116,11 @@ class SessionOpen(Predicate):
     nonce: Hex32
     opened: Time
     software: Line
+    supersedes: Digest | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_absent(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in inner(self).items() if value is not None}
 
 
 class Join(Predicate):

@@ -24,6 +24,7 @@ from vdb_shared.wire.status import (
     LogView,
     Phase,
     Receipt,
+    Said,
     SealedSession,
     SessionDetails,
     SessionStatus,
@@ -351,6 +352,11 @@ def seal_to_wire(sealed: SealedSession) -> pb.GetSealResponse:
 def seal_from_wire(message: pb.GetSealResponse) -> SealedSession:
     """Return the seal and its joins, as bytes, nothing in them verified yet."""
     return SealedSession(message.seal, tuple(message.joins), message.open_proof)
+
+
+def said_from_wire(response: pb.GetObjectionsResponse) -> Said:
+    """Return what was said of a result."""
+    return Said(tuple(response.objections), response.withdrawal)
 
 
 def view_to_wire(view: LogView) -> pb.GetCheckpointResponse:

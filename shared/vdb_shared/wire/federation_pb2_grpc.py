@@ -574,7 +574,8 @@ class SessionService:
 
 
 class LogServiceStub:
-    """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8).
+    """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8), and object to a result
+    (§9.7). Leads may call Object and GetObjections, to carry what an auditor signed.
     """
 
     def __init__(self, channel):
@@ -593,10 +594,21 @@ class LogServiceStub:
                 request_serializer=vdb__shared_dot_wire_dot_federation__pb2.CosignRequest.SerializeToString,
                 response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.CosignResponse.FromString,
                 _registered_method=True)
+        self.Object = channel.unary_unary(
+                '/vdb.v1.LogService/Object',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.ObjectRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.ObjectResponse.FromString,
+                _registered_method=True)
+        self.GetObjections = channel.unary_unary(
+                '/vdb.v1.LogService/GetObjections',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.GetObjectionsRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.GetObjectionsResponse.FromString,
+                _registered_method=True)
 
 
 class LogServiceServicer:
-    """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8).
+    """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8), and object to a result
+    (§9.7). Leads may call Object and GetObjections, to carry what an auditor signed.
     """
 
     def GetCheckpoint(self, request, context):
@@ -609,6 +621,20 @@ class LogServiceServicer:
 
     def Cosign(self, request, context):
         """Cosign carries a member's signature of a checkpoint; the first one of a key for each size counts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Object(self, request, context):
+        """Object carries a member's signed objection to a published result, whoever brings it; answers with its place in the log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetObjections(self, request, context):
+        """GetObjections returns what was said of a result since it was published: all objections, and the withdrawal.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -627,6 +653,16 @@ def add_LogServiceServicer_to_server(servicer, server):
                     request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.CosignRequest.FromString,
                     response_serializer=vdb__shared_dot_wire_dot_federation__pb2.CosignResponse.SerializeToString,
             ),
+            'Object': grpc.unary_unary_rpc_method_handler(
+                    servicer.Object,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.ObjectRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.ObjectResponse.SerializeToString,
+            ),
+            'GetObjections': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetObjections,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.GetObjectionsRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.GetObjectionsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'vdb.v1.LogService', rpc_method_handlers)
@@ -636,7 +672,8 @@ def add_LogServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LogService:
-    """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8).
+    """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8), and object to a result
+    (§9.7). Leads may call Object and GetObjections, to carry what an auditor signed.
     """
 
     @staticmethod
@@ -683,6 +720,60 @@ class LogService:
             '/vdb.v1.LogService/Cosign',
             vdb__shared_dot_wire_dot_federation__pb2.CosignRequest.SerializeToString,
             vdb__shared_dot_wire_dot_federation__pb2.CosignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Object(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.LogService/Object',
+            vdb__shared_dot_wire_dot_federation__pb2.ObjectRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.ObjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetObjections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.LogService/GetObjections',
+            vdb__shared_dot_wire_dot_federation__pb2.GetObjectionsRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.GetObjectionsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1293,6 +1384,16 @@ class AdminServiceStub:
                 request_serializer=vdb__shared_dot_wire_dot_federation__pb2.RevokeInstitutionRequest.SerializeToString,
                 response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.RevokeInstitutionResponse.FromString,
                 _registered_method=True)
+        self.WithdrawResult = channel.unary_unary(
+                '/vdb.v1.AdminService/WithdrawResult',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.WithdrawResultRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.WithdrawResultResponse.FromString,
+                _registered_method=True)
+        self.AdmitAuditor = channel.unary_unary(
+                '/vdb.v1.AdminService/AdmitAuditor',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.AdmitAuditorRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.AdmitAuditorResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -1340,6 +1441,20 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WithdrawResult(self, request, context):
+        """WithdrawResult has the coordinator sign and log that it stands by a published result no longer (§9.7).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdmitAuditor(self, request, context):
+        """AdmitAuditor puts an auditor's key into a new roster, so that it may object to results of later sessions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1372,6 +1487,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.RevokeInstitution,
                     request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.RevokeInstitutionRequest.FromString,
                     response_serializer=vdb__shared_dot_wire_dot_federation__pb2.RevokeInstitutionResponse.SerializeToString,
+            ),
+            'WithdrawResult': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawResult,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.WithdrawResultRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.WithdrawResultResponse.SerializeToString,
+            ),
+            'AdmitAuditor': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdmitAuditor,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.AdmitAuditorRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.AdmitAuditorResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1538,6 +1663,60 @@ class AdminService:
             '/vdb.v1.AdminService/RevokeInstitution',
             vdb__shared_dot_wire_dot_federation__pb2.RevokeInstitutionRequest.SerializeToString,
             vdb__shared_dot_wire_dot_federation__pb2.RevokeInstitutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawResult(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.AdminService/WithdrawResult',
+            vdb__shared_dot_wire_dot_federation__pb2.WithdrawResultRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.WithdrawResultResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdmitAuditor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.AdminService/AdmitAuditor',
+            vdb__shared_dot_wire_dot_federation__pb2.AdmitAuditorRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.AdmitAuditorResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -196,7 +196,9 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class LogServiceStub:
-    """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8)."""
+    """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8), and object to a result
+    (§9.7). Leads may call Object and GetObjections, to carry what an auditor signed.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -208,10 +210,16 @@ class LogServiceStub:
     """
     Cosign: _grpc.UnaryUnaryMultiCallable[_federation_pb2.CosignRequest, _federation_pb2.CosignResponse]
     """Cosign carries a member's signature of a checkpoint; the first one of a key for each size counts."""
+    Object: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ObjectRequest, _federation_pb2.ObjectResponse]
+    """Object carries a member's signed objection to a published result, whoever brings it; answers with its place in the log."""
+    GetObjections: _grpc.UnaryUnaryMultiCallable[_federation_pb2.GetObjectionsRequest, _federation_pb2.GetObjectionsResponse]
+    """GetObjections returns what was said of a result since it was published: all objections, and the withdrawal."""
 
 @_typing.type_check_only
 class LogServiceAsyncStub(LogServiceStub):
-    """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8)."""
+    """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8), and object to a result
+    (§9.7). Leads may call Object and GetObjections, to carry what an auditor signed.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_federation_pb2.GetCheckpointRequest, _federation_pb2.GetCheckpointResponse]  # type: ignore[assignment]
@@ -220,9 +228,15 @@ class LogServiceAsyncStub(LogServiceStub):
     """
     Cosign: _aio.UnaryUnaryMultiCallable[_federation_pb2.CosignRequest, _federation_pb2.CosignResponse]  # type: ignore[assignment]
     """Cosign carries a member's signature of a checkpoint; the first one of a key for each size counts."""
+    Object: _aio.UnaryUnaryMultiCallable[_federation_pb2.ObjectRequest, _federation_pb2.ObjectResponse]  # type: ignore[assignment]
+    """Object carries a member's signed objection to a published result, whoever brings it; answers with its place in the log."""
+    GetObjections: _aio.UnaryUnaryMultiCallable[_federation_pb2.GetObjectionsRequest, _federation_pb2.GetObjectionsResponse]  # type: ignore[assignment]
+    """GetObjections returns what was said of a result since it was published: all objections, and the withdrawal."""
 
 class LogServiceServicer(metaclass=_abc_1.ABCMeta):
-    """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8)."""
+    """LogService lets members see that the transparency log only grows, and sign that they saw it (§9.8), and object to a result
+    (§9.7). Leads may call Object and GetObjections, to carry what an auditor signed.
+    """
 
     @_abc_1.abstractmethod
     def GetCheckpoint(
@@ -241,6 +255,22 @@ class LogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.CosignResponse, _abc.Awaitable[_federation_pb2.CosignResponse]]:
         """Cosign carries a member's signature of a checkpoint; the first one of a key for each size counts."""
+
+    @_abc_1.abstractmethod
+    def Object(
+        self,
+        request: _federation_pb2.ObjectRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.ObjectResponse, _abc.Awaitable[_federation_pb2.ObjectResponse]]:
+        """Object carries a member's signed objection to a published result, whoever brings it; answers with its place in the log."""
+
+    @_abc_1.abstractmethod
+    def GetObjections(
+        self,
+        request: _federation_pb2.GetObjectionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.GetObjectionsResponse, _abc.Awaitable[_federation_pb2.GetObjectionsResponse]]:
+        """GetObjections returns what was said of a result since it was published: all objections, and the withdrawal."""
 
 def add_LogServiceServicer_to_server(servicer: LogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
@@ -414,6 +444,10 @@ class AdminServiceStub:
     """AbortSession ends a session without a result; the coordinator signs the reason."""
     RevokeInstitution: _grpc.UnaryUnaryMultiCallable[_federation_pb2.RevokeInstitutionRequest, _federation_pb2.RevokeInstitutionResponse]
     """RevokeInstitution takes an institution out of the roster, for good: its key and its certificates count no more (§11.2)."""
+    WithdrawResult: _grpc.UnaryUnaryMultiCallable[_federation_pb2.WithdrawResultRequest, _federation_pb2.WithdrawResultResponse]
+    """WithdrawResult has the coordinator sign and log that it stands by a published result no longer (§9.7)."""
+    AdmitAuditor: _grpc.UnaryUnaryMultiCallable[_federation_pb2.AdmitAuditorRequest, _federation_pb2.AdmitAuditorResponse]
+    """AdmitAuditor puts an auditor's key into a new roster, so that it may object to results of later sessions."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -432,6 +466,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """AbortSession ends a session without a result; the coordinator signs the reason."""
     RevokeInstitution: _aio.UnaryUnaryMultiCallable[_federation_pb2.RevokeInstitutionRequest, _federation_pb2.RevokeInstitutionResponse]  # type: ignore[assignment]
     """RevokeInstitution takes an institution out of the roster, for good: its key and its certificates count no more (§11.2)."""
+    WithdrawResult: _aio.UnaryUnaryMultiCallable[_federation_pb2.WithdrawResultRequest, _federation_pb2.WithdrawResultResponse]  # type: ignore[assignment]
+    """WithdrawResult has the coordinator sign and log that it stands by a published result no longer (§9.7)."""
+    AdmitAuditor: _aio.UnaryUnaryMultiCallable[_federation_pb2.AdmitAuditorRequest, _federation_pb2.AdmitAuditorResponse]  # type: ignore[assignment]
+    """AdmitAuditor puts an auditor's key into a new roster, so that it may object to results of later sessions."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """AdminService is the consortium lead's: only certificates with an admin role may call it (§11.1). Leads may also call the
@@ -483,5 +521,21 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.RevokeInstitutionResponse, _abc.Awaitable[_federation_pb2.RevokeInstitutionResponse]]:
         """RevokeInstitution takes an institution out of the roster, for good: its key and its certificates count no more (§11.2)."""
+
+    @_abc_1.abstractmethod
+    def WithdrawResult(
+        self,
+        request: _federation_pb2.WithdrawResultRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.WithdrawResultResponse, _abc.Awaitable[_federation_pb2.WithdrawResultResponse]]:
+        """WithdrawResult has the coordinator sign and log that it stands by a published result no longer (§9.7)."""
+
+    @_abc_1.abstractmethod
+    def AdmitAuditor(
+        self,
+        request: _federation_pb2.AdmitAuditorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.AdmitAuditorResponse, _abc.Awaitable[_federation_pb2.AdmitAuditorResponse]]:
+        """AdmitAuditor puts an auditor's key into a new roster, so that it may object to results of later sessions."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -135,6 +135,14 @@ class LogView:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What was said of a result since it was published: envelopes of all objections, and of the withdrawal or b""."""
+
+    objections: tuple[bytes, ...]
+    withdrawal: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Enrolment:
     """A member's TLS certificate chain (PEM, leaf first) and the roster it is in."""
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from testkit.bundles import SmallSession, logged, small_session, witnesses_of
+from testkit.bundles import Past, SmallSession, logged, small_session, witnesses_of
 from testkit.logs import MadeLog
 from testkit.statements import INSTITUTIONS
 from vdb_shared.audit.monitor import Monitored, monitor
@@ -54,7 +54,7 @@ def longer(log: MadeLog, *entries: bytes) -> MadeLog:
 
 
 def test_a_stolen_key_signs_a_new_session_and_only_the_log_tells() -> None:
-    session = small_session(earlier=(revocation(),))
+    session = small_session(past=Past(entries=(revocation(),)))
     without = verify(session.bundle(), root=session.root)
     assert without.verdict is Verdict.PASS, "the attack: every signature is genuine"
     report, line = audited(session, logged(session))
@@ -67,14 +67,14 @@ def test_a_stolen_key_signs_a_new_session_and_only_the_log_tells() -> None:
 
 @pytest.mark.parametrize("revoked", [LONG_AGO, IN_A_CENTURY])
 def test_what_counts_is_the_place_in_the_log_and_no_clock(revoked: str) -> None:
-    session = small_session(earlier=(revocation(revoked=revoked),))
+    session = small_session(past=Past(entries=(revocation(revoked=revoked),)))
     assert audited(session, logged(session))[0].verdict is Verdict.FAIL
     after = small_session()
     assert audited(after, longer(logged(after), revocation(revoked=revoked)))[0].verdict is Verdict.PASS
 
 
 def test_a_session_that_was_open_already_must_not_be_sealed_with_a_revoked_key() -> None:
-    session = small_session(meanwhile=(revocation(reason="left"),))
+    session = small_session(past=Past(meanwhile=(revocation(reason="left"),)))
     report, line = audited(session, logged(session))
     assert report.first_failure == line
     assert "revoked in entry 1 of the log (left), and the session was sealed after that" in line.detail
@@ -97,19 +97,19 @@ def test_a_key_that_was_revoked_while_the_session_ran_is_told_and_not_proven(pla
 
 def test_another_key_of_the_same_institution_does_not_matter() -> None:
     """It was revoked, and came back with a new key, which is the one in this session's roster."""
-    session = small_session(earlier=(revocation(key="0" * 64),))
+    session = small_session(past=Past(entries=(revocation(key="0" * 64),)))
     report, line = audited(session, logged(session))
     assert (report.verdict, line.status) == (Verdict.PASS, Status.PASS)
 
 
 def test_the_coordinators_own_key_counts_too() -> None:
     key = small_session().coordinator.public_key.key_id
-    session = small_session(earlier=(revocation(key=key),))
+    session = small_session(past=Past(entries=(revocation(key=key),)))
     assert audited(session, logged(session))[0].verdict is Verdict.FAIL
 
 
 def test_without_the_log_nothing_is_said_and_an_older_copy_says_nothing() -> None:
-    session = small_session(earlier=(revocation(),))
+    session = small_session(past=Past(entries=(revocation(),)))
     line = next(line for line in verify(session.bundle(), root=session.root).lines if line.id == "V65")
     assert line.status is Status.NOT_PROVEN
     assert "with --log" in line.sentence

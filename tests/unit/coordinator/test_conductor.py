@@ -22,10 +22,11 @@ from vdb_coordinator.duties import Coordinator
 from vdb_coordinator.events import Joined
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.serving.clock import Clock, SystemClock
-from vdb_coordinator.serving.conductor import Conductor, Services
+from vdb_coordinator.serving.conductor import Conductor
 from vdb_coordinator.serving.history import SessionHistory, Submission
 from vdb_coordinator.serving.live import LiveSession
 from vdb_coordinator.serving.log import make_log
+from vdb_coordinator.serving.services import Services
 from vdb_coordinator.serving.transparency import TransparencyLog
 from vdb_coordinator.states import Aborted, Accepting, Ending
 from vdb_coordinator.store.blobs import BlobStore, UploadStore

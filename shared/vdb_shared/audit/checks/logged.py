@@ -17,6 +17,7 @@ from vdb_shared.audit.checks.base import Check, Finding, counted, demand, demand
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.report import Status
 from vdb_shared.audit.revocations import LoggedRevocation
+from vdb_shared.audit.standing import words_of
 from vdb_shared.bundle.witnessed import check_logged, log_key
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import FormatError, SignatureError, UnreachableError, UsageError
@@ -146,7 +147,7 @@ def _no_second(evidence: Evidence) -> Finding:
         )
     _check_not_older(log.checkpoint, list(_known(evidence))[-1])
     session = evidence.record.open.payload_digest
-    wrong = [line for line in found.wrong if session in line]
+    wrong = [fault.sentence for fault in found.faults if fault.session == session and not fault.afterwards]
     demand("V63", not wrong, f"{'; '.join(wrong)}.")
     ends = [item for item in found.sessions if item.session == session]
     if evidence.draft and ends and ends[0].state in {"open", "overdue"}:
@@ -157,6 +158,22 @@ def _no_second(evidence: Evidence) -> Finding:
     same = sum(item.spec == evidence.opening.spec for item in found.sessions)
     others = "no other session with this spec" if same == 1 else f"{counted(same - 1, 'other session')} with this spec"
     return passed(f"The log of {log.checkpoint.size} entries names one result of this session, this one, and {others}.")
+
+
+def _stands(evidence: Evidence) -> Finding:
+    if evidence.draft:
+        return not_proven("This is a draft: nobody can object to it yet, nor withdraw it.")
+    standing = evidence.standing
+    said = () if standing is None else words_of(standing)
+    if standing is None or not standing.read:
+        unread = "That nobody objects to the result, and that it was not withdrawn or replaced, is seen in the log: give --log."
+        return not_proven(" ".join((*said, unread)))
+    if said:
+        return not_proven(" ".join(said))
+    replaced = f" It was opened to replace the result of session {standing.supersedes}." if standing.supersedes else ""
+    return passed(
+        f"The log has no objection to the result, no withdrawal of it, and no session that replaces it.{replaced}"
+    )
 
 
 def _no_revoked_key(evidence: Evidence) -> Finding:
@@ -247,6 +264,13 @@ CHECKS: Final = (
         _reading(_not_rewritten),
     ),
     Check("V63", "No second result", "The log says something else of this session.", ("V62",), _reading(_no_second)),
+    Check(
+        "V63.standing",
+        "Since publication",
+        "Objections, withdrawals and later sessions never fail a bundle.",
+        ("V62",),
+        _reading(_stands),
+    ),
     Check("V64", "Time of publication", "The time stamp is not genuine.", (), _time_stamp),
     Check(
         "V65",

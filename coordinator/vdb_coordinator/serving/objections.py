@@ -1,0 +1,147 @@
+"""Objections and withdrawals in a running coordinator: taken, logged, and given to whoever may ask.
+
+Promises that an answer comes after the log says so, that the same objection again gets the same answer, and that what is no
+member's objection is refused and recorded. Leaves the rules to `afterwards.py` and who may call to the service.
+
+Source: protos/README.md §9.7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from vdb_coordinator.checks import misplaced
+from vdb_coordinator.events import ObjectionReceived
+from vdb_coordinator.logged import entry_afterwards
+from vdb_coordinator.refusals import RefusedError
+from vdb_coordinator.serving.conductor import Conductor
+from vdb_coordinator.serving.live import LiveSession
+from vdb_coordinator.serving.services import Services
+from vdb_coordinator.states import Aborted, Ending, Published
+from vdb_coordinator.store import attempts
+from vdb_shared.bundle.objections import parse_envelope
+from vdb_shared.errors import FormatError, IdentityError, SignatureError, UsageError
+from vdb_shared.transparency.proof import LogProof
+from vdb_shared.wire import reasons
+from vdb_shared.wire.status import Phase, Said
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """Where an objection stands in the log: its entry, and the proof of it, signed by the log alone."""
+
+    entry: bytes
+    proof: LogProof
+
+
+class Objections:
+    """What was said of results since they were published."""
+
+    def __init__(self, conductor: Conductor, services: Services) -> None:
+        self._conductor = conductor
+        self._services = services
+
+    async def take(self, live: LiveSession, data: bytes, who: str) -> Logged:
+        """Store an objection, unless it is stored already, and return where it stands in the log.
+
+        Args:
+            live: the session.
+            data: the envelope.
+            who: brings it, for the audit log; who objects is who signed.
+
+        Raises:
+            RefusedError: the session has no result, or the objector was heard often enough.
+            FormatError, IdentityError, SignatureError: it is no objection of a member to this result.
+            StoreError: it could not be stored or logged; sending it again is safe.
+        """
+        now = self._services.clock.now()
+        try:
+            envelope = parse_envelope(data)
+            await self._conductor.append(live, ObjectionReceived(now, envelope))
+        except RefusedError as error:
+            if error.reason != reasons.CONFLICT:
+                await self._refused(live, now, who, str(error))
+                raise
+            await self._services.transparency.publish()
+        except (FormatError, IdentityError, SignatureError) as error:
+            await self._refused(live, now, who, str(error))
+            raise
+        known = next(item for item in published(live).objections if item.objection.payload == envelope.payload)
+        entry = entry_afterwards(known)
+        return Logged(entry, self._services.transparency.proof_of(entry))
+
+    async def withdraw(self, live: LiveSession, reason: str, superseded_by: str, who: str) -> bytes:
+        """Withdraw a result because its lead says so, and return the coordinator's statement.
+
+        Args:
+            live: the session.
+            reason: why, in words.
+            superseded_by: id of the session whose result replaces it, or a prefix of it; "" if there is none.
+            who: the lead.
+
+        Raises:
+            RefusedError: there is no result, it is withdrawn already, or there is no such other session.
+            UsageError: the reason has no words, too many, or unreadable ones.
+            StoreError: it could not be stored or logged.
+        """
+        state, now = published(live), self._services.clock.now()
+        successor = await self._successor(superseded_by)
+        event = self._services.coordinator.withdraw(state, reason, successor, now)
+        await self._conductor.append(live, event)
+        await self._services.database.run(
+            lambda connection: attempts.record(connection, now, who, "withdraw result", live.id)
+        )
+        return event.withdrawal.to_json()
+
+    async def replaced(self, session: str) -> str | None:
+        """Return the id of the session whose result a new one is to replace; None for "".
+
+        Raises:
+            UsageError: it has no result.
+            RefusedError: no session, or several, with that id or prefix.
+        """
+        if not session:
+            return None
+        live = await self._conductor.find(session)
+        if not isinstance(live.state, Published):
+            raise UsageError(
+                f"{live.id} was never published, so there is nothing to replace; open the session without it"
+            )
+        return live.id
+
+    def said(self, live: LiveSession) -> Said:
+        """Return all that was said of a result.
+
+        Raises:
+            RefusedError: there is no result.
+        """
+        state = published(live)
+        withdrawal = b"" if state.withdrawal is None else state.withdrawal.withdrawal.to_json()
+        return Said(tuple(item.objection.to_json() for item in state.objections), withdrawal)
+
+    async def _successor(self, session: str) -> str | None:
+        if not session:
+            return None
+        live = await self._conductor.find(session)
+        if isinstance(live.state, Ending | Aborted):
+            raise UsageError(
+                f"{live.id} was aborted, so it replaces nothing; name a session that has a result or may have one"
+            )
+        return live.id
+
+    async def _refused(self, live: LiveSession, now: datetime, who: str, why: str) -> None:
+        await self._services.database.run(
+            lambda connection: attempts.record_refusal(connection, now, who, "Object", f"{live.id}: {why}")
+        )
+
+
+def published(live: LiveSession) -> Published:
+    """Return the state of a session that has a result.
+
+    Raises:
+        RefusedError: it has none.
+    """
+    if not isinstance(live.state, Published):
+        raise misplaced(live.state, Phase.PUBLISHED)
+    return live.state
