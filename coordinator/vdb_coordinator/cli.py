@@ -41,6 +41,13 @@ Session = Annotated[str, typer.Argument(help="Session id, or its beginning.", sh
 Institution = Annotated[str, typer.Argument(help="Name of the institution, such as hospital-a.", show_default=False)]
 
 
+class Profile(StrEnum):
+    """What a bundle holds."""
+
+    PUBLIC = "public"
+    FULL = "full"
+
+
 @app.callback()
 def _common(
     context: typer.Context,
@@ -164,9 +171,18 @@ def export(
     context: typer.Context,
     session: Session,
     output: Annotated[Path, typer.Option("-o", "--output", help="New file.", show_default=False)],
+    profile: Annotated[Profile, typer.Option(help="full: for an accredited auditor alone.")] = Profile.PUBLIC,
+    yes: Annotated[bool, typer.Option("--yes", help="Write the full profile without being asked.")] = False,
 ) -> None:
-    """Write the result bundle of a published session."""
-    load("commands.consortium").export(common_of(context), session, output)
+    """Write the result bundle of a published session.
+
+    The profile full adds the masked vectors and the shares that were revealed, so that unmasking can be played again. Whoever
+    has it sees what this coordinator sees: guard it as this directory. It is read from the directory; the server may run.
+    """
+    if profile is Profile.FULL:
+        load("commands.full_profile").export_full(common_of(context), session, output, yes=yes)
+    else:
+        load("commands.consortium").export(common_of(context), session, output)
 
 
 @app.command(epilog="Example: vdb-coordinator --dir consortium fsck")

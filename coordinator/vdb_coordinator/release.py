@@ -18,6 +18,7 @@ from vdb_shared import labels
 from vdb_shared.audit.figures import accounting_json, metrics_json
 from vdb_shared.bundle.archive import read_archive, write_archive
 from vdb_shared.bundle.envelope import Envelope, EnvelopeSignature
+from vdb_shared.bundle.messages import KeptMessages
 from vdb_shared.bundle.record import (
     ACCOUNTING,
     COUNTERSIGN,
@@ -110,6 +111,17 @@ def final_archive(draft: bytes, countersignatures: Iterable[Envelope], proof: Lo
     signatures = sorted((item.signatures[0] for item in countersignatures), key=lambda signature: signature.key_id)
     countersign = Envelope(result.payload_type, result.payload, tuple(signatures))
     return write_archive({**members, COUNTERSIGN: countersign.to_json(), RESULT_PROOF: proof.to_bytes()})
+
+
+def full_archive(published: bytes, names: Mapping[Seat, str], messages: KeptMessages) -> bytes:
+    """Return a published bundle in the profile `full`: with the messages that its total was made of.
+
+    The result does not name them, since each is bound by its sender's signature.
+
+    Raises:
+        FormatError: together they are more than a bundle may hold.
+    """
+    return write_archive({**read_archive(published), **messages.members(names)})
 
 
 def _result(record: SessionRecord, spec: Spec, seal: Seal, published: Time, software: str) -> Result:

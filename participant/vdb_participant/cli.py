@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vdb_participant.commands import budget, disputes, metrics, prompts
+from vdb_participant.commands import budget, disputes, metrics, prompts, sample
 from vdb_participant.commands.makers import Address, Device, Engine, Makers, Together, Workers
 from vdb_participant.commands.screen import console
 from vdb_shared.canonical import canonical_json
@@ -182,6 +182,10 @@ app.command(
     epilog="Example: vdb-participant object 4f2a --reason model --text 'our driver was broken' -o mine.dsse.json",
 )(disputes.object_to)
 app.command(epilog="Example: vdb-participant objections 4f2a --out statements")(disputes.objections)
+app.command(
+    "prove-sample",
+    epilog="Example: vdb-participant prove-sample 4f2a --checkpoint choice.json --count 30 --auditor NAME --out samples.vdbs",
+)(sample.prove_sample)
 
 
 @app.command(epilog="Example: vdb-participant doctor --models DIR --data DIR")

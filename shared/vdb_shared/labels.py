@@ -11,6 +11,7 @@ from typing import Final
 PROTOCOL: Final = "vdb-secagg/1"
 SPEC_VERSION: Final = "vdb-spec/1"
 BUNDLE_VERSION: Final = "vdb-bundle/1"
+SAMPLES_VERSION: Final = "vdb-samples/1"
 
 # Hash inputs, §2.1.
 HASH_T1: Final = "vdb-secagg/1|T1"
@@ -25,8 +26,9 @@ HASH_COMMITMENT_WEIGHTS: Final = "vdb-secagg/1|commitment-weights"
 HASH_LEDGER: Final = "vdb-ledger/1|entry"
 HASH_RECORDS: Final = "vdb-ledger/1|records"
 HASH_EVENT: Final = "vdb-events/1|event"
-HASH_SAMPLE_LEAF: Final = "vdb-samples/1|leaf"
-HASH_SAMPLE_NODE: Final = "vdb-samples/1|node"
+HASH_SAMPLE_ROOT: Final = "vdb-samples/1|root"
+HASH_SAMPLE_WORDS: Final = "vdb-samples/1|words"
+HASH_SAMPLE_CHOICE: Final = "vdb-samples/1|choice"
 HASH_CLIP: Final = "vdb-clips/1|frames"
 HASH_CLIP_SEED: Final = "vdb-clips/1|seed"
 HASH_PROMPT_CHOICE: Final = "vdb-prompts/1|choice"
@@ -47,6 +49,7 @@ KDF_CHANNEL: Final = "vdb-secagg/1|channel"
 KDF_SELF_MASK: Final = "vdb-secagg/1|self-mask"
 KDF_PAIR_MASK: Final = "vdb-secagg/1|pair-mask"
 KDF_SHARE_COEFFICIENTS: Final = "vdb-secagg/1|share-coefficients"
+KDF_SAMPLE_SALT: Final = "vdb-samples/1|salt"
 
 # Hashing to the curve, §4.6.
 DST_GENERATORS: Final = "vdb-secagg/1|generators|BLS12381G1_XMD:SHA-256_SSWU_RO_"

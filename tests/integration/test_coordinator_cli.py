@@ -145,6 +145,26 @@ def test_a_session_from_spec_to_exported_bundle(tmp_path: Path) -> None:
         out, _ = run(*lead, "fingerprint")
         report = verify(bundle.read_bytes(), root=out.strip())
         assert not [line for line in report.lines if line.status.value == "FAIL"]
+        full = tmp_path / "full.vdbb"
+        words = (*lead, "export", session[7:19], "-o", full, "--profile", "full")
+        _, error = run(*words, expect=2)
+        assert "needs a terminal, or --yes" in error
+        out, _ = run(*words, "--yes")
+        assert "what this coordinator sees" in out
+        assert full.stat().st_mode & 0o077 == 0
+    replayed = verify(full.read_bytes(), root=coordinator.root_fingerprint)
+    assert {line.id: line.status.value for line in replayed.lines} == {
+        line.id: line.status.value for line in report.lines
+    } | {"V33": "PASS"}
+
+
+def test_a_session_without_a_result_has_no_full_profile(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    lead = ("--dir", coordinator.home.path)
+    out, _ = run(*lead, "session", "create", demo_spec(tmp_path / "spec.toml"), "--json")
+    session = json.loads(out)["session"]
+    for name, words in ((session, "has no published result"), ("0" * 12, "expected the id of one session")):
+        _, error = run(*lead, "export", name, "-o", tmp_path / "none", "--profile", "full", "--yes", expect=2)
+        assert words in error
 
 
 def test_a_restart_of_the_rounds_is_shown(tmp_path: Path) -> None:

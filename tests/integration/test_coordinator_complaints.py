@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,14 @@ from testkit.bundles import small_spec
 from testkit.coordinator import CALL, RunningCoordinator, running_coordinator
 from testkit.members import STEPS, TestMember, play
 from testkit.refusals import refused
+from vdb_coordinator.release import full_archive
+from vdb_coordinator.store.blobs import BlobStore
+from vdb_coordinator.store.database import read_database
+from vdb_coordinator.store.kept_messages import published_messages
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.record import RELEASED, SessionRecord
+from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import UnusableShareError
 from vdb_shared.secagg.encoding import decode_totals
 from vdb_shared.secagg.restarts import verify_restart
@@ -90,6 +96,25 @@ def test_a_session_goes_on_without_a_dealer_whose_shares_do_not_open(coordinator
     record = SessionRecord.from_members({name: content for name, content in archive.items() if name not in RELEASED})
     assert decode_totals(record.aggregate, DEALER)[:5].tolist() == [1, 1, 1, 1, 0]
     assert [restart.dealer for restart in record.restarts] == [DEALER]
+    assert_only_the_last_attempt_is_shown(coordinator, bundle, members[0].session)
+
+
+def assert_only_the_last_attempt_is_shown(coordinator: RunningCoordinator, bundle: bytes, session: str) -> None:
+    """What was masked in the attempt that was given up stays with the coordinator: nobody may ever unmask it."""
+    blobs = BlobStore(coordinator.home.blobs)
+    kept = read_database(coordinator.home.sqlite, lambda connection: published_messages(connection, blobs, session))
+    assert kept.names == {seat: f"site-{seat}" for seat in range(DEALER)}
+    assert kept.messages.masked.keys() == set(range(DEALER))
+    full = full_archive(bundle, kept.names, kept.messages)
+    (line,) = (line for line in verify(full, root=coordinator.root_fingerprint).lines if line.id == "V33")
+    assert line.status.value == "PASS", line.detail
+    with sqlite3.connect(coordinator.home.sqlite) as database:
+        stored = [
+            json.loads(body) for (body,) in database.execute("select body from events where session = ?", [session])
+        ]
+    inputs = [event["masked"] for event in stored if event["event"] == "input-received"]
+    assert len(inputs) == DEALER + 1
+    assert set(map(sha256_digest, kept.messages.masked.values())) < set(inputs)
 
 
 def test_the_record_is_served_to_all_who_joined_and_holds(coordinator: RunningCoordinator) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 
 from testkit.coordinator import running_coordinator
-from testkit.institutions import write_site
+from testkit.institutions import no_passphrase, write_site
 from testkit.specs import without_noise
 from testkit.tiny import tiny_spec
 from vdb_participant.agent import Request, take_part
@@ -33,16 +34,26 @@ from vdb_participant.network.connection import Connection
 from vdb_participant.session.measurement import measured_here
 from vdb_participant.session.preparation import Resources
 from vdb_participant.session.progress import Progress, silent
+from vdb_participant.session.proving import Question, answer, open_lines, own_result
 from vdb_participant.session.records import Consented, Measured
+from vdb_participant.session.samples import SAMPLES_FILE, KeptSamples
+from vdb_participant.session.shown_clips import ShownClips
 from vdb_participant.session.terms import SealedTerms
-from vdb_participant.site.institution import Site
+from vdb_participant.site.config import StateFolder
+from vdb_participant.site.institution import Site, open_site
 from vdb_participant.synthetic.models import build_all
 from vdb_shared.audit.evidence import Evidence
+from vdb_shared.audit.log_files import open_log
 from vdb_shared.audit.policy import DEFAULT_POLICY
+from vdb_shared.audit.spot_check import Asked, check_opening
 from vdb_shared.audit.verify import verify
+from vdb_shared.bundle.sample_choice import choice_of
+from vdb_shared.bundle.witnessed import log_key
+from vdb_shared.errors import StoreError
 from vdb_shared.evaluation import Evaluation, evaluate
 from vdb_shared.metrics.statistic import Statistics
 from vdb_shared.privacy.mechanism import decode
+from vdb_shared.registry.rows import load_registry
 from vdb_shared.spec import Spec
 from vdb_shared.tasks import checked_tasks, public_tasks
 
@@ -61,6 +72,7 @@ class Story:
     models: Path
     union: Path
     stores: tuple[Path, ...]
+    path: Path
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +101,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         for thread in threads:
             thread.join()
         assert len(bundles) == SITES, "an agent failed; its error is printed above"
+        coordinator.admin.create_session(spec)  # an entry of the log after the result, which a spot check needs
+        shutil.copytree(coordinator.home.log, path / "log")
     evidence = Evidence(bundles[0], root=None, policy=DEFAULT_POLICY, draft=False)
     union = _union(path, [path / f"data{number}" for number in range(SITES)])
     return Story(
@@ -98,6 +112,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         path / "models",
         union,
         tuple(path / f"site{number}" / "clips" for number in range(SITES)),
+        path,
     )
 
 
@@ -179,6 +194,28 @@ def test_clips_that_two_sites_made_are_the_same_and_count_once(story: Story) -> 
     assert "3 public clips made at two institutions are the same at both: 3 to the last bit." in line.sentence
     for model in story.spec.models:
         assert story.federated[f"public/{model.id}/count"].tolist() == [3.0, 0.0]
+
+
+def test_every_clip_can_be_shown_in_a_spot_check(story: Story) -> None:
+    """Also the private ones and the reference clips, which are decoded again, of a site whose list is the real one."""
+    evidence = Evidence(story.bundle, root=None, policy=DEFAULT_POLICY, draft=False)
+    key, state = log_key(evidence.roster), StateFolder(story.path / "site1")
+    site = open_site(state, no_passphrase)
+    result = own_result(story.bundle, site.config.institution, site.config.root_fingerprint)
+    log, note = open_log(str(story.path / "log"), key)
+    kept = KeptSamples.decode((state.session(result.session) / SAMPLES_FILE).read_bytes())
+    shown = ShownClips(story.spec, ClipStore(state.clips), load_registry(), story.path / "data1")
+    question = Question(choice_of(log, note, result.logged).encode(), 1000, "auditor", shown)
+    file = answer(*open_lines(result, kept, question, "2026-03-01T09:00:00Z"), question, site.signer)
+    report = check_opening(evidence, file, Asked(1000, site.config.root_fingerprint))
+    found = {line.id: f"{line.status} {line.sentence} {line.detail}" for line in report.lines}
+    assert report.exit_code == 0, found
+    sides = Counter(sample["side"] for sample in kept.samples)
+    assert sides.keys() >= {"public", "private", "reference"}
+    assert f"{len(kept.samples)} clips of {len(kept.samples)}" in found["S08"]
+    lost = ShownClips(story.spec, ClipStore(story.path / "nothing"), load_registry(), story.path / "data0")
+    with pytest.raises(StoreError, match="removed or changed"):
+        open_lines(result, kept, Question(question.choice, 1000, "auditor", lost), "2026-03-01T09:00:00Z")
 
 
 def test_an_average_of_site_values_would_not_agree(story: Story, tmp_path: Path) -> None:

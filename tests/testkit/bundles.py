@@ -37,6 +37,7 @@ from vdb_shared.audit.figures import accounting_json, metrics_json
 from vdb_shared.bundle.archive import write_archive
 from vdb_shared.bundle.envelope import Envelope, EnvelopeSignature
 from vdb_shared.bundle.logged import opened_entry, published_entry
+from vdb_shared.bundle.messages import KeptMessages
 from vdb_shared.bundle.record import (
     ACCOUNTING,
     COUNTERSIGN,
@@ -158,12 +159,14 @@ class SmallSession:
         seed: from which everything followed.
         terms: of the seal.
         past: what it comes after.
+        messages: what the total was made of.
     """
 
     record: SessionRecord
     members: Mapping[str, bytes]
     seed: object
     terms: SealTerms
+    messages: KeptMessages
     past: Past = Past()
 
     @property
@@ -189,6 +192,11 @@ class SmallSession:
     def bundle(self) -> bytes:
         """Return the published bundle."""
         return write_archive(self.members)
+
+    def full(self, edits: Edits | None = None) -> bytes:
+        """Return the published bundle in the profile `full`, with members replaced or removed, nothing signed again."""
+        names = {seat: INSTITUTIONS[seat] for seat in self.record.masked}
+        return write_archive(apply_edits({**self.members, **self.messages.members(names)}, edits or {}))
 
     def edited(self, edits: Edits) -> bytes:
         """Return the bundle with members replaced or removed, nothing signed again."""
@@ -248,14 +256,14 @@ def small_session(  # noqa: PLR0917 - each is one thing that may be unusual in a
     announced = MadeLog(log.consortium, log_key or log.signer, log.entries)
     seen = announced.proof(len(past.entries), witnesses_of(seed, witnesses))
     seal = sign(twisted(make_seal(opening, spec, roster, joins, terms, seen), twist), coordinator_key(seed))
-    record = run_rounds(
+    record, messages = run_rounds(
         SealedSession(spec, roster, opening, seen, joins, seal, terms, seed, liar, twist, fate, surplus)
     )
     members = record.members()
     members[METRICS] = metrics_json(spec, terms, totals_of(record), len(record.masked), comparison_of(record))
     members[ACCOUNTING] = accounting_json(terms)
     published = sign_result(members, result_of(record, terms), seed, sorted(record.masked), log)
-    return SmallSession(record, published, seed, terms, past)
+    return SmallSession(record, published, seed, terms, messages, past)
 
 
 def sample_bundle() -> bytes:
@@ -292,8 +300,8 @@ class SealedSession:
         )
 
 
-def run_rounds(sealed: SealedSession) -> SessionRecord:
-    """Return the record of a session in which its fate befalls the seat `DROPOUT`."""
+def run_rounds(sealed: SealedSession) -> tuple[SessionRecord, KeptMessages]:
+    """Return the record of a session in which its fate befalls the seat `DROPOUT`, and what its total was made of."""
     inputs = {seat: noised_lanes(sealed.spec, sealed.terms, sealed.seed, seat) for seat in range(len(INSTITUTIONS))}
     for lane, change in sealed.surplus:
         inputs[LIAR][lane] += change
@@ -314,7 +322,7 @@ def run_rounds(sealed: SealedSession) -> SessionRecord:
         ),
         key=lambda item: item.key_id,
     )
-    return SessionRecord(
+    record = SessionRecord(
         spec=sealed.spec.canonical(),
         roster=sealed.roster,
         open=sealed.opening,
@@ -330,6 +338,7 @@ def run_rounds(sealed: SealedSession) -> SessionRecord:
         aggregate=(summed.totals + len(summed.survivors) * LANE_OFFSET).astype(np.uint64),
         blinders=summed.blinders,
     )
+    return record, finished.messages
 
 
 def comparison_of(record: SessionRecord) -> Comparison | None:

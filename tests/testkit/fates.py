@@ -6,20 +6,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+import numpy as np
+
 from testkit.consortium import Consortium, Participants, expect, signer
-from vdb_coordinator.phases import CollectingMaskedInputs, Complained, Summed
+from vdb_coordinator.phases import CollectingMaskedInputs, CollectingUnmasking, Complained, InputMasked, Summed
 from vdb_coordinator.rounds import restart_by
 from vdb_participant.phases import MaskedInputMessage
-from vdb_participant.rounds import state_input
+from vdb_participant.rounds import Committed, state_input
 from vdb_shared import labels
 from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.messages import KeptMessages
 from vdb_shared.canonical import digest_bytes, labelled_hash
-from vdb_shared.secagg.encoding import Lanes
+from vdb_shared.secagg.commitments import commit
+from vdb_shared.secagg.encoding import Lanes, decode_totals
 from vdb_shared.secagg.masking import masked_digest
 from vdb_shared.secagg.messages import Complaint, Signed, encode_seat
 from vdb_shared.secagg.parameters import Parameters, Seat
 from vdb_shared.secagg.restarts import Restart
-from vdb_shared.secagg.transcript import Stage
+from vdb_shared.secagg.transcript import Stage, open_unmasking, seat_peer
+from vdb_shared.secagg.unmasking import Recovered, recover, remove_masks
 
 COMPLAINER: Seat = 0
 ACCOMPLICE: Seat = 1
@@ -31,6 +36,7 @@ class Fate(Enum):
     STAYS = "nothing: all are in the sum"
     DROPS_OUT = "it vanishes after it shared keys"
     ACCUSED = "somebody complains about it, and the rounds restart without it"
+    DECEIVES = "it masks another vector than it committed to, and the coordinator publishes the total all the same"
     FRAMED = "the rounds restart without it, after a complaint that its sender did not sign"
 
 
@@ -63,6 +69,26 @@ class Finished:
     summed: Summed
     contributions: Mapping[Seat, Envelope]
     restarts: tuple[Restart, ...]
+    messages: KeptMessages
+
+
+@dataclass
+class DeceivingParticipants(ContributingParticipants):
+    """Participants of whom one commits to another vector than it masks: its first lane is one more.
+
+    Attributes:
+        liar: which.
+    """
+
+    liar: Seat = field(kw_only=True)
+
+    def committed(self, seat: Seat) -> Committed:
+        honest = super().committed(seat)
+        if seat != self.liar:
+            return honest
+        other = honest.vector.lanes.copy()
+        other[0] += np.uint64(1)
+        return Committed(honest.vector, commit(other, honest.vector.blinders))
 
 
 @dataclass(frozen=True)
@@ -79,6 +105,8 @@ class Rounds:
         """Play all rounds, a second time if a complaint comes up."""
         if fate is Fate.STAYS:
             return self._finish(self.parameters, (), {})
+        if fate is Fate.DECEIVES:
+            return self._deceived()
         if fate is Fate.DROPS_OUT:
             return self._finish(self.parameters, (), {self.victim: Stage.MASKED_INPUT})
         restart = self._complaint(fate)
@@ -102,7 +130,33 @@ class Rounds:
         participants = ContributingParticipants(parameters, self.inputs, self.seed, contribute=self.contribute)
         consortium.participants, consortium.there = participants, set(parameters.seats)
         summed = expect(Summed, consortium.run(dropouts))
-        return Finished(summed, participants.contributions, restarts)
+        return Finished(summed, participants.contributions, restarts, _kept(consortium, summed))
+
+    def _deceived(self) -> Finished:
+        """Play all rounds with a liar, up to the check that an honest coordinator makes before it publishes."""
+        consortium = Consortium(self.parameters, self.inputs, self.seed)
+        participants = DeceivingParticipants(
+            self.parameters, self.inputs, self.seed, contribute=self.contribute, liar=self.victim
+        )
+        consortium.participants = participants
+        unmasking = expect(CollectingUnmasking, consortium.run_until(Stage.UNMASKING))
+        known, signatures = unmasking.transcript, unmasking.signatures
+        revealed = {seat: participants.reveal(seat, signatures) for seat in sorted(signatures)}
+        statement = known.masked.statement
+        shares = {
+            seat: open_unmasking(known.parameters, statement, seat, signed, seat_peer(seat))
+            for seat, signed in revealed.items()
+        }
+        plain = remove_masks(unmasking.total, known, expect(Recovered, recover(known, shares)))
+        totals = decode_totals(plain.lanes, len(known.survivors))
+        summed = Summed(known, totals, tuple(plain.reduced_blinders()), signatures, revealed, ())
+        return Finished(summed, participants.contributions, (), _kept(consortium, summed))
+
+
+def _kept(consortium: Consortium, summed: Summed) -> KeptMessages:
+    """Return what a coordinator keeps of the messages that a total was made of."""
+    masked = {item.seat: item.masked for item in consortium.sent if isinstance(item, InputMasked)}
+    return KeptMessages({seat: masked[seat] for seat in sorted(summed.survivors)}, dict(summed.revealed))
 
 
 def restarted(parameters: Parameters, restart: Restart) -> Parameters:

@@ -29,6 +29,7 @@ from testkit.bundles import SPEC as SPEC_TOML
 from testkit.conspiracy import Trees, conspire
 from testkit.damage import VALUES, damaged
 from testkit.golden import FATES, FOLDER, golden_session
+from testkit.opened_lines import Story, kept_list
 from testkit.parsers import PARSERS, STATEMENTS, Parser
 from testkit.statements import make_roster
 from vdb_shared.audit.policy import DEFAULT_POLICY
@@ -81,7 +82,7 @@ def seeds() -> Mapping[str, tuple[bytes, ...]]:
     roster = make_roster("golden")
     documents = tuple(data for name, data in members.items() if name.endswith(".json"))
     return {
-        "bundle": tuple(golden_session(name).bundle() for name in FATES),
+        "bundle": (*(golden_session(name).bundle() for name in FATES), golden_session("dropout").full()),
         "archive": (session.edited(dict.fromkeys(list(members)[2:])),),
         "canonical-json": tuple(data for data in documents if len(data) < LONGEST_KEPT),
         "envelope": tuple(data for name, data in members.items() if name.endswith(".dsse.json")),
@@ -104,6 +105,19 @@ def seeds() -> Mapping[str, tuple[bytes, ...]]:
         "decimal": (b"0.25", b"-1.5e-7", b"0", b"1e+22"),
         "base64": (b"AAAA", b"/+8=", b"AQ==", b""),
         **_of_log(),
+        **_of_samples(),
+    }
+
+
+def _of_samples() -> Mapping[str, tuple[bytes, ...]]:
+    """Return good inputs of the parsers of spot checks."""
+    story = Story(kept_list())
+    short, shown = story.file(story.question(3)), story.file(story.question(12, clips=True))
+    return {
+        "samples-line": story.kept.lines()[:40:8],
+        "samples-choice": (story.choice().encode(),),
+        "samples-file": (short, shown),
+        "samples-check": (short, shown),
     }
 
 

@@ -20,6 +20,7 @@ from testkit.coordinator import Identity
 from testkit.specs import small_spec
 from vdb_participant.agent import Outcome, Request, take_part
 from vdb_participant.data.dataset import Dataset
+from vdb_participant.measure.sample import Sample
 from vdb_participant.models import manifest_digest
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
@@ -29,7 +30,7 @@ from vdb_participant.session.contribution import noised_lanes
 from vdb_participant.session.preparation import Resources
 from vdb_participant.session.progress import Progress
 from vdb_participant.session.records import Consented, Measured
-from vdb_participant.session.samples import sample_root
+from vdb_participant.session.samples import SAMPLES_FILE, KeptSamples
 from vdb_participant.session.terms import SealedTerms
 from vdb_participant.site.config import ConfigFile, StateFolder
 from vdb_participant.site.failpoints import Failpoints, failpoints_from_environment
@@ -37,8 +38,10 @@ from vdb_participant.site.institution import Site, open_site
 from vdb_participant.site.policy import DEFAULT_POLICY
 from vdb_participant.site.storage import write_durably
 from vdb_shared.bundle.statement import NamedDigest, RunManifest
+from vdb_shared.canonical import sha256_digest
 from vdb_shared.metrics.statistic import Statistics
 from vdb_shared.spec import Cohort, Deadlines, Spec
+from vdb_shared.tasks import ClipTask
 
 
 def no_passphrase() -> bytes:
@@ -134,11 +137,29 @@ class ChosenMeasurement:
         statistics = chosen_statistics(sealed, self.clips, self.score)
         self.statistics.append(statistics)
         lanes = noised_lanes(spec, sealed.terms, statistics, os.urandom, SAMPLERS)
-        return Measured(lanes, chosen_manifest(sealed), Dataset.open(resources.data).private)
+        kept = chosen_samples(sealed, self.clips)
+        write_durably(site.folder.session(sealed.opening.session) / SAMPLES_FILE, kept.encode())
+        manifest = chosen_manifest(sealed).model_copy(update={"sample_root": kept.root})
+        return Measured(lanes, manifest, Dataset.open(resources.data).private)
+
+
+def chosen_samples(sealed: SealedTerms, private: int) -> KeptSamples:
+    """Return the list of clips that never were: our public share, clips that count elsewhere, private ones of each model."""
+    spec = sealed.opening.spec
+    tasks = [("public", task) for task in sealed.shard]
+    tasks += [("second", item.task) for item in sealed.checked if not item.counted]
+    tasks += [
+        ("private", ClipTask(model.id, f"secret {number}", 0)) for model in spec.models for number in range(private)
+    ]
+    samples = [
+        Sample(side, task.model, task.prompt, task.sample, sha256_digest(b"frames"), sha256_digest(b"shares"), "")
+        for side, task in tasks
+    ]
+    return KeptSamples(os.urandom(32), [sample.to_json() for sample in samples])
 
 
 def chosen_manifest(sealed: SealedTerms) -> RunManifest:
-    """Return the manifest of a run that never was, of our public share."""
+    """Return the manifest of a run that never was, of our public share, without a list of clips."""
     spec = sealed.opening.spec
     return RunManifest(
         environment={"python": "3.11"},
@@ -147,7 +168,7 @@ def chosen_manifest(sealed: SealedTerms) -> RunManifest:
         profile="exact",
         public_clips_made=len(sealed.shard),
         public_clips_failed=0,
-        sample_root=sample_root([]),
+        sample_root=KeptSamples(bytes(32), []).root,
         checked=checked_clips(spec, sealed.terms.position(sealed.opening.seat), len(sealed.terms.seats)),
     )
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
+from testkit.opened_lines import Story, kept_list
 from vdb_shared.audit.policy import parse_policy
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle import statement
@@ -18,6 +20,9 @@ from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.logged import encode_record, parse_record
 from vdb_shared.bundle.record import decode_transcript, encode_transcript
 from vdb_shared.bundle.restarts import decode_restarts, encode_restarts
+from vdb_shared.bundle.sample_choice import SampleChoice, parse_choice
+from vdb_shared.bundle.sample_file import read_samples
+from vdb_shared.bundle.samples import SampleLine, parse_line
 from vdb_shared.bundle.statement import Statement, parse_statement
 from vdb_shared.canonical import (
     canonical_json,
@@ -114,6 +119,11 @@ def _log(data: bytes) -> list[bytes]:
     return list(TiledLog(parse_checkpoint(_text(fetch(CHECKPOINT_PATH))), fetch).entries())
 
 
+@cache
+def _story() -> Story:
+    return Story(kept_list())
+
+
 STATEMENTS: Final[Mapping[str, type[statement.Predicate]]] = {
     kind.kind: kind
     for kind in (
@@ -156,4 +166,8 @@ PARSERS: Final[Mapping[str, Parser]] = {
     "log-entries": Parser(decode_entries, write=encode_entries),
     "log": Parser(_log),
     "log-record": Parser(parse_record, write=encode_record),
+    "samples-line": Parser(parse_line, write=SampleLine.encode),
+    "samples-choice": Parser(parse_choice, write=SampleChoice.encode),
+    "samples-file": Parser(read_samples),
+    "samples-check": Parser(lambda data: _story().check(data), declared=()),
 }

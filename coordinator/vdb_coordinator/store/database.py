@@ -154,6 +154,24 @@ def create_database(target: Path | str, work: Callable[[Connection], None]) -> N
         database.close()
 
 
+def read_database(target: Path | str, work: Callable[[Connection], T]) -> T:
+    """Return what `work` reads in a database that another process may be writing; nothing in it is changed.
+
+    Raises:
+        UsageError: the URL is none, or carries a password.
+        StoreError: it cannot be read.
+    """
+    backend = backend_of(target)
+    engine = backend.reader()
+    try:
+        with engine.connect() as connection:
+            return work(connection)
+    except DBAPIError as error:
+        raise StoreError(f"{backend.name}: cannot be read: {_first_line(error)}") from error
+    finally:
+        engine.dispose()
+
+
 def _begin_epoch(connection: Connection) -> int:
     _migrate(connection)
     last: int | None = connection.execute(select(schema.epochs.c.number)).scalar()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -46,6 +47,10 @@ class Backend(Protocol):
 
     def engine(self, on_connect: OnConnect) -> Engine:
         """Return an engine with one connection, which is opened when it is first needed, and again when it was lost."""
+        ...
+
+    def reader(self) -> Engine:
+        """Return an engine that can change nothing, and may be used beside the process that writes."""
         ...
 
     def is_worth_repeating(self, error: DBAPIError) -> bool:
@@ -118,6 +123,10 @@ class SqliteFile:
 
         return engine
 
+    def reader(self) -> Engine:
+        """Return an engine that opens the file for reading."""
+        return create_engine(f"sqlite:///file:{quote(str(self.path.absolute()))}?mode=ro&uri=true")
+
     def is_worth_repeating(self, error: DBAPIError) -> bool:
         """Return False: there is one writer, which waits for locks."""
         del error
@@ -169,6 +178,14 @@ class PostgresqlDatabase:
                 raise
 
         return engine
+
+    def reader(self) -> Engine:
+        """Return an engine whose transactions are read-only, and which asks for no lock."""
+        return create_engine(
+            self.url,
+            isolation_level="SERIALIZABLE",
+            connect_args={"connect_timeout": 5, "options": "-c default_transaction_read_only=on"},
+        )
 
     def is_worth_repeating(self, error: DBAPIError) -> bool:
         """Return whether it was a conflict with another transaction."""

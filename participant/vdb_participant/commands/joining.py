@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import typer
 
 from vdb_participant.agent import Request, look, take_part
+from vdb_participant.commands.sampling import tell_dropped
 from vdb_participant.commands.screen import console
 from vdb_participant.commands.showing import shown_progress
 from vdb_participant.network.client import Client
@@ -44,6 +45,7 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     """Take part in a session from wherever its journal says we are."""
     failpoints = failpoints_from_environment()
     site = open_site(folder, passphrase)
+    tell_dropped(site)
     out = console()
 
     def consent(plan: Plan) -> None:

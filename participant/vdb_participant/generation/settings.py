@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from vdb_shared.canonical import decimal_string
 from vdb_shared.clips import clip_terms
 from vdb_shared.registry.classes import EXTERNAL, Start, pipeline_classes
 from vdb_shared.registry.rows import Registry, load_registry
-from vdb_shared.spec import Model, Spec
+from vdb_shared.spec import Model, Profile, Spec, class_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,18 @@ def settings_of(
     """
     chosen = profiles or {}
     return {model.id: GenerationSettings.of(spec, model, registry, chosen.get(model.id)) for model in spec.models}
+
+
+def possible_settings(spec: Spec, registry: Registry) -> tuple[Mapping[str, GenerationSettings], ...]:
+    """Return all settings that clips of a spec may have: under "auto", one for each profile of the class.
+
+    Which of them it was does not follow from the device at hand, which may be another today.
+    """
+    made = spec.generation
+    names = [made.profile]
+    if made.profile == "auto":
+        names = [name for name in get_args(Profile) if name != "auto" and class_of(name) == made.clip_class]
+    return tuple(settings_of(spec, registry, {model.id: name for model in spec.models}) for name in names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Final
 
 from vdb_participant.generation.breaker import without_other_clips
-from vdb_participant.generation.settings import GenerationSettings, settings_of
+from vdb_participant.generation.settings import GenerationSettings, possible_settings
 from vdb_participant.generation.store import ClipKey, ClipStore, clip_key
 from vdb_shared.registry.rows import Registry
-from vdb_shared.spec import Model, Profile, Prompt, Spec, class_of
+from vdb_shared.spec import Model, Prompt, Spec
 from vdb_shared.tasks import ClipTask
 
 PROMPTS: Final = 6
@@ -61,7 +61,7 @@ def choose(
         registry: the site's.
         count: of prompts, at most; prompts of which nothing fell to this site are left out.
     """
-    ways = _settings(spec, registry)
+    ways = possible_settings(spec, registry)
     made_here = any(metric.inputs == "public" for metric in spec.metrics)
     first: dict[tuple[str, str, str], ClipTask] = {}
     for task in tasks if made_here else ():
@@ -99,15 +99,3 @@ def _place(
         if (reason := store.failure(key)) is not None:
             return Place(model.id, task.sample, settings, None, without_other_clips(reason) or "no reason was kept")
     return Place(model.id, task.sample, ways[0][model.id])
-
-
-def _settings(spec: Spec, registry: Registry) -> list[Mapping[str, GenerationSettings]]:
-    """Return all settings that clips of a spec may have: under "auto", one for each profile of the class.
-
-    Which of them it was does not follow from the device at hand, which may be another today.
-    """
-    made = spec.generation
-    names = [made.profile]
-    if made.profile == "auto":
-        names = [name for name in get_args(Profile) if name != "auto" and class_of(name) == made.clip_class]
-    return [settings_of(spec, registry, {model.id: name for model in spec.models}) for name in names]

@@ -75,7 +75,7 @@ def run_manifest(
         spec: the spec, whose weights were verified before anything was loaded.
         measured: what `measure_site` says about software, machine and the clips that another site makes too.
         samples: JSON forms of the measured clips; only public ones are counted.
-        sample_root: root of the salted tree over all of them.
+        sample_root: what fixes the list of all of them.
     """
     public = [sample for sample in samples if sample["side"] == "public"]
     failed = sum(bool(sample["failure"]) for sample in public)

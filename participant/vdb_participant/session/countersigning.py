@@ -17,7 +17,7 @@ from vdb_shared.audit.report import Report, Status
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.envelope import Envelope, sign_envelope
-from vdb_shared.bundle.record import RELEASED, RESULT, SessionRecord, read_envelope
+from vdb_shared.bundle.record import RESULT, SessionRecord, of_record, read_envelope
 from vdb_shared.errors import VerificationError
 from vdb_shared.identity import Signer
 from vdb_shared.secagg.messages import Signed
@@ -65,7 +65,7 @@ def audit_draft(data: bytes, own: OwnPart, sealed: SealedTerms, root: str) -> No
     """
     _audit(data, sealed, root, draft=True)
     members = read_archive(data)
-    found = SessionRecord.from_members({name: item for name, item in members.items() if name not in RELEASED})
+    found = SessionRecord.from_members(of_record(members))
     contribution = found.contributions.get(own.institution)
     join = found.joins.get(own.institution)
     for what, same in (

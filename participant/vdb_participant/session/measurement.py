@@ -1,14 +1,12 @@
 """The step between the seal and the rounds: generate, measure, encode, add noise.
 
-Promises that the data are those that were consented to, and that the salted leaves of what was measured are kept at the site.
+Promises that the data are those that were consented to, and that the list of what was measured is kept at the site.
 Leaves recording them to `agent.py`: the noise cannot be drawn again.
 """
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Final
 
 from vdb_participant.data.dataset import Dataset
 from vdb_participant.generation.store import ClipStore
@@ -18,13 +16,12 @@ from vdb_participant.session.contribution import noised_lanes, run_manifest
 from vdb_participant.session.preparation import Resources, joined
 from vdb_participant.session.progress import Progress
 from vdb_participant.session.records import Consented, Measured
-from vdb_participant.session.samples import SALT_BYTES, sample_lines, sample_root
+from vdb_participant.session.samples import SAMPLES_FILE, KeptSamples
 from vdb_participant.session.terms import SealedTerms
 from vdb_participant.site.institution import Site
 from vdb_participant.site.storage import write_durably
+from vdb_shared.bundle.samples import SALT_BYTES
 from vdb_shared.errors import DatasetError
-
-SAMPLES_FILE: Final = "samples.jsonl"
 
 
 def measured_here(
@@ -56,13 +53,8 @@ def measured_here(
         )
         store = ClipStore(site.folder.clips)
         found = measure_site(spec, sealed.shard, data, equipment, store, progress, checked=sealed.checked)
-    leaves = [sample.to_json() for sample in found.samples]
-    lines = sample_lines(leaves, os.urandom(SALT_BYTES * len(leaves)))
-    _keep(site.folder.session(sealed.opening.session) / SAMPLES_FILE, lines)
-    manifest = run_manifest(spec, found.manifest, leaves, sample_root(lines))
+    kept = KeptSamples(os.urandom(SALT_BYTES), [sample.to_json() for sample in found.samples])
+    write_durably(site.folder.session(sealed.opening.session) / SAMPLES_FILE, kept.encode())
+    manifest = run_manifest(spec, found.manifest, kept.samples, kept.root)
     lanes = noised_lanes(spec, sealed.terms, found.statistics, os.urandom, SAMPLERS)
     return Measured(lanes, manifest, data.private)
-
-
-def _keep(path: Path, lines: tuple[bytes, ...]) -> None:
-    write_durably(path, b"".join(line + b"\n" for line in lines))

@@ -6,7 +6,7 @@ Leaves the content of keys to `keys.py` and of the ledger to `ledger.py`.
     DIR/config.json  policy.toml  statement-key.pem  tls-key.pem  certificate.pem  roster/  ledger.sqlite
     DIR/signer.toml (instead of statement-key.pem)
     DIR/log/checkpoint
-    DIR/sessions/<session>/journal  DIR/sessions/<session>/result.vdbb  DIR/clips/  DIR/models/  DIR/registry/
+    DIR/sessions/<session>/{journal,samples.jsonl,result.vdbb}  DIR/clips/  DIR/models/  DIR/registry/
 """
 
 from __future__ import annotations

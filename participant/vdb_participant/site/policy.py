@@ -43,6 +43,10 @@ minimum_collusion = 1
 # Metrics and models that may be run on our data; "*" allows all.
 allowed_metrics = ["*"]
 allowed_models = ["*"]
+
+# For how many days the list of what was measured in a session is kept, so that spot checks of it can be answered
+# (`vdb-participant prove-sample`). It names private prompts and files. Without this line it is kept for ever.
+# samples_days = 1095
 """
 
 ANY: Final = "*"
@@ -69,6 +73,7 @@ class PolicyFile(BaseModel):
         minimum_cohort: n_min, fewest institutions in a sum, when as few join as the spec allows.
         minimum_honest: n_min - c, fewest of them that do not collude with the coordinator.
         minimum_collusion: smallest c of a spec: it is the lead who writes c, and everything rests on it.
+        samples_days: how long lists for spot checks are kept; for ever if None.
         allowed_metrics, allowed_models: ids, or "*" for all; a metric that is correlated with people's scores is one of them.
     """
 
@@ -81,6 +86,7 @@ class PolicyFile(BaseModel):
     minimum_cohort: int = Field(ge=3)
     minimum_honest: int = Field(default=2, ge=2)
     minimum_collusion: int = Field(default=1, ge=1)
+    samples_days: int | None = Field(default=None, ge=1, le=36_500)
     allowed_metrics: list[str]
     allowed_models: list[str]
 

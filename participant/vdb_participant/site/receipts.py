@@ -19,7 +19,7 @@ from vdb_participant.site.ledger import Ledger
 from vdb_shared import labels
 from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.envelope import Envelope
-from vdb_shared.bundle.record import RELEASED, SessionRecord
+from vdb_shared.bundle.record import SessionRecord, of_record
 from vdb_shared.bundle.statement import Contribution, parse_statement
 from vdb_shared.canonical import digest_bytes
 from vdb_shared.errors import FormatError, StoreError, UsageError
@@ -99,7 +99,7 @@ def bundle_receipt(folder: StateFolder, bundle: Path) -> Receipt:
 def _record(bundle: Path) -> SessionRecord:
     try:
         members = read_archive(bundle.read_bytes())
-        return SessionRecord.from_members({name: members[name] for name in members.keys() - RELEASED})
+        return SessionRecord.from_members(of_record(members))
     except OSError as error:
         raise UsageError(f"{bundle}: expected a result bundle, cannot read it ({error.strerror})") from error
     except FormatError as error:

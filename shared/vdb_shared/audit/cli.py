@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from vdb_shared.audit import commands
+from vdb_shared.audit import commands, spot_commands
 from vdb_shared.audit.html import leaderboard_page, report_page
 from vdb_shared.audit.inspect import describe, describe_statement, is_statement
 from vdb_shared.audit.leaderboard import leaderboard_of
@@ -185,6 +185,13 @@ app.command(
 app.command(name="key", epilog="Example: vdb-audit key auditor.pem")(commands.new_key)
 app.command(epilog="Example: vdb-audit attestation result.svr.json --key auditor.pub.pem --bundle result.vdbb")(
     commands.attestation
+)
+
+app.command("choose-sample", epilog="Example: vdb-audit choose-sample result.vdbb --log URL --out choice.json")(
+    spot_commands.choose_sample
+)
+app.command("check-sample", epilog="Example: vdb-audit check-sample result.vdbb samples.vdbs --count 30 --log URL")(
+    spot_commands.check_sample
 )
 
 

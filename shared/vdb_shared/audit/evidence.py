@@ -19,17 +19,19 @@ from numpy.typing import NDArray
 from vdb_shared.audit.monitor import Monitored, monitor
 from vdb_shared.audit.policy import Policy
 from vdb_shared.audit.standing import Published, Standing, standing_of
+from vdb_shared.audit.unmasked import Replayed, replay_unmasking
 from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.logged import opened_entry, published_entry
+from vdb_shared.bundle.messages import is_message, read_messages
 from vdb_shared.bundle.record import (
     ACCOUNTING,
     COUNTERSIGN,
-    RELEASED,
     RESTARTS,
     RESULT,
     RESULT_PROOF,
     SessionRecord,
+    of_record,
     read_envelope,
     read_proof,
 )
@@ -57,6 +59,7 @@ from vdb_shared.secagg.transcript import (
     AdvertisedRound,
     MaskedRound,
     SharedRound,
+    Transcript,
     check_distinct_keys,
     close_advertised,
     close_masked,
@@ -197,7 +200,7 @@ class Evidence:
     @cached_property
     def record(self) -> SessionRecord:
         """The signed messages of the session."""
-        return SessionRecord.from_members({k: v for k, v in self.members.items() if k not in RELEASED})
+        return SessionRecord.from_members(of_record(self.members))
 
     @cached_property
     def spec(self) -> Spec:
@@ -293,6 +296,26 @@ class Evidence:
             ProtocolError, SessionAbortedError: as `parameters`, or a header that no honest run contains; names its seat.
         """
         return replay(self.parameters, self.record)
+
+    @property
+    def full(self) -> bool:
+        """Whether the bundle has the profile `full`, with which unmasking can be played again; a damaged file has none."""
+        try:
+            return any(is_message(name) for name in self.members)
+        except FormatError:
+            return False
+
+    @cached_property
+    def replayed(self) -> Replayed:
+        """The total that the messages give, unmasked again; only of the profile `full`.
+
+        Raises:
+            ProtocolError, FormatError: a message is not the one that its sender signed, or they give no total.
+        """
+        rounds = self.rounds
+        transcript = Transcript(self.parameters, rounds.advertised, rounds.shared, rounds.masked)
+        names = {seat: self.roster.seated(seat).institution for seat in rounds.masked.seats}
+        return replay_unmasking(transcript, read_messages(self.members, names))
 
     @cached_property
     def survivors(self) -> tuple[Seat, ...]:

@@ -58,9 +58,14 @@ _INDENT: Final = 29
 def print_report(console: Console, report: Report) -> None:
     """Print one line for each check, then the verdict; lines break only on a terminal."""
     for line in report.lines:
-        console.print(_report_line(line, console.width if console.is_terminal else None), soft_wrap=True)
+        print_line(console, line)
     console.print()
     console.print(Text(verdict_sentence(report), style="bold green" if _calm(report) else "bold red"), soft_wrap=True)
+
+
+def print_line(console: Console, line: Line) -> None:
+    """Print the line of one check; it breaks only on a terminal."""
+    console.print(_report_line(line, console.width if console.is_terminal else None), soft_wrap=True)
 
 
 def _report_line(line: Line, width: int | None) -> Text:

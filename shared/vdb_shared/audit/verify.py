@@ -62,7 +62,8 @@ def verify(  # noqa: PLR0913 - each is something else that an auditor may have
 
 
 def _line(check: Check, evidence: Evidence, out_of_reach: set[str]) -> Line:
-    missing = [needed for needed in check.needs if needed in out_of_reach]
+    needs = check.needs + (check.full_needs if evidence.full else ())
+    missing = [needed for needed in needs if needed in out_of_reach]
     if missing:
         sentence = f"Not tried: it builds on {' and '.join(missing)}, which did not pass."
         return Line(check.id, check.title, Status.NOT_REACHED, sentence)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vdb_shared import labels
 from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.messages import is_message
 from vdb_shared.bundle.restarts import decode_restarts, encode_restarts
 from vdb_shared.bundle.signed import round_from_json, round_to_json
 from vdb_shared.bundle.statement import Subject, subject_of
@@ -122,7 +123,7 @@ class SessionRecord:
 
     @classmethod
     def from_members(cls, members: Mapping[str, bytes]) -> SessionRecord:
-        """Return the record that exactly these members hold; `members` has none of `RELEASED`.
+        """Return the record that exactly these members hold; `members` are those that `of_record` leaves.
 
         Raises:
             FormatError: a member is missing, unknown or malformed; the message begins with its name.
@@ -149,6 +150,11 @@ class SessionRecord:
         )
 
 
+def of_record(members: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the members of a bundle that are its record: neither made from it, nor of the profile `full` alone."""
+    return {name: data for name, data in members.items() if name not in RELEASED and not is_message(name)}
+
+
 def check_names(members: Iterable[str]) -> None:
     """Check that these are the names of a record's members, all of them and no others.
 
@@ -165,8 +171,12 @@ def check_names(members: Iterable[str]) -> None:
 
 
 def subjects_of(members: Mapping[str, bytes]) -> tuple[Subject, ...]:
-    """Return the subjects of a result statement: every other member but those that are about it, sorted by name."""
-    return tuple(subject_of(name, members[name]) for name in sorted(members.keys() - {RESULT} - ADDED))
+    """Return the subjects of a result statement, sorted by name.
+
+    They are all other members, but those that are about the result and those that only the profile `full` has.
+    """
+    named = (name for name in members.keys() - {RESULT} - ADDED if not is_message(name))
+    return tuple(subject_of(name, members[name]) for name in sorted(named))
 
 
 def encode_transcript(

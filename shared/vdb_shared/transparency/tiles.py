@@ -138,9 +138,9 @@ class TiledLog:
         """Return the proof that an entry is in the log."""
         return inclusion_proof(index, self.checkpoint.size, self._complete)
 
-    def growth(self, old: int) -> list[bytes]:
-        """Return the proof that the log grew from its first `old` entries."""
-        return consistency_proof(old, self.checkpoint.size, self._complete)
+    def growth(self, old: int, size: int | None = None) -> list[bytes]:
+        """Return the proof that the log, or its first `size` entries, grew from its first `old` entries."""
+        return consistency_proof(old, self.checkpoint.size if size is None else size, self._complete)
 
     def root_at(self, size: int) -> bytes:
         """Return the root that the log had with its first `size` entries, which are a part of this one by construction."""

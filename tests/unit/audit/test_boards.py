@@ -76,7 +76,9 @@ def test_a_bundle_given_twice_is_refused_and_two_results_of_one_session_are_rema
     first = opened("spring.vdbb", spring)
     with pytest.raises(UsageError, match="are the same bundle"):
         boards_of([first, opened("copy.vdbb", spring)])
-    second = opened("second.vdbb", SmallSession(spring.record, second_result(spring), spring.seed, spring.terms))
+    second = opened(
+        "second.vdbb", SmallSession(spring.record, second_result(spring), spring.seed, spring.terms, spring.messages)
+    )
     (sentence,) = same_session([first, second])
     assert sentence.startswith("spring.vdbb and second.vdbb are results of one and the same session")
     assert sentence in boards_of([first, second]).remarks

@@ -15,7 +15,8 @@ from testkit.specs import TOML, small_spec
 from vdb_participant.noise import integer_sampler, opendp_sampler
 from vdb_participant.noise.samplers import SAMPLERS
 from vdb_participant.session.contribution import noised_lanes, private_lanes, run_manifest
-from vdb_participant.session.samples import SALT_BYTES, sample_lines, sample_root
+from vdb_participant.session.samples import KeptSamples
+from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import StatisticError
 from vdb_shared.privacy.calibration import LOCAL_SIGMA
 from vdb_shared.privacy.mechanism import encode, uniform_bytes_needed
@@ -132,21 +133,17 @@ def test_the_manifest_says_what_was_said_of_clips_made_twice() -> None:
     assert run_manifest(small_spec(), said, [], "sha256:" + "0" * 64).checked == clips
 
 
-def test_sample_root_depends_on_every_leaf_and_its_salt() -> None:
-    leaves = [SAMPLE | {"number": number} for number in range(5)]
-    salts = os.urandom(SALT_BYTES * 5)
-    lines = sample_lines(leaves, salts)
-    assert sample_root(lines) == sample_root(sample_lines(leaves, salts))
-    roots = {sample_root(lines)}
+def test_sample_root_depends_on_every_clip_and_on_the_secret() -> None:
+    samples = [SAMPLE | {"number": number, "shares": sha256_digest(b"s"), "failure": "f"} for number in range(5)]
+    kept = KeptSamples(bytes(32), samples)
+    assert kept.root == KeptSamples(bytes(32), list(samples)).root
+    roots = {kept.root, KeptSamples(bytes([1]) * 32, samples).root}
     for place in range(5):
-        roots.add(sample_root([*lines[:place], *lines[place + 1 :]]))
-        other = bytearray(salts)
-        other[SALT_BYTES * place] ^= 1
-        roots.add(sample_root(sample_lines(leaves, bytes(other))))
-    assert len(roots) == 11
-    with pytest.raises(ValueError, match="salt"):
-        sample_lines(leaves, salts[1:])
-
-
-def test_sample_root_of_nothing_is_defined() -> None:
-    assert sample_root([]).startswith("sha256:")
+        roots.add(KeptSamples(bytes(32), [*samples[:place], *samples[place + 1 :]]).root)
+        for field, other in (("number", 9), ("prompt", "other words"), ("shares", "sha256:" + "5" * 64)):
+            roots.add(
+                KeptSamples(bytes(32), [*samples[:place], samples[place] | {field: other}, *samples[place + 1 :]]).root
+            )
+    assert len(roots) == 22
+    with pytest.raises(ValueError, match="secret"):
+        KeptSamples(bytes(31), samples)

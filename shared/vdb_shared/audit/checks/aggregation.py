@@ -122,11 +122,28 @@ def _stage(evidence: Evidence, statement: ConsistencyStatement, seat: Seat) -> D
     return "advertised-keys" if seat in statement.advertised else "joined"
 
 
-def _unmasking(_evidence: Evidence) -> Finding:
+def _unmasking(evidence: Evidence) -> Finding:
+    if evidence.full:
+        return _replayed(evidence)
     return not_proven(
         "That the masks were removed as the protocol says cannot be replayed from this bundle, because the messages that this "
         "takes would give every reader the coordinator's view. The outcome does not rest on it: that the published total is "
         "the sum of what the institutions committed to is the check V34.commitments."
+    )
+
+
+def _replayed(evidence: Evidence) -> Finding:
+    replayed = evidence.replayed
+    demand(
+        "V33",
+        replayed.gives(evidence.aggregate, evidence.record.blinders),
+        "The messages give another total than the one that was published. All of them bear the signatures of those who sent "
+        "them, so the coordinator published a total that it did not receive.",
+    )
+    left_out = f" {counted(len(replayed.left_out), 'wrong share')} had to be left out." if replayed.left_out else ""
+    return passed(
+        f"Unmasking was played again: the masked vectors of {counted(len(evidence.survivors), 'institution')} and the shares "
+        f"that {len(replayed.signers)} of them revealed give the published total, lane for lane.{left_out}"
     )
 
 
@@ -175,15 +192,31 @@ def _commitments(evidence: Evidence) -> Finding:
     headers = evidence.rounds.masked.headers
     signed = [headers[seat].commitments for seat in evidence.survivors]
     opens = commitments_open(signed, evidence.aggregate, evidence.record.blinders)
-    demand(
-        "V34.commitments",
-        opens,
-        "The total, the blinders or a commitment is another than the sum demands; which of them, the bundle cannot show.",
-    )
+    demand("V34.commitments", opens, "" if opens else _who_differs(evidence, signed))
     return passed(
         f"The published total is the sum of exactly the {len(signed)} vectors to which the institutions committed in their "
         "signed messages: the commitments of all survivors open to the published total and blinders. Neither the "
         "coordinator nor anybody else altered it afterwards; the single vectors stay hidden."
+    )
+
+
+def _who_differs(evidence: Evidence, signed: list[bytes]) -> str:
+    """Return why commitments do not open, as far as the bundle shows whose doing it is."""
+    if not evidence.full:
+        return (
+            "The total, the blinders or a commitment is another than the sum demands; which of them, a public bundle cannot "
+            "show. The profile full can."
+        )
+    replayed = evidence.replayed
+    same = replayed.gives(evidence.aggregate, evidence.record.blinders)
+    if not same and commitments_open(signed, replayed.lanes, replayed.blinders):
+        return "The coordinator lied: the total that the messages give opens the commitments, and it published another one."
+    names = ", ".join(evidence.roster.seated(seat).institution for seat in evidence.survivors)
+    also = "" if same else " Besides, the coordinator published another total than the messages give (V33)."
+    return (
+        "A commitment does not match: the total that the messages give does not open the commitments, so at least one of "
+        f"{names} masked another vector than it committed to. Which of them, the messages cannot show without opening single "
+        f"vectors.{also}"
     )
 
 
@@ -209,7 +242,14 @@ CHECKS: Final = (
         ("V30",),
         _survivors,
     ),
-    Check("V33", "Unmasking replayed", "The sum does not follow from the messages.", (), _unmasking),
+    Check(
+        "V33",
+        "Unmasking replayed",
+        "The published total does not follow from the messages.",
+        (),
+        _unmasking,
+        full_needs=("V30", "V31", "V32"),
+    ),
     Check(
         "V34",
         "Declared weights and profile",

@@ -27,6 +27,7 @@ class Check:
         title: a few words.
         broken: the sentence of a failure, for a reader who knows no cryptography.
         needs: ids of the checks without which this one cannot be tried.
+        full_needs: ids that it needs besides, where a bundle has the profile `full`.
         attempt: returns a finding, or raises a VdbError whose message is the failure's detail.
     """
 
@@ -35,6 +36,7 @@ class Check:
     broken: str
     needs: tuple[str, ...]
     attempt: Callable[[Evidence], Finding]
+    full_needs: tuple[str, ...] = ()
 
 
 def passed(sentence: str) -> Finding:

@@ -5,12 +5,14 @@ Source: protos/README.md §10.4.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from vdb_shared.audit.checks.base import Check, Finding, counted, demand, passed
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.report import Status
-from vdb_shared.bundle.record import ADDED, RELEASED, RESULT, check_names, subjects_of
+from vdb_shared.bundle.messages import check_messages
+from vdb_shared.bundle.record import ADDED, RELEASED, check_names, of_record, subjects_of
 from vdb_shared.canonical import parse_canonical_json
 from vdb_shared.errors import FormatError
 from vdb_shared.seal import MAX_JSON_BYTES
@@ -33,7 +35,7 @@ def _strict_json(evidence: Evidence) -> Finding:
     for name, data in documents.items():
         demand("V02", len(data) <= MAX_JSON_BYTES, f"{name} has {len(data)} bytes, more than any reader accepts.")
     try:
-        check_names(evidence.members.keys() - RELEASED)
+        check_names(of_record(evidence.members))
     except FormatError:
         return Finding(Status.SKIPPED, "Nothing was read, since the members are not those of a bundle (V03).")
     names = [name for name in documents if not name.startswith(_ROSTER_FOLDER)]
@@ -47,17 +49,29 @@ def _strict_json(evidence: Evidence) -> Finding:
 
 def _closed_world(evidence: Evidence) -> Finding:
     names = evidence.members.keys()
-    check_names(names - RELEASED)
+    check_names(of_record(evidence.members))
     optional = ADDED if evidence.draft else frozenset()
     missing = sorted(RELEASED - names - optional)
     demand("V03", not missing, f"{', '.join(missing)}: this member is missing.")
     listed = [subject.name for subject in evidence.subjects]
     demand("V03", listed == sorted(set(listed)), "The result does not name each member once, in order.")
-    difference = sorted(set(listed) ^ (names - {RESULT} - ADDED))
+    difference = sorted(set(listed) ^ {item.name for item in subjects_of(evidence.members)})
     demand(
         "V03", not difference, f"{', '.join(difference)}: either in the bundle or named by the result, but not both."
     )
-    return passed("The bundle holds exactly the members that the signed result names, no more and no fewer.")
+    if not evidence.full:
+        return passed("The bundle holds exactly the members that the signed result names, no more and no fewer.")
+    check_messages(evidence.members, _contributors(names), draft=evidence.draft)
+    return passed(
+        "The bundle holds exactly the members that the signed result names and, in the profile full, what each institution in "
+        "the sum sent."
+    )
+
+
+def _contributors(names: Iterable[str]) -> frozenset[str]:
+    """Return the institutions of whom there is a contribution, by the names of members."""
+    folder, suffix = "contributions/", ".dsse.json"
+    return frozenset(name.removeprefix(folder).removesuffix(suffix) for name in names if name.startswith(folder))
 
 
 def _digests(evidence: Evidence) -> Finding:

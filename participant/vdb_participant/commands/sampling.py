@@ -1,0 +1,141 @@
+"""`prove-sample`: what an auditor's spot check would be told, and the file that tells it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from vdb_participant.commands.screen import console
+from vdb_participant.session import records
+from vdb_participant.session.finishing import RESULT_FILE
+from vdb_participant.session.proving import OwnResult, Question, Shown, answer, open_lines, own_result, revealed
+from vdb_participant.session.records import Consented
+from vdb_participant.session.retention import drop_old_samples
+from vdb_participant.session.samples import SAMPLES_FILE, KeptSamples
+from vdb_participant.site.config import StateFolder
+from vdb_participant.site.institution import Site, open_site
+from vdb_participant.site.journal_format import read_journal
+from vdb_participant.site.keys import Passphrase
+from vdb_participant.site.storage import write_durably
+from vdb_shared.audit.evidence import Evidence
+from vdb_shared.audit.policy import DEFAULT_POLICY
+from vdb_shared.audit.spot_check import Asked, check_opening
+from vdb_shared.canonical import digest_bytes
+from vdb_shared.errors import FormatError, StoreError, UsageError, VerificationError
+from vdb_shared.fields import Name
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the operator typed; `clips` also stands for the words of private records."""
+
+    session: str
+    checkpoint: Path
+    count: int
+    auditor: str
+    out: Path
+    clips: bool
+    data: Path | None
+    yes: bool
+
+
+def prove(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
+    """Show what a spot check would be told, ask, and write the file for the auditor.
+
+    Raises:
+        UsageError: a file cannot be read or written, or nobody consented.
+        StoreError: the list of the session was not kept, or is another one.
+        VerificationError: the file would not pass the auditor's check.
+        VdbError: see `open_lines`.
+    """
+    session = folder.find_session(wish.session)
+    if session is None:
+        raise UsageError(
+            f"{wish.session}: expected the id of a session that this site joined, or its beginning, found none"
+        )
+    if not wish.out.parent.is_dir():
+        raise UsageError(f"{wish.out}: there is no such folder to write it to; make it, or choose another")
+    _check_name(wish.auditor)
+    site = open_site(folder, passphrase)
+    tell_dropped(site)
+    place = folder.session(session)
+    bundle = _read(place / RESULT_FILE, "the published result")
+    kept = _kept(place / SAMPLES_FILE)
+    result = own_result(bundle, site.config.institution, site.config.root_fingerprint)
+    choice = _read(wish.checkpoint, "the auditor's file that chooses lines")
+    question = Question(choice, wish.count, wish.auditor, _shown(site, result, wish) if wish.clips else None)
+    opening, clips = open_lines(result, kept, question, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    out = console()
+    out.print(f"This opens {len(opening.opened)} records of session {session} to {wish.auditor}, without noise:")
+    for words in revealed(opening):
+        out.print(f"  {words}")
+    out.print("Whoever has the file can read it. The ledger does not count it.")
+    _consent(yes=wish.yes)
+    data = answer(opening, clips, question, site.signer)
+    root = site.config.root_fingerprint
+    report = check_opening(Evidence(bundle, root, DEFAULT_POLICY, draft=False), data, Asked(wish.count, root))
+    if report.failure is not None:
+        raise VerificationError(f"{report.failure.sentence} {report.failure.detail}".strip(), check=report.failure.id)
+    write_durably(wish.out, data)
+    out.print(f"{wish.out}: written; the auditor checks it with `vdb-audit check-sample`")
+
+
+def tell_dropped(site: Site) -> None:
+    """Erase the lists that the site's policy keeps no longer, and say of which sessions."""
+    for session in drop_old_samples(site.folder, site.policy, datetime.now(UTC)):
+        words = f"{session[:19]}: the list for spot checks was erased, as policy.toml says (samples_days)"
+        console(stderr=True).print(words)
+
+
+def _check_name(auditor: str) -> None:
+    try:
+        TypeAdapter(Name).validate_python(auditor)
+    except ValidationError as error:
+        raise UsageError(
+            f"--auditor: expected a name as in the roster (lower-case letters, digits, dots, dashes), found {auditor!r}"
+        ) from error
+
+
+def _kept(path: Path) -> KeptSamples:
+    try:
+        return KeptSamples.decode(_read(path, "the list of what was measured"))
+    except FormatError as error:
+        raise StoreError(f"{path}: {error}; restore it from a backup") from error
+
+
+def _shown(site: Site, result: OwnResult, wish: Wish) -> Shown:
+    from vdb_participant.generation.store import ClipStore  # noqa: PLC0415 (loading it takes long)
+    from vdb_participant.session.shown_clips import ShownClips  # noqa: PLC0415 (loading it takes long)
+    from vdb_shared.registry.rows import load_registry  # noqa: PLC0415 (used here alone)
+
+    data = wish.data or _folder_of(site.folder, result.session)
+    return ShownClips(result.spec, ClipStore(site.folder.clips), load_registry(site.folder.registry), data)
+
+
+def _folder_of(folder: StateFolder, session: str) -> Path:
+    """Return the data directory that was consented to."""
+    journal = _read(folder.session(session) / "journal", "the session's journal")
+    found = {record.name: record.value for record in read_journal(journal, digest_bytes(session)).records}
+    return Path(Consented.decode(found[records.CONSENTED]).folder)
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: expected {what}, cannot read it ({error.strerror})") from error
+
+
+def _consent(*, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("nothing was written: opening records needs a terminal, or --yes")
+    if not typer.confirm("Write the file?"):
+        console().print("nothing was written")
+        raise typer.Exit(1)
