@@ -15,7 +15,7 @@ from testkit.session_story import Story
 from vdb_coordinator.config import Home
 from vdb_coordinator.identity.founding import found, new_config
 from vdb_coordinator.store import eventlog
-from vdb_coordinator.store.database import Database
+from vdb_coordinator.store.database import Database, read_database
 from vdb_coordinator.store.engines import ServedElsewhereError
 from vdb_coordinator.store.eventlog import Position
 from vdb_shared.errors import StoreError, UsageError
@@ -156,3 +156,10 @@ def test_a_database_that_cannot_be_reached_leaves_no_directory(tmp_path: Path) -
     with pytest.raises(StoreError, match="No such file or directory; nothing was stored"):
         found(home, config, None, Story().now())
     assert not home.path.exists()
+
+
+def test_it_is_read_beside_who_writes_and_cannot_be_changed(database: Database, postgresql: str) -> None:
+    database.run_now(lambda connection: eventlog.append(connection, SESSION, Position(), b"1"))
+    assert read_database(postgresql, lambda connection: eventlog.load(connection, SESSION))[0] == [b"1"]
+    with pytest.raises(StoreError, match="read-only transaction"):
+        read_database(postgresql, lambda connection: eventlog.append(connection, SESSION, Position(), b"2"))
