@@ -48,8 +48,10 @@ fuzz: setup
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.guided_fuzzing --seconds $(or $(SECONDS),3600) --seed $(or $(SEED),1)
 
 # Small wrong changes of the verifier and the bundle, one at a time, against their tests; takes hours (docs/mutation-testing.md).
+# What became of each is kept in RECORD=…, from which a run that was cut short goes on.
 mutation: setup
-	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.mutation_testing shared/vdb_shared/audit shared/vdb_shared/bundle
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.mutation_testing shared/vdb_shared/audit shared/vdb_shared/bundle \
+		--jobs 2 --resume $(or $(RECORD),$(VENV)/mutation.jsonl)
 
 # Generation on a Ray cluster of two machines, as far as Ray can tell; installs the extra `cluster` (80 MB) first.
 cluster: setup

@@ -1,12 +1,15 @@
 """Mutation testing: how many small wrong changes of a module the tests notice.
 
-    PYTHONPATH=tests python -m testkit.mutation_testing shared/vdb_shared/bundle [--tests PATH]… [--json FILE] [--again FILE]
+    PYTHONPATH=tests python -m testkit.mutation_testing shared/vdb_shared/bundle [--tests PATH]… [--resume FILE [--again]]
 
 All tests run once on the honest code, while every line of the modules is noted that each of them reaches. A mutant of a
-function is then put into a forked copy of this process, whose tests that reach its line run until one fails, the quickest
-first. A mutant of what is done at import gets a copy of a process that has not imported the product yet, and all tests. Out
-of time or memory is noticed too. Survivors are printed; `--again` tries the survivors of an earlier run anew, for instance
-with `--tests` of new files.
+function is then put into a forked copy of this process, whose tests that reach its line run until one fails: first those
+that are quick, reach little else, and have noticed others of the same function. A mutant of what is done at import gets a
+copy of a process that has not imported the product yet, and all tests. Out of time or memory is noticed too. Survivors are
+printed.
+
+`--resume` keeps a record of every outcome as it becomes known: a run that was cut short goes on from there, and a mutant is
+tried anew only if its module has changed since, or if it survived and `--again` is given, for instance with other `--tests`.
 """
 
 from __future__ import annotations
@@ -15,26 +18,28 @@ import argparse
 import gc
 import importlib
 import itertools
-import json
 import os
 import resource
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import pytest
 from _pytest.runner import runtestprotocol
 
+from testkit.mutation_record import Module, Record, modules_of, report
 from testkit.mutations import Mutant, mutants_of, mutated
 from testkit.remembering import remember
 
@@ -48,22 +53,22 @@ PATIENCE: Final = 20.0
 """Seconds that all tests may take besides ten times what they took on the honest code."""
 
 LONGEST: Final = 1.0
-"""Seconds that a test may take on the honest code to be tried on mutants of functions."""
+"""Seconds of computing that a test may take on the honest code to be tried on mutants of functions."""
 
 MOST: Final = 8.0
 """Seconds that all tests of a mutant of a function may take on the honest code; `--again` tries what survives with more."""
 
+QUICK: Final = 0.2
+"""Seconds of a test that need no second measurement."""
+
+SLOWER: Final = 10
+"""By how much a test may take longer while its lines are noted, and values are computed for the first time."""
+
+PROVEN: Final = 10
+"""By how much sooner a test is tried for each mutant of the same function that it has noticed."""
+
 MEMORY: Final = 6 * 2**30
 KILLED, SURVIVED = 1, 0
-
-
-@dataclass(frozen=True, slots=True)
-class Module:
-    """A module under test: its file, name and source."""
-
-    file: Path
-    name: str
-    source: str
 
 
 @dataclass
@@ -73,17 +78,21 @@ class Coverage:
     Attributes:
         reached: tests by file and line.
         seconds: by test.
+        lines: how many a test reaches.
     """
 
     reached: dict[tuple[str, int], set[str]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    lines: Counter[str] = field(default_factory=Counter)
 
     def tracer(self, test: str, files: frozenset[str]) -> Callable[[FrameType, str, Any], Any]:
         """Return a trace function that notes the lines of these files."""
 
         def local(frame: FrameType, event: str, _argument: Any) -> Any:
             if event == "line":
-                self.reached.setdefault((frame.f_code.co_filename, frame.f_lineno), set()).add(test)
+                tests = self.reached.setdefault((frame.f_code.co_filename, frame.f_lineno), set())
+                self.lines[test] += test not in tests
+                tests.add(test)
             return local
 
         def entered(frame: FrameType, _event: str, _argument: Any) -> Any:
@@ -97,33 +106,36 @@ class Campaign:
     """A pytest plugin that runs all collected tests once and then, in forked copies, for each mutant of a function."""
 
     mutants: Sequence[tuple[Module, Mutant]]
+    record: Record
     longest: float = LONGEST
     most: float = MOST
-    found: dict[tuple[str, int], bool] = field(default_factory=dict)
+    jobs: int = 1
     coverage: Coverage = field(default_factory=Coverage)
-    kills: Counter[str] = field(default_factory=Counter)
+    kills: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
         files = frozenset(str(module.file) for module, _ in self.mutants)
         remember(setattr)
         for test, item in items.items():
-            started = time.monotonic()
-            sys.settrace(self.coverage.tracer(test, files))
-            reports = runtestprotocol(item, log=False, nextitem=None)
-            sys.settrace(None)
-            self.coverage.seconds[test] = time.monotonic() - started
-            if any(report.failed for report in reports):
-                raise pytest.UsageError(f"{test} fails on the honest code")
+            seconds = _timed(test, item, self.coverage.tracer(test, files))
+            if QUICK < seconds < SLOWER * self.longest:  # it may be quick once what is remembered is there
+                seconds = _timed(test, item, None)
+            self.coverage.seconds[test] = seconds
         functions = functions_of(files)
-        for module, mutant in self.mutants:
-            self.found[str(module.file), mutant.number] = self._noticed(module, mutant, items, functions)
-            _tell(module, mutant, self.found[str(module.file), mutant.number])
+        gc.collect()
+        gc.freeze()  # copies share what is there already, as long as nobody counts it again
+        in_parallel([partial(self._try_share, job, items, functions) for job in range(self.jobs)])
         return True
 
-    def _noticed(
+    def _try_share(self, job: int, items: dict[str, pytest.Item], functions: Sequence[FunctionType]) -> None:
+        for module, mutant in self.mutants[job :: self.jobs]:
+            self.record.add(module, mutant, self._killer(module, mutant, items, functions))
+
+    def _killer(
         self, module: Module, mutant: Mutant, items: dict[str, pytest.Item], functions: Sequence[FunctionType]
-    ) -> bool:
+    ) -> str | None:
+        """Return the test that noticed a mutant, "" if it was its time or memory, or None."""
         tests = self._tests_at(module, mutant)
         limit = PATIENCE + 10 * sum(self.coverage.seconds[test] for test in tests)
 
@@ -139,8 +151,13 @@ class Campaign:
         killed = bool(tests) and noticed(attempt, limit)
         os.close(writer)
         with os.fdopen(reader) as told:
-            self.kills[told.read()] += 1
-        return killed
+            killer = told.read()
+        self.kills[mutant.function, killer] += 1
+        return killer if killed else None
+
+    def _cost(self, test: str) -> float:
+        """Return how late a test is tried: one that is slow, or that reaches so much that it is hardly about any of it."""
+        return self.coverage.seconds[test] * self.coverage.lines[test]
 
     def _tests_at(self, module: Module, mutant: Mutant) -> list[str]:
         """Return the tests that reach a mutant's line, or the statement's first line before it; quick ones that kill first."""
@@ -148,10 +165,45 @@ class Campaign:
             if tests := self.coverage.reached.get((str(module.file), line)):
                 seconds = self.coverage.seconds
                 quick = [test for test in tests if seconds[test] <= self.longest]
-                quick.sort(key=lambda test: seconds[test] / (1 + self.kills[test]))
+                quick.sort(key=lambda test: self._cost(test) / (1 + PROVEN * self.kills[mutant.function, test]))
                 spent = itertools.accumulate(seconds[test] for test in quick)
                 return [test for test, until in zip(quick, spent, strict=True) if until <= self.most]
         return []
+
+
+def _timed(test: str, item: pytest.Item, tracer: Callable[[FrameType, str, Any], Any] | None) -> float:
+    """Run a test on the honest code; return its seconds of computing."""
+    started = time.process_time()
+    sys.settrace(tracer)
+    reports = runtestprotocol(item, log=False, nextitem=None)
+    sys.settrace(None)
+    if any(report.failed for report in reports):
+        raise pytest.UsageError(f"{test} fails on the honest code")
+    return time.process_time() - started
+
+
+def in_parallel(shares: Sequence[Callable[[], None]]) -> None:
+    """Do shares of work at the same time, each in a forked copy of this process; one alone is done here.
+
+    Raises:
+        RuntimeError: one was not finished.
+    """
+    if len(shares) == 1:
+        shares[0]()
+        return
+    children = [os.fork() or _finish(share) for share in shares]
+    statuses = [os.waitpid(child, 0)[1] for child in children]
+    if any(statuses):
+        raise RuntimeError("a share of the mutants was not tried; --resume goes on from what is recorded")
+
+
+def _finish(share: Callable[[], None]) -> NoReturn:
+    code = 1
+    try:
+        share()
+        code = 0
+    finally:
+        os._exit(code)
 
 
 def noticed(attempt: Callable[[], bool], limit: float) -> bool:
@@ -228,27 +280,10 @@ def noticed_at_import(module: Module, mutant: Mutant, tests: Sequence[str], limi
 _OPTIONS: Final = ("-q", "-p", "no:cacheprovider", "--no-header", "--tb=no")
 
 
-def modules_of(paths: Sequence[Path]) -> list[Module]:
-    """Return the modules in files and folders of shared/."""
-    files = [
-        file.resolve() for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("[!_]*.py")))
-    ]
-    root = Path("shared").resolve()
-    return [Module(file, ".".join(file.relative_to(root).with_suffix("").parts), file.read_text()) for file in files]
-
-
 def _be_quiet() -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     os.dup2(nothing, 2)
-
-
-def _tell(module: Module, mutant: Mutant, killed: bool) -> None:
-    if not killed:
-        sys.stderr.write(f"survives: {module.file.name}:{mutant.line} {mutant.what} [{mutant.number}]\n")
-    elif mutant.number % 20 == 0:
-        sys.stderr.write(f"{module.file.name} [{mutant.number}]\n")
-    sys.stderr.flush()
 
 
 def main() -> int:
@@ -260,7 +295,9 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path, help="write every mutant and what became of it")
     parser.add_argument("--made", choices=["anywhere", "at-import", "in-functions"], default="anywhere")
-    parser.add_argument("--again", type=Path, help="try only what survived in this file of an earlier run")
+    parser.add_argument("--resume", type=Path, help="a record of outcomes: read first, and added to with every mutant")
+    parser.add_argument("--again", action="store_true", help="try anew what survived according to that record")
+    parser.add_argument("--jobs", type=int, default=1, help="mutants that are tried at the same time")
     parser.add_argument("--longest", type=float, default=LONGEST, help="leave out tests that take more seconds")
     parser.add_argument("--most", type=float, default=MOST, help="seconds of tests for one mutant")
     parser.add_argument("--sample", type=int, default=1, help="try every so many mutants of a module")
@@ -272,33 +309,34 @@ def main() -> int:
     every = every[:: chosen.sample]
     if chosen.made != "anywhere":
         every = [item for item in every if bool(item[1].function) == (chosen.made == "in-functions")]
-    if chosen.again:
-        left = {
-            (row["module"], row["what"], row["text"])
-            for row in json.loads(chosen.again.read_text())
-            if not row["killed"]
-        }
-        every = [item for item in every if (item[0].name, item[1].what, _text(*item)) in left]
-    found = _try_all(every, chosen)
-    return _report(modules, every, found, chosen.json)
+    with tempfile.TemporaryDirectory() as folder:
+        record = Record(chosen.resume or Path(folder) / "record")
+        _try_all(every, chosen, record)
+        report(modules, every, record, chosen.json)
+    return 0
 
 
-def _try_all(every: Sequence[tuple[Module, Mutant]], chosen: argparse.Namespace) -> dict[tuple[str, int], bool]:
+def _try_all(every: Sequence[tuple[Module, Mutant]], chosen: argparse.Namespace, record: Record) -> None:
     tests: list[str] = chosen.tests
-    found: dict[tuple[str, int], bool] = {}
+    known = record.outcomes()
+    outcomes = [(item, known.get((item[0].name, item[0].digest, item[1].number))) for item in every]
+    left = [item for item, killed in outcomes if killed is None or (chosen.again and not killed)]
     _import_libraries(tests)
     started = time.monotonic()
-    at_import = [item for item in every if not item[1].function]
+    at_import = [item for item in left if not item[1].function]
     if at_import and noticed(lambda: pytest.main([*_OPTIONS, "-x", *tests]) != pytest.ExitCode.OK, 3600):
         raise SystemExit("the tests fail on the honest code")
     limit = PATIENCE + 10 * (time.monotonic() - started)
-    for module, mutant in at_import:
-        found[str(module.file), mutant.number] = noticed_at_import(module, mutant, tests, limit)
-        _tell(module, mutant, found[str(module.file), mutant.number])
-    campaign = Campaign([item for item in every if item[1].function], chosen.longest, chosen.most)
-    if campaign.mutants and pytest.main([*_OPTIONS, *tests], plugins=[campaign]) != pytest.ExitCode.OK:
+
+    def try_share(job: int) -> None:
+        for module, mutant in at_import[job :: chosen.jobs]:
+            record.add(module, mutant, "" if noticed_at_import(module, mutant, tests, limit) else None)
+
+    in_parallel([partial(try_share, job) for job in range(chosen.jobs)])
+    inside = [item for item in left if item[1].function]
+    campaign = Campaign(inside, record, chosen.longest, chosen.most, chosen.jobs)
+    if inside and pytest.main([*_OPTIONS, *tests], plugins=[campaign]) != pytest.ExitCode.OK:
         raise SystemExit("the tests fail on the honest code")
-    return found | campaign.found
 
 
 def _import_libraries(tests: Sequence[str]) -> None:
@@ -319,42 +357,6 @@ def _import_libraries(tests: Sequence[str]) -> None:
     for name in listed:
         with suppress(Exception):  # parts of libraries that only their own package may import
             importlib.import_module(name)
-
-
-def _text(module: Module, mutant: Mutant) -> str:
-    return module.source.splitlines()[mutant.line - 1].strip() if mutant.line else ""
-
-
-def _report(
-    modules: Sequence[Module],
-    every: Sequence[tuple[Module, Mutant]],
-    found: dict[tuple[str, int], bool],
-    path: Path | None,
-) -> int:
-    rows = [
-        {
-            "module": module.name,
-            "line": mutant.line,
-            "text": _text(module, mutant),
-            "what": mutant.what,
-            "function": mutant.function,
-            "killed": found[str(module.file), mutant.number],
-        }
-        for module, mutant in every
-    ]
-    for module in modules:
-        of = [row for row in rows if row["module"] == module.name]
-        killed = sum(bool(row["killed"]) for row in of)
-        sys.stdout.write(
-            f"{module.name:<48} {len(of):>5} mutants {killed:>5} killed {100 * killed / max(len(of), 1):6.1f} %" + "\n"
-        )
-    killed = sum(bool(row["killed"]) for row in rows)
-    sys.stdout.write(
-        f"{'all':<48} {len(rows):>5} mutants {killed:>5} killed {100 * killed / max(len(rows), 1):6.1f} %" + "\n"
-    )
-    if path:
-        path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-    return 0
 
 
 if __name__ == "__main__":

@@ -45,6 +45,9 @@ _COMPUTED: Final[dict[type[ast.operator], type[ast.operator]]] = {
     ast.BitXor: ast.BitAnd,
 }
 
+_UNORDERED: Final = {"max", "min"}
+"""Functions of which the order of arguments changes nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
@@ -259,7 +262,8 @@ def _entries(node: ast.Dict) -> Iterator[tuple[str, Change]]:
 
 
 def _arguments(node: ast.Call) -> Iterator[tuple[str, Change]]:
-    plain = not any(isinstance(item, ast.Starred) for item in node.args)
+    ordered = not (isinstance(node.func, ast.Name) and node.func.id in _UNORDERED)
+    plain = ordered and not any(isinstance(item, ast.Starred) for item in node.args)
     if plain and len(node.args) > 1 and ast.dump(node.args[0]) != ast.dump(node.args[1]):
         args = [node.args[1], node.args[0], *node.args[2:]]
         yield "first two arguments swapped", lambda: _with(node, args=args)

@@ -7,8 +7,8 @@ time goes into them, and forgeries of one session ask for the same ones again an
 from __future__ import annotations
 
 import pickle
-import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, Final
 
 REMEMBERED: Final = (
@@ -38,5 +38,6 @@ def remember(put: Callable[[object, str, Any], None]) -> None:
     Args:
         put: sets an attribute: `setattr`, or pytest's, which takes it back.
     """
-    for module, name in REMEMBERED:
-        put(sys.modules[module], name, remembering(getattr(sys.modules[module], name)))
+    for path, name in REMEMBERED:
+        module = import_module(path)
+        put(module, name, remembering(getattr(module, name)))

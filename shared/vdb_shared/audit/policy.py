@@ -53,10 +53,9 @@ def parse_policy(data: bytes, *, file: str = "policy") -> Policy:
     try:
         return Policy.model_validate(tomllib.loads(data.decode("utf-8"), parse_float=Decimal))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
+        first = error.errors()[0]
         raise UsageError(
-            f"{file}: {field}: {first['msg']}; known fields are {', '.join(Policy.model_fields)}"
+            f"{file}: {first['loc'][0]}: {first['msg']}; known fields are {', '.join(Policy.model_fields)}"
         ) from error
     except (ValueError, ArithmeticError, RecursionError) as error:  # no text, no TOML, digits or nesting without end
         raise UsageError(f"{file}: not TOML: {error}") from error

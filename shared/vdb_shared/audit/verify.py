@@ -55,8 +55,8 @@ def verify(  # noqa: PLR0913 - each is something else that an auditor may have
         lines.append(line)
         if line.status in (Status.FAIL, Status.NOT_REACHED):
             out_of_reach.add(check.id)
-    # Facts come from members that are small enough and belong here; others are not parsed at all.
-    facts = None if out_of_reach & {"V02", "V03"} else _facts_or_none(evidence)
+    # Facts come from members that are small enough (V02, on which V03 builds) and belong here; others are not parsed.
+    facts = None if "V03" in out_of_reach else _facts_or_none(evidence)
     standing = None if "V62" in out_of_reach else _standing_or_none(evidence)
     return Report(sha256_digest(data), len(data), tuple(lines), facts, evidence.root is not None, standing)
 

@@ -6,6 +6,7 @@ institution that lies, which test_forgery tells.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -76,6 +77,22 @@ def test_rounding_is_allowed_for_and_no_more(clips: float) -> None:
     assert "sum of squares" in refused(MOMENTS, (0.0, -1.1 * slack), clips)
 
 
+def test_what_is_off_by_exactly_the_slack_passes() -> None:
+    for values in ((SLACK, 0.0, 0.0), (0.0, -SLACK, 0.0)):
+        exact(EMBEDDING, values, 0.0)
+    for scores in ((0.0, -SLACK), (0.0, SLACK), (SLACK, 0.0)):
+        exact(MOMENTS, scores, 0.0)
+    second = 0.25 - 4 * SLACK
+    assert 1.0 * second + 2 * SLACK * 2.0 == 0.5**2
+    exact(MOMENTS, (0.5, second), 1.0)
+    assert "sum of squares" in refused(MOMENTS, (0.5, second - 1e-12), 1.0)
+
+
+def test_the_sum_of_scores_is_held_to_the_number_of_clips_even_where_rounding_would_hide_it() -> None:
+    """A sum that the norm and the sum of squares allow for, each with its own slack of 2·10⁻⁶."""
+    assert "scores between 0 and 1" in refused(MOMENTS, (1 + 2.1 * SLACK, 1 + 0.3 * SLACK), 1.0)
+
+
 def test_the_norm_is_that_of_the_whole_block() -> None:
     exact(EMBEDDING, (2.0, 2.0, 1.0), 1.5)
     detail = refused(EMBEDDING, (2.0, 2.0, 1.1), 1.5)
@@ -122,16 +139,13 @@ def test_noised_lanes_reach_as_far_as_clips_and_noise_and_no_farther(sign: int) 
         numbers._check_reach(block, np.array([0, sign * (reach + 1)], dtype=np.int64), scale, calibration, sites)
 
 
-@given(
-    st.integers(0, 40),
-    st.integers(0, 40),
-    st.sets(st.integers(0, 6), max_size=7),
-    st.integers(1, 7),
-)
-def test_a_share_is_what_falls_to_the_survivors(first: int, count: int, positions: set[int], sites: int) -> None:
-    chosen = sorted(position for position in positions if position < sites)
-    expected = sum(task % sites in chosen for task in range(first, first + count))
-    assert numbers._share(first, first + count, chosen, sites) == expected
+def test_a_share_is_what_falls_to_the_survivors() -> None:
+    """Every way in which up to four sites can be in the sum or not, for every small range of tasks."""
+    for first, count, sites in itertools.product(range(9), range(9), range(1, 5)):
+        for flags in itertools.product([False, True], repeat=sites):
+            chosen = [site for site in range(sites) if flags[site]]
+            expected = sum(task % sites in chosen for task in range(first, first + count))
+            assert numbers._share(first, first + count, chosen, sites) == expected
 
 
 def test_a_difference_is_told_with_what_stands_around_it() -> None:

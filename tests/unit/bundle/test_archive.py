@@ -7,11 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vdb_shared.bundle import archive
 from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES, MAX_MEMBERS, MAX_NAME_BYTES, read_archive, write_archive
 from vdb_shared.errors import FormatError
 
 MEMBERS = {"vdb-bundle": b"vdb-bundle/1\n", "joins/a.json": b"", "aggregate.u64le": bytes(range(64))}
 NAMES = st.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,20}(/[a-z0-9][a-z0-9._-]{0,20})?\Z")
+
+HEAD = b"PK\x03\x04" + bytes(26)
+"""Of a member without a name and without content."""
 
 
 @given(st.dictionaries(NAMES, st.binary(max_size=50), min_size=1, max_size=8))
@@ -24,12 +28,12 @@ def test_does_not_depend_on_the_order_of_members() -> None:
 
 
 def test_is_a_zip_that_others_read() -> None:
-    with zipfile.ZipFile(io.BytesIO(write_archive(MEMBERS))) as archive:
-        assert archive.testzip() is None
-        assert archive.namelist() == sorted(MEMBERS)
-        assert {name: archive.read(name) for name in archive.namelist()} == MEMBERS
-        assert {item.compress_type for item in archive.infolist()} == {zipfile.ZIP_STORED}
-        assert {item.date_time for item in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    with zipfile.ZipFile(io.BytesIO(write_archive(MEMBERS))) as zipped:
+        assert zipped.testzip() is None
+        assert zipped.namelist() == sorted(MEMBERS)
+        assert {name: zipped.read(name) for name in zipped.namelist()} == MEMBERS
+        assert {item.compress_type for item in zipped.infolist()} == {zipfile.ZIP_STORED}
+        assert {item.date_time for item in zipped.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_every_changed_byte_is_refused() -> None:
@@ -63,8 +67,8 @@ def test_a_duplicate_member_is_refused() -> None:
 
 def test_a_compressed_zip_is_refused() -> None:
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("bomb", bytes(100_000))
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("bomb", bytes(100_000))
     with pytest.raises(FormatError):
         read_archive(file.getvalue())
 
@@ -114,3 +118,50 @@ def test_too_many_members_are_refused() -> None:
     heads = (write_archive({f"a{number:05}": b""})[:36] for number in range(MAX_MEMBERS + 1))
     with pytest.raises(FormatError, match=f"at most {MAX_MEMBERS} members"):
         read_archive(b"".join(heads))
+
+
+def test_limits_are_those_of_the_specification() -> None:
+    """protos/README.md §9.3."""
+    assert (MAX_BUNDLE_BYTES, MAX_MEMBERS, MAX_NAME_BYTES) == (1_073_741_824, 16_384, 160)
+
+
+def test_as_much_as_is_allowed_is_written() -> None:
+    longest = "x" * MAX_NAME_BYTES
+    assert read_archive(write_archive({longest: b"1"})) == {longest: b"1"}
+    many = {f"a{number:05}": b"" for number in range(MAX_MEMBERS)}
+    assert read_archive(write_archive(many)) == many
+
+
+def test_members_may_be_as_large_as_a_bundle() -> None:
+    next(archive._pieces({"a": bytes(MAX_BUNDLE_BYTES)}))  # its zeros are read, never written
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (HEAD[:29], "the bundle is cut short in the head of a member"),
+        (HEAD, "'' is not a name that a member of a bundle may have"),
+        (
+            write_archive({"a": b"1"})[:31],
+            "the bundle is cut short in a member, or a member has a long name or extra fields",
+        ),
+        (write_archive({"a": b"1"})[:32], "the bundle is not in its one canonical encoding (near byte 32)"),
+        (write_archive({"a": b"1"}) + b"xyz", "3 bytes follow the end of the bundle"),
+        (b"MZ" + write_archive({"a": b"1"}), "not a result bundle: it does not begin with a zip entry"),
+    ],
+)
+def test_where_the_form_ends_is_told_to_the_byte(data: bytes, problem: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        read_archive(data)
+    assert str(caught.value) == problem
+
+
+@pytest.mark.parametrize("length", [MAX_NAME_BYTES, MAX_NAME_BYTES + 1])
+def test_a_longer_name_is_refused_where_it_is_read(length: int) -> None:
+    data = bytearray(write_archive({"x" * MAX_NAME_BYTES: b"1"}))
+    data[26:28] = length.to_bytes(2, "little")
+    if length == MAX_NAME_BYTES:
+        assert read_archive(bytes(data)) == {"x" * MAX_NAME_BYTES: b"1"}
+        return
+    with pytest.raises(FormatError, match="a long name"):
+        read_archive(bytes(data))
