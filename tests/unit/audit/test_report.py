@@ -76,6 +76,7 @@ def test_its_json_says_what_it_says() -> None:
         "first_failure": "V02",
         "root_pinned": True,
         "size": 7,
+        "standing": None,
         "verdict": "FAIL",
         "version": "vdb-audit-report/1",
     }
