@@ -35,7 +35,15 @@ from testkit.statements import make_roster
 from vdb_shared.audit.policy import DEFAULT_POLICY
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.envelope import Envelope
-from vdb_shared.bundle.logged import AbortedRecord, OpenedRecord, PublishedRecord, RevokedRecord, encode_record
+from vdb_shared.bundle.logged import (
+    AbortedRecord,
+    ObjectionRecord,
+    OpenedRecord,
+    PublishedRecord,
+    RevokedRecord,
+    WithdrawalRecord,
+    encode_record,
+)
 from vdb_shared.bundle.record import BLINDERS, RESTARTS, ROSTER, SPEC, TARGETS, TRANSCRIPT, decode_transcript
 from vdb_shared.bundle.statement import Abort, Statement
 from vdb_shared.canonical import encode_fields
@@ -77,6 +85,8 @@ def seeds() -> Mapping[str, tuple[bytes, ...]]:
             statements[kind].append(payload)
     abort = Abort(session=DIGEST, institution="lab-kyoto", stage="joining", reason="too few", aborted=_TIME)
     statements["abort"].append(Statement((), abort).encode())
+    for file in sorted((FOLDER / "disputed" / "statements").iterdir()):
+        statements[file.name.split("-")[0].split(".")[0]].append(Envelope.from_json(file.read_bytes()).payload)
     rounds = decode_transcript(members[TRANSCRIPT])
     advertised, shared, masked = (tuple(signed.body for signed in messages.values()) for messages in rounds)
     roster = make_roster("golden")
@@ -144,6 +154,8 @@ def _of_log() -> dict[str, tuple[bytes, ...]]:
         ),
         AbortedRecord(session=DIGEST, abort=DIGEST, stage="joining", aborted=_TIME),
         RevokedRecord(institution="lab-kyoto", key="5" * 64, reason="left", revoked=_TIME),
+        ObjectionRecord(session=DIGEST, result=DIGEST, objector="lab-kyoto", objection=DIGEST, received=_TIME),
+        WithdrawalRecord(session=DIGEST, result=DIGEST, withdrawal=DIGEST, superseded_by=DIGEST, withdrawn=_TIME),
     )
     entries = [encode_record(record) for record in records] + [b"x" * (number % 7) for number in range(256)]
     leaves = [leaf_hash(entry) for entry in entries]

@@ -18,6 +18,7 @@ from vdb_shared.bundle import statement
 from vdb_shared.bundle.archive import read_archive, write_archive
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.logged import encode_record, parse_record
+from vdb_shared.bundle.objections import Objection, Withdrawal
 from vdb_shared.bundle.record import decode_transcript, encode_transcript
 from vdb_shared.bundle.restarts import decode_restarts, encode_restarts
 from vdb_shared.bundle.sample_choice import SampleChoice, parse_choice
@@ -133,6 +134,8 @@ STATEMENTS: Final[Mapping[str, type[statement.Predicate]]] = {
         statement.Contribution,
         statement.Result,
         statement.Abort,
+        Objection,
+        Withdrawal,
     )
 }
 
