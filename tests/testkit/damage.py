@@ -86,7 +86,7 @@ def damaged_inside(data: bytes, dice: random.Random) -> bytes | None:
         changed = _with_one_other(tree, dice)
     try:
         return rfc8785.dumps(changed)
-    except (rfc8785.CanonicalizationError, RecursionError):
+    except (rfc8785.CanonicalizationError, RecursionError, UnicodeEncodeError):  # half a surrogate pair, as a name
         return None
 
 

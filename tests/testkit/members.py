@@ -63,6 +63,7 @@ class TestMember:
     identity: Identity
     session: str
     lanes: Lanes | None = None
+    clips: int = 0
     spoils: tuple[int, ...] = ()
     attempt: int = 0
     restarts: tuple[Restart, ...] = ()
@@ -351,7 +352,7 @@ class TestMember:
             models=tuple(NamedDigest(id=model.id, manifest=model.manifest) for model in spec.models),
             extractors=tuple(NamedDigest(id=item.id, manifest=item.manifest) for item in spec.extractors),
             profile="exact",
-            public_clips_made=0,
+            public_clips_made=self.clips,
             public_clips_failed=0,
             sample_root=sha256_digest(b"samples"),
         )

@@ -1,0 +1,143 @@
+"""How long an audit takes, what memory it needs and how large bundles are, by the number of lanes.
+
+    python benchmarks/audit.py [--json FILE] [--institutions 20]
+
+Real sessions: a running coordinator and members that play every round over gRPC with made-up statistics of one spec, whose
+kernel distance has more and more features. Each bundle is then verified by `vdb-audit` as a program, with the consortium's log;
+memory is what the system saw of it. Bounds stand at 100,000 lanes; time should grow no faster than lanes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rows import Row, report
+
+from testkit.bundles import small_spec
+from testkit.coordinator import Identity, RunningCoordinator, running_coordinator
+from testkit.made_up import noised_lanes
+from testkit.members import STEPS, TestMember, play
+from vdb_shared.layout import layout_of
+from vdb_shared.seal import seal_terms
+from vdb_shared.spec import Spec
+from vdb_shared.tasks import public_tasks, shard
+from vdb_shared.wire.status import Phase
+
+FEATURES: Final = (80, 240, 800, 1600)
+"""Random features of the kernel distance: some 10,000, 30,000, 100,000 and 200,000 lanes."""
+
+BOUNDED: Final = 800
+AUDITS: Final = 5
+SECONDS: Final = 1.0
+MEGABYTES: Final = 300.0
+BUNDLE_MEGABYTES: Final = 1.2
+GROWTH: Final = 1.5
+"""How much more a lane may cost from 100,000 to 200,000 than up to there."""
+
+METRICS: Final = """[
+  {{ id = "temporal-flickering@1", inputs = "public" }},
+  {{ id = "clip-score@1", inputs = "private", extractor = "tiny-clip" }},
+  {{ id = "mmd-rff@1", inputs = "public", extractor = "tiny-videomae", features = {features}, bandwidth = 1.0 }},
+]"""
+
+
+@dataclass(frozen=True)
+class Audited:
+    """Audits of one bundle.
+
+    Attributes:
+        lanes: of its session.
+        size: bytes.
+        seconds: median of whole programs.
+        memory: most bytes that one of them held.
+    """
+
+    lanes: int
+    size: int
+    seconds: float
+    memory: int
+
+
+def main() -> int:
+    """Measure, print, and return 1 when a bound is broken."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", type=Path, help="also write the rows here")
+    parser.add_argument("--institutions", type=int, default=20)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, running_coordinator(Path(folder), chosen.institutions) as coordinator:
+        found = {features: audited(coordinator, Path(folder), features) for features in FEATURES}
+    rows: list[Row] = []
+    for features, one in found.items():
+        name, bounded = f"{one.lanes} lanes", features == BOUNDED
+        rows += [
+            Row(f"{name}: verify, whole program, median", one.seconds, "s", SECONDS if bounded else None),
+            Row(f"{name}: most memory", one.memory / 1e6, "MB", MEGABYTES if bounded else None),
+            Row(f"{name}: bundle", one.size / 1e6, "MB", BUNDLE_MEGABYTES if bounded else None),
+        ]
+    few, _, many, most = found.values()
+    before = (many.seconds - few.seconds) / (many.lanes - few.lanes)
+    after = (most.seconds - many.seconds) / (most.lanes - many.lanes)
+    rows.append(Row("time of a further lane above 100,000, over that of one below", after / before, "x", GROWTH))
+    return report(rows, f"{chosen.institutions} institutions, {AUDITS} audits of each bundle", chosen.json)
+
+
+def audited(coordinator: RunningCoordinator, folder: Path, features: int) -> Audited:
+    """Return what audits of a session's bundle take."""
+    spec = spec_of(features, len(coordinator.identities))
+    bundle = folder / f"{features}.vdbb"
+    bundle.write_bytes(published(coordinator, spec))
+    command = [sys.executable, "-m", "vdb_shared.audit.cli", "verify", str(bundle)]
+    command += ["--root", coordinator.root_fingerprint, "--log", str(coordinator.home.log)]
+    times, memory, said = [], 0, folder / "said"
+    for _ in range(AUDITS):
+        began = time.monotonic()
+        process = subprocess.Popen(command, stdout=said.open("wb"), stderr=subprocess.STDOUT)
+        _, status, used = os.wait4(process.pid, 0)
+        times.append(time.monotonic() - began)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise RuntimeError(f"the audit failed: {said.read_text(errors='replace')[:6000]}")
+        memory = max(memory, used.ru_maxrss * 1024)
+    return Audited(layout_of(spec).lanes, bundle.stat().st_size, statistics.median(times), memory)
+
+
+def spec_of(features: int, institutions: int) -> Spec:
+    """Return a spec with so many random features."""
+    return small_spec(
+        cohort=f"{{ minimum = {institutions}, collusion = 1, dropout = 0 }}",
+        privacy="{ epsilon = 8, delta = 1e-6, maximum_records = 400 }",
+        deadlines="{ joining = 3600, computing = 3600, round = 3600, countersigning = 3600 }",
+        metrics=METRICS.format(features=features),
+    )
+
+
+def published(coordinator: RunningCoordinator, spec: Spec) -> bytes:
+    """Return the bundle of a session that everybody played to its end."""
+    session = coordinator.admin.create_session(spec)
+    with ExitStack() as stack:
+        members = [stack.enter_context(_member(coordinator, each, session, spec)) for each in coordinator.identities]
+        play(members, *STEPS)
+        members[0].wait(Phase.PUBLISHED)
+    return coordinator.admin.bundle(session)
+
+
+def _member(coordinator: RunningCoordinator, identity: Identity, session: str, spec: Spec) -> TestMember:
+    """Return a member whose lanes and declarations fit together."""
+    terms = seal_terms(spec, range(len(coordinator.identities)))
+    lanes = noised_lanes(spec, terms, "audit", identity.seat)
+    clips = len(shard(public_tasks(spec), terms.position(identity.seat), len(terms.seats)))
+    return TestMember(coordinator, identity, session, lanes=lanes, clips=clips)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
