@@ -8,12 +8,10 @@ Source: Bun & Steinke 2016 (zCDP); Canonne, Kamath & Steinke 2020, proposition 1
 
 from __future__ import annotations
 
+import importlib
 import math
 from decimal import ROUND_CEILING, Context, Decimal
-from typing import Final
-
-import dp_accounting
-from dp_accounting import pld, rdp
+from typing import Any, Final
 
 RHO_DIGITS: Final = 10
 """Significant digits of rho."""
@@ -40,8 +38,9 @@ def epsilon_of_rho(rho: Decimal, delta: Decimal) -> Decimal:
     """Return the epsilon at delta that rho-zCDP implies, rounded up to 6 decimals: the claim that is made."""
     if rho == 0:
         return Decimal(0)
-    accountant = rdp.RdpAccountant(neighboring_relation=dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE)
-    accountant.compose(dp_accounting.ZCDpEvent(float(rho)))
+    library = _library()
+    accountant = library.rdp.RdpAccountant(neighboring_relation=library.NeighboringRelation.ADD_OR_REMOVE_ONE)
+    accountant.compose(library.ZCDpEvent(float(rho)))
     return Decimal(float(accountant.get_epsilon(float(delta)))).quantize(_EPSILON_ZCDP_STEP, rounding=ROUND_CEILING)
 
 
@@ -54,8 +53,14 @@ def gaussian_epsilon_of_rho(rho: Decimal, delta: Decimal) -> Decimal:
     if rho == 0:
         return Decimal(0)
     interval = _PLD_INTERVAL * max(1.0, float(epsilon_of_rho(rho, delta)))
-    accountant = pld.PLDAccountant(
-        neighboring_relation=dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE, value_discretization_interval=interval
+    library = _library()
+    accountant = library.pld.PLDAccountant(
+        neighboring_relation=library.NeighboringRelation.ADD_OR_REMOVE_ONE, value_discretization_interval=interval
     )
-    accountant.compose(dp_accounting.GaussianDpEvent(1.0 / math.sqrt(2.0 * float(rho))))
+    accountant.compose(library.GaussianDpEvent(1.0 / math.sqrt(2.0 * float(rho))))
     return Decimal(float(accountant.get_epsilon(float(delta)))).quantize(_EPSILON_PLD_STEP, rounding=ROUND_CEILING)
+
+
+def _library() -> Any:
+    """Return dp-accounting, loaded when it is first needed: that takes most of a second, and most commands convert nothing."""
+    return importlib.import_module("dp_accounting")
