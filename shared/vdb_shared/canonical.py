@@ -31,12 +31,12 @@ def canonical_json(value: Any) -> bytes:
     """Return the RFC 8785 bytes of a JSON value.
 
     Raises:
-        FormatError: the value holds a float, a NaN, an integer beyond 2^53 or a type JSON lacks.
+        FormatError: the value holds a float, a NaN, an integer beyond 2^53, half a surrogate pair or a type JSON lacks.
     """
     try:
         _refuse_floats(value)
         return rfc8785.dumps(value)
-    except (rfc8785.CanonicalizationError, RecursionError) as error:
+    except (rfc8785.CanonicalizationError, RecursionError, UnicodeEncodeError) as error:
         raise FormatError(f"value has no canonical JSON form: {error}") from error
 
 

@@ -271,8 +271,9 @@ class TestMember:
             offset=offset,
         )
         yield pb.UploadMaskedInputRequest(start=start)
-        if message.masked[offset:until]:
-            yield pb.UploadMaskedInputRequest(chunk=message.masked[offset:until])
+        vector = message.masked[:until]
+        for place in range(offset, len(vector), CHUNK):
+            yield pb.UploadMaskedInputRequest(chunk=vector[place : place + CHUNK])
 
     def mask(self) -> Receipt:
         self.prepare_mask()
@@ -378,6 +379,9 @@ def spoiled(
     own = Signed(body, key.sign(labels.TYPE_SHARE_KEYS, body))
     return replace(phase, own=own), SharedKeysMessage(own, sealed)
 
+
+CHUNK = 2**20
+"""Bytes of a vector that one message carries at most."""
 
 STEPS = ("join", "advertise", "share", "mask", "agree", "reveal", "countersign")
 """What a member does, in order, and the phase in which it does it."""
