@@ -9,7 +9,6 @@ Source: protos/README.md §11.2.
 
 from __future__ import annotations
 
-import enum
 import hmac
 import secrets
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import Final, TypeVar
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from vdb_coordinator.identity.ca import CertificateAuthority, parse_request, spiffe_id
+from vdb_coordinator.identity.enrolment_stages import EnrolmentStatus, status_of
 from vdb_coordinator.identity.keys import key_pem, new_tls_key
 from vdb_coordinator.identity.revocation import (
     Revocation,
@@ -56,27 +56,6 @@ T = TypeVar("T")
 
 _USED: Final = "invitation was used already; ask the lead for a new one"
 _UNKNOWN: Final = "invitation is not known here, or was replaced by a newer one; ask the lead for a new one"
-
-
-class EnrolmentStage(enum.Enum):
-    """How far an invitation came."""
-
-    INVITED = "invited"
-    WAITING = "waiting for approval"
-    APPROVED = "approved"
-    EXPIRED = "expired"
-    REVOKED = "revoked"
-
-
-@dataclass(frozen=True, slots=True)
-class EnrolmentStatus:
-    """One invitation and what became of it; `fingerprint` is "" and `seat` None until they are known."""
-
-    institution: str
-    stage: EnrolmentStage
-    fingerprint: str
-    seat: int | None
-    expires: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +290,7 @@ class Enrolments:
         def read(connection: Connection) -> list[EnrolmentStatus]:
             roster = self._consortium.rosters.newest(connection).roster
             rows = connection.execute(_ALL.order_by(schema.invitations.c.institution))
-            return [_status(row, roster, now) for row in rows]
+            return [status_of(row, roster, now) for row in rows]
 
         return await self._database.run(read)
 
@@ -394,17 +373,3 @@ def _void(connection: Connection, institution: str) -> None:
             schema.invitations.c.institution == institution, schema.invitations.c.token_hash.not_in(approved)
         )
     )
-
-
-def _status(row: Row[tuple[object, ...]], roster: Roster, now: datetime) -> EnrolmentStatus:
-    if row.statement_key is None:
-        expired = now > parse_timestamp(row.expires)
-        stage = EnrolmentStage.EXPIRED if expired else EnrolmentStage.INVITED
-        return EnrolmentStatus(row.institution, stage, "", None, row.expires)
-    key = StatementPublicKey(row.statement_key)
-    if row.certificate is None:
-        return EnrolmentStatus(row.institution, EnrolmentStage.WAITING, key.key_id, None, row.expires)
-    for member in roster.participants:
-        if (member.institution, member.public_key) == (row.institution, key):
-            return EnrolmentStatus(row.institution, EnrolmentStage.APPROVED, key.key_id, member.seat, row.expires)
-    return EnrolmentStatus(row.institution, EnrolmentStage.REVOKED, key.key_id, None, row.expires)

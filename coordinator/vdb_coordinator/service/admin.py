@@ -12,7 +12,8 @@ from typing import Any, Final, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from vdb_coordinator.identity.ca import spiffe_id
-from vdb_coordinator.identity.enrolment import Enrolments, EnrolmentStage, EnrolmentStatus
+from vdb_coordinator.identity.enrolment import Enrolments
+from vdb_coordinator.identity.enrolment_stages import EnrolmentStage, EnrolmentStatus
 from vdb_coordinator.identity.revocation import Revocation
 from vdb_coordinator.service.boundary import Context
 from vdb_coordinator.service.callers import current_caller

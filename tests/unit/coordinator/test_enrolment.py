@@ -16,7 +16,8 @@ from sqlalchemy import select
 from testkit.coordinator import CONSORTIUM, Applicant
 from vdb_coordinator.config import Home
 from vdb_coordinator.identity.ca import CertificateAuthority, spiffe_id
-from vdb_coordinator.identity.enrolment import Consortium, EnrolmentRequest, Enrolments, EnrolmentStage
+from vdb_coordinator.identity.enrolment import Consortium, EnrolmentRequest, Enrolments
+from vdb_coordinator.identity.enrolment_stages import EnrolmentStage
 from vdb_coordinator.identity.founding import found, new_config
 from vdb_coordinator.identity.keys import read_signing_key, read_tls_key
 from vdb_coordinator.identity.revocation import Revocation
