@@ -62,6 +62,16 @@ class Line:
     sentence: str
     detail: str = ""
 
+    def to_json(self) -> dict[str, str]:
+        """Return the JSON form."""
+        return {
+            "detail": self.detail,
+            "id": self.id,
+            "sentence": self.sentence,
+            "status": self.status.value,
+            "title": self.title,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -170,16 +180,7 @@ class Report:
         failure = self.first_failure
         return {
             "bundle": self.bundle,
-            "checks": [
-                {
-                    "detail": line.detail,
-                    "id": line.id,
-                    "sentence": line.sentence,
-                    "status": line.status.value,
-                    "title": line.title,
-                }
-                for line in self.lines
-            ],
+            "checks": [line.to_json() for line in self.lines],
             "facts": None if self.facts is None else self.facts.to_json(),
             "first_failure": None if failure is None else failure.id,
             "root_pinned": self.pinned,

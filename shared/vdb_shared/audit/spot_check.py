@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Final, TypeAlias
 
 from vdb_shared import labels
-from vdb_shared.audit.checks.base import Finding, counted, demand, demand_equal, not_proven, passed
+from vdb_shared.audit.checks.base import Finding, answered, counted, demand, demand_equal, not_proven, passed
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.policy import DEFAULT_POLICY, Policy
 from vdb_shared.audit.report import Line, Status
@@ -28,7 +28,7 @@ from vdb_shared.bundle.samples import chosen_lines, parse_line, sample_root
 from vdb_shared.bundle.statement import Contribution
 from vdb_shared.bundle.witnessed import log_key
 from vdb_shared.canonical import decode_base64, sha256_digest
-from vdb_shared.errors import FormatError, VdbError, VerificationError
+from vdb_shared.errors import FormatError, VerificationError
 from vdb_shared.transparency.checkpoint import Checkpoint, read_checkpoint
 from vdb_shared.transparency.merkle import check_inclusion, leaf_hash
 from vdb_shared.transparency.tiles import CHECKPOINT_PATH, Fetch, TiledLog
@@ -303,13 +303,7 @@ def _line(question: _Question, sampled: Sampled, known: Mapping[str, Line]) -> L
     for needed in question.needs:
         if known[needed].status in (Status.FAIL, Status.NOT_REACHED):
             return _unreached(question, needed)
-    try:
-        finding = question.attempt(sampled)
-    except VerificationError as error:
-        return Line(question.id, question.title, Status.FAIL, question.broken, error.reason)
-    except VdbError as error:
-        return Line(question.id, question.title, Status.FAIL, question.broken, str(error))
-    return Line(question.id, question.title, finding.status, finding.sentence)
+    return answered(question.id, question.title, question.broken, lambda: question.attempt(sampled))
 
 
 def _unreached(question: _Question, needed: str) -> Line:

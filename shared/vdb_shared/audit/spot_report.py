@@ -60,16 +60,7 @@ class SampleReport:
         """Return the JSON form."""
         return {
             "bundle": self.bundle,
-            "checks": [
-                {
-                    "detail": line.detail,
-                    "id": line.id,
-                    "sentence": line.sentence,
-                    "status": line.status.value,
-                    "title": line.title,
-                }
-                for line in self.lines
-            ],
+            "checks": [line.to_json() for line in self.lines],
             "file": self.file,
             "opened": self.opened,
             "total": self.total,

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vdb_shared.audit.checks import CHECKS
-from vdb_shared.audit.checks.base import Check
+from vdb_shared.audit.checks.base import Check, answered
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.policy import DEFAULT_POLICY, Policy
 from vdb_shared.audit.report import Facts, Line, Report, Status
 from vdb_shared.audit.standing import Standing
 from vdb_shared.canonical import decimal_string, sha256_digest
-from vdb_shared.errors import UsageError, VdbError, VerificationError
+from vdb_shared.errors import UsageError, VdbError
 from vdb_shared.transparency.tiles import Fetch
 
 
@@ -67,13 +67,7 @@ def _line(check: Check, evidence: Evidence, out_of_reach: set[str]) -> Line:
     if missing:
         sentence = f"Not tried: it builds on {' and '.join(missing)}, which did not pass."
         return Line(check.id, check.title, Status.NOT_REACHED, sentence)
-    try:
-        finding = check.attempt(evidence)
-    except VerificationError as error:
-        return Line(check.id, check.title, Status.FAIL, check.broken, error.reason)
-    except VdbError as error:
-        return Line(check.id, check.title, Status.FAIL, check.broken, str(error))
-    return Line(check.id, check.title, finding.status, finding.sentence)
+    return answered(check.id, check.title, check.broken, lambda: check.attempt(evidence))
 
 
 def facts_of(evidence: Evidence) -> Facts:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vdb_shared.audit.evidence import Evidence
-from vdb_shared.audit.report import Status
-from vdb_shared.errors import VerificationError
+from vdb_shared.audit.report import Line, Status
+from vdb_shared.errors import VdbError, VerificationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,24 @@ class Check:
     needs: tuple[str, ...]
     attempt: Callable[[Evidence], Finding]
     full_needs: tuple[str, ...] = ()
+
+
+def answered(check_id: str, title: str, broken: str, attempt: Callable[[], Finding]) -> Line:
+    """Return the line of a report for an attempt at a check: what it finds, or FAIL with what it runs into.
+
+    Args:
+        check_id: of the check.
+        title: of the check.
+        broken: what a failure means.
+        attempt: raises an error of the tree where the check fails.
+    """
+    try:
+        finding = attempt()
+    except VerificationError as error:
+        return Line(check_id, title, Status.FAIL, broken, error.reason)
+    except VdbError as error:
+        return Line(check_id, title, Status.FAIL, broken, str(error))
+    return Line(check_id, title, finding.status, finding.sentence)
 
 
 def passed(sentence: str) -> Finding:
