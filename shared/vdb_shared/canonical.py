@@ -133,10 +133,12 @@ def with_decimal_strings(value: Any) -> Any:
     """Return TOML values as JSON values: reals, read as Decimal, become decimal strings.
 
     Raises:
-        FormatError: a value of a kind that JSON lacks, such as a date.
+        FormatError: a value of a kind that JSON lacks, such as a date, or a number beyond the range that is used here.
     """
     match value:
         case Decimal():
+            if value.is_finite() and abs(value.adjusted()) > MAX_EXPONENT:
+                raise FormatError(f"{value} is beyond the range of numbers that are used here")
             return decimal_string(value)
         case dict():
             return {key: with_decimal_strings(item) for key, item in value.items()}

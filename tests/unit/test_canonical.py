@@ -19,6 +19,7 @@ from vdb_shared.canonical import (
     labelled_hash,
     parse_canonical_json,
     parse_decimal,
+    with_decimal_strings,
 )
 from vdb_shared.errors import FormatError
 
@@ -138,3 +139,10 @@ def test_hash_separates_label_and_fields() -> None:
 def test_hash_vector() -> None:
     """The value that sha256sum prints for the two length-prefixed fields "a" and "b"."""
     assert labelled_hash("a", b"b").hex() == "cf6ab613e3942391f88ed698557e1680f160bd10e88c6b668c50360c10930e2b"
+
+
+@pytest.mark.parametrize("text", ["1e4001111", "-1e400", "1e-4001111", "1e301"])
+def test_numbers_without_end_in_toml_are_refused(text: str) -> None:
+    with pytest.raises(FormatError, match="beyond the range"):
+        with_decimal_strings({"a": [Decimal(text)]})
+    assert with_decimal_strings({"a": Decimal("1e300"), "b": Decimal(0)}) == {"a": "1e+300", "b": "0"}
