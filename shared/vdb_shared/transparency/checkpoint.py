@@ -61,10 +61,10 @@ def parse_checkpoint(text: str) -> Checkpoint:
     Raises:
         FormatError: it is none.
     """
-    lines = text.removesuffix("\n").split("\n")
-    if len(lines) != 3 or not lines[0]:
-        raise FormatError("a checkpoint has three lines: origin, size, root")
-    origin, size, root = lines
+    lines = text.split("\n")
+    if len(lines) != 4 or not lines[0] or lines[3]:
+        raise FormatError("a checkpoint has three lines, each with its end: origin, size, root")
+    origin, size, root, _ = lines
     found = Checkpoint(origin, parse_number(size), decode_base64(root))
     if len(found.root) != HASH_BYTES:
         raise FormatError(f"the root of a checkpoint has {HASH_BYTES} bytes, not {len(found.root)}")
