@@ -179,3 +179,11 @@ def test_a_note_and_a_statement_never_share_a_signature() -> None:
     encoding = pre_authentication_encoding("application/x", b"payload").decode()
     with pytest.raises(ValueError, match="DSSEv1"):
         log_private.sign_note(encoding)
+
+
+@pytest.mark.parametrize("end", ["", "x", "\n", "extension\n"])
+def test_a_checkpoint_has_three_lines_and_the_end_of_the_last(end: str) -> None:
+    text = Checkpoint("testbed/vdb-log", 3, bytes(32)).text
+    assert parse_checkpoint(text).size == 3
+    with pytest.raises(FormatError):
+        parse_checkpoint(text + end if end else text.removesuffix("\n"))
