@@ -184,7 +184,7 @@ def _clipped(reference: Values, models: Sequence[Values], count: int, noise: tup
 
     centre = positive(reference)
     root = symmetric_root(centre.covariance)
-    return np.array([distance_from_root(centre, root, positive(model), drawn=True) for model in models])
+    return np.array([distance_from_root(centre, root, positive(model)) for model in models])
 
 
 def _kernel_values(

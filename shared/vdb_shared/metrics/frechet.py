@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from scipy.linalg import eigh
 
 from vdb_shared.errors import StatisticError
 from vdb_shared.metrics.features import Vector, unsvec
@@ -87,9 +88,9 @@ class Fitted:
 def frechet_distance(a: Moments, b: Moments) -> float:
     """Return the squared Fréchet distance between two Gaussians, >= 0, in squared feature units.
 
-    |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)). The trace of the root of C_a C_b is the sum of the roots of the
-    eigenvalues of F^T C_b F, F F^T = C_a, and of the singular values of F^T G, G G^T = C_b. The former is faster; where
-    eigenvalues vanish, as they do with fewer clips than dimensions, their roots would magnify rounding, and the latter is used.
+    |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)). The trace of the root of C_a C_b is the sum of the roots of its
+    eigenvalues, and of the singular values of F^T G, F F^T = C_a, G G^T = C_b. The former is faster; where eigenvalues vanish,
+    as they do with fewer clips than dimensions, their roots would magnify rounding, and the latter is used.
 
     Args:
         a: one side, shapes (d,) and (d, d), d <= 4096.
@@ -102,7 +103,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     """
     for moments in (a, b):
         _check_moments(moments, a.mean.size)
-    return max(0.0, distance_from_root(a, any_root(a.covariance), b))
+    return max(0.0, _distance(a, b))
 
 
 def moments_of(side: MomentSums) -> Moments:
@@ -135,9 +136,8 @@ def fit(reference: MomentSums, models: Mapping[str, MomentSums], *, drawn: bool 
     raw = {model: _unbiased(sums) for model, sums in models.items()}
     centre = _denoise_reference(reference, models, raw)
     denoised = {model: _denoise(raw[model], sums, centre.covariance) for model, sums in models.items()}
-    root = any_root(centre.covariance)
     distances = {
-        model: max(0.0, distance_from_root(centre, root, found, drawn=drawn) - _bias(reference, models[model]))
+        model: max(0.0, _distance(centre, found, drawn=drawn) - _bias(reference, models[model]))
         for model, found in denoised.items()
     }
     return Fitted(centre, denoised, distances)
@@ -150,32 +150,47 @@ def symmetric_root(covariance: Matrix) -> Matrix:
     return np.asarray(vectors * np.sqrt(np.where(values > rounding, values, 0.0)), dtype=np.float64)
 
 
-def any_root(covariance: Matrix) -> Matrix:
-    """Return F with F F^T = covariance, shape (d, d): Cholesky's where there is one, at a tenth of the work."""
-    try:
-        return np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
-    except np.linalg.LinAlgError:
-        return symmetric_root(covariance)
-
-
-def distance_from_root(a: Moments, root: Matrix, b: Moments, *, drawn: bool = False) -> float:
-    """Return the distance, given F with F F^T = C_a; rounding may leave it just below 0.
+def distance_from_root(a: Moments, root: Matrix, b: Moments) -> float:
+    """Return the distance by the faster way, whatever the rank; rounding may leave it just below 0.
 
     Args:
         a: one side.
-        root: its F, shape (d, d).
+        root: F with F F^T = C_a, shape (d, d).
         b: the other side.
-        drawn: whether roots of eigenvalues will do although some may be rounding.
     """
-    gap = a.mean - b.mean
-    apart = float(gap @ gap) + float(np.trace(a.covariance) + np.trace(b.covariance))
-    if drawn or root.any(axis=0).all():
-        cross = np.asarray(np.linalg.eigvalsh(root.T @ b.covariance @ root), dtype=np.float64)
-        found = apart - 2.0 * float(np.sum(np.sqrt(np.maximum(cross, 0.0))))
+    cross = np.asarray(np.linalg.eigvalsh(root.T @ b.covariance @ root), dtype=np.float64)
+    return _from_eigenvalues(_apart(a, b), cross)
+
+
+def _distance(a: Moments, b: Moments, *, drawn: bool = False) -> float:
+    """Return the distance; rounding may leave it just below 0. If it is drawn, the faster way will do whatever the rank."""
+    apart = _apart(a, b)
+    try:
+        cross = _eigenvalues_of_product(b.covariance, a.covariance)
+    except np.linalg.LinAlgError:
+        if drawn:
+            return distance_from_root(a, symmetric_root(a.covariance), b)
+    else:
+        found = _from_eigenvalues(apart, cross)
         if drawn or _rounding_of_roots(cross) <= _NEGLIGIBLE * found:
             return found
     roots = symmetric_root(a.covariance).T @ symmetric_root(b.covariance)
     return apart - 2.0 * float(np.sum(np.linalg.svd(roots, compute_uv=False)))
+
+
+def _eigenvalues_of_product(a: Matrix, b: Matrix) -> Vector:
+    """Return the eigenvalues of A B, shape (d,), rising; LinAlgError where B has no Cholesky root."""
+    found = eigh(a.T, b.T, type=2, eigvals_only=True, driver="gv", check_finite=False)
+    return np.asarray(found, dtype=np.float64)
+
+
+def _apart(a: Moments, b: Moments) -> float:
+    gap = a.mean - b.mean
+    return float(gap @ gap) + float(np.trace(a.covariance) + np.trace(b.covariance))
+
+
+def _from_eigenvalues(apart: float, cross: Vector) -> float:
+    return apart - 2.0 * float(np.sum(np.sqrt(np.maximum(cross, 0.0))))
 
 
 def _rounding_of_roots(values: Vector) -> float:
@@ -222,5 +237,7 @@ def _check_moments(moments: Moments, dimension: int) -> None:
         raise StatisticError(
             f"expected moments of dimension {dimension}, found {moments.mean.shape}, {covariance.shape}"
         )
-    if not np.allclose(covariance, covariance.T, rtol=_SYMMETRY, atol=_SYMMETRY * float(np.abs(covariance).max())):
-        raise StatisticError("expected a symmetric covariance")
+    if not np.array_equal(covariance, covariance.T):
+        scale = float(np.abs(covariance).max())
+        if not np.allclose(covariance, covariance.T, rtol=_SYMMETRY, atol=_SYMMETRY * scale):
+            raise StatisticError("expected a symmetric covariance")

@@ -161,8 +161,7 @@ def _bootstrap_errors(
     means = {model: float(np.mean(values)) for model, values in pure.items()}
     root = symmetric_root(fitted.reference.covariance)
     drawn_from = {
-        model: distance_from_root(fitted.reference, root, moments, drawn=True)
-        for model, moments in fitted.models.items()
+        model: distance_from_root(fitted.reference, root, moments) for model, moments in fitted.models.items()
     }
     return (
         {model: (estimated if noisy else pure)[model] - means[model] for model in models},
