@@ -25,9 +25,10 @@ check: setup
 	$(BIN)/lint-imports
 	cd protos && ../$(BIN)/buf lint
 
+# As many processes as there are cores, up to four; a file's tests stay together, since they share what took long to make.
 test: check
 	$(BIN)/python tests/testkit/footage.py
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # Thirty SIGKILLs at random moments of a run of 20 clips; SEED=… chooses the moments.
 kills: setup
