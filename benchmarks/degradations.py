@@ -1,6 +1,6 @@
 """Which metric sees which defect: clips spoilt in seven ways at five strengths, through the whole path from frames to values.
 
-    python benchmarks/degradations.py [--json FILE] [--clips 24] [--markdown FILE]
+    python benchmarks/degradations.py [--json FILE] [--clips 48] [--markdown FILE]
 
 The clean clips and the five strengths of a defect take the places of six models in one spec; shares, sums and evaluation are
 the product's, without noise, with the packaged extractors. A metric *sees* a defect if its value gets worse with every
@@ -113,7 +113,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--json", type=Path, help="also write the rows here")
     parser.add_argument("--markdown", type=Path, help="also write the table of verdicts here")
-    parser.add_argument("--clips", type=int, default=24)
+    parser.add_argument("--clips", type=int, default=48)
     chosen = parser.parse_args()
     found = findings(chosen.clips)
     rows = [
@@ -128,6 +128,7 @@ def main() -> int:
 def findings(clips: int) -> dict[tuple[str, str], Finding]:
     """Return what every metric makes of every defect."""
     spec = _spec()
+    layout = layout_of(spec)
     extractors: Mapping[str, LoadedExtractor] = {
         extractor.id: load_extractor(inspect_weights(WEIGHTS / extractor.id), extractor, "cpu")
         for extractor in spec.extractors
@@ -142,7 +143,7 @@ def findings(clips: int) -> dict[tuple[str, str], Finding]:
     fps = float(spec.video.fps)
     unspoilt = [_shares(spec, Observation(frames, extractors, words, fps=fps, start=frames)) for frames, words in clean]
     for name, spoil in DEGRADATIONS.items():
-        tally = Tally(layout_of(spec), capacity=clips)
+        tally = Tally(layout, capacity=clips)
         for share in references:
             tally.add(count_block("reference"), np.ones(1))
             for (metric, part), vector in share.items():
@@ -195,6 +196,7 @@ def _spec() -> Spec:
     values["models"] = tuple(
         {"id": name, "pipeline": "CogVideoXVideoToVideoPipeline", "manifest": digest} for name in NAMES
     )
+    values["video"] = {**values["video"], "frames": FRAMES}
     values["prompts"] = tuple(prompt | {"condition": digest} for prompt in values["prompts"])
     values["metrics"] = tuple(
         {"id": name, "inputs": "public"}

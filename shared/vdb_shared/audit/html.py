@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from vdb_shared.audit.chart import Axis, error_bar, histogram, scale
 from vdb_shared.audit.leaderboard import CheckedSite, ClipClass, Leaderboard, Row, Table, tables_of
-from vdb_shared.audit.page import badge, fact, page
+from vdb_shared.audit.page import badge, fact, page, prose
 from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
 from vdb_shared.audit.text import (
     CHECKED_EXPLAINED,
@@ -121,7 +121,7 @@ def standing_badge(report: Report) -> str:
 
 
 def _standing_card(report: Report) -> str:
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in standing_lines(report.standing))
+    items = "".join(f"<li>{prose(sentence)}</li>" for sentence in standing_lines(report.standing))
     return f'<section class="card"><h2>Since it was published</h2><ul>{items}</ul></section>\n' if items else ""
 
 
@@ -200,7 +200,7 @@ def _remarks(table: Table) -> str:
     if table.not_apart:
         pairs = "; ".join(f"{first} and {second}" for first, second in table.not_apart)
         remarks.insert(0, f"The data cannot tell apart: {pairs}.")
-    return "".join(f'<p class="reason">{escape(remark)}</p>' for remark in remarks)
+    return "".join(f'<p class="reason">{prose(remark)}</p>' for remark in remarks)
 
 
 def _withheld(table: Table) -> set[str]:
@@ -233,7 +233,7 @@ def _checked_row(site: CheckedSite) -> str:
 def _verified_card(report: Report) -> str:
     passed = sum(line.status is Status.PASS for line in report.lines)
     unproven = [line for line in report.lines if line.status is Status.NOT_PROVEN]
-    items = "".join(f"<li><strong>{line.id}</strong> {escape(line.sentence)}</li>" for line in unproven)
+    items = "".join(f"<li><strong>{line.id}</strong> {prose(line.sentence)}</li>" for line in unproven)
     return (
         '<section class="card"><h2>How this was verified</h2>'
         f"<p>{passed} checks of the signed bundle passed, offline: signatures, membership, the transcript of the aggregation, "
@@ -257,7 +257,7 @@ def _check_row(line: Line) -> str:
     detail = f'<br><span class="reason">{escape(line.detail)}</span>' if line.detail else ""
     return (
         f'<tr><th scope="row">{line.id}</th><td>{badge(_STATUS_KINDS[line.status], line.status.value)}</td>'
-        f"<td><strong>{escape(line.title)}.</strong> {escape(line.sentence)}{detail}</td></tr>"
+        f"<td><strong>{escape(line.title)}.</strong> {prose(line.sentence)}{detail}</td></tr>"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import Final
 
@@ -47,6 +48,9 @@ footer{color:var(--soft);font-size:.88rem;margin-top:2rem}
 @media print{body{background:#fff}tr{break-inside:avoid}}
 """
 
+_QUOTED: Final = re.compile("`([^`]*)`")
+"""What a sentence says to type."""
+
 
 def page(title: str, body: str, *, pictures: bool = False) -> str:
     """Return a whole HTML document.
@@ -76,3 +80,8 @@ def fact(heading: str, words: str, *, big: str = "", code: bool = False) -> str:
     shown = f"<code>{escape(words)}</code>" if code else escape(words)
     strong = f"<strong>{escape(big)}</strong><br>" if big else ""
     return f"<div><dt>{escape(heading)}</dt><dd>{strong}{shown}</dd></div>"
+
+
+def prose(words: str) -> str:
+    """Return sentences as HTML, with what stands between backquotes as code."""
+    return _QUOTED.sub(r"<code>\1</code>", escape(words))

@@ -13,7 +13,7 @@ from vdb_shared.audit.boards import ACROSS, Boards, Entry, Group
 from vdb_shared.audit.chart import Axis, error_bar, scale
 from vdb_shared.audit.compare import Compared, Comparison
 from vdb_shared.audit.leaderboard import counted_of
-from vdb_shared.audit.page import badge, page
+from vdb_shared.audit.page import badge, page, prose
 from vdb_shared.audit.several import (
     DEPENDENT,
     INDEPENDENT,
@@ -53,7 +53,7 @@ def boards_page(boards: Boards) -> str:
     return page(
         "Leaderboard of several results",
         f"<h1>Leaderboard of {len(boards.bundles)} results</h1>\n{_verdicts(boards.bundles.values())}"
-        f'{_remarks(boards.remarks)}\n{groups}\n<p class="reason">{escape(ACROSS)}</p>',
+        f'{_remarks(boards.remarks)}\n{groups}\n<p class="reason">{prose(ACROSS)}</p>',
     )
 
 
@@ -68,7 +68,7 @@ def _verdicts(bundles: Iterable[VerifiedBundle]) -> str:
 
 
 def _remarks(remarks: Sequence[str]) -> str:
-    return "".join(f"<p>{badge('warn', 'note')} {escape(remark)}</p>" for remark in remarks)
+    return "".join(f"<p>{badge('warn', 'note')} {prose(remark)}</p>" for remark in remarks)
 
 
 def _head(names: Sequence[str], numeric: Sequence[str] = ()) -> str:
@@ -101,7 +101,7 @@ def _figures(found: Comparison) -> str:
     missing = "".join(f"<li>{escape(what)}: {escape(reason)}</li>" for what, reason in gaps(found))
     listed = f'<section class="card"><h2>Not compared</h2><ul>{missing}</ul></section>' if missing else ""
     sentences = (planned_sentence(found), INDEPENDENT if found.independent else DEPENDENT, WHY)
-    explained = "".join(f'<p class="reason">{escape(sentence)}</p>' for sentence in sentences)
+    explained = "".join(f'<p class="reason">{prose(sentence)}</p>' for sentence in sentences)
     return f"{cards}\n{explained}\n{listed}"
 
 

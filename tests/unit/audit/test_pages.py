@@ -10,6 +10,7 @@ from testkit.pages import outline
 from vdb_shared.audit.chart import Axis, error_bar, histogram
 from vdb_shared.audit.html import leaderboard_page, local_page, report_page
 from vdb_shared.audit.leaderboard import leaderboard_of
+from vdb_shared.audit.page import prose
 from vdb_shared.audit.text import print_leaderboard
 from vdb_shared.audit.verify import verify
 from vdb_shared.canonical import parse_canonical_json
@@ -128,6 +129,11 @@ def test_words_of_a_bundle_cannot_become_markup() -> None:
     for page in (report_page(report), leaderboard_page(leaderboard_of(data, report))):
         assert "<script" not in page
         assert "&lt;script&gt;" in page
+
+
+def test_what_is_to_be_typed_stands_as_code_and_markup_in_it_as_text() -> None:
+    assert prose("`vdb-audit compare` says <more>.") == "<code>vdb-audit compare</code> says &lt;more&gt;."
+    assert prose("`<b>` and one ` alone") == "<code>&lt;b&gt;</code> and one ` alone"
 
 
 def test_a_failed_bundle_has_no_leaderboard(session: SmallSession) -> None:
