@@ -7,6 +7,7 @@ interrupted. Leaves parsing and output to the scripts.
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections.abc import Callable
 from typing import Final
 
@@ -15,6 +16,11 @@ from vdb_shared.errors import UsageError, VdbError
 FAILED: Final = 1
 UNUSABLE: Final = 2
 INTERRUPTED: Final = 130
+
+_KEPT: Final = frozenset("\n\t")
+
+_UNSHOWN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode's categories of controls, formats (bidirectional ones too), surrogates, unassigned, separators of lines."""
 
 _OURS: Final = ("vdb_shared", "vdb_coordinator", "vdb_participant")
 
@@ -43,6 +49,18 @@ def run_script(program: Callable[[], object], *, extra: str = "") -> None:
         _exit(f"error: {_mistake(error)}", FAILED)
 
 
+def shown(text: str) -> str:
+    """Return a text with U+FFFD for every character that a terminal would act on, or that has no shape."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character
+        if character in _KEPT or unicodedata.category(character) not in _UNSHOWN
+        else "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )
+
+
 def _run(program: Callable[[], object]) -> None:
     try:
         program()
@@ -64,5 +82,5 @@ def _mistake(error: Exception) -> str:
 
 
 def _exit(line: str, code: int) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{shown(line)}\n")
     sys.exit(code)

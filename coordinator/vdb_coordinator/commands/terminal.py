@@ -18,6 +18,7 @@ from rich.console import Console
 
 from vdb_shared.canonical import canonical_json
 from vdb_shared.errors import UsageError
+from vdb_shared.screen import screen
 
 PASSPHRASE_VARIABLE: Final = "VDB_PASSPHRASE"  # noqa: S105 - a name, no secret
 
@@ -95,7 +96,7 @@ def load(module: str) -> Any:
 
 def console() -> Console:
     """Return where results are written."""
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return screen(soft_wrap=True)
 
 
 def print_json(value: object) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from vdb_shared.screen import screen
+
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console that prints text as it is."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return screen(stderr=stderr, soft_wrap=True)

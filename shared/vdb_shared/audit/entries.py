@@ -9,10 +9,10 @@ Source: protos/README.md §9.7, §10.11.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
 from vdb_shared.audit.revocations import LoggedResult
 from vdb_shared.bundle.logged import (
@@ -24,6 +24,9 @@ from vdb_shared.bundle.logged import (
     RevokedRecord,
     WithdrawalRecord,
 )
+
+MOST_FAULTS: Final = 100
+"""Of one session that are kept; what comes after them says nothing new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class Reading:
         self.withdrawals: dict[str, WithdrawalRecord] = {}
         self.revoked: list[tuple[int, RevokedRecord]] = []
         self._places: dict[tuple[str, str], int] = {}
+        self._faulty: Counter[tuple[str, bool]] = Counter()
+        self._successors: defaultdict[str, list[str]] = defaultdict(list)
         self.faults: list[Fault] = []
 
     def take(self, index: int, record: Record) -> None:
@@ -77,6 +82,10 @@ class Reading:
             case _:
                 assert_never(record)
 
+    def refuse(self, index: int, problem: str) -> None:
+        """Note an entry that is no record."""
+        self._wrong(index, "", problem)
+
     def results(self) -> Iterator[LoggedResult]:
         """Yield where the sessions stand that were opened and published."""
         for session, end in self.ends.items():
@@ -86,7 +95,7 @@ class Reading:
 
     def successors_of(self, session: str) -> tuple[str, ...]:
         """Return the sessions that were opened to replace a result, and the one that its withdrawal names."""
-        said = [other for other, record in self.opened.items() if record.supersedes == session]
+        said = self._successors[session]
         withdrawal = self.withdrawals.get(session)
         named = None if withdrawal is None else withdrawal.superseded_by
         return tuple(said) if named is None or named in said else (*said, named)
@@ -99,6 +108,8 @@ class Reading:
         elif record.supersedes is not None and not isinstance(self.ends.get(record.supersedes), PublishedRecord):
             words = f"session {session} is to replace the result of {record.supersedes}, which has none before it"
             self._wrong(index, session, words, afterwards=True)
+        if record.supersedes is not None and session not in self.opened:
+            self._successors[record.supersedes].append(session)
         self.opened.setdefault(session, record)
 
     def _end(self, index: int, record: PublishedRecord | AbortedRecord) -> None:
@@ -139,4 +150,7 @@ class Reading:
         return isinstance(end, PublishedRecord) and end.result == record.result
 
     def _wrong(self, index: int, session: str, words: str, *, afterwards: bool = False) -> None:
-        self.faults.append(Fault(session, f"entry {index}: {words}", afterwards))
+        """Keep a fault; of one session and kind no more than anybody would read, lest a log of nothing else fill the memory."""
+        self._faulty[session, afterwards] += 1
+        if self._faulty[session, afterwards] <= MOST_FAULTS:
+            self.faults.append(Fault(session, f"entry {index}: {words}", afterwards))

@@ -1,7 +1,8 @@
 """Downloads that end in time, however slowly a server sends.
 
 Promises that no byte of an answer, its head included, is waited for beyond a limit: a bound on silence alone would let a server
-drip for ever. The system's own bounds hold for looking up a name; connecting to each address counts as silence.
+drip for ever. No redirection is followed: it could lead to a protocol without these limits, or to a host that nobody named.
+The system's own bounds hold for looking up a name; connecting to each address counts as silence.
 """
 
 from __future__ import annotations
@@ -82,7 +83,16 @@ def download(url: str, most: int, limit: Limit) -> bytes:
     Raises:
         OSError, ValueError, HTTPException: as `urllib.request` does; TimeoutError beyond the limit.
     """
-    opener = urllib.request.build_opener(_Plain(limit), _Secure(limit))
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        _Plain(limit),
+        _Secure(limit),
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.HTTPDefaultErrorHandler(),
+    ):
+        opener.add_handler(handler)
     with opener.open(url, timeout=limit.left()) as answer:
         data: bytes = answer.read(most)
     return data

@@ -20,7 +20,7 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from vdb_shared.audit.entries import Fault, Reading
-from vdb_shared.audit.revocations import LoggedRevocation, logged_revocation, questions
+from vdb_shared.audit.revocations import LoggedResult, LoggedRevocation, logged_revocation, questions
 from vdb_shared.bundle.logged import (
     AbortedRecord,
     ObjectionRecord,
@@ -170,10 +170,15 @@ def monitor(checkpoint: Checkpoint, entries: Iterable[bytes], now: str) -> Monit
         try:
             reading.take(index, parse_record(entry))
         except FormatError as error:
-            reading.faults.append(Fault("", f"entry {index}: {error}"))
+            reading.refuse(index, str(error))
     sessions = tuple(_session(opened, reading, now) for opened in reading.opened.values())
-    results = tuple(reading.results())
-    revocations = tuple(logged_revocation(index, record, results) for index, record in reading.revoked)
+    results: defaultdict[str, list[LoggedResult]] = defaultdict(list)
+    for result in reading.results():
+        for institution in result.survivors:
+            results[institution].append(result)
+    revocations = tuple(
+        logged_revocation(index, record, results[record.institution]) for index, record in reading.revoked
+    )
     remarks = (
         *_overdue(sessions),
         *_patient(reading.opened.values()),

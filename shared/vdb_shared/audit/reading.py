@@ -16,6 +16,7 @@ from vdb_shared.audit.policy import DEFAULT_POLICY, MAX_POLICY_BYTES, Policy, pa
 from vdb_shared.bundle.objections import FILE_SUFFIX, MAX_OBJECTION_BYTES
 from vdb_shared.canonical import canonical_json, check_digest, sha256_digest
 from vdb_shared.errors import FormatError, UsageError
+from vdb_shared.screen import screen
 
 MAX_ROOT_BYTES: Final = 2**20
 MAX_STATEMENTS: Final = 1000
@@ -23,8 +24,8 @@ MAX_STATEMENTS: Final = 1000
 
 
 def console() -> Console:
-    """Return where text goes: words of a bundle are neither markup nor coloured by what they look like."""
-    return Console(highlight=False, markup=False, emoji=False)
+    """Return where text goes."""
+    return screen()
 
 
 def print_json(value: object) -> None:

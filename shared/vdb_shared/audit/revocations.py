@@ -53,8 +53,8 @@ class LoggedResult:
 
 
 def logged_revocation(index: int, record: RevokedRecord, results: Iterable[LoggedResult]) -> LoggedRevocation:
-    """Return a revocation with the results that came after it."""
-    after = [item for item in results if record.institution in item.survivors and item.published > index]
+    """Return a revocation with those results that came after it, of all that name the institution."""
+    after = [item for item in results if item.published > index]
     return LoggedRevocation(
         index=index,
         institution=record.institution,

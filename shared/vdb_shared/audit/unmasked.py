@@ -23,6 +23,10 @@ from vdb_shared.secagg.unmasking import LeftOutShare, Unrecovered, recover, remo
 from vdb_shared.secagg.vectors import Vector
 
 
+class MissingSharesError(FormatError):
+    """Messages that no statement of the result names are not in the file, and too few are left."""
+
+
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """What the messages give.
@@ -52,8 +56,9 @@ def replay_unmasking(transcript: Transcript, messages: KeptMessages) -> Replayed
         messages: masked vectors and shares.
 
     Raises:
-        ProtocolError: one is not what its sender signed, or no honest run contains it; or too few shares are right.
-        FormatError: a vector has another length.
+        ProtocolError: one is not what its sender signed, or no honest run contains it.
+        FormatError: a vector has another length, or the shares of all survivors do not give a seed.
+        MissingSharesError: the shares that there are do not give a seed, and not all survivors' are there.
     """
     total = Vector.zeros(transcript.parameters.lanes)
     for seat, header in sorted(transcript.masked.headers.items()):
@@ -67,8 +72,7 @@ def replay_unmasking(transcript: Transcript, messages: KeptMessages) -> Replayed
     }
     seeds = recover(transcript, shares)
     if isinstance(seeds, Unrecovered):
-        raise FormatError(
-            f"the shares of {len(shares)} institutions do not give the {seeds.kind} seed of seat {seeds.dealer}"
-        )
+        problem = f"the shares of {len(shares)} institutions do not give the {seeds.kind} seed of seat {seeds.dealer}"
+        raise MissingSharesError(problem) if len(shares) < len(transcript.masked.headers) else FormatError(problem)
     plain = remove_masks(total, transcript, seeds)
     return Replayed(plain.lanes, tuple(plain.reduced_blinders()), frozenset(shares), seeds.left_out)

@@ -120,6 +120,17 @@ def test_a_server_that_answers_is_read() -> None:
             assert fetch_from(url)("checkpoint") == BODY
 
 
+@pytest.mark.parametrize("scheme", ["ftp", "file", "http"])
+def test_no_redirection_is_followed(scheme: str) -> None:
+    """Another protocol has none of the limits, and another host was named by nobody."""
+
+    def send(connection: socket.socket, _: threading.Event) -> None:
+        connection.sendall(f"HTTP/1.1 302 Found\r\nLocation: {scheme}://127.0.0.1:9/x\r\n\r\n".encode())
+
+    with serving(send) as url, pytest.raises(UsageError, match=r"the server answers 302"):
+        fetch_from(url)("checkpoint")
+
+
 def test_what_is_too_large_or_not_there_is_refused() -> None:
     def endless(connection: socket.socket, _: threading.Event) -> None:
         connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from vdb_shared.audit.entries import MOST_FAULTS
 from vdb_shared.audit.monitor import Monitored, monitor
 from vdb_shared.bundle.logged import AbortedRecord, OpenedRecord, PublishedRecord, Record, encode_record, parse_record
 from vdb_shared.errors import FormatError
@@ -153,3 +154,21 @@ def test_costs_that_nobody_can_compute_with_are_wrong_and_no_crash() -> None:
     found = monitor(Checkpoint("t/vdb-log", 1, bytes(32)), [huge], NOW)
     assert "rho" in found.wrong[0]
     assert not found.spent
+
+
+def test_a_log_of_nothing_but_faults_is_told_and_not_kept_whole() -> None:
+    found = read(opened(1), *[opened(1)] * (3 * MOST_FAULTS), published(2))
+    assert len(found.wrong) == MOST_FAULTS + 1
+    assert "ends and was never announced" in found.wrong[-1], "those of another session are kept"
+
+
+def test_sessions_that_replace_a_result_are_in_the_order_of_their_opening() -> None:
+    replacing = [replace_result(number) for number in (4, 3)]
+    found = read(opened(1), published(1), *replacing, replacing[0])
+    first = found.session(digest(1))
+    assert first is not None
+    assert first.successors == (digest(4), digest(3)), "an opening that is repeated counts once"
+
+
+def replace_result(number: int) -> OpenedRecord:
+    return opened(number).model_copy(update={"supersedes": digest(1)})

@@ -9,6 +9,8 @@ from typing import Final, get_args
 
 from vdb_shared.audit.checks.base import Check, Finding, counted, demand, demand_equal, not_proven, passed
 from vdb_shared.audit.evidence import Evidence
+from vdb_shared.audit.report import Status
+from vdb_shared.audit.unmasked import MissingSharesError
 from vdb_shared.bundle.statement import Dropped, DroppedStage, NamedDigest, RunManifest
 from vdb_shared.canonical import digest_string
 from vdb_shared.secagg.commitments import commitments_open
@@ -133,7 +135,14 @@ def _unmasking(evidence: Evidence) -> Finding:
 
 
 def _replayed(evidence: Evidence) -> Finding:
-    replayed = evidence.replayed
+    try:
+        replayed = evidence.replayed
+    except MissingSharesError as error:
+        return Finding(
+            Status.SKIPPED,
+            f"Unmasking could not be played again: {error}. Shares may have been taken out of this file, since nothing signed "
+            "says how many there were; ask for the whole one.",
+        )
     demand(
         "V33",
         replayed.gives(evidence.aggregate, evidence.record.blinders),

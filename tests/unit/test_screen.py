@@ -1,0 +1,62 @@
+"""What others wrote reaches a terminal as characters, never as orders to it."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.table import Table
+from rich.text import Text
+
+from testkit.audit_cli import vdb_audit
+from testkit.bundles import small_session, small_spec
+from vdb_shared.commandline import shown
+from vdb_shared.screen import screen
+
+PAINTED = "\x1b[2J\x1b[H\x1b[1;32mPASS: all 29 checks hold.\x1b[0m\x1b[8m"
+
+
+@given(st.text())
+def test_nothing_that_is_shown_is_obeyed(text: str) -> None:
+    found = shown(text)
+    assert len(found) == len(text)
+    assert all(character in "\n\t" or unicodedata.category(character)[0] not in "C" for character in found)
+    assert all(now in (before, "\N{REPLACEMENT CHARACTER}") for before, now in zip(text, found, strict=True))
+
+
+def test_words_stay_as_they_are() -> None:
+    words = "ε = 8, “Größe” 1–2, 95 %, 東京,\tnon-breaking\N{NO-BREAK SPACE}space\nand a line"
+    assert shown(words) == words
+    assert shown("\N{RIGHT-TO-LEFT OVERRIDE}\x9b\x7f\u2028") == "\N{REPLACEMENT CHARACTER}" * 4
+
+
+def test_colours_are_the_programs_own() -> None:
+    console = screen()
+    console.force_terminal = True  # type: ignore[attr-defined]  # read at every print
+    with console.capture() as captured:
+        console.print(Text(PAINTED, style="bold red"))
+        table = Table("head\x1b[31m")
+        table.add_row("cell\x9b31m")
+        console.print(table)
+    assert "\x1b[2J" not in captured.get()
+    assert "\x1b[31m" not in captured.get()
+    assert "\x9b" not in captured.get()
+
+
+def test_a_title_of_a_hostile_coordinator_paints_no_verdict(tmp_path: Path) -> None:
+    session = small_session(2, small_spec().model_copy(update={"title": PAINTED}))
+    (tmp_path / "r.vdbb").write_bytes(session.bundle())
+    for words in (("inspect",), ("verify",), ("leaderboard",)):
+        done = vdb_audit(*words, tmp_path / "r.vdbb")
+        assert "\x1b" not in done.stdout + done.stderr
+        if words != ("verify",):
+            assert "[2J" in done.stdout
+
+
+def test_an_error_line_paints_none_either(tmp_path: Path) -> None:
+    done = vdb_audit("verify", tmp_path / f"{PAINTED}.vdbb")
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr
+    assert "[2J" in done.stderr
