@@ -168,6 +168,11 @@ class SignedRoster:
         return sha256_digest(self.roots[0])
 
     @property
+    def root_fingerprints(self) -> tuple[str, ...]:
+        """Digests of all root files, oldest first."""
+        return tuple(sha256_digest(root) for root in self.roots)
+
+    @property
     def version(self) -> int:
         """Version of the targets metadata, which grows with every roster; to be read after `verify`.
 
@@ -183,21 +188,25 @@ class SignedRoster:
         """Return the roster if the pinned root vouches for it.
 
         Args:
-            pinned: digest of the root file trusted beforehand, or None to take the first one on its own word (an auditor
-                without a pin: the caller must say so).
+            pinned: digest of a root file trusted beforehand, which the chain must contain: of the first one, or of a later
+                one, and then what was signed under its predecessors alone is refused. None takes the first one on its own
+                word (an auditor without a pin: the caller must say so).
             at: moment at which root and targets must not have expired, or None to leave the clock out.
 
         Raises:
             IdentityError: no chain from the pinned root, too few signatures, expired, or another roster than signed.
             FormatError: the roster itself is malformed.
         """
-        if pinned is not None and self.root_fingerprint != pinned:
+        if pinned is not None and pinned not in self.root_fingerprints:
             raise IdentityError(f"trust root is {self.root_fingerprint}, but {pinned} is pinned")
         try:
             root = last_root(self.roots)
             targets: Metadata[Targets] = _read(self.targets, Targets)
             root.signed.verify_delegate(Targets.type, targets.signed_bytes, targets.signatures)
-            targets.signed.targets[ROSTER_TARGET].verify_length_and_hashes(self.roster)
+            target = targets.signed.targets[ROSTER_TARGET]
+            if set(target.hashes) != {"sha256"}:
+                raise ValueError("the roster must be named by its SHA-256 alone")
+            target.verify_length_and_hashes(self.roster)
         except (RepositoryError, DeserializationError, LengthOrHashMismatchError, KeyError, ValueError) as error:
             raise IdentityError(f"the roster is not signed as the trust root demands: {error}") from error
         for name, signed in (("root", root.signed), ("roster", targets.signed)):

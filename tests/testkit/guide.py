@@ -12,22 +12,19 @@ import re
 import shlex
 import sys
 import tempfile
-from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 from testkit.audit_cli import vdb_audit
-from testkit.bundles import SmallSession, small_session, small_spec
+from testkit.bundles import SmallSession, logged, small_session, small_spec
 from testkit.disputed import dispute
+from testkit.logs import MadeLog
 from testkit.statements import coordinator_key
 from vdb_shared.audit.auditor_key import public_pem
-from vdb_shared.bundle.logged import OpenedRecord, PublishedRecord, encode_record
-from vdb_shared.canonical import parse_canonical_json, sha256_digest
+from vdb_shared.bundle.logged import OpenedRecord, encode_record, parse_record
+from vdb_shared.canonical import sha256_digest
 from vdb_shared.identity import StatementKey
-from vdb_shared.transparency.checkpoint import Checkpoint, sign_checkpoint
-from vdb_shared.transparency.merkle import leaf_hash, of_leaves, tree_root
 from vdb_shared.transparency.note import ED25519, NoteKey
-from vdb_shared.transparency.tiles import CHECKPOINT_PATH, grown_files
 
 GUIDE: Final = Path(__file__).parents[2] / "docs" / "audit-guide.md"
 
@@ -80,25 +77,11 @@ def auditor() -> StatementKey:
 
 
 def log_files(session: SmallSession) -> dict[str, bytes]:
-    """A log with the opening and the result of a session, and a second opening of the same spec that never ended."""
-    spec = sha256_digest(session.members["spec.json"])
-    roster = sha256_digest(session.members["roster.json"])
-    ids = session.record.open.payload_digest, sha256_digest(b"a second session")
-    opened, due = "2026-01-31T12:00:00Z", "2026-01-31T12:30:00Z"
-    openings = [OpenedRecord(session=name, spec=spec, roster=roster, opened=opened, due=due) for name in ids]
-    result = PublishedRecord(
-        session=ids[0],
-        result=sha256_digest(session.members["result.dsse.json"]),
-        published="2026-01-31T12:40:00Z",
-        survivors=("archive-oslo", "clinic-lyon", "lab-kyoto", "museum-lima"),
-        rho=Decimal(parse_canonical_json(session.members["accounting.json"])["rho"]),
-        delta=session.terms.calibration.promise.delta,
-    )
-    entries = [encode_record(item) for item in (openings[0], result, openings[1])]
-    leaves = [leaf_hash(entry) for entry in entries]
-    checkpoint = Checkpoint(ORIGIN, len(entries), tree_root(len(leaves), of_leaves(leaves)))
-    note = sign_checkpoint(checkpoint, coordinator_key(session.seed))
-    return dict(grown_files(0, entries, leaves)) | {CHECKPOINT_PATH: note.to_bytes()}
+    """The log after a session's result, and a second opening of the same spec that never ended."""
+    log = logged(session)
+    first = next(record for record in map(parse_record, log.entries) if isinstance(record, OpenedRecord))
+    second = first.model_copy(update={"session": sha256_digest(b"a second session")})
+    return MadeLog(log.consortium, log.signer, [*log.entries, encode_record(second)]).files()
 
 
 def variables() -> dict[str, str]:

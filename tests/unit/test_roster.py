@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -109,6 +110,34 @@ def test_root_rotation_needs_the_old_keys() -> None:
     skipped = SignedRoster((first, root_signed_by(new, version=3, also=(old[0],))), targets, roster)
     with pytest.raises(IdentityError, match="does not follow"):
         skipped.verify(None, NOW)
+
+
+def test_who_knows_of_a_rotation_can_pin_the_newer_root() -> None:
+    """The old key goes on signing; what it signs has a chain that ends before the root that replaced it."""
+    old, new = [CryptoSigner.generate_ed25519()], [CryptoSigner.generate_ed25519()]
+    first, second = root_signed_by(old), root_signed_by(new, version=2, also=(old[0],))
+    roster = ROSTER.canonical()
+    honest = SignedRoster((first, second), targets_signed_by(new, roster), roster)
+    by_thief = SignedRoster((first,), targets_signed_by(old, roster), roster)
+    pinned = honest.root_fingerprints[1]
+    assert by_thief.verify(honest.root_fingerprint, NOW) == ROSTER, "who pins the first root cannot tell"
+    assert honest.verify(pinned, NOW) == ROSTER
+    with pytest.raises(IdentityError, match="is pinned"):
+        by_thief.verify(pinned, NOW)
+    with pytest.raises(IdentityError):
+        SignedRoster((root_signed_by(old, version=1), second), targets_signed_by(old, roster), roster).verify(
+            pinned, NOW
+        )
+
+
+def test_the_roster_is_named_by_its_sha256_alone() -> None:
+    keys, roster = [CryptoSigner.generate_ed25519()], ROSTER.canonical()
+    targets: Metadata[Targets] = Metadata.from_bytes(targets_signed_by(keys, roster))
+    weak = {"md5": hashlib.md5(roster, usedforsecurity=False).hexdigest()}
+    targets.signed.targets["roster.json"] = TargetFile(len(roster), weak, "roster.json")
+    targets.sign(keys[0])
+    with pytest.raises(IdentityError, match="SHA-256 alone"):
+        SignedRoster((root_signed_by(keys),), targets.to_bytes(), roster).verify(None, NOW)
 
 
 def test_expiry_is_judged_at_the_time_given() -> None:

@@ -150,7 +150,8 @@ def write_attestation(
         typer.echo(f"{out}: not written; only an audit that passes is attested", err=True)
         return
     signer = read_key(key[0], lambda: passphrase_from(key[1], _asking("Passphrase of the key", confirm=False)))
-    write_file(out, attest(report, policy, root, _now(), signer).to_json().decode("utf-8"))
+    attestation = attest(report, policy, root, _now(), signer).to_json().decode("utf-8")
+    write_file(out, attestation, inputs=[path for path in key if path is not None])
 
 
 def object_(  # noqa: PLR0913, PLR0917 - each is an option of the command line

@@ -6,7 +6,7 @@ Promises bounds on what is read, and a message that names the file. Leaves what 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -49,13 +49,15 @@ def read_file(path: Path, limit: int) -> bytes:
     return data
 
 
-def write_file(path: Path, text: str) -> None:
-    """Write a text in UTF-8.
+def write_file(path: Path, text: str, *, inputs: Iterable[Path] = ()) -> None:
+    """Write a text in UTF-8, over an older one of that name, but never over one of the command's inputs.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: it cannot be written, or is an input.
     """
     try:
+        if any(path.exists() and path.samefile(given) for given in inputs):
+            raise UsageError(f"{path}: is what this command reads, and would be written over; name another file")
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error

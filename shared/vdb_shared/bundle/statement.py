@@ -35,7 +35,7 @@ from vdb_shared.identity import Signer
 from vdb_shared.spec import Profile
 from vdb_shared.tasks import MOST_CHECKED
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 
 def _time(value: object) -> object:

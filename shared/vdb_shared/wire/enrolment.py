@@ -46,7 +46,7 @@ class InvitationFile(BaseModel):
     token: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(repr=False)
     bootstrap_certificate: Pem
     bootstrap_key: Pem = Field(repr=False)
-    expires: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    expires: Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
 
     @property
     def token_bytes(self) -> bytes:

@@ -266,6 +266,16 @@ def test_an_auditor_attests_and_somebody_else_checks(
     assert "is about sha256:" in wrong.stderr
 
 
+def test_the_key_is_not_written_over_by_what_it_signs(session: SmallSession, tmp_path: Path) -> None:
+    bundle, key = tmp_path / "result.vdbb", tmp_path / "a.pem"
+    bundle.write_bytes(session.bundle())
+    make_key(key, None)
+    before = key.read_bytes()
+    done = vdb_audit("verify", bundle, "--attest", tmp_path / "." / "a.pem", "--key", key)
+    assert (done.returncode, key.read_bytes()) == (2, before)
+    assert "would be written over; name another file" in done.stderr
+
+
 def test_a_failed_audit_writes_no_attestation_and_says_so(session: SmallSession, tmp_path: Path) -> None:
     bundle, key, out = tmp_path / "forged.vdbb", tmp_path / "a.pem", tmp_path / "out.json"
     bundle.write_bytes(session.forged({"metrics.json": b"{}"}))

@@ -94,6 +94,9 @@ def test_a_field_that_is_wrong_is_named() -> None:
     value = document()
     value["predicate"]["aborted"] = "2026-01-31 12:00:00"
     assert refused(value).startswith("abort statement: aborted: Value error, '2026-01-31 12:00:00' is not a UTC time")
+    for digits in ("２０２６-01-31T12:00:00Z", "2026-01-31T12:00:0\N{MATHEMATICAL MONOSPACE DIGIT TWO}Z"):
+        value["predicate"]["aborted"] = digits
+        assert "is not a UTC time" in refused(value), "digits of other scripts are not compared as times are"
     value["predicate"]["aborted"] = 5
     assert refused(value) == "abort statement: aborted: Input should be a valid string"
     value = document()

@@ -129,7 +129,7 @@ def _policy(evidence: Evidence) -> Finding:
                 f"withstands {spec.cohort.collusion} dishonest institutions, below {policy.minimum_collusion}",
             ),
             (
-                policy.root not in (None, evidence.record.roster.root_fingerprint),
+                policy.root not in (None, *evidence.record.roster.root_fingerprints),
                 f"trust root is {evidence.record.roster.root_fingerprint}, not {policy.root}",
             ),
         )

@@ -28,7 +28,10 @@ def _root(evidence: Evidence) -> Finding:
             f"bundle says that this root is the consortium's. Compare {fingerprint} with what the consortium published, "
             "or give it with --root."
         )
-    return passed(f"The membership list ({who}) is signed as the trust root {fingerprint} demands.")
+    signed = f"The membership list ({who}) is signed as the trust root {fingerprint} demands"
+    if evidence.root == fingerprint:
+        return passed(f"{signed}.")
+    return passed(f"{signed}, and as its later version {evidence.root} does, which you pinned.")
 
 
 def _single(evidence: Evidence) -> Iterator[tuple[str, Envelope, Member]]:
