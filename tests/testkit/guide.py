@@ -12,6 +12,7 @@ import re
 import shlex
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -76,7 +77,7 @@ def auditor() -> StatementKey:
     return StatementKey.from_seed(b"the auditor of the guide".ljust(32))
 
 
-def log_files(session: SmallSession) -> dict[str, bytes]:
+def log_files(session: SmallSession) -> Mapping[str, bytes]:
     """The log after a session's result, and a second opening of the same spec that never ended."""
     log = logged(session)
     first = next(record for record in map(parse_record, log.entries) if isinstance(record, OpenedRecord))
