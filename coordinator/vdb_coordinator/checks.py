@@ -12,7 +12,7 @@ from typing import TypeVar
 from vdb_coordinator.events import ConsistencyReceived, InputReceived
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.rounds import CollectingConsistency
-from vdb_coordinator.states import Aborted, Aggregating, Ending, Opening, SessionState, attempt_of, phase_of
+from vdb_coordinator.states import Aborted, Aggregating, Ending, Lost, Opening, SessionState, attempt_of, phase_of
 from vdb_shared import labels
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.statement import Contribution, Predicate, parse_statement
@@ -33,8 +33,10 @@ P = TypeVar("P", bound=Predicate)
 def misplaced(state: SessionState, wanted: Phase) -> RefusedError:
     """Return why something that belongs into one phase cannot be taken in another."""
     found = phase_of(state)
-    if isinstance(state, Ending | Aborted):
+    if isinstance(state, Ending | Aborted) or (isinstance(state, Lost) and found is Phase.ABORTED):
         return RefusedError(reasons.ABORTED, f"the session was aborted: {state.reason}")
+    if isinstance(state, Lost):
+        return RefusedError(reasons.TOO_LATE, state.reason)
     if found < wanted:
         return RefusedError(reasons.NOT_YET, f"the session is {found.words}; {wanted.words} has not begun")
     return RefusedError(reasons.TOO_LATE, f"the session is {found.words}; {wanted.words} is over")
@@ -47,7 +49,7 @@ def check_attempt(state: SessionState, attempt: int) -> None:
         RefusedError: it does not.
     """
     present = attempt_of(state)
-    if attempt != present and not isinstance(state, Ending | Aborted):
+    if attempt != present and not isinstance(state, Ending | Aborted | Lost):
         raise RefusedError(
             reasons.RESTARTED,
             f"this is for attempt {attempt} at the rounds, which are in attempt {present}; ask for the restarts",

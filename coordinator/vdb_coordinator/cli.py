@@ -191,6 +191,58 @@ def fsck(context: typer.Context, as_json: Json = False) -> None:
     load("commands.upkeep").fsck(common_of(context), as_json=as_json)
 
 
+@app.command(epilog="Example: vdb-coordinator --dir consortium backup --to /mnt/backups")
+def backup(
+    context: typer.Context,
+    to: Annotated[
+        Path | None, typer.Option(help="New file, or a folder that gets a dated one.", show_default=False)
+    ] = None,
+    check: Annotated[Path | None, typer.Option(help="Backup to check instead.", show_default=False)] = None,
+    without_keys: Annotated[
+        bool, typer.Option("--without-keys", help="Leave the private keys out; `restore` asks for them.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write all that is kept into one file, also while it is served; the file holds the private keys."""
+    load("commands.backup").backup(common_of(context), to, check, with_keys=not without_keys, as_json=as_json)
+
+
+@app.command(
+    epilog="Example: vdb-coordinator restore backup.vdbbackup --into consortium --log https://log.example.org "
+    "--log hospital-a-checkpoint"
+)
+def restore(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Backup.", show_default=False)],
+    into: Annotated[Path, typer.Option(help="New directory.", show_default=False)],
+    database: Annotated[
+        str | None,
+        typer.Option(help="Empty PostgreSQL database. [default: a file in the directory]", show_default=False),
+    ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Newest log: URL or folder, and checkpoints of institutions, once for each.", show_default=False
+        ),
+    ] = None,
+    newest_known: Annotated[
+        int | None,
+        typer.Option(min=0, help="Entries of the newest log that anybody has seen: ask all.", show_default=False),
+    ] = None,
+    nothing_lost: Annotated[
+        bool, typer.Option("--nothing-lost", help="Nobody served after this backup: open sessions go on.")
+    ] = False,
+    keys: Annotated[
+        Path | None, typer.Option(help="Folder with the keys, for a backup without them.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a coordinator from a backup, which goes on from the newest log; say what is lost, and check everything."""
+    commands, restoring = load("commands.backup"), load("backups.restoring")
+    wish = restoring.Wish(file, into, database, tuple(log or ()), newest_known, nothing_lost, keys)
+    commands.restore(common_of(context), wish, as_json=as_json)
+
+
 @session_app.command(epilog="Example: vdb-coordinator --dir consortium session create spec.toml")
 def create(
     context: typer.Context,

@@ -197,6 +197,14 @@ class ResultWithdrawn:
     withdrawal: Envelope
 
 
+@dataclass(frozen=True, slots=True)
+class EndLost:
+    """The log says how the session ended; what led there was lost when the coordinator was restored from a backup."""
+
+    at: datetime
+    entry: bytes
+
+
 Event: TypeAlias = (
     SessionOpened
     | Joined
@@ -217,6 +225,7 @@ Event: TypeAlias = (
     | SessionAborted
     | ObjectionReceived
     | ResultWithdrawn
+    | EndLost
 )
 
 ReadBlob: TypeAlias = Callable[[str], bytes]
@@ -242,6 +251,7 @@ _KINDS: Final[dict[str, type[Event]]] = {
     "session-aborted": SessionAborted,
     "objection-received": ObjectionReceived,
     "result-withdrawn": ResultWithdrawn,
+    "end-lost": EndLost,
 }
 _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 
@@ -354,6 +364,7 @@ _CODECS: Final[dict[str, _Codec]] = {
     "reason": (str, str),
     "objection": _ENVELOPE,
     "withdrawal": _ENVELOPE,
+    "entry": (encode_base64, decode_base64),
 }
 """How each field is written and read, by its name: a name means the same in every event."""
 

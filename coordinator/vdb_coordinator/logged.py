@@ -5,7 +5,7 @@ Source: protos/README.md §9.7, §9.8.
 
 from __future__ import annotations
 
-from vdb_coordinator.events import Event, ObjectionReceived, ResultWithdrawn, SessionAborted, SessionOpened
+from vdb_coordinator.events import EndLost, Event, ObjectionReceived, ResultWithdrawn, SessionAborted, SessionOpened
 from vdb_coordinator.serving.clock import timestamp
 from vdb_coordinator.states import Opening, Publishing, Sealing, SessionState
 from vdb_shared.bundle.logged import AbortedRecord, ObjectionRecord, WithdrawalRecord, encode_record, opened_entry
@@ -26,6 +26,8 @@ def log_entry(event: Event, state: SessionState) -> bytes | None:
             return state.draft.entry
         case ((ObjectionReceived() | ResultWithdrawn()), _):
             return entry_afterwards(event)
+        case EndLost(), _:
+            return event.entry
         case SessionAborted(), _:
             abort, _ = parse_statement(event.abort.payload, Abort)
             return encode_record(

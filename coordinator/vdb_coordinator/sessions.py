@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, assert_never
 
-from vdb_coordinator.afterwards import said_afterwards
+from vdb_coordinator.afterwards import afterwards
 from vdb_coordinator.checks import check_contribution, check_stays, check_view, expect, misplaced, predicate
 from vdb_coordinator.events import (
     ComplaintReceived,
@@ -21,6 +21,7 @@ from vdb_coordinator.events import (
     Countersigned,
     DeadlinePassed,
     DraftMade,
+    EndLost,
     Event,
     InputReceived,
     Joined,
@@ -131,8 +132,8 @@ def apply(state: SessionState, event: Event) -> SessionState:
             return _deadline(state, event)
         case SessionSealed() | DraftMade() | SessionPublished() | SessionFailed() | SessionAborted():
             return _by_coordinator(state, event)
-        case ObjectionReceived() | ResultWithdrawn():
-            return said_afterwards(state, event)
+        case ObjectionReceived() | ResultWithdrawn() | EndLost():
+            return afterwards(state, event)
         case _:
             assert_never(event)
 

@@ -212,7 +212,21 @@ class Aborted:
     attempt: int = 0
 
 
-SessionState: TypeAlias = Accepting | Sealing | Aggregating | Finalising | Publishing | Published | Ending | Aborted
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The session ended as the log says, in `phase`; what led there was lost with what the coordinator kept (§11.6)."""
+
+    opening: Opening
+    since: datetime
+    phase: Phase
+    reason: str
+    stages: Mapping[Seat, str] = field(repr=False)
+    attempt: int = 0
+
+
+SessionState: TypeAlias = (
+    Accepting | Sealing | Aggregating | Finalising | Publishing | Published | Ending | Aborted | Lost
+)
 
 
 class Duty(enum.Enum):
@@ -233,7 +247,7 @@ _ROUND_PHASES: Final[Mapping[type[Collecting | Summed], Phase]] = {
     Summed: Phase.UNMASKING,
 }
 
-_PHASES: Final[Mapping[type[SessionState], Phase]] = {
+_PHASES: Final[Mapping[type[Accepting | Sealing | Finalising | Publishing | Published | Ending | Aborted], Phase]] = {
     Accepting: Phase.ACCEPTING,
     Sealing: Phase.ACCEPTING,
     Finalising: Phase.FINALISING,
@@ -246,7 +260,13 @@ _PHASES: Final[Mapping[type[SessionState], Phase]] = {
 
 def phase_of(state: SessionState) -> Phase:
     """Return the phase that others are told."""
-    return _ROUND_PHASES[type(state.rounds)] if isinstance(state, Aggregating) else _PHASES[type(state)]
+    match state:
+        case Aggregating():
+            return _ROUND_PHASES[type(state.rounds)]
+        case Lost():
+            return state.phase
+        case _:
+            return _PHASES[type(state)]
 
 
 def attempt_of(state: SessionState) -> int:
@@ -254,7 +274,7 @@ def attempt_of(state: SessionState) -> int:
     match state:
         case Aggregating() | Finalising() | Publishing() | Published():
             return len(state.restarts)
-        case Ending() | Aborted():
+        case Ending() | Aborted() | Lost():
             return state.attempt
         case _:
             return 0
@@ -310,7 +330,7 @@ def waited_for(state: SessionState) -> frozenset[Seat]:
 
 def reason_of(state: SessionState) -> str:
     """Return why a session was aborted, or ""."""
-    return state.reason if isinstance(state, Ending | Aborted) else ""
+    return state.reason if isinstance(state, Ending | Aborted | Lost) else ""
 
 
 def stages_of(state: SessionState) -> dict[Seat, str]:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 
+from vdb_coordinator.checks import misplaced
 from vdb_coordinator.events import Countersigned, Joined, MemberAborted
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.service.boundary import Context
@@ -21,6 +22,7 @@ from vdb_coordinator.states import (
     Aggregating,
     Ending,
     Finalising,
+    Lost,
     Published,
     Publishing,
     SessionState,
@@ -30,7 +32,7 @@ from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.wire import convert, reasons
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.federation_pb2_grpc import SessionServiceServicer
-from vdb_shared.wire.status import SealedSession, SessionDetails
+from vdb_shared.wire.status import Phase, SealedSession, SessionDetails
 
 
 class SessionServicer(SessionServiceServicer):
@@ -139,6 +141,6 @@ class SessionServicer(SessionServiceServicer):
 
 def not_there(state: SessionState, what: str) -> RefusedError:
     """Return why something that a session makes later, or never, is not there."""
-    if isinstance(state, Ending | Aborted):
-        return RefusedError(reasons.ABORTED, f"the session was aborted: {state.reason}")
+    if isinstance(state, Ending | Aborted | Lost):
+        return misplaced(state, Phase.PUBLISHED)
     return RefusedError(reasons.NOT_YET, f"{what} is not there yet; the session is {phase_of(state).words}")

@@ -3,7 +3,7 @@
 Promises to change nothing, and to name everything that is not as it was written: events, projections, receipts, blobs, entries
 and files of the transparency log. Leaves whether keys fit their certificates to the server, which does not start without them.
 
-Source: protos/README.md §9.7, §11.4.
+Source: protos/README.md §9.7, §11.4, §11.6.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ from vdb_coordinator.config import Home
 from vdb_coordinator.files import read_file
 from vdb_coordinator.logged import log_entry
 from vdb_coordinator.serving.history import SessionHistory, stored_phase
-from vdb_coordinator.store import cosignatures, log_entries, schema
+from vdb_coordinator.store import cosignatures, log_entries, restorations, schema
 from vdb_coordinator.store.blobs import BlobStore
 from vdb_coordinator.store.database import Database, newest_revision
+from vdb_coordinator.store.restorations import Restoration, entries_without_events
 from vdb_shared.bundle.logged import parse_record
 from vdb_shared.bundle.witnessed import log_key
 from vdb_shared.errors import StoreError, VdbError
 from vdb_shared.roster import parse_roster
 from vdb_shared.transparency.checkpoint import Checkpoint, read_checkpoint
 from vdb_shared.transparency.merkle import leaf_hash, of_leaves, tree_root
+from vdb_shared.transparency.note import NoteKey
 from vdb_shared.transparency.tiles import CHECKPOINT_PATH, grown_files
 
 _SESSION: Final = "session"
@@ -82,7 +84,10 @@ def _look(holdings: Holdings, connection: Connection) -> Iterator[Finding]:
         yield _finding(f"session {session}", lambda: _check_session(connection, history, session, expected))  # noqa: B023 (called before the next turn)
     yield from _look_at_blobs(connection, blobs)
     entries = log_entries.load(connection, 0)
-    yield _finding("log entries", lambda: _check_entries(entries, expected))
+    restored = Counter(entries_without_events(connection))
+    yield _finding("log entries", lambda: _check_entries(entries, expected, restored))
+    for item in restorations.load(connection):
+        yield _finding(f"restoration of {item.at}", lambda: _check_restoration(connection, item, entries))  # noqa: B023 (called before the next turn)
     yield _finding("log files", lambda: _check_files(connection, holdings.home.log, entries))
     yield _finding("witnesses' signatures", lambda: _check_cosignatures(connection, len(entries)))
 
@@ -138,8 +143,11 @@ def _check_size(content: bytes, size: int) -> None:
         raise StoreError(f"has {len(content)} bytes, its row says {size}; restore a backup")
 
 
-def _check_entries(entries: list[bytes], expected: list[list[bytes]]) -> None:
-    """Check that the log has what the sessions' events say, once and in their order, and of sessions nothing else."""
+def _check_entries(entries: list[bytes], expected: list[list[bytes]], restored: Counter[bytes]) -> None:
+    """Check that the log has what the sessions' events say, once and in their order, and of sessions nothing else.
+
+    Only entries that came with a restoration may tell of what has no events.
+    """
     place = {entry: number for number, entry in enumerate(entries)}
     wanted = Counter(entry for mine in expected for entry in mine)
     missing = wanted - Counter(entries)
@@ -148,17 +156,14 @@ def _check_entries(entries: list[bytes], expected: list[list[bytes]]) -> None:
     for mine in expected:
         if [place[entry] for entry in mine] != sorted(place[entry] for entry in mine):
             raise StoreError("those of a session are not in the order of its events; restore a backup")
-    strange = [entry for entry in Counter(entries) - wanted if hasattr(parse_record(entry), _SESSION)]
+    strange = [entry for entry in Counter(entries) - wanted - restored if hasattr(parse_record(entry), _SESSION)]
     if strange:
         raise StoreError(f"{len(strange)} are of no event of their session; restore a backup")
 
 
 def _check_files(connection: Connection, folder: Path, entries: list[bytes]) -> None:
     """Check that the last checkpoint is ours and of these entries, and that every file below it is there."""
-    newest = connection.scalars(
-        select(schema.rosters.c.roster).order_by(schema.rosters.c.version.desc()).limit(1)
-    ).one()
-    checkpoint, _ = read_checkpoint(read_file(folder / CHECKPOINT_PATH), log_key(parse_roster(newest)))
+    checkpoint, _ = read_checkpoint(read_file(folder / CHECKPOINT_PATH), _log_key(connection))
     leaves = [leaf_hash(entry) for entry in entries]
     _check_checkpoint(checkpoint, leaves)
     damaged = [
@@ -177,6 +182,21 @@ def _check_checkpoint(checkpoint: Checkpoint, leaves: list[bytes]) -> None:
             f"the checkpoint was signed for {size} entries that are not these {len(leaves)}: the database was restored from a "
             "backup or changed; put the newest one back"
         )
+
+
+def _check_restoration(connection: Connection, item: Restoration, entries: list[bytes]) -> None:
+    """Check that the checkpoint from which a restoration went on is ours and of these entries."""
+    if not item.checkpoint:
+        return  # the log had never been published
+    checkpoint, _ = read_checkpoint(item.checkpoint, _log_key(connection))
+    if not checkpoint.size <= item.size <= len(entries):
+        raise StoreError(f"left {item.size} entries of {len(entries)} that are here; restore a backup")
+    _check_checkpoint(checkpoint, [leaf_hash(entry) for entry in entries])
+
+
+def _log_key(connection: Connection) -> NoteKey:
+    query = select(schema.rosters.c.roster).order_by(schema.rosters.c.version.desc()).limit(1)
+    return log_key(parse_roster(connection.scalars(query).one()))
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -97,20 +97,33 @@ class SessionHistory:
     async def _store(
         self, session: str, last: Position, event: Event, state: SessionState, submission: Submission | None
     ) -> Snapshot:
-        entry = log_entry(event, state)
+        return await self._database.run(
+            lambda connection: self.write(connection, session, last, event, state, submission)
+        )
 
-        def write(connection: Connection) -> Snapshot:
-            content = blob_of(event)
-            if content is not None:
-                blobs.record(connection, self._blobs.put(content), len(content))
-            position = eventlog.append(connection, session, last, encode_event(event))
-            _project(connection, session, state, position)
-            receipts = _receipt(connection, session, position, submission)
-            if entry is not None:
-                log_entries.append(connection, entry)
-            return Snapshot(state, position, receipts)
+    def write(
+        self,
+        connection: Connection,
+        session: str,
+        last: Position,
+        event: Event,
+        state: SessionState,
+        submission: Submission | None = None,
+    ) -> Snapshot:
+        """Store an event that leads to `state` with all that belongs to it; what the log says already is not logged again.
 
-        return await self._database.run(write)
+        Raises:
+            StoreError: another writer was first, or the file system refuses.
+        """
+        entry, content = log_entry(event, state), blob_of(event)
+        if content is not None:
+            blobs.record(connection, self._blobs.put(content), len(content))
+        position = eventlog.append(connection, session, last, encode_event(event))
+        _project(connection, session, state, position)
+        receipts = _receipt(connection, session, position, submission)
+        if entry is not None and not log_entries.holds(connection, entry):
+            log_entries.append(connection, entry)
+        return Snapshot(state, position, receipts)
 
     def replay(self, connection: Connection, session: str) -> Iterator[tuple[Event, SessionState, Position]]:
         """Yield a session's events, the states that they lead to, and the end of the log; the end of the whole log each time.

@@ -15,11 +15,14 @@ from vdb_coordinator.checks import misplaced
 from vdb_coordinator.events import ObjectionReceived
 from vdb_coordinator.logged import entry_afterwards
 from vdb_coordinator.refusals import RefusedError
+from vdb_coordinator.serving.clock import parse_timestamp
 from vdb_coordinator.serving.conductor import Conductor
 from vdb_coordinator.serving.live import LiveSession
 from vdb_coordinator.serving.services import Services
-from vdb_coordinator.states import Aborted, Ending, Published
+from vdb_coordinator.states import Lost, Published, phase_of
 from vdb_coordinator.store import attempts
+from vdb_coordinator.store.restorations import entries_without_events
+from vdb_shared.bundle.logged import ObjectionRecord, Record, WithdrawalRecord, parse_record
 from vdb_shared.bundle.objections import parse_envelope
 from vdb_shared.errors import FormatError, IdentityError, SignatureError, UsageError
 from vdb_shared.transparency.proof import LogProof
@@ -58,7 +61,8 @@ class Objections:
         now = self._services.clock.now()
         try:
             envelope = parse_envelope(data)
-            await self._conductor.append(live, ObjectionReceived(now, envelope))
+            at = await self._received_before(envelope.payload_digest) or now
+            await self._conductor.append(live, ObjectionReceived(at, envelope))
         except RefusedError as error:
             if error.reason != reasons.CONFLICT:
                 await self._refused(live, now, who, str(error))
@@ -86,6 +90,7 @@ class Objections:
             StoreError: it could not be stored or logged.
         """
         state, now = published(live), self._services.clock.now()
+        await self._check_stands(state)
         successor = await self._successor(superseded_by)
         event = self._services.coordinator.withdraw(state, reason, successor, now)
         await self._conductor.append(live, event)
@@ -104,7 +109,7 @@ class Objections:
         if not session:
             return None
         live = await self._conductor.find(session)
-        if not isinstance(live.state, Published):
+        if not isinstance(live.state, Published | Lost) or phase_of(live.state) is not Phase.PUBLISHED:
             raise UsageError(
                 f"{live.id} was never published, so there is nothing to replace; open the session without it"
             )
@@ -120,11 +125,28 @@ class Objections:
         withdrawal = b"" if state.withdrawal is None else state.withdrawal.withdrawal.to_json()
         return Said(tuple(item.objection.to_json() for item in state.objections), withdrawal)
 
+    async def _received_before(self, objection: str) -> datetime | None:
+        """Return when an objection came that was lost in a restoration and that the log names: it comes back as it was."""
+        for record in await self._records_without_events():
+            if isinstance(record, ObjectionRecord) and record.objection == objection:
+                return parse_timestamp(record.received)
+        return None
+
+    async def _check_stands(self, state: Published) -> None:
+        """Check that the log does not name a withdrawal of a result that was lost in a restoration."""
+        for record in await self._records_without_events():
+            if isinstance(record, WithdrawalRecord) and record.result == state.result:
+                raise RefusedError(reasons.CONFLICT, "the result is withdrawn already, as the log says")
+
+    async def _records_without_events(self) -> list[Record]:
+        entries = await self._services.database.run(lambda connection: list(entries_without_events(connection)))
+        return [parse_record(entry) for entry in entries]
+
     async def _successor(self, session: str) -> str | None:
         if not session:
             return None
         live = await self._conductor.find(session)
-        if isinstance(live.state, Ending | Aborted):
+        if phase_of(live.state) is Phase.ABORTED:
             raise UsageError(
                 f"{live.id} was aborted, so it replaces nothing; name a session that has a result or may have one"
             )

@@ -236,6 +236,6 @@ class TransparencyLog:
         if last.size > size or tree_root(last.size, of_leaves(self._leaves[: last.size])) != last.root:
             raise StoreError(
                 f"{file}: the log was published with {last.size} entries, and the database does not have them: it was restored "
-                "from a backup, or changed; serving from it would rewrite a public log"
+                "from a backup, or changed; serving from it would rewrite a public log; use `vdb-coordinator restore`"
             )
         return last.size

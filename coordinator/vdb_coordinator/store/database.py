@@ -143,7 +143,7 @@ def create_database(target: Path | str, work: Callable[[Connection], None]) -> N
     database = Database(target)
 
     def create(connection: Connection) -> None:
-        _migrate(connection)
+        migrate(connection)
         if connection.execute(select(schema.rosters.c.version)).first() is not None:
             raise UsageError("that database holds a consortium already; name an empty one")
         work(connection)
@@ -173,7 +173,7 @@ def read_database(target: Path | str, work: Callable[[Connection], T]) -> T:
 
 
 def _begin_epoch(connection: Connection) -> int:
-    _migrate(connection)
+    migrate(connection)
     last: int | None = connection.execute(select(schema.epochs.c.number)).scalar()
     write_row(connection, schema.epochs, {"id": 1}, {"number": (last or 0) + 1})
     return (last or 0) + 1
@@ -194,7 +194,12 @@ def _migrations() -> Config:
     return config
 
 
-def _migrate(connection: Connection) -> None:
+def migrate(connection: Connection) -> None:
+    """Bring the schema of a database up to date.
+
+    Raises:
+        StoreError: it is newer than this program.
+    """
     config = _migrations()
     config.attributes["connection"] = connection
     try:

@@ -18,6 +18,12 @@ def append(connection: Connection, entry: bytes) -> None:
     connection.execute(insert(schema.log_entries), {"position": size(connection), "entry": entry})
 
 
+def holds(connection: Connection, entry: bytes) -> bool:
+    """Return whether an entry is stored."""
+    found = select(schema.log_entries.c.position).where(schema.log_entries.c.entry == entry).limit(1)
+    return connection.execute(found).first() is not None
+
+
 def load(connection: Connection, start: int) -> list[bytes]:
     """Return all entries from a position on."""
     query = (

@@ -133,4 +133,29 @@ epochs = Table(
     Column("id", Integer, primary_key=True),
     Column("number", Integer, nullable=False),
 )
-"""One row: how often a coordinator has opened this database. Who lost it for a while sees whether another had it."""
+"""One row: grows whenever a coordinator opens this database. Who lost it for a while sees whether another had it."""
+
+restorations = Table(
+    "restorations",
+    metadata,
+    Column("epoch", Integer, primary_key=True),
+    Column("at", String(20), nullable=False),
+    Column("made", String(20), nullable=False),
+    Column("complete", Integer, nullable=False),
+    Column("kept", Integer, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("checkpoint", LargeBinary, nullable=False),
+)
+"""Restorations from a backup: the epoch that each began, when, when the backup was made, whether it was said to be complete
+(1), how many entries of the log it had, how many the log had afterwards, and the newest checkpoint that was known."""
+
+lost_sessions = Table(
+    "lost_sessions",
+    metadata,
+    Column("session", String(71), primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("reason", String(1000), nullable=False),
+    Column("abort", LargeBinary, nullable=True),
+    ForeignKeyConstraint(["epoch"], ["restorations.epoch"], name="fk_lost_sessions_restorations"),
+)
+"""Sessions that the log announces and of which a restoration found nothing else; `abort` is ours if it had not ended."""

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from testkit.session_story import EVERYBODY, STEPS, Story, story
-from vdb_coordinator.events import Event, MemberRevoked, SessionFailed, blob_of, decode_event, encode_event
+from vdb_coordinator.events import EndLost, Event, MemberRevoked, SessionFailed, blob_of, decode_event, encode_event
 from vdb_shared.canonical import canonical_json, sha256_digest
 from vdb_shared.errors import StoreError
 
@@ -24,7 +24,7 @@ def told() -> Story:
 
 
 def events_of(told: Story) -> list[Event]:
-    ours: list[Event] = [MemberRevoked(told.now(), 4), SessionFailed(told.now(), "why")]
+    ours: list[Event] = [MemberRevoked(told.now(), 4), SessionFailed(told.now(), "why"), EndLost(told.now(), b"{}")]
     return [*told.events, *ours, *aborted().events[-1:], story(Story.mask).complaint(0, 1)]
 
 
@@ -36,7 +36,7 @@ def aborted() -> Story:
 
 def test_every_event_reads_back_as_it_was(told: Story) -> None:
     events = events_of(told)
-    assert len({type(event) for event in events}) == 17
+    assert len({type(event) for event in events}) == 18
     for event in events:
         body = encode_event(event)
         assert decode_event(body, told.blobs.__getitem__) == event

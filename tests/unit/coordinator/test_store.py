@@ -31,7 +31,7 @@ from vdb_shared.errors import StoreError
 SESSION = "sha256:" + "1" * 64
 
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 
 
 @pytest.fixture
