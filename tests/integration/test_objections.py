@@ -153,6 +153,8 @@ def test_who_did_not_join_objects_too_and_asks_for_the_bundle(finished: Finished
     finally:
         folder.with_name("aside").rename(folder)
     assert len(finished.entries("objection")) == 2
+    kept = {path.suffix for path in site.folder.objections.iterdir()}
+    assert kept == {".json", ".entry", ".proof"}
 
 
 def test_a_lead_carries_what_an_auditor_signed(finished: Finished) -> None:
@@ -178,7 +180,7 @@ def test_any_member_carries_an_auditors_objection_past_an_unwilling_lead(finishe
     target = target_of(finished.bundle, finished.coordinator.root_fingerprint)
     objection = object_to(target, key, "privacy", "Ask who holds the keys.", "2026-02-02T10:00:00Z")
     answer = finished.bring(2, objection)
-    place = place_of(target, objection, answer.entry, answer.proof)
+    place = place_of(target, objection, answer.entry, answer.proof).index
     assert finished.bring(3, objection) == answer
     assert place == len(finished.entries("objection")) + 1
     (finished.folder / "carried.dsse.json").write_bytes(objection)
@@ -265,6 +267,11 @@ def test_a_withdrawn_and_replaced_result_is_seen_by_all(finished: Finished) -> N
     assert asked.returncode == 0, asked.stderr
     by_site = {file.name: file.read_bytes() for file in other.iterdir()}
     assert by_site == {file.name: file.read_bytes() for file in said.iterdir()}
+    mine = other / sorted(by_site)[0]
+    mine.write_bytes(b"another file of that name")
+    again = participant("--dir", institution.site.folder.path, "objections", finished.session[:19], "--out", other)
+    assert "is there already, with other bytes" in again.stderr
+    assert mine.read_bytes() == b"another file of that name"
     given: list[str | Path] = [
         finished.folder / "result.vdbb",
         "--root",

@@ -107,6 +107,11 @@ class StateFolder:
         return self.path / "log"
 
     @property
+    def objections(self) -> Path:
+        """Objections that were handed in from here, and what was answered."""
+        return self.path / "objections"
+
+    @property
     def clips(self) -> Path:
         """Generated clips."""
         return self.path / "clips"

@@ -34,7 +34,14 @@ SUBJECT: Final = "result.vdbb"
 JSON_MEDIA_TYPE: Final = "application/json"
 
 _VERIFIER: Final = re.compile(r"urn:vdb:auditor:([0-9a-f]{64}):video-diffusion-bench:([0-9A-Za-z.+-]{1,64})")
-_PROPERTY: Final = re.compile(r"VDB_[A-Z0-9_]{1,60}_PASS")
+MARKED: Final = {
+    "withdrawn": "VDB_RESULT_WITHDRAWN",
+    "superseded": "VDB_RESULT_SUPERSEDED",
+    "objected to": "VDB_RESULT_OBJECTED_TO",
+}
+"""Properties that say how a result stood when it was audited; without any of them nobody knows, or nothing was said."""
+
+_PROPERTY: Final = re.compile(rf"VDB_[A-Z0-9_]{{1,60}}_PASS|{'|'.join(MARKED.values())}")
 
 
 def _verifier(text: str) -> str:
@@ -98,7 +105,7 @@ class Attestation:
         software: version of the software that audited.
         created: when, by the auditor's clock.
         policy: the demands; its root is the one that was pinned, or None.
-        properties: what passed, such as "VDB_V41_PASS".
+        properties: what passed, such as "VDB_V41_PASS", and how the result stood (`MARKED`).
     """
 
     bundle: str
@@ -155,10 +162,16 @@ def attest(report: Report, policy: Policy, root: str | None, created: str, signe
             policies=(_descriptor(policy.model_copy(update={"root": root or policy.root})),),
         ),
         timeCreated=created,
-        properties=tuple(sorted({VERDICT, *passed})),
+        properties=tuple(sorted({VERDICT, *passed, *_marked(report)})),
     )
     subject = Subject(name=SUBJECT, sha256=report.bundle.removeprefix("sha256:"))
     return Statement((subject,), result).sign(signer)
+
+
+def _marked(report: Report) -> tuple[str, ...]:
+    """Return what stands in an attestation of a result that was withdrawn, replaced or objected to."""
+    mark = "" if report.standing is None else report.standing.mark
+    return (MARKED[mark],) if mark else ()
 
 
 def read_attestation(data: bytes, key: StatementPublicKey) -> Attestation:

@@ -15,8 +15,7 @@ from typing import Final
 
 from vdb_shared.audit.leaderboard import Row, Table, source_of, tables_of
 from vdb_shared.audit.measure import Measure, measure_of
-from vdb_shared.audit.standing import words_of
-from vdb_shared.audit.verified import VerifiedBundle, check_distinct, labels_of, same_session
+from vdb_shared.audit.verified import VerifiedBundle, check_distinct, labels_of, said_of, same_session
 from vdb_shared.metrics.catalogue import MetricDefinition
 
 BOARDS_VERSION: Final = "vdb-audit-leaderboard/1"
@@ -167,7 +166,7 @@ def boards_of(bundles: Sequence[VerifiedBundle]) -> Boards:
             definitions[measure] = table.definition
             found.setdefault(measure, []).extend(_entries(name, bundle, table))
     groups = (Group(measure, definitions[measure], tuple(entries)) for measure, entries in found.items())
-    remarks = (*_disputed(bundles), *same_session(bundles), *_unpinned(bundles))
+    remarks = (*said_of(bundles), *same_session(bundles), *_unpinned(bundles))
     return Boards(named, tuple(groups), remarks)
 
 
@@ -185,12 +184,6 @@ def _entries(name: str, bundle: VerifiedBundle, table: Table) -> Iterator[Entry]
 def _mark(bundle: VerifiedBundle) -> str:
     standing = bundle.report.standing
     return "" if standing is None else standing.mark
-
-
-def _disputed(bundles: Sequence[VerifiedBundle]) -> Iterator[str]:
-    for bundle in bundles:
-        if bundle.report.standing is not None:
-            yield from (f"{bundle.name}: {sentence}" for sentence in words_of(bundle.report.standing))
 
 
 def _unpinned(bundles: Sequence[VerifiedBundle]) -> Iterator[str]:

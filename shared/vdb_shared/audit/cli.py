@@ -14,7 +14,7 @@ import typer
 from vdb_shared.audit import commands, spot_commands
 from vdb_shared.audit.html import leaderboard_page, report_page
 from vdb_shared.audit.inspect import describe, describe_statement, is_statement
-from vdb_shared.audit.leaderboard import leaderboard_of
+from vdb_shared.audit.leaderboard import board_json, leaderboard_of
 from vdb_shared.audit.log_files import check_remembered, fetch_from, open_log
 from vdb_shared.audit.monitor import monitor
 from vdb_shared.audit.reading import console as _console
@@ -24,12 +24,11 @@ from vdb_shared.audit.reading import read_file as _read
 from vdb_shared.audit.reading import root_of as _root
 from vdb_shared.audit.reading import statements_in
 from vdb_shared.audit.reading import write_file as _write
-from vdb_shared.audit.text import print_facts, print_leaderboard, print_monitored, print_report
+from vdb_shared.audit.text import print_facts, print_leaderboard, print_monitored, print_report, standing_lines
 from vdb_shared.audit.vbench import print_vbench, vbench_reports
 from vdb_shared.audit.verify import verify as audit
 from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES, read_archive
 from vdb_shared.bundle.record import METRICS
-from vdb_shared.canonical import parse_canonical_json
 from vdb_shared.commandline import run_script
 from vdb_shared.errors import FormatError, SignatureError, UsageError
 from vdb_shared.transparency.checkpoint import read_checkpoint
@@ -50,6 +49,10 @@ Root = Annotated[
 ]
 PolicyFile = Annotated[
     Path | None, typer.Option("--policy", help="TOML file with your own bounds; see §10.3.", show_default=False)
+]
+Log = Annotated[
+    str | None,
+    typer.Option(help="Also read the consortium's log: its URL, or a folder with its files.", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Also write a self-contained HTML page.", show_default=False)]
@@ -73,10 +76,7 @@ def verify(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     bundle: Bundle,
     root: Root = None,
     policy: PolicyFile = None,
-    log: Annotated[
-        str | None,
-        typer.Option(help="Also read the consortium's log: its URL, or a folder with its files.", show_default=False),
-    ] = None,
+    log: Log = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="Checkpoint of the log that you kept, as monitor --remember writes it.", show_default=False),
@@ -171,7 +171,7 @@ def leaderboard(  # noqa: PLR0913, PLR0917 - each is an option of the command li
     if html is not None:
         _write(html, leaderboard_page(board))
     if json:
-        _print_json(parse_canonical_json(read_archive(data)[METRICS]))
+        _print_json(board_json(data, opened[0].report))
     else:
         print_leaderboard(_console(), board)
 
@@ -200,23 +200,30 @@ def vbench(
     file: Annotated[Path, typer.Argument(help="Result bundle, or figures that `run -o` wrote.", show_default=False)],
     root: Root = None,
     policy: PolicyFile = None,
+    log: Log = None,
     json: Json = False,
 ) -> None:
     """Show figures in VBench's terms, for the dimensions that were measured, and say what cannot be compared.
 
     A bundle is verified first; figures in a file of their own are taken as they are.
     """
-    data = _read(file, MAX_BUNDLE_BYTES)
-    if not data[:64].lstrip().startswith(b"{"):
-        leaderboard_of(data, audit(data, root=_root(root), policy=_policy(policy)))
-        data = read_archive(data)[METRICS]
-    reports = vbench_reports(data, file=str(file))
+    data, standing = _read(file, MAX_BUNDLE_BYTES), None
+    if data[:64].lstrip().startswith(b"{"):
+        if log is not None:
+            raise UsageError(f"{file}: figures in a file of their own stand in no log; give --log with a bundle")
+    else:
+        given = [None if item is None else [item] for item in (root, log)]
+        (bundle,) = commands.open_all([file], given[0], _policy(policy), given[1])
+        data, standing = read_archive(data)[METRICS], bundle.report.standing
+    reports = vbench_reports(data, file=str(file), mark="" if standing is None else standing.mark)
     if not reports:
         raise UsageError(f"{file}: no figure of it stands for a dimension of VBench")
     if json:
         _print_json([report.to_json() for report in reports])
-    else:
-        print_vbench(_console(), reports)
+        return
+    for sentence in standing_lines(standing):
+        _console().print(sentence, soft_wrap=True)
+    print_vbench(_console(), reports)
 
 
 @app.command(

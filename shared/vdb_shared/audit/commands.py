@@ -13,7 +13,14 @@ from typing import Annotated
 
 import typer
 
-from vdb_shared.audit.attestation import MAX_ATTESTATION_BYTES, Attestation, attest, property_of, read_attestation
+from vdb_shared.audit.attestation import (
+    MARKED,
+    MAX_ATTESTATION_BYTES,
+    Attestation,
+    attest,
+    property_of,
+    read_attestation,
+)
 from vdb_shared.audit.auditor_key import make_key, passphrase_from, read_key, read_public_key
 from vdb_shared.audit.boards import boards_of
 from vdb_shared.audit.checks import CHECKS
@@ -72,14 +79,20 @@ PassphraseFile = Annotated[
 ]
 
 
-def compare(
-    first: Bundle, second: Bundle, root: Roots = None, policy: PolicyFile = None, json: Json = False, html: Html = None
+def compare(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    first: Bundle,
+    second: Bundle,
+    root: Roots = None,
+    policy: PolicyFile = None,
+    log: Logs = None,
+    json: Json = False,
+    html: Html = None,
 ) -> None:
     """Verify two bundles, then show in what they differ and which differences of figures are more than chance.
 
     What is on different scales is listed with the reason instead of compared.
     """
-    found = compare_results(*open_all([first, second], root, policy_of(policy)))
+    found = compare_results(*open_all([first, second], root, policy_of(policy), log))
     if html is not None:
         write_file(html, comparison_page(found))
     if json:
@@ -236,6 +249,7 @@ def _print_attestation(found: Attestation, *, matched: Path | None) -> None:
         ("Trust root", policy.root or "not pinned: taken from the bundle itself"),
         ("Demands", f"ε at most {policy.maximum_epsilon}, δ at most {policy.maximum_delta}"),
         ("", f"at least {policy.minimum_cohort} institutions, {policy.minimum_collusion} of them possibly dishonest"),
+        ("Standing", _stood(found)),
         ("Passed", " ".join(_known(found, passed=True))),
         ("Not passed", " ".join(_known(found, passed=False)) or "none of the checks that this version knows"),
         ("Unknown", " ".join(_unknown(found)) or "none"),
@@ -248,12 +262,22 @@ def _print_attestation(found: Attestation, *, matched: Path | None) -> None:
     )
 
 
+def _stood(found: Attestation) -> str:
+    """Return how a result stood when it was audited."""
+    marks = [mark for mark, name in MARKED.items() if name in found.properties]
+    if marks:
+        return f"{' and '.join(marks).upper()} when it was audited"
+    if property_of("V63.standing") in found.properties:
+        return "nothing was said against the result when it was audited"
+    return "not known: ask the log with `vdb-audit verify --log`"
+
+
 def _known(found: Attestation, *, passed: bool) -> list[str]:
     return [check.id for check in CHECKS if (property_of(check.id) in found.properties) is passed]
 
 
 def _unknown(found: Attestation) -> list[str]:
-    known = {property_of(check.id) for check in CHECKS} | {property_of("verdict")}
+    known = {property_of(check.id) for check in CHECKS} | {property_of("verdict"), *MARKED.values()}
     return [name for name in found.properties if name not in known]
 
 

@@ -18,7 +18,7 @@ from vdb_shared.audit.measure import measure_of, other_model, unlike
 from vdb_shared.audit.sides import Row, cohort_rows, composed, privacy_rows
 from vdb_shared.audit.significance import FEWEST, Figure, Lead, lead, more_than_chance
 from vdb_shared.audit.spec_differences import Difference, circumstances, metric_name, spec_differences
-from vdb_shared.audit.verified import VerifiedBundle, same_session
+from vdb_shared.audit.verified import VerifiedBundle, said_of, same_session
 from vdb_shared.metrics.catalogue import MetricDefinition, definition_of
 from vdb_shared.sums import rounded
 
@@ -181,6 +181,7 @@ def common_institutions(first: VerifiedBundle, second: VerifiedBundle) -> tuple[
 
 
 def _remarks(first: VerifiedBundle, second: VerifiedBundle) -> Iterator[str]:
+    yield from said_of((first,) if first.report.bundle == second.report.bundle else (first, second))
     if first.report.bundle == second.report.bundle:
         yield "Both are one and the same bundle."
     else:

@@ -44,6 +44,18 @@ class Fault:
     afterwards: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LoggedObjection:
+    """An objection as the log has it: the number of its entry, and what it says."""
+
+    index: int
+    record: ObjectionRecord
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {"entry": self.index} | self.record.model_dump(mode="json")
+
+
 class Reading:
     """What was read so far.
 
@@ -52,15 +64,17 @@ class Reading:
         objections: to the result of each session, by digest.
         withdrawals: of results, by session.
         revoked: keys, with the numbers of their entries.
+        unreadable: numbers of entries that hold no record which this version knows.
         faults: what is wrong.
     """
 
     def __init__(self) -> None:
         self.opened: dict[str, OpenedRecord] = {}
         self.ends: dict[str, PublishedRecord | AbortedRecord] = {}
-        self.objections: defaultdict[str, dict[str, ObjectionRecord]] = defaultdict(dict)
+        self.objections: defaultdict[str, dict[str, LoggedObjection]] = defaultdict(dict)
         self.withdrawals: dict[str, WithdrawalRecord] = {}
         self.revoked: list[tuple[int, RevokedRecord]] = []
+        self.unreadable: list[int] = []
         self._places: dict[tuple[str, str], int] = {}
         self._faulty: Counter[tuple[str, bool]] = Counter()
         self._successors: defaultdict[str, list[str]] = defaultdict(list)
@@ -82,9 +96,10 @@ class Reading:
             case _:
                 assert_never(record)
 
-    def refuse(self, index: int, problem: str) -> None:
-        """Note an entry that is no record."""
-        self._wrong(index, "", problem)
+    def leave(self, index: int, why: str) -> None:
+        """Leave an entry that is no record: what it says, and of which session, is not known."""
+        self.unreadable.append(index)
+        self._wrong(index, "", why)
 
     def results(self) -> Iterator[LoggedResult]:
         """Yield where the sessions stand that were opened and published."""
@@ -128,7 +143,7 @@ class Reading:
         elif record.objection in known:
             words = f"an objection of {record.objector} to the result of session {record.session} is logged again"
         else:
-            known[record.objection] = record
+            known[record.objection] = LoggedObjection(index, record)
             return
         self._wrong(index, record.session, words, afterwards=True)
 

@@ -255,9 +255,10 @@ def _checks_card(report: Report) -> str:
 
 def _check_row(line: Line) -> str:
     detail = f'<br><span class="reason">{escape(line.detail)}</span>' if line.detail else ""
+    said = f"<ul>{''.join(f'<li>{prose(item)}</li>' for item in line.said)}</ul>" if line.said else ""
     return (
         f'<tr><th scope="row">{line.id}</th><td>{badge(_STATUS_KINDS[line.status], line.status.value)}</td>'
-        f"<td><strong>{escape(line.title)}.</strong> {prose(line.sentence)}{detail}</td></tr>"
+        f"<td><strong>{escape(line.title)}.</strong> {prose(line.sentence)}{detail}{said}</td></tr>"
     )
 
 

@@ -191,6 +191,12 @@ def leaderboard_of(data: bytes, report: Report) -> Leaderboard:
     )
 
 
+def board_json(data: bytes, report: Report) -> dict[str, Any]:
+    """Return metrics.json of an audited bundle, with how the result stands as `standing` where log or statements were read."""
+    metrics: dict[str, Any] = parse_canonical_json(read_archive(data)[METRICS])
+    return metrics if report.standing is None else metrics | {"standing": report.standing.to_json()}
+
+
 def tables_of(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
     """Return a table for each metric of the JSON form of an evaluation, in the order of the spec."""
     return tuple(_tables(metrics))

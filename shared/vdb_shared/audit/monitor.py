@@ -19,11 +19,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, Literal
 
-from vdb_shared.audit.entries import Fault, Reading
+from vdb_shared.audit.entries import Fault, LoggedObjection, Reading
 from vdb_shared.audit.revocations import LoggedResult, LoggedRevocation, logged_revocation, questions
 from vdb_shared.bundle.logged import (
     AbortedRecord,
-    ObjectionRecord,
     OpenedRecord,
     PublishedRecord,
     WithdrawalRecord,
@@ -65,7 +64,7 @@ class LoggedSession:
     ended: str
     statement: str
     supersedes: str = ""
-    objections: tuple[ObjectionRecord, ...] = ()
+    objections: tuple[LoggedObjection, ...] = ()
     withdrawal: WithdrawalRecord | None = None
     successors: tuple[str, ...] = ()
 
@@ -73,7 +72,7 @@ class LoggedSession:
         """Return the JSON form."""
         plain = ("session", "spec", "opened", "state", "ended", "statement", "supersedes")
         return {name: getattr(self, name) for name in plain} | {
-            "objections": [item.model_dump(mode="json") for item in self.objections],
+            "objections": [item.to_json() for item in self.objections],
             "withdrawal": None if self.withdrawal is None else self.withdrawal.model_dump(mode="json"),
             "successors": list(self.successors),
         }
@@ -119,6 +118,7 @@ class Monitored:
         faults: what is wrong.
         remarks: what a reader should ask about.
         revocations: in the order of their entries.
+        unreadable: numbers of entries of which nothing is known, not even the session.
     """
 
     checkpoint: Checkpoint
@@ -127,6 +127,7 @@ class Monitored:
     faults: tuple[Fault, ...]
     remarks: tuple[str, ...]
     revocations: tuple[LoggedRevocation, ...]
+    unreadable: tuple[int, ...] = ()
 
     @property
     def wrong(self) -> tuple[str, ...]:
@@ -170,7 +171,7 @@ def monitor(checkpoint: Checkpoint, entries: Iterable[bytes], now: str) -> Monit
         try:
             reading.take(index, parse_record(entry))
         except FormatError as error:
-            reading.refuse(index, str(error))
+            reading.leave(index, str(error))
     sessions = tuple(_session(opened, reading, now) for opened in reading.opened.values())
     results: defaultdict[str, list[LoggedResult]] = defaultdict(list)
     for result in reading.results():
@@ -183,11 +184,12 @@ def monitor(checkpoint: Checkpoint, entries: Iterable[bytes], now: str) -> Monit
         *_overdue(sessions),
         *_patient(reading.opened.values()),
         *_chosen(sessions),
-        *_disputed(sessions),
+        *_disputed(sessions, revocations),
         *questions(revocations),
     )
     spent = _spent(reading.ends.values())
-    return Monitored(checkpoint, sessions, spent, tuple(reading.faults), remarks, revocations)
+    unreadable = tuple(reading.unreadable)
+    return Monitored(checkpoint, sessions, spent, tuple(reading.faults), remarks, revocations, unreadable)
 
 
 def _session(opened: OpenedRecord, reading: Reading, now: str) -> LoggedSession:
@@ -244,14 +246,15 @@ def _chosen(sessions: Iterable[LoggedSession]) -> Iterable[str]:
             yield f"spec {spec} was run in {len(runs)} sessions: {', '.join(counts)}"
 
 
-def _disputed(sessions: Sequence[LoggedSession]) -> Iterator[str]:
+def _disputed(sessions: Sequence[LoggedSession], revocations: Sequence[LoggedRevocation]) -> Iterator[str]:
     """Objections, withdrawals, and what replaces a result."""
     announced = {session.session: session for session in sessions}
     for session in sessions:
-        for item in session.objections:
+        for objection in session.objections:
+            item = objection.record
             yield (
                 f"{item.objector} objects to the result of session {session.session}, logged {item.received}: ask for the "
-                f"statement {item.objection}, which says why"
+                f"statement {item.objection}, which says why{_under_revoked(objection, revocations)}"
             )
         if session.withdrawal is not None:
             known = session.withdrawal
@@ -270,6 +273,15 @@ def _disputed(sessions: Sequence[LoggedSession]) -> Iterator[str]:
                     f"session {successor}, which is to replace the result of session {session.session}, did not say so when it "
                     "was opened: ask the lead why"
                 )
+
+
+def _under_revoked(objection: LoggedObjection, revocations: Iterable[LoggedRevocation]) -> str:
+    """Return that a key of the objector was revoked before, or ""; a bundle's roster tells whether that one signed."""
+    for known in revocations:
+        if known.institution == objection.record.objector and known.index < objection.index:
+            revoked = f"a key of {known.institution} was revoked before (entry {known.index}, {known.reason})"
+            return f"; {revoked}, and V63.standing says whether it is the one that signed"
+    return ""
 
 
 _STATES: tuple[State, ...] = ("published", "aborted", "open", "overdue")

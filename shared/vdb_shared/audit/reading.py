@@ -117,6 +117,9 @@ def statements_in(folder: Path | None) -> dict[str, bytes]:
         raise UsageError(f"{folder}: expected a folder with statements, *{FILE_SUFFIX}: {error.strerror}") from error
     if not 0 < len(places) <= MAX_STATEMENTS:
         raise UsageError(f"{folder}: expected 1 to {MAX_STATEMENTS} statements, *{FILE_SUFFIX}, found {len(places)}")
+    for place in places:
+        if not place.is_file():
+            raise UsageError(f"{place}: is no regular file; move it away, or put the statement in its place")
     return {place.name: read_file(place, MAX_OBJECTION_BYTES) for place in places}
 
 

@@ -54,6 +54,7 @@ class Line:
         status: its outcome.
         sentence: what that means, for a reader who knows no cryptography.
         detail: of a failure: what was expected and found; else "".
+        said: what others said, a line each, which nothing else may share.
     """
 
     id: str
@@ -61,10 +62,12 @@ class Line:
     status: Status
     sentence: str
     detail: str = ""
+    said: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, str]:
-        """Return the JSON form."""
-        return {
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form; what others said stands there only where they did."""
+        said = {"said": list(self.said)} if self.said else {}
+        return said | {
             "detail": self.detail,
             "id": self.id,
             "sentence": self.sentence,

@@ -1,20 +1,23 @@
 """How a result stands since it was published: who objects to it, whether it was withdrawn, and what replaced it.
 
-Promises that an objection or a withdrawal whose words are shown was signed by whom it names, and is about this very result;
-that one which the log alone names is shown as that; and that nothing of this fails a bundle, which shows what was computed and
-by whom, not who is right about it. Pure. Leaves reading files to `reading.py`.
+Promises that an objection or a withdrawal whose words are shown was signed with the key of whom it names, and is about this
+very result; that one which the log alone names is shown as that; that one which somebody else may have signed, because the
+key was revoked, is shown and not counted; and that nothing of this fails a bundle, which shows what was computed and by whom,
+not who is right about it. Pure. Leaves reading files to `reading.py`, and words to `standing_words.py`.
 
 Source: protos/README.md §9.7, §10.9.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vdb_shared.audit.monitor import LoggedSession, Monitored
+from vdb_shared.audit.revocations import LoggedRevocation
 from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.logged import ObjectionRecord
 from vdb_shared.bundle.objections import (
     Objection,
     Withdrawal,
@@ -25,7 +28,7 @@ from vdb_shared.bundle.objections import (
     read_withdrawal,
 )
 from vdb_shared.errors import VdbError
-from vdb_shared.roster import Roster
+from vdb_shared.roster import Member, Roster
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Objected:
         statement: digest of what it signed.
         logged: when the coordinator received it, as the log says; "" where the log was not read, or does not have it.
         reason, text: why, as the objector signed it; "" where the statement is not at hand.
+        entry: of the log, or None where `logged` is "".
+        doubt: why it does not count as the member's, or "".
     """
 
     objector: str
@@ -44,6 +49,8 @@ class Objected:
     logged: str = ""
     reason: str = ""
     text: str = ""
+    entry: int | None = None
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +89,28 @@ class Standing:
         read: whether the log was read.
         objections: those of the log in its order, then those that it has not.
         withdrawn: the withdrawal, or None.
+        further: withdrawals that the coordinator signed beside it.
         successors: from the direct ones on, each once.
         supersedes: session whose result this one was opened to replace, or "".
         refused: statement files that say nothing about this result, by name, and why.
         faults: what the log says of it and never should.
+        unreadable: numbers of the log's entries of which nothing is known; any may be about this result.
     """
 
     read: bool
     objections: tuple[Objected, ...]
     withdrawn: Withdrawn | None
+    further: tuple[Withdrawn, ...]
     successors: tuple[Successor, ...]
     supersedes: str
     refused: Mapping[str, str]
     faults: tuple[str, ...]
+    unreadable: tuple[int, ...] = ()
+
+    @property
+    def counted(self) -> tuple[Objected, ...]:
+        """Objections that nothing speaks against being their members'."""
+        return tuple(item for item in self.objections if not item.doubt)
 
     @property
     def superseded(self) -> bool:
@@ -106,7 +122,7 @@ class Standing:
         """What stands beside every figure of it: "withdrawn", "superseded", "objected to", or ""."""
         if self.withdrawn is not None:
             return "withdrawn"
-        return "superseded" if self.superseded else "objected to" if self.objections else ""
+        return "superseded" if self.superseded else "objected to" if self.counted else ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -115,10 +131,12 @@ class Standing:
             "mark": self.mark,
             "objections": [_plain(item) for item in self.objections],
             "withdrawn": None if self.withdrawn is None else _plain(self.withdrawn),
+            "further_withdrawals": [_plain(item) for item in self.further],
             "successors": [_plain(item) for item in self.successors],
             "supersedes": self.supersedes,
             "refused": dict(self.refused),
             "faults": list(self.faults),
+            "unreadable_entries": list(self.unreadable),
         }
 
 
@@ -148,16 +166,18 @@ def standing_of(about: Published, found: Monitored | None, statements: Mapping[s
     for name, data in statements.items():
         read.take(name, data)
     session = None if found is None else found.session(about.session)
+    withdrawals = tuple(_withdrawals(session, read.withdrawals))
+    revoked = {} if found is None else {item.key: item for item in reversed(found.revocations)}
     return Standing(
         read=found is not None,
-        objections=tuple(_objections(session, read.objections)),
-        withdrawn=_withdrawn(session, read.withdrawals),
+        objections=tuple(_Objections(about.roster, revoked, read.objections).of(session)),
+        withdrawn=withdrawals[0] if withdrawals else None,
+        further=withdrawals[1:],
         successors=() if found is None else _successors(found, about.session),
         supersedes=about.supersedes,
         refused=read.refused,
-        faults=()
-        if found is None
-        else tuple(fault.sentence for fault in found.faults if fault.afterwards and fault.session == about.session),
+        faults=() if found is None else (*_faults(found, about.session), *_contradictions(session, read.withdrawals)),
+        unreadable=() if found is None else found.unreadable,
     )
 
 
@@ -188,29 +208,92 @@ class _Statements:
             self.objections[envelope.payload_digest] = objection
 
 
-def _objections(session: LoggedSession | None, stated: Mapping[str, Objection]) -> Iterator[Objected]:
-    logged = () if session is None else session.objections
-    for record in logged:
-        known = stated.get(record.objection)
-        if known is None or known.objector != record.objector:
-            yield Objected(record.objector, record.objection, record.received)
-        else:
-            yield Objected(known.objector, record.objection, record.received, known.reason, known.text)
-    names = {(record.objection, record.objector) for record in logged}
-    for digest, objection in sorted(stated.items(), key=lambda item: (item[1].objected, item[0])):
-        if (digest, objection.objector) not in names:
-            yield Objected(objection.objector, digest, "", objection.reason, objection.text)
+@dataclass(frozen=True, slots=True)
+class _Objections:
+    """What is needed to say whose an objection is.
+
+    Attributes:
+        roster: of the session.
+        revoked: first revocation of each key that is revoked, by key id.
+        stated: objections whose statements are at hand, by digest.
+    """
+
+    roster: Roster
+    revoked: Mapping[str, LoggedRevocation]
+    stated: Mapping[str, Objection]
+
+    def of(self, session: LoggedSession | None) -> Iterator[Objected]:
+        """Yield the objections of the log in its order, then those that it has not."""
+        logged = () if session is None else session.objections
+        for item in logged:
+            yield self._logged(item.index, item.record)
+        names = {(item.record.objection, item.record.objector) for item in logged}
+        for digest, said in sorted(self.stated.items(), key=lambda item: (item[1].objected, item[0])):
+            if (digest, said.objector) not in names:
+                yield Objected(said.objector, digest, "", said.reason, said.text, doubt=self._unplaced(said.objector))
+
+    def _logged(self, index: int, record: ObjectionRecord) -> Objected:
+        said = self.stated.get(record.objection)
+        plain = Objected(record.objector, record.objection, record.received, entry=index)
+        if said is None:
+            return replace(plain, doubt=self._placed(record.objector, index))
+        if said.objector != record.objector:
+            return replace(plain, doubt=f"the statement that the log names is signed by {said.objector}")
+        return replace(plain, reason=said.reason, text=said.text, doubt=self._placed(record.objector, index))
+
+    def _placed(self, objector: str, index: int) -> str:
+        """Return what speaks against an objection that is this entry of the log."""
+        member = self._member(objector)
+        if member is None:
+            return "the session's roster has no participant or auditor of this name"
+        known = self.revoked.get(member.public_key.key_id)
+        if known is None or known.index > index:
+            return ""
+        return f"logged after its key was revoked in entry {known.index} ({known.reason})"
+
+    def _unplaced(self, objector: str) -> str:
+        """Return what speaks against an objection that is signed and not logged."""
+        member = self._member(objector)
+        known = None if member is None else self.revoked.get(member.public_key.key_id)
+        if known is None:
+            return ""
+        return (
+            f"its key was revoked in entry {known.index} ({known.reason}), and nothing shows that it was signed before"
+        )
+
+    def _member(self, name: str) -> Member | None:
+        found = (item for item in self.roster.members if item.institution == name and item.role != "coordinator")
+        return next(found, None)
 
 
-def _withdrawn(session: LoggedSession | None, stated: Mapping[str, Withdrawal]) -> Withdrawn | None:
+def _withdrawals(session: LoggedSession | None, stated: Mapping[str, Withdrawal]) -> Iterator[Withdrawn]:
+    """Yield the withdrawal that the log has, then those that are signed and not logged."""
     record = None if session is None else session.withdrawal
     if record is not None:
         known = stated.get(record.withdrawal)
         reason = "" if known is None else known.reason
-        return Withdrawn(record.withdrawn, record.withdrawal, True, reason, record.superseded_by or "")
+        yield Withdrawn(record.withdrawn, record.withdrawal, True, reason, record.superseded_by or "")
     for digest, known in sorted(stated.items(), key=lambda item: (item[1].withdrawn, item[0])):
-        return Withdrawn(known.withdrawn, digest, False, known.reason, known.superseded_by or "")
-    return None
+        if record is None or digest != record.withdrawal:
+            yield Withdrawn(known.withdrawn, digest, False, known.reason, known.superseded_by or "")
+
+
+def _faults(found: Monitored, session: str) -> Iterator[str]:
+    return (fault.sentence for fault in found.faults if fault.afterwards and fault.session == session)
+
+
+def _contradictions(session: LoggedSession | None, stated: Mapping[str, Withdrawal]) -> Iterator[str]:
+    """Yield in what the log's entry of the withdrawal says something else than the statement that it names."""
+    record = None if session is None else session.withdrawal
+    known = None if record is None else stated.get(record.withdrawal)
+    if record is None or known is None:
+        return
+    for what, in_log, signed in (
+        ("when", record.withdrawn, known.withdrawn),
+        ("for which session", record.superseded_by or "none", known.superseded_by or "none"),
+    ):
+        if in_log != signed:
+            yield f"{what} the result was withdrawn: {in_log} as its entry says, {signed} as the coordinator signed"
 
 
 def _successors(found: Monitored, first: str) -> tuple[Successor, ...]:
@@ -225,42 +308,3 @@ def _successors(found: Monitored, first: str) -> tuple[Successor, ...]:
                 reached[session] = Successor(session, other.state, other.withdrawal is not None)
                 waiting.append(session)
     return tuple(reached.values())
-
-
-def words_of(standing: Standing) -> Sequence[str]:
-    """Return in words all that speaks about a result: its withdrawal first, then what replaces it, then objections."""
-    return (
-        *_withdrawal_words(standing),
-        *(_successor_words(item) for item in standing.successors),
-        *(_objection_words(item, read=standing.read) for item in standing.objections),
-        *(f"The log is not in order: {fault}." for fault in standing.faults),
-        *(f"{name} was not counted: {why}." for name, why in standing.refused.items()),
-    )
-
-
-def _withdrawal_words(standing: Standing) -> Iterator[str]:
-    known = standing.withdrawn
-    if known is None:
-        return
-    why = f": “{known.reason}”" if known.reason else f"; why stands in the statement {known.statement}."
-    where = "" if known.logged or not standing.read else " (The log does not have this withdrawal.)"
-    yield f"WITHDRAWN by the coordinator, as it says at {known.at}{why}{where}"
-    if known.superseded_by and not any(item.session == known.superseded_by for item in standing.successors):
-        yield f"Session {known.superseded_by} is to replace it."
-
-
-def _successor_words(item: Successor) -> str:
-    verb = "replaces" if item.state == "published" else "is to replace"
-    state = {"published": "has a result", "aborted": "was aborted", "open": "is open", "overdue": "is overdue"}[
-        item.state
-    ]
-    return f"Session {item.session} {verb} it; that session {state}{', which was withdrawn too' if item.withdrawn else ''}."
-
-
-def _objection_words(item: Objected, *, read: bool) -> str:
-    if not item.text:
-        return (
-            f"{item.objector} objects, as the log says at {item.logged}; why stands in the statement {item.statement}."
-        )
-    where = f"logged {item.logged}" if item.logged else "not in the log" if read else "signed"
-    return f"{item.objector} objects ({item.reason}; {where}): “{item.text}”"

@@ -14,7 +14,8 @@ from rich.text import Text
 from vdb_shared.audit.leaderboard import CheckedSite, Leaderboard, Row, Table
 from vdb_shared.audit.monitor import LoggedSession, Monitored
 from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
-from vdb_shared.audit.standing import Standing, words_of
+from vdb_shared.audit.standing import Standing
+from vdb_shared.audit.standing_words import disputed, words_of
 
 RANKS_EXPLAINED: Final = (
     "Each interval holds its value with 95 %. Ranks come from comparing models pair by pair, and all comparisons of all "
@@ -69,10 +70,17 @@ def print_line(console: Console, line: Line) -> None:
 
 
 def _report_line(line: Line, width: int | None) -> Text:
-    words = f"{line.title}. {line.sentence} {line.detail}".strip()
-    if width is not None and width > 2 * _INDENT:
-        words = textwrap.fill(words, width - _INDENT).replace("\n", "\n" + " " * _INDENT)
-    return Text.assemble((f"{line.id:<17}", "bold"), (f"{line.status.value:<12}", STYLES[line.status]), words)
+    words = _folded(f"{line.title}. {line.sentence} {line.detail}".strip(), width, "")
+    said = "".join(f"\n{' ' * _INDENT}- {_folded(item, width, '  ')}" for item in line.said)
+    return Text.assemble((f"{line.id:<17}", "bold"), (f"{line.status.value:<12}", STYLES[line.status]), words, said)
+
+
+def _folded(words: str, width: int | None, deeper: str) -> str:
+    """Return words in lines of a terminal below each other; what is said of a result has its own lines, deeper ones."""
+    indent = " " * _INDENT + deeper
+    if width is None or width <= 2 * len(indent):
+        return words
+    return textwrap.fill(words, width - len(indent)).replace("\n", "\n" + indent)
 
 
 def _calm(report: Report) -> bool:
@@ -100,14 +108,6 @@ def verdict_sentence(report: Report) -> str:
 
 MARKED: Final = {"withdrawn": "THE RESULT IS WITHDRAWN", "superseded": "ANOTHER RESULT REPLACES THIS ONE"}
 """What the verdict says of a result that does not stand any more."""
-
-
-def disputed(standing: Standing | None) -> str:
-    """Return a sentence about objections to a result, with a space before it, or "" where none are known."""
-    number = 0 if standing is None else len(standing.objections)
-    if not number:
-        return ""
-    return f" {'1 objection' if number == 1 else f'{number} objections'} to it: see V63.standing."
 
 
 def standing_lines(standing: Standing | None) -> tuple[str, ...]:

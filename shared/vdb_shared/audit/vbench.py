@@ -55,17 +55,19 @@ class ModelReport:
         inputs: "public" or "private" prompts.
         report: its figures in VBench's terms.
         grades: by metric id: "exact", "noised" or "coarse".
+        mark: "withdrawn", "superseded" or "objected to", where the log says so of the result; else "".
     """
 
     model: str
     inputs: str
     report: VBenchReport
     grades: Mapping[str, str]
+    mark: str = ""
 
     def to_json(self) -> dict[str, object]:
-        """Return the JSON form: reals as decimal strings of 6 significant digits."""
+        """Return the JSON form: reals as decimal strings of 6 significant digits; a mark only where there is one."""
         groups = self.report.groups
-        return {
+        return ({"mark": self.mark} if self.mark else {}) | {
             "model": self.model,
             "inputs": self.inputs,
             "formula": self.report.words,
@@ -90,12 +92,13 @@ class ModelReport:
         }
 
 
-def vbench_reports(data: bytes, *, file: str) -> tuple[ModelReport, ...]:
+def vbench_reports(data: bytes, *, file: str, mark: str = "") -> tuple[ModelReport, ...]:
     """Return the figures of every model that has one of VBench's dimensions, in the order of the figures.
 
     Args:
         data: the bytes of metrics.json.
         file: its name, for messages.
+        mark: of the result, see `ModelReport`.
 
     Raises:
         UsageError: not figures.
@@ -113,7 +116,7 @@ def vbench_reports(data: bytes, *, file: str) -> tuple[ModelReport, ...]:
         found = [item for item in results if (item.model, item.inputs) == (model, inputs) and item.value is not None]
         report = vbench_report({item.metric: float(item.value) for item in found if item.value is not None})
         if report.scores:
-            reports.append(ModelReport(model, inputs, report, {item.metric: item.grade for item in found}))
+            reports.append(ModelReport(model, inputs, report, {item.metric: item.grade for item in found}, mark))
     return tuple(reports)
 
 
@@ -121,7 +124,8 @@ def print_vbench(console: Console, reports: tuple[ModelReport, ...]) -> None:
     """Print one table for each model and kind of prompts, with what is missing and what cannot be compared."""
     for item in reports:
         report = item.report
-        console.print(f"{item.model}, {item.inputs} prompts. {report.words}", style="bold")
+        model = f"{item.model} ({item.mark})" if item.mark else item.model
+        console.print(f"{model}, {item.inputs} prompts. {report.words}", style="bold")
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for heading in ("Dimension", "Raw", "Normalised", "Weight"):
             table.add_column(heading, justify="left" if heading == "Dimension" else "right", no_wrap=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from vdb_shared.audit.policy import Policy
 from vdb_shared.audit.report import Facts, Report
+from vdb_shared.audit.standing_words import words_of
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.record import ACCOUNTING, METRICS, ROSTER, SPEC
@@ -128,6 +129,12 @@ def labels_of(names: Sequence[str]) -> tuple[str, ...]:
     placed = [f"{name} ({place})" for place, name in enumerate(shown, start=1)]
     few = [own if shown.count(own) == 1 else other for own, other in zip(shown, placed, strict=True)]
     return tuple(few if len(set(few)) == len(few) else placed)
+
+
+def said_of(bundles: Sequence[VerifiedBundle]) -> tuple[str, ...]:
+    """Return all that was said of results since they were published, each sentence with the file that it is about."""
+    known = ((bundle.name, bundle.report.standing) for bundle in bundles)
+    return tuple(f"{name}: {words}" for name, found in known if found is not None for words in words_of(found))
 
 
 def same_session(bundles: Sequence[VerifiedBundle]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ Source: protos/README.md §9.2, §9.7.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -18,6 +19,7 @@ from pydantic import AfterValidator, SerializerFunctionWrapHandler, ValidationEr
 from vdb_shared import labels
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.statement import P, Predicate, Statement, Time, parse_statement
+from vdb_shared.canonical import parse_canonical_json, sha256_digest
 from vdb_shared.errors import FormatError, IdentityError, SignatureError, UsageError
 from vdb_shared.fields import Digest, Name, Text
 from vdb_shared.identity import Signer, StatementPublicKey
@@ -49,7 +51,13 @@ _REWRITING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u206
 """Controls, line ends, and marks that turn the direction of writing."""
 
 
+_FILLERS: Final = frozenset("\u115f\u1160\u3164\uffa0")
+"""Letters by their category that show nothing."""
+
+
 def _plain(text: str) -> str:
+    if not any(unicodedata.category(letter)[0] in "LN" and letter not in _FILLERS for letter in text):
+        raise ValueError("words, of which at least one letter or digit can be seen")
     if _REWRITING.search(text):
         raise ValueError(
             "one paragraph, without control characters and without marks that turn the direction of writing"
@@ -58,7 +66,7 @@ def _plain(text: str) -> str:
 
 
 Words = Annotated[Text, AfterValidator(_plain)]
-"""Words for people, which are shown as they are: 1 to 2000 characters."""
+"""Words for people: 1 to 2000 characters, at least one of them a letter or digit."""
 
 
 class Objection(Predicate):
@@ -189,8 +197,13 @@ def parse_envelope(data: bytes) -> Envelope:
 
 
 def names_withdrawal(envelope: Envelope) -> bool:
-    """Return which of the two an envelope is to be read as; reading it tells whether it is that."""
-    return Withdrawal.type_uri().encode() in envelope.payload
+    """Return which of the two an envelope is to be read as: reading it tells whether it is that.
+
+    Raises:
+        FormatError: its payload is not JSON in its one form.
+    """
+    payload = parse_canonical_json(envelope.payload)
+    return isinstance(payload, dict) and payload.get("predicateType") == Withdrawal.type_uri()
 
 
 def _predicate(envelope: Envelope, kind: type[P]) -> P:
@@ -206,12 +219,19 @@ def _check_signed(envelope: Envelope, member: Member) -> None:
         raise SignatureError(f"expected the signature of {member.institution} alone, found {len(envelope.signatures)}")
 
 
+def file_of(statement: bytes, kind: str = Objection.kind) -> str:
+    """Return the name of a statement's file: by the digest of all its bytes, so that no other takes its place."""
+    return f"{kind}-{sha256_digest(statement).removeprefix('sha256:')[:16]}{FILE_SUFFIX}"
+
+
 def files_of(objections: Iterable[bytes], withdrawal: bytes) -> dict[str, bytes]:
     """Return statement files by name: one for each objection, and one for the withdrawal unless it is b"".
 
     Raises:
         FormatError: one of them is no envelope.
     """
-    digests = {parse_envelope(data).payload_digest.removeprefix("sha256:")[:16]: data for data in objections}
-    files = {f"objection-{digest}{FILE_SUFFIX}": data for digest, data in digests.items()}
-    return files | ({f"withdrawal{FILE_SUFFIX}": withdrawal} if withdrawal else {})
+    objections = tuple(objections)
+    for data in (*objections, withdrawal) if withdrawal else objections:
+        parse_envelope(data)
+    files = {file_of(data): data for data in objections}
+    return files | ({file_of(withdrawal, Withdrawal.kind): withdrawal} if withdrawal else {})

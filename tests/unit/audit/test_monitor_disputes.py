@@ -15,6 +15,7 @@ from vdb_shared.bundle.logged import (
     OpenedRecord,
     PublishedRecord,
     Record,
+    RevokedRecord,
     WithdrawalRecord,
     encode_record,
     log_origin,
@@ -92,6 +93,14 @@ def test_objections_and_withdrawals_are_remarked_and_no_alarm() -> None:
     assert sum("hospital-a objects to the result" in remark for remark in found.remarks) == 2
     assert sum("was withdrawn 2026-02-03T12:00:00Z" in remark for remark in found.remarks) == 1
     assert not found.alarming
+
+
+def test_an_objection_after_a_revocation_of_its_members_key_is_asked_about() -> None:
+    gone = RevokedRecord(institution="hospital-a", key="a" * 64, reason="compromised", revoked="2026-02-02T00:00:00Z")
+    early = read(opened(1), published(1), objected(1), gone)
+    late = read(opened(1), published(1), gone, objected(1))
+    words = "a key of hospital-a was revoked before (entry 2, compromised)"
+    assert [any(words in remark for remark in found.remarks) for found in (early, late)] == [False, True]
 
 
 def test_a_replacement_that_was_not_announced_at_its_opening_is_asked_about() -> None:

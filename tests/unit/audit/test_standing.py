@@ -43,13 +43,13 @@ def disputed() -> Dispute:
 def audited(
     found: Dispute, log: MadeLog | None = None, statements: Mapping[str, bytes] | None = None
 ) -> tuple[Report, str]:
-    """Return the report of the first result, and what its line about objections says."""
+    """Return the report of the first result, and what its line about objections says, with what others said, line by line."""
     fetch = None if log is None else log.files().__getitem__
     report = verify(found.first.bundle(), root=found.first.root, fetch=fetch, statements=statements)
     line = next(item for item in report.lines if item.id == "V63.standing")
     assert line.status in {Status.PASS, Status.NOT_PROVEN}
     assert report.verdict is Verdict.PASS
-    return report, line.sentence
+    return report, "\n".join((line.sentence, *line.said))
 
 
 def standing(report: Report) -> Standing:

@@ -15,8 +15,9 @@ from testkit.logs import MadeLog
 from testkit.statements import INSTITUTIONS, coordinator_key, make_roster
 from vdb_participant.network.link import Link
 from vdb_participant.session.correspondence import Correspondence
+from vdb_participant.session.known_log import LOOKS
 from vdb_participant.session.terms import Opening
-from vdb_participant.session.witnessing import LOOKS, Witness
+from vdb_participant.session.witnessing import Witness
 from vdb_participant.site.journal import Journal
 from vdb_participant.site.seen_log import SeenLog
 from vdb_shared.bundle.witnessed import witness_key

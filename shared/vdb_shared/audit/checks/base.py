@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vdb_shared.audit.evidence import Evidence
@@ -12,10 +12,17 @@ from vdb_shared.errors import VdbError, VerificationError
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found when it did not fail: PASS, NOT PROVEN or SKIPPED, and the sentence that says so."""
+    """What a check found when it did not fail.
+
+    Attributes:
+        status: PASS, NOT PROVEN or SKIPPED.
+        sentence: that says so.
+        said: what others said, a line each.
+    """
 
     status: Status
     sentence: str
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,7 @@ def answered(check_id: str, title: str, broken: str, attempt: Callable[[], Findi
         return Line(check_id, title, Status.FAIL, broken, error.reason)
     except VdbError as error:
         return Line(check_id, title, Status.FAIL, broken, str(error))
-    return Line(check_id, title, finding.status, finding.sentence)
+    return Line(check_id, title, finding.status, finding.sentence, said=finding.said)
 
 
 def passed(sentence: str) -> Finding:
@@ -62,9 +69,9 @@ def passed(sentence: str) -> Finding:
     return Finding(Status.PASS, sentence)
 
 
-def not_proven(sentence: str) -> Finding:
-    """Return a NOT PROVEN."""
-    return Finding(Status.NOT_PROVEN, sentence)
+def not_proven(sentence: str, said: Sequence[str] = ()) -> Finding:
+    """Return a NOT PROVEN, perhaps with what others said."""
+    return Finding(Status.NOT_PROVEN, sentence, tuple(said))
 
 
 def demand(check: str, holds: bool, problem: str) -> None:

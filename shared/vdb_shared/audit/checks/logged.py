@@ -17,7 +17,7 @@ from vdb_shared.audit.checks.base import Check, Finding, counted, demand, demand
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.report import Status
 from vdb_shared.audit.revocations import LoggedRevocation
-from vdb_shared.audit.standing import words_of
+from vdb_shared.audit.standing_words import named_entries, summary_of, unread, words_of
 from vdb_shared.bundle.witnessed import check_logged, log_key
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import FormatError, SignatureError, UnreachableError, UsageError
@@ -155,6 +155,8 @@ def _no_second(evidence: Evidence) -> Finding:
     expected = evidence.result_envelope.payload_digest
     statements = [item.statement for item in ends if item.state == "published"]
     demand_equal("V63", "result that the log names", [expected], statements)
+    if found.unreadable:
+        return not_proven(unread(found.unreadable, "what is said there of the session"))
     same = sum(item.spec == evidence.opening.spec for item in found.sessions)
     others = "no other session with this spec" if same == 1 else f"{counted(same - 1, 'other session')} with this spec"
     return passed(f"The log of {log.checkpoint.size} entries names one result of this session, this one, and {others}.")
@@ -165,11 +167,12 @@ def _stands(evidence: Evidence) -> Finding:
         return not_proven("This is a draft: nobody can object to it yet, nor withdraw it.")
     standing = evidence.standing
     said = () if standing is None else words_of(standing)
+    summary = summary_of(standing) if standing is not None and said else ""
     if standing is None or not standing.read:
-        unread = "That nobody objects to the result, and that it was not withdrawn or replaced, is seen in the log: give --log."
-        return not_proven(" ".join((*said, unread)))
+        logged = "That nobody objects to the result, and that it was not withdrawn or replaced, is seen in the log: give --log."
+        return not_proven(f"{summary} {logged}".strip(), said)
     if said:
-        return not_proven(" ".join(said))
+        return not_proven(summary, said)
     replaced = f" It was opened to replace the result of session {standing.supersedes}." if standing.supersedes else ""
     return passed(
         f"The log has no objection to the result, no withdrawal of it, and no session that replaces it.{replaced}"
@@ -196,13 +199,22 @@ def _no_revoked_key(evidence: Evidence) -> Finding:
     demand("V65", not early, f"{'; '.join(early)}.")
     end = log.checkpoint.size if evidence.draft else evidence.result_proof.index
     meanwhile, later = ([item for item in revoked if (item.index < end) == before] for before in (True, False))
+    hidden, behind = ([item for item in found.unreadable if (item < end) == before] for before in (True, False))
+    open_questions = []
     if meanwhile:
-        return not_proven(
-            "After the session was sealed and before its result stood in the log, keys were revoked: "
-            f"{_named(meanwhile)}. That they signed their part before is not shown."
-        )
+        open_questions.append(f"{_MEANWHILE}: {_named(meanwhile)}. That they signed their part before is not shown.")
+    if hidden:
+        open_questions.append(unread(hidden, "whether a key is revoked there"))
+    if open_questions:
+        return not_proven(" ".join(open_questions))
     since = f" Revoked since: {_named(later)}; what was signed before stays valid." if later else ""
-    return passed(f"The log revokes no signer's key before its entry {end}, up to which the session took place.{since}")
+    newer = f" {named_entries(behind)}, behind that, cannot be read." if behind else ""
+    return passed(
+        f"The log revokes no signer's key before its entry {end}, up to which the session took place.{since}{newer}"
+    )
+
+
+_MEANWHILE: Final = "After the session was sealed and before its result stood in the log, keys were revoked"
 
 
 def _of_signers(evidence: Evidence, revocations: Sequence[LoggedRevocation]) -> list[LoggedRevocation]:
