@@ -74,7 +74,7 @@ def test_an_objection_that_was_lost_comes_back_as_it_was_and_no_result_is_withdr
             report = monitored(restored.home, key, note)
     assert report.wrong == ()
     (session,) = report.sessions
-    assert [said.objector for said in session.objections] == ["site-0", "site-1"]
+    assert [said.record.objector for said in session.objections] == ["site-0", "site-1"]
     assert session.withdrawal is not None
     assert unsound(Home(tmp_path / "restored")) == {}
 
