@@ -22,7 +22,7 @@ from vdb_shared.audit.policy import Policy
 from vdb_shared.audit.report import Report, Status, Verdict
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.statement import Hex32, Predicate, Statement, Subject, Time, parse_statement
-from vdb_shared.canonical import canonical_json, decode_base64, encode_base64, parse_canonical_json, sha256_digest
+from vdb_shared.canonical import canonical_json, decode_base64, encode_base64, sha256_digest
 from vdb_shared.errors import FormatError, IdentityError, VerificationError
 from vdb_shared.identity import Signer, StatementPublicKey
 
@@ -211,7 +211,6 @@ def _policy(described: AppliedPolicy) -> Policy:
     content = decode_base64(described.content)
     if sha256_digest(content) != f"sha256:{described.digest.sha256}":
         raise FormatError("the policy in the attestation has another digest than the attestation says")
-    parse_canonical_json(content)
     try:
         policy = Policy.model_validate_json(content)
     except ValidationError as error:

@@ -112,7 +112,7 @@ def read_public_key(path: Path) -> StatementPublicKey:
         raise IdentityError(f"{path}: this is a private key; give its public half, {public_path(path).name}")
     try:
         key = load_pem_public_key(data)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise IdentityError(f"{path}: expected an Ed25519 public key in PEM, as `vdb-audit key` writes it") from error
     if not isinstance(key, Ed25519PublicKey):
         raise IdentityError(f"{path}: expected an Ed25519 public key, found another kind")

@@ -144,7 +144,7 @@ def _count_allowance(first: Figure, second: Figure) -> float:
         for one, other in ((first.count, second.count), (first.reference, second.reference))
         if math.isfinite(one) and math.isfinite(other)
     ]
-    share = max((1.0 - min(side) / max(side) for side in sides), default=0.0)
+    share = max(1.0 - min(side) / max(side) for side in sides)
     crossing = len({one > other for one, other in sides if one != other}) > 1
     longest = first.high + second.high if crossing else max(first.high, second.high)
     return share * max(longest, 0.0)

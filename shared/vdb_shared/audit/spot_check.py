@@ -163,7 +163,7 @@ def _known_log(sampled: Sampled) -> Finding:
         )
         known.append("the log")
     if known:
-        return passed(f"The log that chose is the one that {' and '.join(known)} show.")
+        return passed(f"The log that chose is the one shown by {' and '.join(known)}.")
     return not_proven(
         "That the coordinator did not show this institution a log of its own is seen in the log itself: give it with --log, or "
         "with --checkpoint the file with which you asked."
@@ -216,7 +216,7 @@ def _clips(sampled: Sampled) -> Finding:
     shown, possible = shown_clips(sampled.file)
     if not shown:
         return not_proven(
-            f"No clip is shown; {counted(possible, 'opened record')} have one. Ask the institution for --with-clips."
+            f"No clip is shown, of {counted(possible, 'opened record')} with one. Ask the institution for --with-clips."
         )
     return passed(
         f"The frames of {counted(shown, 'clip')} of {possible} are those whose digest stands in the list. What features they "
@@ -275,7 +275,7 @@ def check_samples(bundle: bytes, data: bytes, asked: Asked) -> SampleReport:
     report = verify(bundle, root=asked.root, policy=asked.policy)
     failure = report.first_failure
     title, words = "Result", "The result itself does not pass its audit."
-    if failure is not None or report.exit_code:
+    if report.exit_code:
         detail = (
             f"{failure.id}: {failure.sentence} {failure.detail}".strip() if failure else "A check could not be tried."
         )

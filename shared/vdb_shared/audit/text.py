@@ -247,8 +247,11 @@ def print_monitored(console: Console, found: Monitored) -> None:
         console.print(words, soft_wrap=True)
     for item in found.spent:
         cost = "no noise protected them"
-        if item.rho is not None and item.epsilon is not None:
-            cost = f"rho {item.rho.normalize():f}, epsilon {item.epsilon.normalize():f} at delta {item.delta}"
+        if item.rho is not None:
+            known = (
+                "no epsilon that can be computed" if item.epsilon is None else f"epsilon {item.epsilon.normalize():f}"
+            )
+            cost = f"rho {item.rho.normalize():f}, {known} at delta {item.delta}"
         results = "1 result" if item.results == 1 else f"{item.results} results"
         console.print(f"spent by each record of {item.institution}: {cost} ({results})", soft_wrap=True)
     for revoked in found.revocations:

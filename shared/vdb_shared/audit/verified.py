@@ -125,7 +125,7 @@ def check_distinct(bundles: Sequence[VerifiedBundle]) -> None:
 
 def labels_of(names: Sequence[str]) -> tuple[str, ...]:
     """Return short names that differ: the files' own, with their place in the list where two would be the same."""
-    shown = [name.rsplit("/", 1)[-1].removesuffix(".vdbb") for name in names]
+    shown = [name.rpartition("/")[2].removesuffix(".vdbb") for name in names]
     placed = [f"{name} ({place})" for place, name in enumerate(shown, start=1)]
     few = [own if shown.count(own) == 1 else other for own, other in zip(shown, placed, strict=True)]
     return tuple(few if len(set(few)) == len(few) else placed)

@@ -123,7 +123,7 @@ def made(kind: type[P], **fields: str | None) -> P:
         return kind.model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise UsageError(f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def objector_of(roster: Roster, key: StatementPublicKey) -> str:
@@ -209,7 +209,7 @@ def names_withdrawal(envelope: Envelope) -> bool:
 def _predicate(envelope: Envelope, kind: type[P]) -> P:
     found, subjects = parse_statement(envelope.payload, kind)
     if subjects:
-        raise FormatError(f"a {kind.kind} statement names no subjects")
+        raise FormatError(f"a statement of the kind {kind.kind} names no subjects")
     return found
 
 

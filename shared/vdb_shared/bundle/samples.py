@@ -22,7 +22,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, mode
 
 from vdb_shared import labels
 from vdb_shared.bundle.statement import Hex32, Line, Predicate
-from vdb_shared.canonical import canonical_json, digest_bytes, digest_string, labelled_hash, parse_canonical_json
+from vdb_shared.canonical import canonical_json, digest_bytes, digest_string, labelled_hash
 from vdb_shared.errors import FormatError
 from vdb_shared.fields import Digest
 from vdb_shared.transparency.merkle import leaf_hash, of_leaves, tree_root
@@ -83,7 +83,6 @@ def parse_line(line: bytes) -> SampleLine:
     Raises:
         FormatError: it is none, or not in its one form.
     """
-    parse_canonical_json(line)
     try:
         found = SampleLine.model_validate_json(line)
     except ValidationError as error:

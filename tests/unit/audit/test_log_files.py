@@ -11,8 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from vdb_shared.audit.log_files import MAX_FILE_BYTES, Patience, fetch_from
-from vdb_shared.errors import FormatError, UnreachableError, UsageError
+from testkit.logs import MadeLog
+from testkit.statements import coordinator_key
+from vdb_shared.audit.log_files import (
+    MAX_FILE_BYTES,
+    ForkError,
+    Patience,
+    check_remembered,
+    fetch_from,
+    open_log,
+)
+from vdb_shared.bundle.logged import log_origin
+from vdb_shared.errors import FormatError, SignatureError, UnreachableError, UsageError
+from vdb_shared.transparency.note import ED25519, NoteKey
+from vdb_shared.transparency.tiles import TiledLog
 
 BODY = b"checkpoint"
 HEAD = f"HTTP/1.1 200 OK\r\nContent-Length: {len(BODY)}\r\n\r\n".encode()
@@ -23,8 +35,8 @@ Send = Callable[[socket.socket, threading.Event], None]
 
 
 @contextmanager
-def serving(send: Send) -> Iterator[str]:
-    """Serve every connection of a test in a way of its own; yields the URL."""
+def serving(send: Send, asked: list[bytes] | None = None) -> Iterator[str]:
+    """Serve every connection of a test in a way of its own, noting what is asked for; yields the URL."""
     stopped = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -36,7 +48,9 @@ def serving(send: Send) -> Iterator[str]:
 
         def answer(connection: socket.socket) -> None:
             with suppress(OSError), connection:
-                connection.recv(4096)
+                request = connection.recv(4096)
+                if asked is not None:
+                    asked.append(request)
                 send(connection, stopped)
 
         threading.Thread(target=accept, daemon=True).start()
@@ -169,3 +183,106 @@ def test_a_folder_around_a_log_is_told_from_the_log(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     with pytest.raises(UsageError, match=r"holds no log, which has a file named checkpoint; .* it is `log`"):
         fetch_from(str(tmp_path))
+
+
+# Addresses and folders, word for word; nothing is fetched for them but from this machine.
+
+
+def test_an_address_is_one_with_either_scheme_and_with_or_without_a_slash_at_its_end() -> None:
+    asked: list[bytes] = []
+
+    with serving(at_once, asked) as url:
+        for place in (url, f"{url}/", f"{url}//"):
+            assert fetch_from(place)("tile/0/000") == BODY
+        assert fetch_from(f"{url}/box/")("tile/0/000") == BODY
+        assert asked.pop().startswith(b"GET /box/tile/0/000 HTTP/1.1")
+        assert {request.split(b"\r\n")[0] for request in asked} == {b"GET /tile/0/000 HTTP/1.1"}
+        secure = fetch_from(url.replace("http://", "https://"), Patience(silence=5, file=5, log=5))
+        with pytest.raises(
+            UnreachableError,
+            match=r"^https://127\.0\.0\.1:[0-9]+/checkpoint: cannot be reached \([^<]*\); check the address and the network$",
+        ):
+            secure("checkpoint")
+
+
+def test_an_address_that_is_none_is_one_line() -> None:
+    with pytest.raises(UnreachableError) as caught:
+        fetch_from("http://[")("checkpoint")
+    assert str(caught.value).startswith("http://[/checkpoint: cannot be reached (")
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    words = "expected the folder of a log, or its URL, which begins with http:// or https://"
+    for place, named in (("", "LOG"), (str(tmp_path / "none"), str(tmp_path / "none"))):
+        with pytest.raises(UsageError) as caught:
+            fetch_from(place)
+        assert str(caught.value) == f"{named}: {words}"
+    with pytest.raises(UsageError) as caught:
+        fetch_from(str(tmp_path))
+    assert str(caught.value).startswith(f"{tmp_path}: holds no log, which has a file named checkpoint; ")
+    (tmp_path / "checkpoint").write_bytes(BODY)
+    fetch = fetch_from(str(tmp_path))
+    assert fetch("checkpoint") == BODY
+    with pytest.raises(UsageError) as caught:
+        fetch("tile/0/000")
+    assert str(caught.value) == (f"{tmp_path}/tile/0/000: a file of the log cannot be read: No such file or directory")
+
+
+def test_a_file_may_have_as_many_bytes_as_the_largest_of_a_log_and_not_one_more(tmp_path: Path) -> None:
+    for path, size in (("checkpoint", 1), ("most", MAX_FILE_BYTES), ("more", MAX_FILE_BYTES + 1)):
+        with (tmp_path / path).open("wb") as file:
+            file.truncate(size)
+    fetch = fetch_from(str(tmp_path))
+    assert len(fetch("most")) == MAX_FILE_BYTES == 256 * (2 + 65535)
+    with pytest.raises(FormatError) as caught:
+        fetch("more")
+    assert str(caught.value) == f"{tmp_path}/more: larger than any file of a log, {MAX_FILE_BYTES} bytes"
+
+
+# What was remembered.
+
+
+def made(*entries: bytes) -> MadeLog:
+    return MadeLog("testbed", coordinator_key(0), list(entries))
+
+
+KEY = NoteKey(log_origin("testbed"), ED25519, coordinator_key(0).public_key.raw)
+
+
+def opened(log: MadeLog, folder: Path) -> tuple[TiledLog, bytes]:
+    for path, data in log.files().items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    return open_log(str(folder), KEY)
+
+
+def test_a_log_that_grew_or_stayed_continues_the_remembered_one(tmp_path: Path) -> None:
+    tiles, note = opened(made(b"a", b"b", b"c"), tmp_path)
+    assert note == made(b"a", b"b", b"c").files()["checkpoint"]
+    for entries in ((b"a", b"b", b"c"), (b"a", b"b"), (b"a",)):
+        before = made(*entries)
+        assert check_remembered(tiles, before.files()["checkpoint"], KEY) == before.checkpoint
+
+
+def test_a_log_that_was_cut_or_changed_is_told_apart(tmp_path: Path) -> None:
+    tiles, _ = opened(made(b"a", b"b", b"c"), tmp_path)
+    for entries, words in (
+        (
+            (b"a", b"b", b"c", b"d"),
+            "the log had 4 entries when it was read last and has 3 now: it was cut, or another is shown; keep both "
+            "checkpoints, their signatures prove it",
+        ),
+        (
+            (b"a", b"x"),
+            "the first 2 entries of the log are not those that were read last: it was changed, or another is shown; keep "
+            "both checkpoints, their signatures prove it",
+        ),
+    ):
+        with pytest.raises(ForkError) as caught:
+            check_remembered(tiles, made(*entries).files()["checkpoint"], KEY)
+        assert str(caught.value) == words
+
+
+def test_a_log_of_another_key_is_not_opened(tmp_path: Path) -> None:
+    with pytest.raises(SignatureError):
+        opened(MadeLog("testbed", coordinator_key(1), [b"a"]), tmp_path)

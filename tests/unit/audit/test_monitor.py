@@ -156,6 +156,135 @@ def test_costs_that_nobody_can_compute_with_are_wrong_and_no_crash() -> None:
     assert not found.spent
 
 
+# What is said, word for word.
+
+
+def test_what_a_reader_should_ask_about_is_said_in_full() -> None:
+    late, long = opened(2, due="2026-02-01T12:59:59Z"), opened(4, spec=digest(56), due="2026-04-02T12:00:01Z")
+    found = read(opened(1), published(1), late, opened(3), aborted(3), long)
+    assert found.remarks == (
+        f"session {digest(2)} was opened 2026-02-01T12:00:00Z, should have ended by 2026-02-01T12:59:59Z, and neither a "
+        "result nor an abort was logged: ask the lead what became of it",
+        f"session {digest(4)} was opened 2026-02-01T12:00:00Z and need not end before 2026-04-02T12:00:01Z: ask the lead why",
+        f"spec {SPEC} was run in 3 sessions: 1 published, 1 aborted, 0 open, 1 overdue",
+    )
+
+
+def test_a_spec_that_was_run_twice_is_remarked_and_one_that_was_run_once_is_not() -> None:
+    found = read(opened(1), published(1), opened(2), published(2, result=10), opened(3, spec=digest(6)), published(3))
+    assert found.remarks == (f"spec {SPEC} was run in 2 sessions: 2 published, 0 aborted, 0 open, 0 overdue",)
+
+
+def test_sixty_days_and_the_very_moment_of_a_deadline_are_in_time() -> None:
+    assert not read(opened(1, due="2026-04-02T12:00:00Z")).remarks
+    due = read(opened(1, due=NOW))
+    assert [session.state for session in due.sessions] == ["open"]
+    assert [session.ended for session in due.sessions] == [""]
+
+
+def test_each_session_is_told_with_its_times_and_the_statement_that_ended_it() -> None:
+    late = opened(3, spec=digest(56), due="2026-02-01T12:59:59Z")
+    found = read(opened(1), published(1), opened(2, spec=digest(55)), aborted(2), late)
+    told = [(item.state, item.ended, item.statement) for item in found.sessions]
+    assert told == [
+        ("published", "2026-02-01T12:30:00Z", digest(9)),
+        ("aborted", "2026-02-01T12:10:00Z", digest(7)),
+        ("overdue", "2026-02-01T12:59:59Z", ""),
+    ]
+
+
+def test_a_session_is_found_by_its_id() -> None:
+    found = read(opened(1), opened(2))
+    assert found.session(digest(2)) == found.sessions[1]
+    assert found.session(digest(3)) is None
+
+
+def test_what_an_honest_log_never_holds_is_said_with_its_entry() -> None:
+    found = read(opened(1), published(1), opened(1), published(1, result=10), published(2))
+    assert found.wrong == (
+        f"entry 2: session {digest(1)} is opened again",
+        f"entry 3: session {digest(1)} ends a second time; only its first end counts",
+        f"entry 4: session {digest(2)} ends and was never announced",
+    )
+    assert [(fault.session, fault.afterwards) for fault in found.faults] == [
+        (digest(1), False),
+        (digest(1), False),
+        (digest(2), False),
+    ]
+    assert (found.sessions[0].statement, len(found.sessions)) == (digest(9), 1)
+
+
+def test_the_smallest_delta_of_several_results_counts_and_one_without_noise_leaves_no_cost() -> None:
+    stricter = published(2, "hospital-a", rho="0.25", result=10).model_copy(update={"delta": Decimal("0.0000001")})
+    (spent,) = read(opened(1), opened(2), published(1, "hospital-a"), stricter).spent
+    assert (spent.delta, spent.results) == (Decimal("0.0000001"), 2)
+    assert spent.epsilon == epsilon_of_rho(Decimal("0.75"), Decimal("0.0000001"))
+    (spent,) = read(opened(1), opened(2), published(1, "hospital-a"), published(2, "hospital-a", rho=None)).spent
+    assert (spent.institution, spent.results, spent.rho, spent.epsilon, spent.delta) == (
+        "hospital-a",
+        2,
+        None,
+        None,
+        DELTA,
+    )
+
+
+def test_json_of_a_log_has_every_field() -> None:
+    found = read(
+        opened(1), published(1, "hospital-a"), opened(2, spec=digest(55), due="2026-02-01T12:59:59Z")
+    ).to_json()
+    epsilon = epsilon_of_rho(Decimal("0.5"), DELTA)
+    assert found == {
+        "version": "vdb-log-monitor/1",
+        "origin": "lung-video/vdb-log",
+        "size": 3,
+        "root": (b"r" * 32).hex(),
+        "sessions": [
+            {
+                "session": digest(1),
+                "spec": SPEC,
+                "opened": "2026-02-01T12:00:00Z",
+                "state": "published",
+                "ended": "2026-02-01T12:30:00Z",
+                "statement": digest(9),
+                "supersedes": "",
+                "objections": [],
+                "withdrawal": None,
+                "successors": [],
+            },
+            {
+                "session": digest(2),
+                "spec": digest(55),
+                "opened": "2026-02-01T12:00:00Z",
+                "state": "overdue",
+                "ended": "2026-02-01T12:59:59Z",
+                "statement": "",
+                "supersedes": "",
+                "objections": [],
+                "withdrawal": None,
+                "successors": [],
+            },
+        ],
+        "spent": [
+            {
+                "institution": "hospital-a",
+                "results": 1,
+                "rho": "0.5",
+                "epsilon": f"{epsilon.normalize():f}",
+                "delta": "0.000001",
+            }
+        ],
+        "wrong": [],
+        "remarks": [
+            f"session {digest(2)} was opened 2026-02-01T12:00:00Z, should have ended by 2026-02-01T12:59:59Z, and neither "
+            "a result nor an abort was logged: ask the lead what became of it"
+        ],
+        "revocations": [],
+    }
+    (spent,) = read(opened(1), published(1, "hospital-a", rho=None)).spent
+    assert (spent.to_json()["rho"], spent.to_json()["epsilon"]) == (None, None)
+
+
 def test_a_log_of_nothing_but_faults_is_told_and_not_kept_whole() -> None:
     found = read(opened(1), *[opened(1)] * (3 * MOST_FAULTS), published(2))
     assert len(found.wrong) == MOST_FAULTS + 1

@@ -108,7 +108,7 @@ def test_a_replacement_that_was_not_announced_at_its_opening_is_asked_about() ->
     found = read(opened(1), published(1), opened(2), published(2), withdrawn(1, 2))
     assert any("did not say so when it was opened" in remark for remark in found.remarks)
     honest = read(opened(1), published(1), opened(2, 1), published(2), withdrawn(1, 2))
-    assert not any("did not say so" in remark for remark in honest.remarks)
+    assert not any("did not say so" in remark or "were opened to replace" in remark for remark in honest.remarks)
     assert honest.sessions[0].successors == (digest(2),)
 
 
@@ -164,3 +164,67 @@ def test_the_program_shows_it(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert f"replaced by {found.second.record.open.payload_digest[:19]}" in first
     assert f"replaces {found.first.record.open.payload_digest[:19]}" in second
     assert "ASK" in done.stdout
+
+
+# What is said, word for word.
+
+
+def test_what_a_reader_should_ask_about_is_said_in_full() -> None:
+    found = read(
+        opened(1), published(1), objected(1), opened(2), opened(3, 1), withdrawn(1, 2), published(2), published(3)
+    )
+    assert found.remarks == (
+        f"hospital-a objects to the result of session {digest(1)}, logged 2026-02-02T12:00:00Z: ask for the statement "
+        f"{digest(1001)}, which says why",
+        f"the result of session {digest(1)} was withdrawn 2026-02-03T12:00:00Z: ask for the statement {digest(2001)}, which "
+        "says why",
+        f"2 sessions were opened to replace the result of session {digest(1)}: ask which one counts",
+        f"session {digest(2)}, which is to replace the result of session {digest(1)}, did not say so when it was opened: ask "
+        "the lead why",
+    )
+    assert found.sessions[0].successors == (digest(3), digest(2))
+
+
+def test_what_an_honest_coordinator_never_logs_is_said_with_its_entry() -> None:
+    records = (opened(1), published(1), objected(1), objected(1), objected(2), withdrawn(2), opened(4, 3))
+    found = read(*records, withdrawn(1, 9), withdrawn(1))
+    assert found.wrong == (
+        f"entry 3: an objection of hospital-a to the result of session {digest(1)} is logged again",
+        f"entry 4: an objection of hospital-a is to no result that session {digest(2)} has before it",
+        f"entry 5: a withdrawal is of no result that session {digest(2)} has before it",
+        f"entry 6: session {digest(4)} is to replace the result of {digest(3)}, which has none before it",
+        f"entry 7: the result of session {digest(1)} is withdrawn for session {digest(9)}, which is not announced before it",
+        f"entry 8: the result of session {digest(1)} is withdrawn a second time; only the first counts",
+    )
+    of = [digest(1), digest(2), digest(2), digest(4), digest(1), digest(1)]
+    assert [fault.session for fault in found.faults] == of
+    assert found.sessions[0].withdrawal == withdrawn(1, 9), "only the first counts"
+
+
+def test_json_of_a_disputed_session_has_both_records_whole() -> None:
+    found = read(opened(1), published(1), objected(1), opened(2, 1), withdrawn(1, 2))
+    assert found.wrong == ()
+    sessions = found.to_json()["sessions"]
+    assert isinstance(sessions, list)
+    first, second = sessions
+    assert first["objections"] == [
+        {
+            "kind": "objection",
+            "objection": digest(1001),
+            "objector": "hospital-a",
+            "received": "2026-02-02T12:00:00Z",
+            "result": digest(901),
+            "session": digest(1),
+            "version": "vdb-log/1",
+        }
+    ]
+    assert first["withdrawal"] == {
+        "kind": "withdrawal",
+        "result": digest(901),
+        "session": digest(1),
+        "superseded_by": digest(2),
+        "version": "vdb-log/1",
+        "withdrawal": digest(2001),
+        "withdrawn": "2026-02-03T12:00:00Z",
+    }
+    assert (first["successors"], second["supersedes"]) == ([digest(2)], digest(1))

@@ -18,6 +18,7 @@ from vdb_shared.audit.report import Line, Report, Status, Verdict
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.logged import RevocationReason, RevokedRecord, encode_record, parse_record
 from vdb_shared.bundle.record import RESULT_PROOF
+from vdb_shared.canonical import canonical_json
 from vdb_shared.errors import FormatError
 from vdb_shared.roster import parse_roster
 from vdb_shared.transparency.checkpoint import Checkpoint
@@ -162,3 +163,52 @@ def test_an_institution_that_is_not_in_the_result_raises_no_question(plain: Smal
     opened, result = logged(plain).entries
     other = revocation().replace(b"lab-kyoto", b"lab-osaka")
     assert not read([other, opened, result]).remarks
+
+
+# What is said, word for word, of an institution whose records are nobody's.
+
+
+def placed(kind: str, session: str, **fields: object) -> bytes:
+    """Return the entry of an opening or a result of a made-up session."""
+    said: dict[str, object] = {"kind": f"session-{kind}", "session": session, "version": "vdb-log/1"}
+    return canonical_json(said | fields)
+
+
+def ran(session: str, *survivors: str) -> tuple[bytes, bytes]:
+    """Return the entries of a made-up session's opening and of its result."""
+    times = {"opened": "2026-02-01T12:00:00Z", "due": "2026-02-01T13:00:00Z"}
+    spec = {"spec": session, "roster": session}
+    spent = {"rho": "0.5", "delta": "0.000001", "published": "2026-02-01T12:30:00Z"}
+    return (
+        placed("opened", session, **times, **spec),
+        placed("published", session, result=session, survivors=list(survivors), **spent),
+    )
+
+
+def test_what_to_ask_after_a_revocation_is_said_in_full() -> None:
+    later, during, before = (f"sha256:{digit * 64}" for digit in "123")
+    key = "0123456789abcdef" * 4
+    entries = [
+        *ran(before, VICTIM),
+        ran(during, "lab-osaka", VICTIM)[0],
+        revocation(key, "left"),
+        ran(during, "lab-osaka", VICTIM)[1],
+        *ran(later, VICTIM, "lab-osaka"),
+    ]
+    found = read(entries)
+    named = f"the key 0123456789abcdef… of {VICTIM} was revoked (entry 3, left), and {VICTIM} is in its result: "
+    assert found.remarks == (
+        f"session {later} was opened after {named}audit the bundle, which names the key (V65)",
+        f"session {during} was under way when {named}its part may have been signed before",
+    )
+    assert [item.to_json() for item in found.revocations] == [
+        {
+            "index": 3,
+            "institution": VICTIM,
+            "key": key,
+            "reason": "left",
+            "revoked": LONG_AGO,
+            "opened_later": [later],
+            "under_way": [during],
+        }
+    ]

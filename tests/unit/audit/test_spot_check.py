@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -34,9 +35,15 @@ from vdb_shared.errors import FormatError, StoreError, VdbError, VerificationErr
 from vdb_shared.tasks import ClipTask
 
 
-@pytest.fixture(scope="module")
-def story() -> Story:
+@cache
+def _story() -> Story:
     return Story(kept_list())
+
+
+@pytest.fixture
+def story() -> Story:
+    """A story that is told once for all tests; what it opens is the same each time."""
+    return _story()
 
 
 def outcome(report: SampleReport) -> dict[str, str]:

@@ -14,7 +14,7 @@ from vdb_shared.audit.vbench import OTHER_PROMPTS, vbench_reports
 from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.record import METRICS
 from vdb_shared.canonical import canonical_json
-from vdb_shared.errors import VdbError
+from vdb_shared.errors import UsageError, VdbError
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -120,3 +120,16 @@ def test_figures_without_any_of_the_dimensions_are_refused(tmp_path: Path) -> No
 def test_a_missing_file_is_told_in_one_line(tmp_path: Path) -> None:
     done = run(tmp_path / "none.json")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+def refused(data: bytes) -> str:
+    with pytest.raises(UsageError) as caught:
+        vbench_reports(data, file="figures.json")
+    return str(caught.value)
+
+
+def test_what_is_no_figures_says_which_field_is_not() -> None:
+    expected = "; expected figures as `vdb-participant run -o` writes them"
+    assert refused(b"{}") == f"figures.json: results: Field required{expected}"
+    assert refused(b'{"results":[{}]}') == f"figures.json: results.0.metric: Field required{expected}"
+    assert refused(b"").startswith("figures.json: Invalid JSON: ")

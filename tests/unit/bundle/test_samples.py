@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 
 import pytest
 
@@ -15,9 +16,15 @@ from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import FormatError
 
 
-@pytest.fixture(scope="module")
-def story() -> Story:
+@cache
+def _story() -> Story:
     return Story(kept_list())
+
+
+@pytest.fixture
+def story() -> Story:
+    """A story that is told once for all tests; what it opens is the same each time."""
+    return _story()
 
 
 def labelled(label: str, *parts: bytes) -> bytes:

@@ -1,0 +1,353 @@
+"""What is said of a result since it was published, one question at a time: who is believed, in what order, in which words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from testkit.consortium import signer
+from testkit.disputed import SEAT
+from testkit.evidence import golden_evidence
+from testkit.golden import FOLDER
+from testkit.statements import INSTITUTIONS, coordinator_key, sign
+from vdb_shared.audit.entries import Fault
+from vdb_shared.audit.monitor import LoggedSession, Monitored
+from vdb_shared.audit.standing import Objected, Published, Standing, Successor, Withdrawn, standing_of, words_of
+from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.logged import ObjectionRecord, WithdrawalRecord
+from vdb_shared.bundle.objections import Objection, Withdrawal
+from vdb_shared.transparency.checkpoint import Checkpoint
+
+
+def digest(number: int) -> str:
+    return f"sha256:{number:064x}"
+
+
+def logged(number: int, state: str = "published", /, **parts: Any) -> LoggedSession:
+    fields: dict[str, Any] = {"session": digest(number), "spec": digest(5), "opened": "", "ended": "", "statement": ""}
+    return LoggedSession(**fields | {"state": state} | parts)
+
+
+def taken_back(number: int, successor: int | None = None) -> WithdrawalRecord:
+    return WithdrawalRecord(
+        session=digest(number),
+        result=digest(900),
+        withdrawal=digest(901),
+        superseded_by=None if successor is None else digest(successor),
+        withdrawn="2026-02-03T12:00:00Z",
+    )
+
+
+def log_of(*sessions: LoggedSession, faults: tuple[Fault, ...] = ()) -> Monitored:
+    return Monitored(Checkpoint("testbed/vdb-log", 9, bytes(32)), sessions, (), faults, (), ())
+
+
+def result(number: int = 1) -> Published:
+    return Published(digest(number), digest(900), golden_evidence("disputed").roster, "")
+
+
+def standing(**parts: Any) -> Standing:
+    """Return how a result stands of which nothing was said but for these parts."""
+    nothing: dict[str, Any] = {
+        "read": True,
+        "objections": (),
+        "withdrawn": None,
+        "successors": (),
+        "supersedes": "",
+        "refused": {},
+        "faults": (),
+    }
+    return Standing(**nothing | parts)
+
+
+# What counts, and in what order.
+
+
+def disputed() -> Published:
+    """Return the golden result that is objected to."""
+    evidence = golden_evidence("disputed")
+    return Published(evidence.record.open.payload_digest, evidence.result_envelope.payload_digest, evidence.roster, "")
+
+
+def stated() -> dict[str, bytes]:
+    """Return the signed objections and the withdrawal of the golden result that is objected to."""
+    return {file.name: file.read_bytes() for file in (FOLDER / "disputed" / "statements").iterdir()}
+
+
+def objected(when: str, session: str = "") -> Envelope:
+    """Return another objection of the same institution to that result."""
+    about = disputed()
+    said = Objection(
+        session=session or about.session,
+        result=about.result,
+        objector=INSTITUTIONS[SEAT],
+        reason="data",
+        text="X.",
+        objected=when,
+    )
+    return sign(said, signer("golden", SEAT))
+
+
+def withdrawn(when: str, reason: str, superseded_by: str | None = None, session: str = "") -> Envelope:
+    """Return another withdrawal of that result."""
+    about = disputed()
+    said = Withdrawal(
+        session=session or about.session,
+        result=about.result,
+        reason=reason,
+        superseded_by=superseded_by,
+        withdrawn=when,
+    )
+    return sign(said, coordinator_key("golden"))
+
+
+def test_files_alone_are_believed_in_the_order_of_their_own_times() -> None:
+    """Objections by when they were made, the earliest withdrawal: whatever the names of the files."""
+    found = standing_of(disputed(), None, stated())
+    assert (found.read, found.supersedes, found.faults, found.successors) == (False, "", (), ())
+    assert {(item.reason, item.logged) for item in found.objections} == {("model", ""), ("figures", "")}
+    assert [item.statement for item in found.objections] == sorted(item.statement for item in found.objections)
+    known = found.withdrawn
+    assert known is not None
+    assert (known.at, known.logged, known.superseded_by) == ("2026-02-03T10:00:00Z", False, "")
+    assert known.statement == Envelope.from_json(stated()["withdrawal.dsse.json"]).payload_digest
+    assert known.reason == "A site measured clips of another model."
+
+
+def test_an_earlier_objection_and_an_earlier_withdrawal_come_first() -> None:
+    digests = {}
+    files = dict(stated())
+    for place, when in enumerate(("2026-02-02T08:00:00Z", "2026-02-02T10:00:00Z")):
+        envelope = objected(when)
+        digests[when] = envelope.payload_digest
+        files[f"{place}.dsse.json"] = envelope.to_json()
+    earlier = withdrawn("2026-02-03T09:00:00Z", "Sooner.", superseded_by=digest(4))
+    later = withdrawn("2026-02-03T11:00:00Z", "Later.")
+    files |= {"a.dsse.json": later.to_json(), "b.dsse.json": earlier.to_json()}
+    found = standing_of(disputed(), None, files)
+    assert not found.refused
+    shown = [item.statement for item in found.objections]
+    assert (shown[0], shown[-1]) == (digests["2026-02-02T08:00:00Z"], digests["2026-02-02T10:00:00Z"])
+    assert found.withdrawn is not None
+    assert (found.withdrawn.reason, found.withdrawn.superseded_by) == ("Sooner.", digest(4))
+
+
+def test_what_says_nothing_about_this_result_is_named_and_not_counted() -> None:
+    files = {
+        "a": b"{}",
+        "b": objected("2026-02-02T08:00:00Z", digest(7)).to_json(),
+        "c": withdrawn("2026-02-03T10:00:00Z", "Broken.", session=digest(7)).to_json(),
+    }
+    found = standing_of(disputed(), None, files)
+    assert (found.objections, found.withdrawn) == ((), None)
+    expected = disputed().session
+    assert found.refused == {
+        "a": "not a DSSE envelope with payload, payloadType and signatures",
+        "b": f"this objection is about another session: {digest(7)}, expected {expected}",
+        "c": f"this withdrawal is about another session: {digest(7)}, expected {expected}",
+    }
+
+
+def test_of_two_withdrawals_of_one_moment_the_one_with_the_smaller_digest_counts() -> None:
+    several = [withdrawn("2026-02-03T10:00:00Z", f"Reason {number}.") for number in range(4)]
+    for order in (several, several[::-1]):
+        files = {f"{place}.dsse.json": item.to_json() for place, item in enumerate(order)}
+        found = standing_of(disputed(), None, files).withdrawn
+        assert found is not None
+        assert found.statement == min(item.payload_digest for item in several)
+
+
+def test_the_log_and_the_files_are_joined_by_digest_and_name() -> None:
+    about, files = disputed(), stated()
+    signed = standing_of(about, None, files)
+    records = tuple(
+        ObjectionRecord(
+            session=about.session,
+            result=about.result,
+            objector=objector,
+            objection=item.statement,
+            received="2026-02-02T09:30:00Z",
+        )
+        for item in signed.objections
+        for objector in (item.objector, "museum-lima")
+    )
+    known = signed.withdrawn
+    assert known is not None
+    record = WithdrawalRecord(
+        session=about.session,
+        result=about.result,
+        withdrawal=known.statement,
+        superseded_by=digest(8),
+        withdrawn="2026-02-03T10:00:01Z",
+    )
+    session = logged(0, session=about.session, objections=records, withdrawal=record)
+    found = standing_of(about, log_of(session), files)
+    (first, foreign, second, other) = found.objections
+    for shown, told in zip((first, second), signed.objections, strict=True):
+        assert shown == Objected(told.objector, told.statement, "2026-02-02T09:30:00Z", told.reason, told.text)
+    assert foreign == Objected("museum-lima", first.statement, "2026-02-02T09:30:00Z")
+    assert other == Objected("museum-lima", second.statement, "2026-02-02T09:30:00Z")
+    assert found.withdrawn == Withdrawn("2026-02-03T10:00:01Z", known.statement, True, known.reason, digest(8))
+    unnamed = logged(0, session=about.session, withdrawal=record.model_copy(update={"superseded_by": None}))
+    bare = standing_of(about, log_of(unnamed), {}).withdrawn
+    assert bare is not None
+    assert bare.superseded_by == ""
+    alone = standing_of(about, log_of(session), {})
+    assert alone.withdrawn == Withdrawn("2026-02-03T10:00:01Z", known.statement, True, "", digest(8))
+    assert all(item.text == "" for item in alone.objections)
+    silent = standing_of(about, log_of(logged(0, session=about.session)), files)
+    assert [(item.objector, item.logged, item.text) for item in silent.objections] == [
+        (item.objector, "", item.text) for item in signed.objections
+    ]
+    assert silent.withdrawn == known
+
+
+def test_of_the_logs_faults_only_those_count_that_are_of_this_result_and_of_what_came_after_it() -> None:
+    faults = (
+        Fault(digest(1), "entry 3: said of it", afterwards=True),
+        Fault(digest(1), "entry 4: opened again"),
+        Fault(digest(2), "entry 5: said of another", afterwards=True),
+        Fault(digest(2), "entry 6: another ends again"),
+    )
+    assert standing_of(result(), log_of(logged(1), faults=faults), {}).faults == ("entry 3: said of it",)
+
+
+def test_successors_are_followed_each_once_and_never_back_to_the_result() -> None:
+    sessions = (
+        logged(1, successors=(digest(2), digest(3), digest(9))),
+        logged(2, "aborted", successors=(digest(4), digest(1))),
+        logged(3, successors=(digest(4), digest(2)), withdrawal=taken_back(3)),
+        logged(4, "open", successors=(digest(1), digest(2))),
+    )
+    found = standing_of(result(), log_of(*sessions), {})
+    assert found.successors == (
+        Successor(digest(2), "aborted", False),
+        Successor(digest(3), "published", True),
+        Successor(digest(4), "open", False),
+    )
+    assert standing_of(result(7), log_of(*sessions), {}).successors == ()
+
+
+def test_the_mark_is_the_worst_that_was_said() -> None:
+    objected, replaced = Objected("lab-kyoto", digest(1)), Successor(digest(2), "published", False)
+    taken = Withdrawn("", "", True, "", "")
+    for parts, mark in (
+        ({}, ""),
+        ({"objections": (objected,)}, "objected to"),
+        ({"objections": (objected,), "successors": (replaced,)}, "superseded"),
+        ({"successors": (Successor(digest(2), "open", False),)}, ""),
+        ({"objections": (objected,), "successors": (replaced,), "withdrawn": taken}, "withdrawn"),
+    ):
+        assert standing(**parts).mark == mark
+
+
+def test_json_has_every_field() -> None:
+    objected = Objected("lab-kyoto", digest(1), "2026-02-02T09:00:05Z", "model", "Our driver was broken.")
+    found = standing(
+        objections=(objected,),
+        withdrawn=Withdrawn("2026-02-03T10:00:00Z", digest(3), True, "Broken.", digest(4)),
+        successors=(Successor(digest(4), "open", False),),
+        supersedes=digest(6),
+        refused={"a.dsse.json": "not a DSSE envelope"},
+        faults=("entry 3: is logged again",),
+    )
+    assert found.to_json() == {
+        "log_read": True,
+        "mark": "withdrawn",
+        "objections": [
+            {
+                "objector": "lab-kyoto",
+                "statement": digest(1),
+                "logged": "2026-02-02T09:00:05Z",
+                "reason": "model",
+                "text": "Our driver was broken.",
+            }
+        ],
+        "withdrawn": {
+            "at": "2026-02-03T10:00:00Z",
+            "statement": digest(3),
+            "logged": True,
+            "reason": "Broken.",
+            "superseded_by": digest(4),
+        },
+        "successors": [{"session": digest(4), "state": "open", "withdrawn": False}],
+        "supersedes": digest(6),
+        "refused": {"a.dsse.json": "not a DSSE envelope"},
+        "faults": ["entry 3: is logged again"],
+    }
+    empty = standing(read=False).to_json()
+    assert (empty["log_read"], empty["withdrawn"], empty["mark"]) == (False, None, "")
+
+
+# In which words.
+
+
+def test_everything_is_said_with_the_withdrawal_first() -> None:
+    found = standing(
+        objections=(Objected("lab-kyoto", digest(1), "2026-02-02T09:00:05Z", "model", "Broken."),),
+        withdrawn=Withdrawn("2026-02-03T10:00:00Z", digest(3), True, "Another model.", ""),
+        successors=(Successor(digest(4), "published", False),),
+        refused={"a.dsse.json": "not a DSSE envelope"},
+        faults=("entry 3: is logged again",),
+    )
+    assert words_of(found) == (
+        "WITHDRAWN by the coordinator, as it says at 2026-02-03T10:00:00Z: “Another model.”",
+        f"Session {digest(4)} replaces it; that session has a result.",
+        "lab-kyoto objects (model; logged 2026-02-02T09:00:05Z): “Broken.”",
+        "The log is not in order: entry 3: is logged again.",
+        "a.dsse.json was not counted: not a DSSE envelope.",
+    )
+    assert words_of(standing()) == ()
+
+
+@pytest.mark.parametrize(
+    ("read", "known", "words"),
+    [
+        (True, Withdrawn("T", "D", True, "", ""), "as it says at T; why stands in the statement D."),
+        (True, Withdrawn("T", "D", False, "R.", ""), "as it says at T: “R.” (The log does not have this withdrawal.)"),
+        (False, Withdrawn("T", "D", False, "R.", ""), "as it says at T: “R.”"),
+        (False, Withdrawn("T", "D", True, "R.", ""), "as it says at T: “R.”"),
+    ],
+)
+def test_a_withdrawal_says_why_or_where_that_stands_and_whether_the_log_has_it(
+    read: bool, known: Withdrawn, words: str
+) -> None:
+    assert words_of(standing(read=read, withdrawn=known)) == (f"WITHDRAWN by the coordinator, {words}",)
+
+
+def test_who_is_to_replace_a_withdrawn_result_is_said_unless_the_log_shows_that_session() -> None:
+    known = Withdrawn("T", "D", True, "R.", digest(4))
+    other, same = Successor(digest(5), "open", False), Successor(digest(4), "open", False)
+    sentence = f"Session {digest(4)} is to replace it."
+    assert words_of(standing(withdrawn=known))[1:] == (sentence,)
+    assert words_of(standing(withdrawn=known, successors=(other,)))[1] == sentence
+    assert sentence not in words_of(standing(withdrawn=known, successors=(other, same)))
+
+
+@pytest.mark.parametrize(
+    ("state", "withdrawn", "words"),
+    [
+        ("published", False, "replaces it; that session has a result."),
+        ("published", True, "replaces it; that session has a result, which was withdrawn too."),
+        ("aborted", False, "is to replace it; that session was aborted."),
+        ("open", False, "is to replace it; that session is open."),
+        ("overdue", False, "is to replace it; that session is overdue."),
+    ],
+)
+def test_what_became_of_a_successor_is_said(state: str, withdrawn: bool, words: str) -> None:
+    found = standing(successors=(Successor(digest(4), state, withdrawn),))
+    assert words_of(found) == (f"Session {digest(4)} {words}",)
+
+
+@pytest.mark.parametrize(
+    ("read", "said", "words"),
+    [
+        (True, Objected("lab", "D", "T"), "lab objects, as the log says at T; why stands in the statement D."),
+        (True, Objected("lab", "D", "T", "data", "X."), "lab objects (data; logged T): “X.”"),
+        (True, Objected("lab", "D", "", "data", "X."), "lab objects (data; not in the log): “X.”"),
+        (False, Objected("lab", "D", "", "data", "X."), "lab objects (data; signed): “X.”"),
+    ],
+)
+def test_an_objection_says_what_is_at_hand_of_it(read: bool, said: Objected, words: str) -> None:
+    assert words_of(standing(read=read, objections=(said,))) == (words,)
