@@ -77,13 +77,16 @@ class Coordinator:
         )
         return SessionOpened(at, spec.canonical(), roster, Statement((), predicate).sign(self.signer))
 
-    def perform(self, duty: Duty, state: SessionState, at: datetime, proof: LogProof | None = None) -> Event:
+    def perform(
+        self, duty: Duty, state: SessionState, at: datetime, salt: bytes, proof: LogProof | None = None
+    ) -> Event:
         """Return the event by which the coordinator does its duty.
 
         Args:
             duty: of the state.
             state: of the session.
             at: the time.
+            salt: SALT_BYTES fresh random bytes, for the log's entry where the duty makes one that is salted.
             proof: what enough institutions saw of the log, where the duty waits for that.
 
         Raises:
@@ -100,11 +103,13 @@ class Coordinator:
                 draft = self.read_blob(state.draft.archive)
                 return SessionPublished(at, final_archive(draft, state.countersignatures.values(), proof))
             case Duty.ABORT, Ending():
-                return self._abort(state, at)
+                return self._abort(state, at, salt)
             case _:
                 raise ValueError(f"{duty} is no duty in state {type(state).__name__}")
 
-    def withdraw(self, state: Published, reason: str, superseded_by: str | None, at: datetime) -> ResultWithdrawn:
+    def withdraw(
+        self, state: Published, reason: str, superseded_by: str | None, at: datetime, salt: bytes
+    ) -> ResultWithdrawn:
         """Return the withdrawal of a result.
 
         Args:
@@ -112,6 +117,7 @@ class Coordinator:
             reason: why, in words.
             superseded_by: session whose result replaces it, or None.
             at: the time.
+            salt: SALT_BYTES fresh random bytes, for the log's entry.
 
         Raises:
             UsageError: these are no words of a withdrawal.
@@ -124,7 +130,7 @@ class Coordinator:
             superseded_by=superseded_by,
             withdrawn=timestamp(at),
         )
-        return ResultWithdrawn(at, Statement((), predicate).sign(self.signer))
+        return ResultWithdrawn(at, Statement((), predicate).sign(self.signer), salt)
 
     def _seal(self, state: Sealing, at: datetime, proof: LogProof) -> SessionSealed:
         opening = state.opening
@@ -152,7 +158,7 @@ class Coordinator:
         )
         return SessionSealed(at, Statement((), predicate).sign(self.signer), proof)
 
-    def _abort(self, state: Ending, at: datetime) -> SessionAborted:
+    def _abort(self, state: Ending, at: datetime, salt: bytes) -> SessionAborted:
         predicate = Abort(
             session=state.opening.session,
             institution=state.opening.roster.coordinator.institution,
@@ -160,4 +166,4 @@ class Coordinator:
             reason=state.reason[:LONGEST_REASON],
             aborted=timestamp(at),
         )
-        return SessionAborted(at, Statement((), predicate).sign(self.signer))
+        return SessionAborted(at, Statement((), predicate).sign(self.signer), salt)

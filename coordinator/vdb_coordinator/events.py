@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.logged import SALT_BYTES
 from vdb_shared.canonical import (
     canonical_json,
     check_digest,
@@ -175,26 +176,29 @@ class SessionFailed:
 
 @dataclass(frozen=True, slots=True)
 class SessionAborted:
-    """The coordinator signed why the session ended without a result."""
+    """The coordinator signed why the session ended without a result; `salt` is for the log's entry."""
 
     at: datetime
     abort: Envelope
+    salt: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectionReceived:
-    """A member objects to the published result."""
+    """A member objects to the published result; `salt` is for the log's entry."""
 
     at: datetime
     objection: Envelope
+    salt: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class ResultWithdrawn:
-    """The coordinator stands by the published result no longer."""
+    """The coordinator stands by the published result no longer; `salt` is for the log's entry."""
 
     at: datetime
     withdrawal: Envelope
+    salt: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +337,13 @@ def _decode_sealed(items: list[tuple[int, str]]) -> dict[Seat, bytes]:
     return {seat: decode_base64(ciphertext) for seat, ciphertext in items}
 
 
+def _decode_salt(text: str) -> bytes:
+    salt = bytes.fromhex(text)
+    if len(salt) != SALT_BYTES:
+        raise ValueError(f"expected a salt of {SALT_BYTES} bytes, found {len(salt)}")
+    return salt
+
+
 _Codec: TypeAlias = tuple[Callable[[Any], Any], Callable[[Any], Any]]
 
 _MOMENT: Final[_Codec] = (_encode_moment, datetime.fromisoformat)
@@ -365,6 +376,7 @@ _CODECS: Final[dict[str, _Codec]] = {
     "objection": _ENVELOPE,
     "withdrawal": _ENVELOPE,
     "entry": (encode_base64, decode_base64),
+    "salt": (bytes.hex, _decode_salt),
 }
 """How each field is written and read, by its name: a name means the same in every event."""
 

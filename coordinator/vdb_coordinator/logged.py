@@ -1,5 +1,7 @@
 """Which events of a session stand in the transparency log, and who must have seen them there. Pure.
 
+Promises that an entry follows from its event, salt included: it is the same entry whenever it is made again.
+
 Source: protos/README.md §9.7, §9.8.
 """
 
@@ -36,6 +38,7 @@ def log_entry(event: Event, state: SessionState) -> bytes | None:
                     abort=event.abort.payload_digest,
                     stage=abort.stage,
                     aborted=timestamp(event.at),
+                    salt=event.salt.hex(),
                 )
             )
         case _:
@@ -53,6 +56,7 @@ def entry_afterwards(event: ObjectionReceived | ResultWithdrawn) -> bytes:
                 objector=objection.objector,
                 objection=event.objection.payload_digest,
                 received=timestamp(event.at),
+                salt=event.salt.hex(),
             )
         )
     withdrawal, _ = parse_statement(event.withdrawal.payload, Withdrawal)
@@ -63,6 +67,7 @@ def entry_afterwards(event: ObjectionReceived | ResultWithdrawn) -> bytes:
             withdrawal=event.withdrawal.payload_digest,
             superseded_by=withdrawal.superseded_by,
             withdrawn=withdrawal.withdrawn,
+            salt=event.salt.hex(),
         )
     )
 

@@ -205,7 +205,7 @@ def test_every_clip_can_be_shown_in_a_spot_check(story: Story) -> None:
     log, note = open_log(str(story.path / "log"), key)
     kept = KeptSamples.decode((state.session(result.session) / SAMPLES_FILE).read_bytes())
     shown = ShownClips(story.spec, ClipStore(state.clips), load_registry(), story.path / "data1")
-    question = Question(choice_of(log, note, result.logged).encode(), 1000, "auditor", shown)
+    question = Question(choice_of(log, note, result.place).encode(), 1000, "auditor", shown)
     file = answer(*open_lines(result, kept, question, "2026-03-01T09:00:00Z"), question, site.signer)
     report = check_opening(evidence, file, Asked(1000, site.config.root_fingerprint))
     found = {line.id: f"{line.status} {line.sentence} {line.detail}" for line in report.lines}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,12 +13,19 @@ import pytest
 
 from testkit.agent_cli import run
 from testkit.audit_cli import vdb_audit
-from testkit.coordinator import RunningCoordinator, running_coordinator
+from testkit.coordinator import CONSORTIUM, RunningCoordinator, running_coordinator
 from testkit.institutions import Institution, session_spec
+from testkit.logs import MadeLog
+from testkit.opened_lines import entry_of
 from testkit.sessions import SITES, Runs, consortium
+from vdb_coordinator.serving.server import read_keys
 from vdb_participant.session.retention import drop_old_samples
 from vdb_participant.session.samples import SAMPLES_FILE
 from vdb_participant.site.policy import DEFAULT_POLICY
+from vdb_shared.audit.log_files import open_log
+from vdb_shared.bundle.logged import AbortedRecord, ObjectionRecord, RevokedRecord, log_origin, parse_record
+from vdb_shared.bundle.sample_choice import may_choose
+from vdb_shared.transparency.note import ED25519, NoteKey
 
 
 @dataclass(frozen=True)
@@ -74,8 +81,31 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
         coordinator.admin.create_session(session_spec(path / "second"))
         code, words = story.audit("choose-sample", *log)
         assert code == 0, words
-        assert f"prove-sample {institutions[1].session[7:19]}" in words
+        asked = f"vdb-participant prove-sample {institutions[1].session[7:19]} --checkpoint choice.json"
+        assert f"`{asked} --auditor your-name --out samples.vdbs`" in words
         yield story
+
+
+def test_a_log_that_was_made_for_the_question_is_answered_by_no_site(published: Published) -> None:
+    """The coordinator signs it, so the file is in order: the site asks how it goes on from what it saw itself."""
+    key = read_keys(published.coordinator.home, None).statement
+    log, _ = open_log(str(published.coordinator.home.log), NoteKey(log_origin(CONSORTIUM), ED25519, key.public_key.raw))
+    entries = list(log.entries())
+    forged = MadeLog(CONSORTIUM, key, [*entries[:2], entry_of("tried until it chose well"), *entries[2:]])
+    for path, data in forged.files().items():
+        place = published.path / "forged" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+    asked = published.path / "forged.json"
+    code, words = published.audit("choose-sample", "--log", published.path / "forged", "--out", asked)
+    assert code == 0, words
+    out = published.path / "forged.vdbs"
+    code, words = replace(published, choice=asked).prove(out, "--yes")
+    assert code == 1
+    assert "shows another log than before" in words
+    assert "line " not in words
+    assert not out.exists()
+    assert list(published.site.site.folder.log.glob("fork-*.txt"))
 
 
 def test_an_auditor_asks_an_institution_answers_and_the_answer_holds(published: Published) -> None:
@@ -97,6 +127,36 @@ def test_an_auditor_asks_an_institution_answers_and_the_answer_holds(published: 
     report = json.loads(words)
     assert report["verdict"] == "PASS"
     assert {line["id"]: line["status"] for line in report["checks"]}["S05"] == "NOT PROVEN"
+
+
+def test_what_is_there_is_not_overwritten(published: Published) -> None:
+    before = published.bundle.read_bytes()
+    log = ("--log", published.coordinator.home.log)
+    code, words = published.audit("choose-sample", *log, "--out", published.bundle)
+    assert code == 2
+    assert "exists already; name another file or remove it" in words
+    assert published.bundle.read_bytes() == before
+
+
+def test_nobody_knows_beforehand_what_an_entry_of_a_member_will_be(published: Published) -> None:
+    """Each has a salt of its own; the session that was opened has its random id."""
+    words = ("--reason", "data", "--text", "I wonder about the ranks.")
+    for _ in range(2):
+        done = run("--dir", published.site.site.folder.path, "object", published.site.session[:19], *words)
+        assert done.returncode == 0, done.stderr
+    opened = published.coordinator.admin.create_session(session_spec(published.path / "third"))
+    published.coordinator.admin.abort_session(opened, "to see its entry")
+    published.coordinator.settle(opened)
+    published.coordinator.admin.revoke(published.coordinator.identities[0].institution, "left", "")
+    key = read_keys(published.coordinator.home, None).statement.public_key.raw
+    log, _ = open_log(str(published.coordinator.home.log), NoteKey(log_origin(CONSORTIUM), ED25519, key))
+    records = [parse_record(entry) for entry in log.entries()]
+    salted = [item for item in records if isinstance(item, AbortedRecord | ObjectionRecord | RevokedRecord)]
+    assert {type(item) for item in salted} == {AbortedRecord, ObjectionRecord, RevokedRecord}
+    salts = {item.salt for item in salted}
+    assert len(salts) == len(salted) >= 3
+    assert all(len(set(bytes.fromhex(salt))) > 16 for salt in salts), "no salt is a constant"
+    assert all(may_choose(entry) for entry in list(log.entries())[2:])
 
 
 def test_nothing_is_written_without_consent(published: Published) -> None:

@@ -5,6 +5,7 @@ Keys follow from a seed; times are fixed.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -63,6 +64,11 @@ def withdrawal(session: SmallSession, /, **changes: Any) -> Withdrawal:
     return Withdrawal(**(fields | changes))
 
 
+def salt_of(stated: Envelope) -> str:
+    """Return a made-up salt of the entry of a statement, hex."""
+    return hashlib.sha256(b"salt of " + stated.payload).hexdigest()
+
+
 def objection_entry(stated: Envelope, said: Objection, received: str = RECEIVED) -> bytes:
     """Return the log's entry of an objection."""
     record = ObjectionRecord(
@@ -71,6 +77,7 @@ def objection_entry(stated: Envelope, said: Objection, received: str = RECEIVED)
         objector=said.objector,
         objection=stated.payload_digest,
         received=received,
+        salt=salt_of(stated),
     )
     return encode_record(record)
 
@@ -83,6 +90,7 @@ def withdrawal_entry(stated: Envelope, said: Withdrawal) -> bytes:
         withdrawal=stated.payload_digest,
         superseded_by=said.superseded_by,
         withdrawn=said.withdrawn,
+        salt=salt_of(stated),
     )
     return encode_record(record)
 

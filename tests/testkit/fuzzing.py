@@ -70,6 +70,7 @@ AUDIT: Final = "audit"
 
 DIGEST: Final = "sha256:" + "5" * 64
 _TIME: Final = "2026-01-31T12:00:00Z"
+_SALT: Final = "5a" * 32
 
 
 @cache
@@ -152,10 +153,14 @@ def _of_log() -> dict[str, tuple[bytes, ...]]:
             rho=Decimal("0.5"),
             delta=Decimal("1e-6"),
         ),
-        AbortedRecord(session=DIGEST, abort=DIGEST, stage="joining", aborted=_TIME),
-        RevokedRecord(institution="lab-kyoto", key="5" * 64, reason="left", revoked=_TIME),
-        ObjectionRecord(session=DIGEST, result=DIGEST, objector="lab-kyoto", objection=DIGEST, received=_TIME),
-        WithdrawalRecord(session=DIGEST, result=DIGEST, withdrawal=DIGEST, superseded_by=DIGEST, withdrawn=_TIME),
+        AbortedRecord(session=DIGEST, abort=DIGEST, stage="joining", aborted=_TIME, salt=_SALT),
+        RevokedRecord(institution="lab-kyoto", key="5" * 64, reason="left", revoked=_TIME, salt=_SALT),
+        ObjectionRecord(
+            session=DIGEST, result=DIGEST, objector="lab-kyoto", objection=DIGEST, received=_TIME, salt=_SALT
+        ),
+        WithdrawalRecord(
+            session=DIGEST, result=DIGEST, withdrawal=DIGEST, superseded_by=DIGEST, withdrawn=_TIME, salt=_SALT
+        ),
     )
     entries = [encode_record(record) for record in records] + [b"x" * (number % 7) for number in range(256)]
     leaves = [leaf_hash(entry) for entry in entries]

@@ -152,7 +152,9 @@ def chosen_samples(sealed: SealedTerms, private: int) -> KeptSamples:
         ("private", ClipTask(model.id, f"secret {number}", 0)) for model in spec.models for number in range(private)
     ]
     samples = [
-        Sample(side, task.model, task.prompt, task.sample, sha256_digest(b"frames"), sha256_digest(b"shares"), "")
+        Sample(
+            side, task.model, task.prompt, task.sample, sha256_digest(repr(task).encode()), sha256_digest(b"shares"), ""
+        )
         for side, task in tasks
     ]
     return KeptSamples(os.urandom(32), [sample.to_json() for sample in samples])

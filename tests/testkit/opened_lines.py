@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,8 +18,8 @@ from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.policy import DEFAULT_POLICY
 from vdb_shared.audit.spot_check import Asked, check_opening, check_samples
 from vdb_shared.audit.spot_report import SampleReport
-from vdb_shared.bundle.record import RESULT_PROOF, read_proof
-from vdb_shared.bundle.sample_choice import SampleChoice, choice_of
+from vdb_shared.bundle.logged import OpenedRecord, encode_record
+from vdb_shared.bundle.sample_choice import SampleChoice, ShownEntry, choice_of
 from vdb_shared.bundle.sample_file import SampleOpening
 from vdb_shared.bundle.statement import RunManifest
 from vdb_shared.canonical import digest_string, labelled_hash, sha256_digest
@@ -27,7 +27,7 @@ from vdb_shared.labels import HASH_CLIP
 from vdb_shared.spec import Spec
 from vdb_shared.tasks import ClipTask, checked_work, public_tasks, shard
 from vdb_shared.transparency.checkpoint import parse_checkpoint, sign_checkpoint
-from vdb_shared.transparency.merkle import consistency_proof, leaf_hash, of_leaves, tree_root
+from vdb_shared.transparency.merkle import consistency_proof, inclusion_proof, leaf_hash, of_leaves, tree_root
 from vdb_shared.transparency.note import parse_note
 from vdb_shared.transparency.tiles import TiledLog
 
@@ -87,6 +87,13 @@ def shown(sample: Any) -> Frames | None:
     return frames_of(sample["prompt"], sample["number"]) if sample["clip"] else None
 
 
+def entry_of(session: str) -> bytes:
+    """Return the log's entry of the opening of another session, named by a word."""
+    digest = sha256_digest(session.encode())
+    record = OpenedRecord(session=digest, spec=digest, roster=digest, opened=MADE, due="2026-03-02T09:00:00Z")
+    return encode_record(record)
+
+
 @dataclass(frozen=True)
 class Story:
     """A published result, the list of one of its institutions, and the log some time later.
@@ -99,7 +106,7 @@ class Story:
 
     kept: KeptSamples
     seed: object = 0
-    later: tuple[bytes, ...] = (b'{"entry":"another session"}', b'{"entry":"a third one"}', b'{"entry":"a fourth"}')
+    later: tuple[bytes, ...] = field(default_factory=lambda: tuple(map(entry_of, ("second", "third", "fourth"))))
 
     @cached_property
     def session(self) -> SmallSession:
@@ -121,9 +128,8 @@ class Story:
         """Return what a log chooses, as an auditor reads it."""
         files = (log or self.log).files()
         note = parse_note(files["checkpoint"])
-        logged_at = parse_note(read_proof(self.session.members, RESULT_PROOF).checkpoint)
         tiles = TiledLog(parse_checkpoint(note.text), lambda path: files[path])
-        return choice_of(tiles, files["checkpoint"], parse_checkpoint(logged_at.text))
+        return choice_of(tiles, files["checkpoint"], self.result.place)
 
     @property
     def choice_size(self) -> int:
@@ -172,3 +178,11 @@ def root_of(entries: list[bytes]) -> bytes:
 def growth_of(entries: list[bytes], old: int, size: int) -> tuple[bytes, ...]:
     """Return the proof that a log with `size` of these entries grew from the one with `old`."""
     return tuple(consistency_proof(old, size, of_leaves([leaf_hash(entry) for entry in entries[:size]])))
+
+
+def shown_of(entries: list[bytes], start: int, size: int) -> tuple[ShownEntry, ...]:
+    """Return the entries of a log from an index to a size, each with the proof that it stands there."""
+    complete = of_leaves([leaf_hash(entry) for entry in entries[:size]])
+    return tuple(
+        ShownEntry(entries[index], tuple(inclusion_proof(index, size, complete))) for index in range(start, size)
+    )

@@ -100,7 +100,7 @@ class Story:
         if isinstance(event, DraftMade | SessionPublished):
             self.blobs[sha256_digest(event.archive)] = event.archive
         if (duty := duty_of(self.state)) is not None:
-            self.add(self.coordinator.perform(duty, self.state, self.now(), self.proof()))
+            self.add(self.coordinator.perform(duty, self.state, self.now(), bytes(32), self.proof()))
 
     def proof(self) -> LogProof | None:
         """Return what all who joined saw of the log, where the state waits for that."""

@@ -10,6 +10,7 @@ Source: protos/README.md §11.6.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,6 +28,7 @@ from vdb_coordinator.states import Ending, Publishing, SessionState
 from vdb_coordinator.store import attempts, log_entries, restorations, schema
 from vdb_coordinator.store.restorations import LostSession, Restoration
 from vdb_shared.bundle.logged import (
+    SALT_BYTES,
     AbortedRecord,
     OpenedRecord,
     PublishedRecord,
@@ -211,7 +213,13 @@ def _abort(connection: Connection, session: str, reason: str, circumstances: Cir
     moment = timestamp(circumstances.at)
     predicate = Abort(session=session, institution=coordinator, stage="lost", reason=reason, aborted=moment)
     statement = Statement((), predicate).sign(circumstances.signer)
-    entry = AbortedRecord(session=session, abort=statement.payload_digest, stage="lost", aborted=moment)
+    entry = AbortedRecord(
+        session=session,
+        abort=statement.payload_digest,
+        stage="lost",
+        aborted=moment,
+        salt=secrets.token_hex(SALT_BYTES),
+    )
     log_entries.append(connection, encode_record(entry))
     return statement.to_json()
 

@@ -9,6 +9,7 @@ Source: protos/README.md §9.7, §11.1, §11.2.
 
 from __future__ import annotations
 
+import secrets
 import ssl
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +20,7 @@ from sqlalchemy import Connection, select
 from vdb_coordinator.identity.rosters import RosterAuthority, StoredRoster, without_member
 from vdb_coordinator.serving.clock import timestamp
 from vdb_coordinator.store import attempts, log_entries, schema
-from vdb_shared.bundle.logged import RevocationReason, RevokedRecord, encode_record, parse_record
+from vdb_shared.bundle.logged import SALT_BYTES, RevocationReason, RevokedRecord, encode_record, parse_record
 from vdb_shared.errors import FormatError, IdentityError
 from vdb_shared.identity import StatementPublicKey
 from vdb_shared.roster import Member, Roster
@@ -115,7 +116,11 @@ def certificate_digest(pem: bytes) -> bytes:
 
 def _log(connection: Connection, member: Member, reason: RevocationReason, now: datetime) -> None:
     record = RevokedRecord(
-        institution=member.institution, key=member.public_key.key_id, reason=reason, revoked=timestamp(now)
+        institution=member.institution,
+        key=member.public_key.key_id,
+        reason=reason,
+        revoked=timestamp(now),
+        salt=secrets.token_hex(SALT_BYTES),
     )
     log_entries.append(connection, encode_record(record))
 

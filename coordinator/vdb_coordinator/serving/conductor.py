@@ -26,6 +26,7 @@ from vdb_coordinator.serving.services import Services
 from vdb_coordinator.sessions import apply
 from vdb_coordinator.states import Duty, attempt_of, duty_of, phase_of, seconds_allowed, waited_for
 from vdb_coordinator.store import attempts, restorations
+from vdb_shared.bundle.logged import SALT_BYTES
 from vdb_shared.bundle.witnessed import witness_key
 from vdb_shared.errors import ProtocolError, SignatureError, StoreError, VdbError
 from vdb_shared.roster import SignedRoster
@@ -364,7 +365,9 @@ class Conductor:
     async def _perform(self, live: LiveSession, duty: Duty, proof: LogProof | None = None) -> None:
         coordinator, now = self._services.coordinator, self._services.clock.now()
         try:
-            event = await asyncio.to_thread(coordinator.perform, duty, live.state, now, proof)
+            event = await asyncio.to_thread(
+                coordinator.perform, duty, live.state, now, secrets.token_bytes(SALT_BYTES), proof
+            )
         except StoreError:
             raise
         except VdbError as error:

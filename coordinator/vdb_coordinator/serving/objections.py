@@ -8,6 +8,7 @@ Source: protos/README.md §9.7.
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,7 +23,7 @@ from vdb_coordinator.serving.services import Services
 from vdb_coordinator.states import Lost, Published, phase_of
 from vdb_coordinator.store import attempts
 from vdb_coordinator.store.restorations import entries_without_events
-from vdb_shared.bundle.logged import ObjectionRecord, Record, WithdrawalRecord, parse_record
+from vdb_shared.bundle.logged import SALT_BYTES, ObjectionRecord, Record, WithdrawalRecord, parse_record
 from vdb_shared.bundle.objections import parse_envelope
 from vdb_shared.errors import FormatError, IdentityError, SignatureError, UsageError
 from vdb_shared.transparency.proof import LogProof
@@ -61,8 +62,8 @@ class Objections:
         now = self._services.clock.now()
         try:
             envelope = parse_envelope(data)
-            at = await self._received_before(envelope.payload_digest) or now
-            await self._conductor.append(live, ObjectionReceived(at, envelope))
+            logged = await self._logged_before(envelope.payload_digest) or (now, secrets.token_bytes(SALT_BYTES))
+            await self._conductor.append(live, ObjectionReceived(logged[0], envelope, logged[1]))
         except RefusedError as error:
             if error.reason != reasons.CONFLICT:
                 await self._refused(live, now, who, str(error))
@@ -92,7 +93,8 @@ class Objections:
         state, now = published(live), self._services.clock.now()
         await self._check_stands(state)
         successor = await self._successor(superseded_by)
-        event = self._services.coordinator.withdraw(state, reason, successor, now)
+        salt = secrets.token_bytes(SALT_BYTES)
+        event = self._services.coordinator.withdraw(state, reason, successor, now, salt)
         await self._conductor.append(live, event)
         await self._services.database.run(
             lambda connection: attempts.record(connection, now, who, "withdraw result", live.id)
@@ -125,11 +127,11 @@ class Objections:
         withdrawal = b"" if state.withdrawal is None else state.withdrawal.withdrawal.to_json()
         return Said(tuple(item.objection.to_json() for item in state.objections), withdrawal)
 
-    async def _received_before(self, objection: str) -> datetime | None:
-        """Return when an objection came that was lost in a restoration and that the log names: it comes back as it was."""
+    async def _logged_before(self, objection: str) -> tuple[datetime, bytes] | None:
+        """Return time and salt of an objection that a restoration lost and the log names: it comes back as it was."""
         for record in await self._records_without_events():
             if isinstance(record, ObjectionRecord) and record.objection == objection:
-                return parse_timestamp(record.received)
+                return parse_timestamp(record.received), bytes.fromhex(record.salt)
         return None
 
     async def _check_stands(self, state: Published) -> None:

@@ -11,8 +11,12 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from vdb_participant.commands.screen import console
+from vdb_participant.network.client import Client
+from vdb_participant.network.connection import Connection
 from vdb_participant.session import records
+from vdb_participant.session.chosen_once import CHOICE_FILE, ChosenOnce
 from vdb_participant.session.finishing import RESULT_FILE
+from vdb_participant.session.known_log import KnownLog
 from vdb_participant.session.proving import OwnResult, Question, Shown, answer, open_lines, own_result, revealed
 from vdb_participant.session.records import Consented
 from vdb_participant.session.retention import drop_old_samples
@@ -21,10 +25,13 @@ from vdb_participant.site.config import StateFolder
 from vdb_participant.site.institution import Site, open_site
 from vdb_participant.site.journal_format import read_journal
 from vdb_participant.site.keys import Passphrase
+from vdb_participant.site.seen_log import SeenLog
 from vdb_participant.site.storage import write_durably
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.policy import DEFAULT_POLICY
 from vdb_shared.audit.spot_check import Asked, check_opening
+from vdb_shared.bundle.sample_choice import parse_choice
+from vdb_shared.bundle.witnessed import log_key
 from vdb_shared.canonical import digest_bytes
 from vdb_shared.errors import FormatError, StoreError, UsageError, VerificationError
 from vdb_shared.fields import Name
@@ -51,6 +58,8 @@ def prove(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
         UsageError: a file cannot be read or written, or nobody consented.
         StoreError: the list of the session was not kept, or is another one.
         VerificationError: the file would not pass the auditor's check.
+        ProtocolError: the log that chooses is not the one that this site knows, or another one chose before.
+        UnreachableError: the coordinator cannot be asked whether it is.
         VdbError: see `open_lines`.
     """
     session = folder.find_session(wish.session)
@@ -68,6 +77,9 @@ def prove(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     kept = _kept(place / SAMPLES_FILE)
     result = own_result(bundle, site.config.institution, site.config.root_fingerprint)
     choice = _read(wish.checkpoint, "the auditor's file that chooses lines")
+    once = ChosenOnce(place / CHOICE_FILE, SeenLog(folder.log), result.place, log_key(result.roster))
+    once.check(choice)
+    _compare_logs(site, result, choice)
     question = Question(choice, wish.count, wish.auditor, _shown(site, result, wish) if wish.clips else None)
     opening, clips = open_lines(result, kept, question, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     out = console()
@@ -81,8 +93,16 @@ def prove(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     report = check_opening(Evidence(bundle, root, DEFAULT_POLICY, draft=False), data, Asked(wish.count, root))
     if report.failure is not None:
         raise VerificationError(f"{report.failure.sentence} {report.failure.detail}".strip(), check=report.failure.id)
+    once.hold(choice)
     write_durably(wish.out, data)
     out.print(f"{wish.out}: written; the auditor checks it with `vdb-audit check-sample`")
+
+
+def _compare_logs(site: Site, result: OwnResult, choice: bytes) -> None:
+    """Check that the log which chooses, the one with the result and the one that this site saw are one, as it is now."""
+    with Client(Connection(site.config.address, site.tls)) as link:
+        known = KnownLog(link, result.session, result.roster, result.opened, SeenLog(site.folder.log))
+        known.accept(parse_choice(choice).checkpoint, result.proof.checkpoint)
 
 
 def tell_dropped(site: Site) -> None:

@@ -2,8 +2,8 @@
 
 Promises that the lines are those that the log chose after the result, of the list that our own contribution in the published
 result names; that words of private records and clips are in the file only if the site wishes; and that asking again, with
-whatever later checkpoint, opens no other lines. Leaves finding clips to `shown_clips.py`, and asking the operator to
-`commands/sampling.py`.
+whatever later checkpoint of the same log, opens no other lines. Leaves that there is one log to `chosen_once.py` and
+`known_log.py`, finding clips to `shown_clips.py`, and asking the operator to `commands/sampling.py`.
 
 Source: protos/README.md §10.14, §12.5.
 """
@@ -20,19 +20,20 @@ from numpy.typing import NDArray
 from vdb_participant.session.samples import KeptSamples
 from vdb_shared import labels
 from vdb_shared.bundle.archive import read_archive
+from vdb_shared.bundle.logged import opened_entry
 from vdb_shared.bundle.record import RESULT_PROOF, SessionRecord, of_record, read_proof
-from vdb_shared.bundle.sample_choice import parse_choice, verify_choice
+from vdb_shared.bundle.sample_choice import ResultPlace, parse_choice, place_of, verify_choice
 from vdb_shared.bundle.sample_file import OpenedLine, OpenedWords, SampleOpening, ShownClip, write_samples
 from vdb_shared.bundle.samples import chosen_lines, tree_of
-from vdb_shared.bundle.statement import Contribution, parse_statement
+from vdb_shared.bundle.statement import Contribution, SessionOpen, parse_statement
 from vdb_shared.bundle.witnessed import log_key
 from vdb_shared.canonical import encode_base64
 from vdb_shared.errors import StoreError, UsageError
 from vdb_shared.identity import Signer
 from vdb_shared.roster import Roster
 from vdb_shared.spec import Spec, parse_spec_json
-from vdb_shared.transparency.checkpoint import Checkpoint, read_checkpoint
 from vdb_shared.transparency.merkle import inclusion_proof, leaf_hash, of_leaves
+from vdb_shared.transparency.proof import LogProof
 
 Frames: TypeAlias = NDArray[np.uint8]
 
@@ -70,7 +71,9 @@ class OwnResult:
         roster: verified under the pinned root.
         contribution: our statement in it, verified.
         statement: digest of its payload.
-        logged: checkpoint of the log in the result's proof.
+        opened: entry of the session's opening, which the log must hold.
+        proof: that the log has the result.
+        place: where that is.
     """
 
     spec: Spec
@@ -78,7 +81,9 @@ class OwnResult:
     roster: Roster
     contribution: Contribution
     statement: str
-    logged: Checkpoint
+    opened: bytes = field(repr=False)
+    proof: LogProof = field(repr=False)
+    place: ResultPlace
 
 
 def own_result(bundle: bytes, institution: str, root: str) -> OwnResult:
@@ -101,9 +106,18 @@ def own_result(bundle: bytes, institution: str, root: str) -> OwnResult:
         raise UsageError(f"{institution} is not in the sum of this result, so there is no list to open for it")
     payload = statement.verify(labels.TYPE_STATEMENT, [roster.member(institution).public_key])
     contribution, _ = parse_statement(payload, Contribution)
-    logged, _ = read_checkpoint(read_proof(members, RESULT_PROOF).checkpoint, log_key(roster))
-    spec = parse_spec_json(record.spec)
-    return OwnResult(spec, contribution.session, roster, contribution, statement.payload_digest, logged)
+    opening, _ = parse_statement(record.open.payload, SessionOpen)
+    spec, proof = parse_spec_json(record.spec), read_proof(members, RESULT_PROOF)
+    return OwnResult(
+        spec=spec,
+        session=contribution.session,
+        roster=roster,
+        contribution=contribution,
+        statement=statement.payload_digest,
+        opened=opened_entry(contribution.session, opening, spec.deadlines),
+        proof=proof,
+        place=place_of(proof, log_key(roster)),
+    )
 
 
 def open_lines(
@@ -127,7 +141,7 @@ def open_lines(
             f"the list that is kept of session {result.session[:19]} is not the one that was signed for; restore it "
             "from a backup"
         )
-    head, _ = verify_choice(parse_choice(question.choice), result.logged, log_key(result.roster))
+    head, _ = verify_choice(parse_choice(question.choice), result.place, log_key(result.roster))
     total = len(kept.samples)
     numbers = chosen_lines(
         result.session, own.institution, own.manifest.sample_root, (head.size, head.root), total, question.count

@@ -13,6 +13,7 @@ from functools import partial
 
 from vdb_shared import labels
 from vdb_shared.audit.checks.base import demand, demand_equal
+from vdb_shared.audit.spot_report import Opened
 from vdb_shared.bundle.sample_file import OpenedLine, SampleFile, SampleOpening
 from vdb_shared.bundle.samples import SampleLine, parse_line, words_digest
 from vdb_shared.bundle.statement import RunManifest
@@ -53,6 +54,7 @@ def check_records(spec: Spec, place: Place, opening: SampleOpening) -> Mapping[s
     }
     models = {model.id for model in spec.models}
     seen: set[tuple[str, ClipTask]] = set()
+    private: dict[tuple[str, str], OpenedLine] = {}
     for item in opening.opened:
         line = parse_line(item.line.encode())
         if item.words is not None:
@@ -69,7 +71,38 @@ def check_records(spec: Spec, place: Place, opening: SampleOpening) -> Mapping[s
                 _private(line, models, spec.generation.samples),
                 f"Line {item.number} is of no clip that the spec asks for.",
             )
+            _check_new_clip(item, line, private)
     return Counter(parse_line(item.line.encode()).side for item in opening.opened)
+
+
+def opened_of(opening: SampleOpening) -> Opened:
+    """Return how many lines were opened, of how many, and how many different clips they have.
+
+    Raises:
+        FormatError: a line is malformed.
+    """
+    lines = [parse_line(item.line.encode()) for item in opening.opened]
+    without = sum(line.clip is None for line in lines)
+    clips = {(line.model, line.clip) for line in lines if line.clip is not None}
+    return Opened(len(lines), opening.total, without, len(clips))
+
+
+def _check_new_clip(item: OpenedLine, line: SampleLine, known: dict[tuple[str, str], OpenedLine]) -> None:
+    """Check that a private line's clip stands in no line before it, unless both tell words, and other ones; remember it.
+
+    Equal `shares` show nothing: different clips may add the same bounded numbers.
+
+    Raises:
+        VerificationError: S07.
+    """
+    if line.clip is None:
+        return
+    first = known.setdefault((line.model, line.clip), item)
+    _demand(
+        first is item or (first.words is not None and item.words is not None),
+        f"Lines {first.number} and {item.number} have the same clip, and their words are not told: one record that stands "
+        "twice, or one clip that a model made of two prompts. Ask the institution for --with-clips, which tells the words.",
+    )
 
 
 def shown_clips(file: SampleFile) -> tuple[int, int]:

@@ -10,7 +10,7 @@ Source: protos/README.md §10.14.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final, TypeAlias
 
@@ -18,20 +18,22 @@ from vdb_shared import labels
 from vdb_shared.audit.checks.base import Finding, answered, counted, demand, demand_equal, not_proven, passed
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.policy import DEFAULT_POLICY, Policy
-from vdb_shared.audit.report import Line, Status
-from vdb_shared.audit.sampled_records import check_records, check_total, shown_clips
-from vdb_shared.audit.spot_report import SampleReport
+from vdb_shared.audit.report import Line, Report, Status
+from vdb_shared.audit.sampled_records import check_records, check_total, opened_of, shown_clips
+from vdb_shared.audit.spot_log import known_log, note_of
+from vdb_shared.audit.spot_report import Opened, SampleReport
+from vdb_shared.audit.standing import Standing
 from vdb_shared.audit.verify import verify
-from vdb_shared.bundle.sample_choice import parse_choice, verify_choice
+from vdb_shared.bundle.sample_choice import parse_choice, place_of, verify_choice
 from vdb_shared.bundle.sample_file import SampleFile, read_samples
 from vdb_shared.bundle.samples import chosen_lines, parse_line, sample_root
 from vdb_shared.bundle.statement import Contribution
 from vdb_shared.bundle.witnessed import log_key
 from vdb_shared.canonical import decode_base64, sha256_digest
 from vdb_shared.errors import FormatError, VerificationError
-from vdb_shared.transparency.checkpoint import Checkpoint, read_checkpoint
+from vdb_shared.transparency.checkpoint import Checkpoint
 from vdb_shared.transparency.merkle import check_inclusion, leaf_hash
-from vdb_shared.transparency.tiles import CHECKPOINT_PATH, Fetch, TiledLog
+from vdb_shared.transparency.tiles import Fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Asked:
         root: digest of the trust root known from elsewhere, or None.
         policy: the auditor's demands on the bundle.
         fetch: reads files of the consortium's log; None without access to it.
-        remembered: a checkpoint of the log that the auditor kept, as a note, or the file from which it asked.
+        remembered: a checkpoint of the log that the auditor kept, as a note, or the file with which it asked.
     """
 
     count: int
@@ -86,8 +88,7 @@ class Sampled:
     def heads(self) -> tuple[Checkpoint, Checkpoint]:
         """The state of the log that chooses, and the later one that the log signed."""
         key = log_key(self.evidence.roster)
-        logged, _ = read_checkpoint(self.evidence.result_proof.checkpoint, key)
-        return verify_choice(parse_choice(self.file.choice), logged, key)
+        return verify_choice(parse_choice(self.file.choice), place_of(self.evidence.result_proof, key), key)
 
 
 Attempt: TypeAlias = Callable[[Sampled], Finding]
@@ -135,48 +136,13 @@ def _chosen(sampled: Sampled) -> Finding:
     )
     return passed(
         f"The lines are the first {len(found)} that the public log chooses from this list: by its state after entry "
-        f"{head.size - 1}, the first one after the result. Nobody knew it when the list was fixed, and neither institution nor "
-        "auditor had a choice."
+        f"{head.size - 1}, the first one after the result that nobody can foresee or set. It was not there when the list was "
+        "fixed, and neither institution nor auditor had a choice."
     )
 
 
 def _known_log(sampled: Sampled) -> Finding:
-    head, signed = sampled.heads
-    key = log_key(sampled.evidence.roster)
-    known = []
-    if sampled.asked.remembered is not None:
-        kept = _remembered(sampled, sampled.asked.remembered)
-        if kept.size in {head.size, signed.size}:
-            shown = head if kept.size == head.size else signed
-            demand(
-                "S05",
-                kept.root == shown.root,
-                f"your checkpoint and the file show two different logs of {kept.size} entries.",
-            )
-            known.append("your checkpoint")
-    if sampled.asked.fetch is not None:
-        log = TiledLog(read_checkpoint(sampled.asked.fetch(CHECKPOINT_PATH), key)[0], sampled.asked.fetch)
-        demand(
-            "S05",
-            log.root_at(head.size) == head.root,
-            f"the log does not begin with the {head.size} entries that chose.",
-        )
-        known.append("the log")
-    if known:
-        return passed(f"The log that chose is the one shown by {' and '.join(known)}.")
-    return not_proven(
-        "That the coordinator did not show this institution a log of its own is seen in the log itself: give it with --log, or "
-        "with --checkpoint the file with which you asked."
-    )
-
-
-def _remembered(sampled: Sampled, data: bytes) -> Checkpoint:
-    """Return the state of the log that the auditor kept: the one from which it asked, or any checkpoint."""
-    key = log_key(sampled.evidence.roster)
-    if not data.startswith(b"{"):
-        return read_checkpoint(data, key)[0]
-    logged, _ = read_checkpoint(sampled.evidence.result_proof.checkpoint, key)
-    return verify_choice(parse_choice(data), logged, key)[0]
+    return known_log(sampled.evidence, sampled.heads, sampled.asked.fetch, sampled.asked.remembered)
 
 
 def _committed(sampled: Sampled) -> Finding:
@@ -209,7 +175,13 @@ def _fitting(sampled: Sampled) -> Finding:
     check_total(evidence.spec, place, sampled.contribution.manifest, opening.total)
     sides = check_records(evidence.spec, place, opening)
     found = ", ".join(f"{number} {side}" for side, number in sides.items())
-    return passed(f"The records are ones that the spec asks of this institution, none twice: {found or 'none'}.")
+    extent = opened_of(opening)
+    repeated = extent.opened - extent.without - extent.clips
+    also = (
+        f" {extent.without} failed and have no clip: what they say can be checked by nobody." if extent.without else ""
+    )
+    also += f" {repeated} have the clip of another one, made of other words." if repeated else ""
+    return passed(f"The records are ones that the spec asks of this institution, none twice: {found or 'none'}.{also}")
 
 
 def _clips(sampled: Sampled) -> Finding:
@@ -235,7 +207,8 @@ def _summed(sampled: Sampled) -> Finding:
 def _real(_sampled: Sampled) -> Finding:
     return not_proven(
         "That the data are real (N01), and that whoever opened them measured them as the spec says. An institution that "
-        "conspires with the coordinator can try entries of the log until they choose harmless lines."
+        "conspires with the coordinator can have entries of the log made until they choose harmless lines (N04); alone it "
+        "cannot."
     )
 
 
@@ -247,6 +220,11 @@ class _Question:
     needs: tuple[str, ...]
     attempt: Attempt
 
+
+_RESULT: Final = "Result"
+
+_OF_THE_LOG: Final = frozenset({"V62", "V63", "V63.standing", "V65"})
+"""Checks of a result that only a log which can be read answers; S05 says so too where it cannot."""
 
 QUESTIONS: Final = (
     _Question("S02", "File", "The file is not one of opened samples in its one form.", (), _form),
@@ -272,31 +250,53 @@ def check_samples(bundle: bytes, data: bytes, asked: Asked) -> SampleReport:
     Raises:
         UsageError: `asked` names two different trust roots.
     """
-    report = verify(bundle, root=asked.root, policy=asked.policy)
-    failure = report.first_failure
-    title, words = "Result", "The result itself does not pass its audit."
-    if report.exit_code:
-        detail = (
-            f"{failure.id}: {failure.sentence} {failure.detail}".strip() if failure else "A check could not be tried."
-        )
-        first = Line("S01", title, Status.FAIL, words, detail)
-        rest = tuple(_unreached(item, "S01") for item in QUESTIONS)
-        return SampleReport(report.bundle, sha256_digest(data), (first, *rest), 0, 0)
-    first = Line("S01", title, Status.PASS, "The result passes its audit: vdb-audit verify.")
-    return check_opening(
-        Evidence(bundle, asked.root or asked.policy.root, asked.policy, draft=False), data, asked, first
+    report = verify(
+        bundle, root=asked.root, policy=asked.policy, fetch=asked.fetch, remembered=note_of(asked.remembered)
     )
+    first = _result_line(report)
+    if first.status is Status.FAIL:
+        rest = tuple(_unreached(item, "S01") for item in QUESTIONS)
+        return SampleReport(report.bundle, sha256_digest(data), (first, *rest), Opened(0, 0, 0, 0), report.standing)
+    evidence = Evidence(bundle, asked.root or asked.policy.root, asked.policy, draft=False)
+    return check_opening(evidence, data, asked, first, standing=report.standing)
 
 
-def check_opening(evidence: Evidence, data: bytes, asked: Asked, *before: Line) -> SampleReport:
-    """Return the report of a spot check of a result that was audited already; arguments as in `check_samples`."""
+def _result_line(report: Report) -> Line:
+    """Return what the audit of the result means for records of it."""
+    failure, words = report.first_failure, "The result itself does not pass its audit."
+    if failure is not None:
+        return Line("S01", _RESULT, Status.FAIL, words, f"{failure.id}: {failure.sentence} {failure.detail}".strip())
+    left = [line for line in report.lines if line.status in (Status.SKIPPED, Status.NOT_REACHED)]
+    if any(line.id not in _OF_THE_LOG for line in left):
+        return Line("S01", _RESULT, Status.FAIL, words, f"{left[0].id}: {left[0].sentence}")
+    if left:
+        return Line("S01", _RESULT, Status.SKIPPED, f"{left[0].id} of its audit could not be tried. {left[0].sentence}")
+    since = next(line for line in report.lines if line.id == "V63.standing")
+    words = "The result passes its audit: vdb-audit verify."
+    if report.standing is None or not report.standing.mark:
+        return Line("S01", _RESULT, Status.PASS, words)
+    return replace(since, id="S01", title=_RESULT, status=Status.PASS, sentence=f"{words} {since.sentence}")
+
+
+def check_opening(
+    evidence: Evidence, data: bytes, asked: Asked, *before: Line, standing: Standing | None = None
+) -> SampleReport:
+    """Return the report of a spot check of a result that was audited already.
+
+    Args:
+        evidence: of the result.
+        data: the file that the institution handed over.
+        asked: what the auditor demands.
+        before: what the audit found.
+        standing: what was said of the result since, where the audit looked.
+    """
     sampled = Sampled(evidence, data, asked)
     lines: dict[str, Line] = {}
     for question in QUESTIONS:
         lines[question.id] = _line(question, sampled, lines)
     readable = lines["S02"].status is Status.PASS
-    opened, total = (len(sampled.file.opening.opened), sampled.file.opening.total) if readable else (0, 0)
-    return SampleReport(sha256_digest(evidence.data), sha256_digest(data), (*before, *lines.values()), opened, total)
+    opened = opened_of(sampled.file.opening) if readable else Opened(0, 0, 0, 0)
+    return SampleReport(sha256_digest(evidence.data), sha256_digest(data), (*before, *lines.values()), opened, standing)
 
 
 def _line(question: _Question, sampled: Sampled, known: Mapping[str, Line]) -> Line:

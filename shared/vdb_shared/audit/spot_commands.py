@@ -5,6 +5,7 @@ With `cli.py`, `commands.py` and `reading.py` the only modules of the audit that
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -17,10 +18,11 @@ from vdb_shared.audit.spot_check import Asked, check_samples
 from vdb_shared.audit.text import print_line
 from vdb_shared.audit.verified import open_verified
 from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES
-from vdb_shared.bundle.sample_choice import MAX_CHOICE_BYTES, choice_of
+from vdb_shared.bundle.sample_choice import MAX_CHOICE_BYTES, choice_of, place_of
 from vdb_shared.bundle.samples import MOST_OPENED
 from vdb_shared.bundle.witnessed import log_key
-from vdb_shared.transparency.checkpoint import read_checkpoint
+from vdb_shared.errors import UsageError
+from vdb_shared.roster import Roster
 
 Bundle = Annotated[Path, typer.Argument(help="The result bundle, such as result.vdbb.", show_default=False)]
 Root = Annotated[
@@ -46,16 +48,18 @@ def choose_sample(
     The same for every institution and every auditor: nobody chooses. Needs an entry in the log after the result's.
     """
     pinned, demands = root_of(root), policy_of(policy)
+    if out.exists():
+        raise UsageError(f"{out}: exists already; name another file or remove it")
     data = read_file(bundle, MAX_BUNDLE_BYTES)
     open_verified(str(bundle), data, root=pinned, policy=demands)
     evidence = Evidence(data, pinned or demands.root, demands, draft=False)
     key = log_key(evidence.roster)
     tiles, note = open_log(log, key)
-    logged, _ = read_checkpoint(evidence.result_proof.checkpoint, key)
-    write_file(out, choice_of(tiles, note, logged).encode().decode("ascii"))
+    choice = choice_of(tiles, note, place_of(evidence.result_proof, key))
+    write_file(out, choice.encode().decode("ascii"))
     console().print(
         f"{out}: written; an institution answers it with `vdb-participant prove-sample {evidence.result.session[7:19]} "
-        f"--checkpoint {out.name}`",
+        f"--checkpoint {shlex.quote(out.name)} --auditor {_auditor(evidence.roster)} --out samples.vdbs`",
         soft_wrap=True,
     )
 
@@ -78,7 +82,7 @@ def check_sample(  # noqa: PLR0913, PLR0917 - each is an option of the command l
 ) -> None:
     """Check records that an institution opened: are they the ones that the log chose, from the list it had committed to?
 
-    Exit status: 0 everything holds, 1 something does not, 2 wrong usage.
+    Exit status: 0 everything holds, 1 something does not, 2 wrong usage, 3 something could not be tried.
     """
     asked = Asked(
         count,
@@ -95,3 +99,9 @@ def check_sample(  # noqa: PLR0913, PLR0917 - each is an option of the command l
             print_line(console(), line)
         console().print(f"\n{report.verdict}", soft_wrap=True)
     raise typer.Exit(report.exit_code)
+
+
+def _auditor(roster: Roster) -> str:
+    """Return for whom the command that is printed asks: the roster's auditor, or a name to be replaced."""
+    known = [member.institution for member in roster.members if member.role == "auditor"]
+    return known[0] if len(known) == 1 else "your-name"

@@ -1,9 +1,11 @@
 """What stands in the transparency log: that a session was opened, how it ended, what was said of it since; and revoked keys.
 
 Promises one encoding of each record, small enough for a log's entry, which names the signed statement by digest. Whoever
-reads the log sees every session that was opened, also those of which nothing was published. What stands in an entry follows
-from signed statements alone, so an auditor computes it again. Leaves the log to `transparency/`, proofs of places in it to
-`witnessed.py`, and what is suspicious in it to audit/monitor.py.
+reads the log sees every session that was opened, also those of which nothing was published. What stands in the entry of an
+opening or a result follows from signed statements alone, so an auditor computes it again. Every other entry has a salt that the
+coordinator draws when it makes it: nobody who causes an entry, and nobody who guesses its words, knows it before it is logged.
+Leaves the log to `transparency/`, proofs of places in it to `witnessed.py`, what entries choose to `sample_choice.py`, and what
+is suspicious in the log to audit/monitor.py.
 
 Source: protos/README.md §9.7.
 """
@@ -25,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from vdb_shared.bundle.statement import Line, Result, SessionOpen, Time, parse_statement
+from vdb_shared.bundle.statement import Hex32, Line, Result, SessionOpen, Time, parse_statement
 from vdb_shared.canonical import canonical_json, parse_canonical_json, parse_decimal, sha256_digest
 from vdb_shared.errors import FormatError
 from vdb_shared.fields import Digest, KeyId, Name, Real
@@ -36,6 +38,9 @@ ORIGIN_SUFFIX: Final = "/vdb-log"
 
 MAX_RHO: Final = 1_000_000
 """A cost beyond it protects nothing, and is none that anybody computes with."""
+
+SALT_BYTES: Final = 32
+"""Of the randomness in an entry whose other fields a member can set or guess."""
 
 ROUNDS: Final = 6
 """Phases with the deadline of a round: four of the rounds, and two in which witnesses sign."""
@@ -113,6 +118,7 @@ class AbortedRecord(_Record):
         abort: digest of the abort statement's payload, which says why.
         stage: in which it was.
         aborted: when.
+        salt: SALT_BYTES random bytes of the coordinator, hex.
     """
 
     kind: Literal["session-aborted"] = "session-aborted"
@@ -120,6 +126,7 @@ class AbortedRecord(_Record):
     abort: Digest
     stage: Line
     aborted: Time
+    salt: Hex32
 
 
 RevocationReason = Literal["compromised", "left", "replaced"]
@@ -134,6 +141,7 @@ class RevokedRecord(_Record):
         reason: "compromised" if the key may be in other hands, "left" if the institution takes part no more, "replaced" if it
             enrolled anew with another key.
         revoked: when; what counts is the place of the entry in the log.
+        salt: SALT_BYTES random bytes of the coordinator, hex.
     """
 
     kind: Literal["member-revoked"] = "member-revoked"
@@ -141,6 +149,7 @@ class RevokedRecord(_Record):
     key: KeyId
     reason: RevocationReason
     revoked: Time
+    salt: Hex32
 
 
 class ObjectionRecord(_Record):
@@ -152,6 +161,7 @@ class ObjectionRecord(_Record):
         objector: who signed the objection.
         objection: digest of the objection's payload, which says why.
         received: when the coordinator received it.
+        salt: SALT_BYTES random bytes of the coordinator, hex: without them the objector would choose the entry's bytes.
     """
 
     kind: Literal["objection"] = "objection"
@@ -160,6 +170,7 @@ class ObjectionRecord(_Record):
     objector: Name
     objection: Digest
     received: Time
+    salt: Hex32
 
 
 class WithdrawalRecord(_Record):
@@ -171,6 +182,7 @@ class WithdrawalRecord(_Record):
         withdrawal: digest of the withdrawal's payload, which says why.
         superseded_by: session whose result replaces it, or is to; None if there is none yet.
         withdrawn: when.
+        salt: SALT_BYTES random bytes of the coordinator, hex.
     """
 
     kind: Literal["withdrawal"] = "withdrawal"
@@ -179,6 +191,7 @@ class WithdrawalRecord(_Record):
     withdrawal: Digest
     superseded_by: Digest | None = None
     withdrawn: Time
+    salt: Hex32
 
     @model_serializer(mode="wrap")
     def _without_what_is_absent(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:

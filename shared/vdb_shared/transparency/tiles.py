@@ -134,9 +134,9 @@ class TiledLog:
                 f"the tiles of the log do not have the root of its checkpoint of {checkpoint.size} entries"
             )
 
-    def inclusion(self, index: int) -> list[bytes]:
-        """Return the proof that an entry is in the log."""
-        return inclusion_proof(index, self.checkpoint.size, self._complete)
+    def inclusion(self, index: int, size: int | None = None) -> list[bytes]:
+        """Return the proof that an entry is in the log, or among its first `size` entries."""
+        return inclusion_proof(index, self.checkpoint.size if size is None else size, self._complete)
 
     def growth(self, old: int, size: int | None = None) -> list[bytes]:
         """Return the proof that the log, or its first `size` entries, grew from its first `old` entries."""

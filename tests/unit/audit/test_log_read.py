@@ -40,7 +40,9 @@ def other_opening(session: SmallSession, digit: bytes = b"5") -> bytes:
 
 
 def aborting(session: SmallSession, what: str) -> bytes:
-    return encode_record(AbortedRecord(session=what, abort=NONE, stage="joining", aborted="2026-01-31T12:20:00Z"))
+    return encode_record(
+        AbortedRecord(session=what, abort=NONE, stage="joining", aborted="2026-01-31T12:20:00Z", salt="0" * 64)
+    )
 
 
 # Announced and logged.

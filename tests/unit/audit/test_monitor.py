@@ -38,7 +38,9 @@ def published(number: int, *survivors: str, rho: str | None = "0.5", result: int
 
 
 def aborted(number: int) -> AbortedRecord:
-    return AbortedRecord(session=digest(number), abort=digest(7), stage="sharing keys", aborted="2026-02-01T12:10:00Z")
+    return AbortedRecord(
+        session=digest(number), abort=digest(7), stage="sharing keys", aborted="2026-02-01T12:10:00Z", salt="0" * 64
+    )
 
 
 def read(*records: Record) -> Monitored:

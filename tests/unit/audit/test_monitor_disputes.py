@@ -61,6 +61,7 @@ def objected(number: int, statement: int = 1, result: int | None = None) -> Obje
         objector="hospital-a",
         objection=digest(1000 + statement),
         received="2026-02-02T12:00:00Z",
+        salt="0" * 64,
     )
 
 
@@ -71,6 +72,7 @@ def withdrawn(number: int, successor: int | None = None) -> WithdrawalRecord:
         withdrawal=digest(2000 + number),
         superseded_by=None if successor is None else digest(successor),
         withdrawn="2026-02-03T12:00:00Z",
+        salt="0" * 64,
     )
 
 

@@ -33,7 +33,7 @@ IN_A_CENTURY = "2126-01-01T00:00:00Z"
 def revocation(key: str | None = None, reason: RevocationReason = "compromised", revoked: str = LONG_AGO) -> bytes:
     """Return the entry of a revocation of the victim's key, or of another one."""
     key = key or key_of(small_session())
-    return encode_record(RevokedRecord(institution=VICTIM, key=key, reason=reason, revoked=revoked))
+    return encode_record(RevokedRecord(institution=VICTIM, key=key, reason=reason, revoked=revoked, salt="0" * 64))
 
 
 def key_of(session: SmallSession) -> str:

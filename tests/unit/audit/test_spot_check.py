@@ -14,19 +14,21 @@ from testkit.opened_lines import (
     SEAT,
     Story,
     digest_of,
+    entry_of,
     frames_of,
     growth_of,
     kept_list,
     own_checkpoint,
     root_of,
     sample_of,
+    shown_of,
 )
 from vdb_participant.session.proving import answer, open_lines, revealed
 from vdb_participant.session.samples import KeptSamples
-from vdb_shared.audit.report import Status
+from vdb_shared.audit.report import Line, Status
 from vdb_shared.audit.sampled_records import check_total
 from vdb_shared.audit.spot_check import Asked, check_samples
-from vdb_shared.audit.spot_report import SampleReport
+from vdb_shared.audit.spot_report import SampleReport, missed
 from vdb_shared.bundle.sample_choice import SampleChoice
 from vdb_shared.bundle.sample_file import OpenedWords, read_samples
 from vdb_shared.bundle.samples import chosen_lines, parse_line, words_digest
@@ -48,6 +50,10 @@ def story() -> Story:
 
 def outcome(report: SampleReport) -> dict[str, str]:
     return {line.id: line.status.value for line in report.lines}
+
+
+def line(report: SampleReport, check: str) -> Line:
+    return next(item for item in report.lines if item.id == check)
 
 
 def failed(report: SampleReport) -> str:
@@ -72,8 +78,9 @@ def test_an_honest_institution_passes_and_what_is_not_shown_is_said(story: Story
         "N01": "NOT PROVEN",
     }
     assert report.exit_code == 0
-    assert (report.opened, report.total) == (12, len(story.kept.samples))
-    assert f"12 records of {report.total} stood in the list" in report.verdict
+    total = len(story.kept.samples)
+    assert (report.extent.opened, report.extent.total) == (12, total)
+    assert f"12 records of {total} stood in the list" in report.verdict
 
 
 def test_words_of_private_records_and_clips_are_told_only_on_wish(story: Story) -> None:
@@ -116,7 +123,7 @@ def test_the_operator_reads_every_word_that_is_told(story: Story) -> None:
 
 def test_asking_again_or_for_more_opens_the_same_lines_first(story: Story) -> None:
     first = [item.number for item in story.opened(story.question(12))[0].opened]
-    again = Story(story.kept, later=(*story.later, b'{"entry":"years after"}'))
+    again = Story(story.kept, later=(*story.later, entry_of("years after")))
     assert again.choice().checkpoint != story.choice().checkpoint
     more = [item.number for item in again.opened(again.question(30))[0].opened]
     assert more[:12] == first
@@ -196,6 +203,7 @@ def test_a_checkpoint_that_the_institution_chose_is_refused(story: Story) -> Non
     without_the_result = SampleChoice(
         MadeLog(story.log.consortium, story.log.signer, fork).files()["checkpoint"],
         root_of(fork[:3]),
+        shown_of(fork, 2, 3),
         growth_of(fork, 2, 3),
         growth_of(fork, 3, 5),
     )
@@ -205,6 +213,7 @@ def test_a_checkpoint_that_the_institution_chose_is_refused(story: Story) -> Non
         SampleChoice(
             good.checkpoint,
             root_of(story.log.entries[:4]),
+            shown_of(story.log.entries, 2, 4),
             growth_of(story.log.entries, 2, 4),
             growth_of(story.log.entries, 4, 5),
         ),
@@ -221,7 +230,7 @@ def test_a_checkpoint_that_the_institution_chose_is_refused(story: Story) -> Non
 
 def test_a_log_that_was_made_for_one_institution_is_seen_by_whoever_knows_the_real_one(story: Story) -> None:
     """The coordinator signs a log of its own for an accomplice. Offline nobody can see it, and the report says so."""
-    own = Story(story.kept, later=(b'{"entry":"tried until it chose well"}', b'{"entry":"and another"}'))
+    own = Story(story.kept, later=(entry_of("tried until it chose well"), entry_of("and another")))
     file = own.file(own.question())
     assert outcome(story.check(file))["S05"] == "NOT PROVEN"
     for known in (
@@ -282,6 +291,46 @@ def test_a_record_that_stands_twice_is_refused() -> None:
     kept = kept_list()
     padded = Story(KeptSamples(kept.secret, [*kept.samples, kept.samples[0]]))
     assert failed(padded.check(padded.file(padded.question(1000)))) == "S07"
+
+
+def test_one_private_record_under_many_salts_is_refused() -> None:
+    """No words are needed to see it: the clip is the same. The institution clears itself of it by telling the words."""
+    kept = kept_list(3)
+    one = next(sample for sample in kept.samples if sample["side"] == "private" and sample["clip"])
+    copies = Story(KeptSamples(kept.secret, [*kept.samples, *(dict(one) for _ in range(400))]))
+    report = copies.check_all(copies.file(copies.question(60)), count=60)
+    assert failed(report) == "S07"
+    assert report.failure is not None
+    assert "have the same clip, and their words are not told" in report.failure.detail
+    told = copies.check_all(copies.file(copies.question(60, clips=True)), count=60)
+    assert failed(told) == "S07"
+    renamed = [{**one, "prompt": f"patient {number} runs"} for number in range(400)]
+    others = Story(KeptSamples(kept.secret, [*kept.samples, *renamed]))
+    opening, _ = others.opened(replace(others.question(60), shown=lambda _sample: None))
+    report = others.check(others.signed(opening, {}), count=60)
+    assert report.exit_code == 0, "words are whatever the institution says, so nothing is proven against it"
+    repeated = report.extent.opened - report.extent.without - report.extent.clips
+    assert repeated > 40
+    assert f"{repeated} have the clip of another one, made of other words." in line(report, "S07").sentence
+    assert f"They have {report.extent.clips} different clips." in report.verdict
+
+
+def test_lines_that_nobody_can_check_count_for_nothing() -> None:
+    kept = kept_list(3)
+    padding = [
+        sample_of("private", ClipTask("tiny-wan-a", f"filler {number}", 0), "the model gave no numbers")
+        for number in range(1500)
+    ]
+    padded = Story(KeptSamples(kept.secret, [*kept.samples, *padding]))
+    report = padded.check(padded.file(padded.question(30)), count=30)
+    lines = [parse_line(item.line.encode()) for item in padded.opened(padded.question(30))[0].opened]
+    clips = sum(line.clip is not None for line in lines)
+    assert report.extent.without == 30 - clips >= 25
+    assert f"{30 - clips} failed and have no clip" in line(report, "S07").sentence
+    assert missed(report.extent) >= 0.89**clips
+    alone = Story(KeptSamples(kept.secret, padding))
+    words = alone.check(alone.file(alone.question(30)), count=30).verdict
+    assert "chance" not in words
 
 
 def test_a_list_of_an_impossible_length_is_refused(story: Story) -> None:

@@ -77,11 +77,13 @@ def test_a_record_reads_back_as_it_was_written() -> None:
 
 
 def test_a_session_that_was_aborted_is_one_record() -> None:
-    record = AbortedRecord(session=SESSION, abort=SESSION, stage="joining", aborted="2026-01-31T12:20:00Z")
+    salt = "0f" * 32
+    record = AbortedRecord(session=SESSION, abort=SESSION, stage="joining", aborted="2026-01-31T12:20:00Z", salt=salt)
     assert parse_canonical_json(encode_record(record)) == {
         "aborted": "2026-01-31T12:20:00Z",
         "abort": SESSION,
         "kind": "session-aborted",
+        "salt": salt,
         "session": SESSION,
         "stage": "joining",
         "version": "vdb-log/1",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import cache
 
 import pytest
+from scipy.stats import hypergeom
 
 from testkit.opened_lines import Story, kept_list
 from vdb_participant.session.samples import KeptSamples
-from vdb_shared.audit.spot_report import missed
-from vdb_shared.bundle.sample_choice import SampleChoice, parse_choice
+from vdb_shared.audit.spot_report import Opened, missed
+from vdb_shared.bundle.sample_choice import parse_choice
 from vdb_shared.bundle.samples import chosen_lines, sample_root
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import FormatError
@@ -100,14 +102,23 @@ def test_what_is_kept_is_read_back_and_damage_is_noticed() -> None:
 def test_a_choice_is_read_in_one_form_only(story: Story) -> None:
     good = story.choice()
     assert parse_choice(good.encode()) == good
-    for wrong in (b"{}", good.encode() + b" ", SampleChoice(good.checkpoint, bytes(31), good.grown, ()).encode()):
+    for wrong in (b"{}", good.encode() + b" ", replace(good, root=bytes(31)).encode()):
         with pytest.raises(FormatError):
             parse_choice(wrong)
 
 
 def test_the_chance_of_missing_what_is_wrong_is_counted_without_putting_back() -> None:
-    assert missed(0, 100) == 1
-    assert missed(1, 100) == pytest.approx(0.9)
-    assert missed(2, 100) == pytest.approx(90 / 100 * 89 / 99)
-    assert missed(91, 100) == 0
-    assert missed(5, 5) == 0
+    """And for any number of clips that the list may have, none has a higher one."""
+    assert missed(Opened(0, 100, 0, 0)) == 1
+    assert missed(Opened(1, 100, 0, 1)) == pytest.approx(0.9)
+    assert missed(Opened(2, 100, 0, 2)) == pytest.approx(90 / 100 * 89 / 99)
+    assert missed(Opened(91, 100, 0, 91)) == 0
+    assert missed(Opened(5, 5, 0, 5)) == 0
+    assert missed(Opened(5, 100, 5, 0)) == 1
+    for opened, total, clips in ((30, 100, 30), (30, 100, 4), (50, 61, 49), (20, 2000, 7)):
+        exact = [
+            hypergeom.pmf(0, number, -(-number // 10), clips) for number in range(clips, total - opened + clips + 1)
+        ]
+        assert (
+            max(exact) <= missed(Opened(opened, total, opened - clips, clips)) * (1 + 1e-9) <= 0.9**clips * (1 + 1e-9)
+        )

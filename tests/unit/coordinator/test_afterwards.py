@@ -24,6 +24,7 @@ from vdb_shared.wire import reasons
 from vdb_shared.wire.status import Phase
 
 AT = datetime(2026, 2, 2, 9, 0, 5, tzinfo=UTC)
+SALT = b"\x5a" * 32
 OTHER = "sha256:" + "7" * 64
 
 
@@ -51,7 +52,7 @@ def objection(told: Story, seat: int = 1, *, key: int | None = None, **changes: 
         "text": "Our folder held last year's clips.",
         "objected": "2026-02-02T09:00:00Z",
     }
-    return ObjectionReceived(AT, sign(Objection(**(fields | changes)), signer(0, seat if key is None else key)))
+    return ObjectionReceived(AT, sign(Objection(**(fields | changes)), signer(0, seat if key is None else key)), SALT)
 
 
 def withdrawal(told: Story, **changes: Any) -> ResultWithdrawn:
@@ -61,7 +62,7 @@ def withdrawal(told: Story, **changes: Any) -> ResultWithdrawn:
         "reason": "a site used other clips",
         "withdrawn": "2026-02-03T09:00:00Z",
     }
-    return ResultWithdrawn(AT, sign(Withdrawal(**(fields | changes)), coordinator_key(0)))
+    return ResultWithdrawn(AT, sign(Withdrawal(**(fields | changes)), coordinator_key(0)), SALT)
 
 
 def refused(told: Story, event: ObjectionReceived | ResultWithdrawn) -> str:
@@ -81,16 +82,18 @@ def test_an_objection_is_kept_and_logged_and_the_result_stays(told: Story) -> No
         objector=INSTITUTIONS[1],
         objection=event.objection.payload_digest,
         received="2026-02-02T09:00:05Z",
+        salt=SALT.hex(),
     )
 
 
 def test_a_withdrawal_is_kept_and_logged_once(told: Story) -> None:
-    event = told.coordinator.withdraw(published(told), "a site used other clips", None, AT)
+    event = told.coordinator.withdraw(published(told), "a site used other clips", None, AT, SALT)
     after = apply(told.state, event)
     assert expect(Published, after).withdrawal == event
     record = parse_record(log_entry(event, after) or b"")
     assert isinstance(record, WithdrawalRecord)
     assert (record.withdrawal, record.superseded_by) == (event.withdrawal.payload_digest, None)
+    assert record.salt == SALT.hex()
     told.state = after
     assert refused(told, withdrawal(told)) == reasons.CONFLICT
     assert expect(Published, apply(after, objection(told))).objections
@@ -132,13 +135,13 @@ def test_a_withdrawal_is_the_coordinators_alone(told: Story) -> None:
         withdrawn="2026-02-03T09:00:00Z",
     )
     with pytest.raises(SignatureError):
-        apply(told.state, ResultWithdrawn(AT, sign(statement, signer(0, 1))))
+        apply(told.state, ResultWithdrawn(AT, sign(statement, signer(0, 1)), SALT))
     for wrong in ({"session": OTHER}, {"result": OTHER}):
         with pytest.raises(FormatError):
             apply(told.state, withdrawal(told, **wrong))
     assert refused(told, withdrawal(told, superseded_by=told.state.opening.session)) == reasons.INVALID
     with pytest.raises(UsageError, match="reason: one paragraph"):
-        told.coordinator.withdraw(published(told), "first\nsecond", None, AT)
+        told.coordinator.withdraw(published(told), "first\nsecond", None, AT, SALT)
 
 
 def test_before_there_is_a_result_there_is_nothing_to_object_to(told: Story) -> None:
