@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test kills debits mutants fuzz mutation cluster setup check protos clean
+.PHONY: demo test kills debits faults mutants fuzz mutation cluster setup check protos clean
 
 setup: $(READY)
 
@@ -38,6 +38,10 @@ kills: setup
 debits: setup
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.debiting --seeds 500 $$(mktemp -d)
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.power_cuts --disks 40
+
+# A coordinator that dies, is refused by its storage or stands still at each of 15 places of a session.
+faults: setup
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.faulting $$(mktemp -d)
 
 # 3000 malformed media files through `data check` and measuring's decoder; SEED=… chooses how they are spoilt.
 mutants: setup

@@ -32,6 +32,7 @@ class ConfigFile(BaseModel):
         listen: host:port that the server binds.
         admins: SPIFFE ids of the certificates that may administer.
         log_listen: host:port on which the transparency log's files are served over HTTP; nowhere by default.
+        metrics_listen: host:port on which metrics are served over HTTP; nowhere by default.
         database: URL of a PostgreSQL database, without a password; an SQLite file in the directory by default.
     """
 
@@ -44,6 +45,7 @@ class ConfigFile(BaseModel):
     listen: HostPort
     admins: Annotated[tuple[str, ...], Field(min_length=1)]
     log_listen: HostPort | None = None
+    metrics_listen: HostPort | None = None
     database: str | None = None
 
 
@@ -66,6 +68,8 @@ listen = "{config.listen}"
 admins = [{admins}]
 # Where the transparency log is served over HTTP; or let a web server serve the folder `log`.
 # log_listen = "0.0.0.0:7480"
+# Where Prometheus reads metrics over HTTP; whoever can reach the port can read them.
+# metrics_listen = "127.0.0.1:7490"
 # Where sessions are kept: a PostgreSQL database, its password in ~/.pgpass; without it a file in this directory.
 {database}
 """

@@ -50,15 +50,31 @@ class Opening:
     roster: Roster = field(repr=False)
     signed_roster: SignedRoster = field(repr=False)
     open: Envelope = field(repr=False)
+    _members: Mapping[Seat, Member] = field(init=False, repr=False, compare=False)
+    _by_name: Mapping[str, Seat] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Sort the participants once: they are looked up at every call, at every event and for every status."""
+        members = {member.seat: member for member in self.roster.participants if member.seat is not None}
+        object.__setattr__(self, "_members", members)
+        object.__setattr__(self, "_by_name", {member.spiffe_id: seat for seat, member in members.items()})
 
     @property
     def seats(self) -> frozenset[Seat]:
         """Seats of all participants in the roster."""
-        return frozenset(member.seat for member in self.roster.participants if member.seat is not None)
+        return frozenset(self._members)
 
     def member(self, seat: Seat) -> Member:
-        """Return the participant in a seat."""
-        return self.roster.seated(seat)
+        """Return the participant in a seat.
+
+        Raises:
+            IdentityError: the seat is empty.
+        """
+        return self._members.get(seat) or self.roster.seated(seat)
+
+    def seat_of(self, spiffe_id: str) -> Seat | None:
+        """Return the seat of the participant with this SPIFFE id, or None."""
+        return self._by_name.get(spiffe_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,23 +26,53 @@ class Process:
         output: what it writes, its log too.
     """
 
-    def __init__(self, coordinator: RunningCoordinator, output: Path | None = None) -> None:
+    def __init__(
+        self, coordinator: RunningCoordinator, output: Path | None = None, environment: dict[str, str] | None = None
+    ) -> None:
         program = "from vdb_coordinator.cli import main; main()"
         arguments = ["--dir", str(coordinator.home.path), "serve", "--listen", coordinator.address]
         self.address = coordinator.address
+        self._bound = coordinator.home.bound
         self.output = output or Path(os.devnull)
         with self.output.open("wb") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", program, *arguments],
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | (environment or {}),
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )
 
     def wait_until_it_listens(self) -> None:
-        """Return once somebody listens on the port."""
+        """Return once somebody listens on the port, and has written down that it does."""
         host, port = self.address.rsplit(":", 1)
         persistently(lambda: socket.create_connection((host, int(port)), timeout=1).close())
+        persistently(self._bound.read_bytes)
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it holds."""
+        resident = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        return int(resident) * os.sysconf("SC_PAGE_SIZE")
+
+    @property
+    def descriptors(self) -> int:
+        """Files and sockets that it has open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    @property
+    def seconds(self) -> float:
+        """Processor time that it has spent."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def runs(self) -> bool:
+        """Return whether it has not ended."""
+        return self._process.poll() is None
 
     def kill(self) -> None:
         """Kill it."""

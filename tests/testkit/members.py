@@ -11,13 +11,13 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import grpc
 import numpy as np
 
 from testkit.consortium import entropy
-from testkit.coordinator import CALL, Identity, RunningCoordinator
+from testkit.coordinator import CALL, Identity
 from testkit.refusals import reason_of
 from vdb_participant import rounds
 from vdb_participant.phases import Advertised, Agreed, Committed, Masked, SharedKeys, SharedKeysMessage
@@ -53,13 +53,20 @@ from vdb_shared.wire.federation_pb2_grpc import AggregationServiceStub, LogServi
 from vdb_shared.wire.status import LogView, Phase, Receipt, SessionStatus
 
 
+class Reachable(Protocol):
+    """A coordinator that institutions connect to."""
+
+    def channel(self, identity: Identity) -> grpc.Channel:
+        """Return a new channel of an institution."""
+
+
 @dataclass
 class TestMember:
     """One institution in one session."""
 
     __test__ = False
 
-    coordinator: RunningCoordinator
+    coordinator: Reachable
     identity: Identity
     session: str
     lanes: Lanes | None = None
@@ -315,6 +322,9 @@ class TestMember:
         if self._staying is None:
             self._staying = threading.Thread(target=self._stay, daemon=True)
             self._staying.start()
+        return self.sign_result()
+
+    def sign_result(self) -> Receipt:
         if "countersign" not in self.sent:
             result = read_envelope(read_archive(self.bundle()), RESULT)
             envelope = sign_envelope(labels.TYPE_STATEMENT, result.payload, self.identity.statement_key)

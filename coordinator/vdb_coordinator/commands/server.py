@@ -15,6 +15,8 @@ from vdb_coordinator.config import Home, split_address
 from vdb_coordinator.identity.founding import found, new_config
 from vdb_coordinator.identity.keys import is_encrypted
 from vdb_coordinator.serving.clock import SystemClock
+from vdb_coordinator.serving.failpoints import failpoints_from_environment
+from vdb_coordinator.serving.limits import allow_descriptors
 from vdb_coordinator.serving.log import make_log
 from vdb_coordinator.serving.server import Server, read_keys
 from vdb_shared.errors import UsageError
@@ -69,7 +71,9 @@ def serve(common: Common, listen: str | None, *, as_json: bool) -> None:
     home.read_config()
     passphrase = common.passphrase_for(encrypted=is_encrypted(home.key("statement")))
     keys = read_keys(home, passphrase)
-    server = Server(home, keys, make_log(as_json=as_json, stream=sys.stderr))
+    allow_descriptors()
+    log = make_log(as_json=as_json, stream=sys.stderr)
+    server = Server(home, keys, log, failpoints=failpoints_from_environment())
 
     async def run() -> None:
         stopping = asyncio.Event()

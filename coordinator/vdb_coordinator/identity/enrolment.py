@@ -30,7 +30,7 @@ from vdb_coordinator.identity.revocation import (
     revocable,
     store_revocation,
 )
-from vdb_coordinator.identity.rosters import RosterAuthority, StoredRoster, seat_for, with_member
+from vdb_coordinator.identity.rosters import RosterAuthority, Seats, StoredRoster, with_member
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.serving.clock import Clock, parse_timestamp, timestamp
 from vdb_coordinator.store import attempts, schema
@@ -88,20 +88,22 @@ class Enrolments:
         self._current: StoredRoster | None = None
         self._refused: frozenset[bytes] = frozenset()
         self._leaving: set[Member] = set()
+        self._seats = Seats()
 
     @property
     def members(self) -> Roster:
         """The newest roster, as far as this process knows: it alone writes rosters."""
+        return self._newest.roster
+
+    @property
+    def _newest(self) -> StoredRoster:
         if self._current is None:
             raise RuntimeError("no roster was read yet")
-        return self._current.roster
+        return self._current
 
     def is_member(self, member: Member) -> bool:
         """Return whether an institution is a member under this key; one that is being revoked is none."""
-        return member not in self._leaving and any(
-            (known.institution, known.statement_key) == (member.institution, member.statement_key)
-            for known in self.members.members
-        )
+        return member not in self._leaving and (member.institution, member.statement_key) in self._newest.keys
 
     def may_call(self, spiffe: str, certificate: bytes) -> bool:
         """Return whether a certificate (PEM) counts: it was not revoked, nor its institution's key replaced."""
@@ -229,7 +231,7 @@ class Enrolments:
             _check_unused(current.roster, institution, key)
             check_not_revoked(connection, institution, key)
             log_replacement(connection, current.roster, institution, key, now)
-            seat = seat_for(connection, current.roster, institution)
+            seat = self._seats.seat_for(connection, current.roster, institution)
             name = spiffe_id(self._consortium.name, "participant", institution)
             member = Member(
                 institution=institution,

@@ -21,11 +21,24 @@ from vdb_shared.roster import Member, Roster, SignedRoster, parse_roster
 
 @dataclass(frozen=True, slots=True)
 class StoredRoster:
-    """One version of the roster."""
+    """One version of the roster.
+
+    Attributes:
+        version: its number.
+        signed: with what vouches for it.
+        roster: parsed.
+        keys: institution and statement key of every member.
+    """
 
     version: int
     signed: SignedRoster
     roster: Roster
+    keys: frozenset[tuple[str, str]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Collect the keys once: every session looks for its members among them before each of its duties."""
+        keys = frozenset((member.institution, member.statement_key) for member in self.roster.members)
+        object.__setattr__(self, "keys", keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +82,27 @@ def without_member(roster: Roster, institution: str) -> Roster:
     return Roster(version=roster.version, consortium=roster.consortium, members=members)
 
 
-def seat_for(connection: Connection, roster: Roster, institution: str) -> int:
-    """Return the seat of an institution: the one it has, or the next that nobody ever had."""
-    for member in roster.participants:
-        if member.institution == institution and member.seat is not None:
-            return member.seat
-    rows = connection.execute(select(schema.rosters.c.roster))
-    return max((seat for row in rows for seat in _seats(parse_roster(row.roster))), default=-1) + 1
+class Seats:
+    """Who has which seat: no seat is given twice, also not one whose holder left.
+
+    Looks at each version of the roster once.
+    """
+
+    def __init__(self) -> None:
+        self._seen = -1
+        self._highest = -1
+
+    def seat_for(self, connection: Connection, roster: Roster, institution: str) -> int:
+        """Return the seat of an institution: the one it has, or the next that nobody ever had."""
+        for member in roster.members:
+            if member.institution == institution and member.seat is not None:
+                return member.seat
+        columns = schema.rosters.c
+        for row in connection.execute(select(columns.version, columns.roster).where(columns.version > self._seen)):
+            self._highest = max(self._highest, *_seats(parse_roster(row.roster)), -1)
+            self._seen = max(self._seen, row.version)
+        return self._highest + 1
 
 
 def _seats(roster: Roster) -> list[int]:
-    return [member.seat for member in roster.participants if member.seat is not None]
+    return [member.seat for member in roster.members if member.seat is not None]

@@ -1,9 +1,13 @@
 """The boundary of the server: every call passes here before any service sees it.
 
-Promises that a call has a deadline and an authorised caller, that calls end when their caller is a member no more, and that
-errors of the tree leave as statuses. Leaves the rules to `callers.py` and `answers.py`.
+Promises that a call has a deadline and an authorised caller before a byte of its request is read, that a caller takes no more
+than its share, that calls end when their caller is a member no more, and that errors of the tree leave as statuses. Leaves the
+rules to `callers.py`, `quotas.py` and `answers.py`.
 
-Source: protos/README.md §11.1, §11.5.
+For the library every method takes a stream of requests, also where the schema has one request, which is the same on the wire:
+only so is a handler called before its request has come.
+
+Source: protos/README.md §11.1, §11.5, §11.7.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from inspect import isasyncgenfunction
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -18,8 +23,10 @@ import grpc
 from grpc.aio import ServicerContext
 
 from vdb_coordinator.refusals import RefusedError
-from vdb_coordinator.service.answers import status_of
-from vdb_coordinator.service.callers import Caller, authorised, set_caller
+from vdb_coordinator.service.answers import reason_for, status_of
+from vdb_coordinator.service.callers import Caller, Roles, authorised, set_caller
+from vdb_coordinator.service.quotas import Quotas
+from vdb_coordinator.serving.metrics import Metrics
 from vdb_shared.errors import VdbError
 from vdb_shared.roster import Roster
 from vdb_shared.wire import reasons
@@ -30,16 +37,25 @@ T = TypeVar("T")
 MayCall: TypeAlias = Callable[[str, bytes], bool]
 """Whether a SPIFFE id may call with a certificate, PEM."""
 
+REQUEST_SECONDS: Final = 10.0
+"""How long the request of a call may take after the call has begun."""
+
 _PEER: Final = "peer_spiffe_id"
 _CERTIFICATE: Final = "x509_pem_cert"
+_LASTING: Final = ("/WatchSession", "/Watch")
 
 
 class Boundary(grpc.aio.ServerInterceptor):
     """Wraps the handler of every method."""
 
-    def __init__(self, roster: Callable[[], Roster], admins: tuple[str, ...], may_call: MayCall) -> None:
+    def __init__(
+        self, roster: Callable[[], Roster], admins: tuple[str, ...], may_call: MayCall, metrics: Metrics
+    ) -> None:
         self._roster = roster
         self._admins = admins
+        self._known: tuple[Roster, Roles] | None = None
+        self._quotas = Quotas()
+        self._metrics = metrics
         self._may_call = may_call
         self._running: defaultdict[str, dict[asyncio.Timeout, tuple[Context, str]]] = defaultdict(dict)
 
@@ -64,10 +80,10 @@ class Boundary(grpc.aio.ServerInterceptor):
         method = str(handler_call_details.method)
         codec = (handler.request_deserializer, handler.response_serializer)
         if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(self._unary(handler.unary_unary, method), *codec)
+            return grpc.stream_unary_rpc_method_handler(self._unary(handler.unary_unary, method), *codec)
         if handler.stream_unary:
-            return grpc.stream_unary_rpc_method_handler(self._unary(handler.stream_unary, method), *codec)
-        return grpc.unary_stream_rpc_method_handler(self._stream(handler.unary_stream, method), *codec)
+            return grpc.stream_unary_rpc_method_handler(self._upload(handler.stream_unary, method), *codec)
+        return grpc.stream_stream_rpc_method_handler(self._watch(handler.unary_stream, method), *codec)
 
     def _enter(self, context: Context, method: str) -> Caller:
         caller = self._authorised(context, method)
@@ -80,10 +96,17 @@ class Boundary(grpc.aio.ServerInterceptor):
         known = context.auth_context()
         peer, certificate = (next(iter(known.get(name, ())), None) for name in (_PEER, _CERTIFICATE))
         name = peer.decode() if peer else None
-        caller = authorised(name, method, self._roster(), self._admins)
+        caller = authorised(name, method, self._roles())
         if certificate is None or not self._may_call(caller.spiffe_id, certificate):
             raise RefusedError(reasons.NOT_A_MEMBER, f"the certificate of {caller.spiffe_id} was revoked; ask the lead")
         return caller
+
+    def _roles(self) -> Roles:
+        """Return the roles under the newest roster."""
+        roster = self._roster()
+        if self._known is None or self._known[0] is not roster:
+            self._known = (roster, Roles.of(roster, self._admins))
+        return self._known[1]
 
     async def _while_a_member(self, work: Awaitable[T], caller: Caller, context: Context, method: str) -> T:
         """Return what `work` returns, unless the caller is dismissed before.
@@ -107,31 +130,87 @@ class Boundary(grpc.aio.ServerInterceptor):
                 self._running.pop(caller.spiffe_id, None)
 
     def _unary(self, inner: Any, method: str) -> Any:
-        async def call(request: Any, context: Context) -> Any:
-            try:
-                caller = self._enter(context, method)
-                return await self._while_a_member(inner(request, context), caller, context, method)
-            except VdbError as error:
-                return await context.abort(*status_of(error))
+        async def call(requests: AsyncIterator[Any], context: Context) -> Any:
+            async with self._measured(context, method), self._share(context, method) as (caller, turns):
+                work = self._read_and_answer(inner, requests, context, turns)
+                return await self._while_a_member(work, caller, context, method)
 
         return call
 
-    def _stream(self, inner: Any, method: str) -> Any:
-        async def call(request: Any, context: Context) -> AsyncIterator[Any]:
-            try:
-                caller = self._enter(context, method)
-                if isasyncgenfunction(inner):
-                    responses, end = inner(request, context), object()
-                    while True:
-                        following = anext(responses, end)
-                        response = await self._while_a_member(following, caller, context, method)
-                        if response is end:
-                            return
-                        self._authorised(context, method)
-                        yield response
-                else:
+    async def _read_and_answer(
+        self, inner: Any, requests: AsyncIterator[Any], context: Context, turns: asyncio.Semaphore
+    ) -> Any:
+        async with turns:
+            return await inner(await _only(requests), context)
+
+    def _upload(self, inner: Any, method: str) -> Any:
+        async def call(requests: AsyncIterator[Any], context: Context) -> Any:
+            async with self._measured(context, method), self._share(context, method) as (caller, turns):
+                work = inner(_in_turn(requests, turns), context)
+                return await self._while_a_member(work, caller, context, method)
+
+        return call
+
+    def _watch(self, inner: Any, method: str) -> Any:
+        async def call(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+            async with self._measured(context, method), self._share(context, method) as (caller, turns):
+                async with turns:
+                    request = await self._while_a_member(_only(requests), caller, context, method)
+                if not isasyncgenfunction(inner):
                     await self._while_a_member(inner(request, context), caller, context, method)
-            except VdbError as error:
-                await context.abort(*status_of(error))
+                    return
+                responses, end = inner(request, context), object()
+                while (
+                    response := await self._while_a_member(anext(responses, end), caller, context, method)
+                ) is not end:
+                    self._authorised(context, method)
+                    yield response
 
         return call
+
+    @asynccontextmanager
+    async def _measured(self, context: Context, method: str) -> AsyncIterator[None]:
+        """Count a call, and answer it with the status of the error that it ends with."""
+        with self._metrics.call(method, lasting=method.endswith(_LASTING)) as outcome:
+            try:
+                yield
+            except VdbError as error:
+                code, message, details = status_of(error)
+                outcome.code, outcome.reason = code.name, reason_for(error)
+                await context.abort(code, message, details)
+            outcome.code = "OK"
+
+    @asynccontextmanager
+    async def _share(self, context: Context, method: str) -> AsyncIterator[tuple[Caller, asyncio.Semaphore]]:
+        """Let a caller in, and yield it with the semaphore of its turns.
+
+        Raises:
+            RefusedError: it may not call, or has too many calls open.
+        """
+        caller = self._enter(context, method)
+        async with self._quotas.call(caller.spiffe_id) as turns:
+            yield caller, turns
+
+
+async def _only(requests: AsyncIterator[Any]) -> Any:
+    """Return the one message of a call that has one.
+
+    Raises:
+        RefusedError: it did not come.
+    """
+    try:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            return await anext(requests)
+    except (TimeoutError, StopAsyncIteration) as error:
+        raise RefusedError(reasons.INVALID, f"no request came within {REQUEST_SECONDS:.0f} s of the call") from error
+
+
+async def _in_turn(requests: AsyncIterator[Any], turns: asyncio.Semaphore) -> AsyncIterator[Any]:
+    """Yield the messages of a call, each read in its caller's turn."""
+    end = object()
+    while True:
+        async with turns:
+            message = await anext(requests, end)
+        if message is end:
+            return
+        yield message

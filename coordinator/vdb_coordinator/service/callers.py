@@ -59,15 +59,28 @@ def current_caller() -> Caller:
     return _CALLER.get()
 
 
-def role_of(peer: str, roster: Roster, admins: tuple[str, ...]) -> Role | None:
-    """Return the role of a SPIFFE id, or None for a stranger."""
-    if peer in admins:
-        return "admin"
-    if any(member.spiffe_id == peer for member in roster.participants):
-        return "participant"
-    if peer.startswith(spiffe_id(roster.consortium, "enrolment", "")):
-        return "enrolment"
-    return None
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Who has which role under one version of the roster."""
+
+    consortium: str
+    participants: frozenset[str]
+    admins: frozenset[str]
+
+    @classmethod
+    def of(cls, roster: Roster, admins: tuple[str, ...]) -> Roles:
+        """Return the roles that a roster and the configuration give."""
+        return cls(roster.consortium, frozenset(member.spiffe_id for member in roster.participants), frozenset(admins))
+
+    def role_of(self, peer: str) -> Role | None:
+        """Return the role of a SPIFFE id, or None for a stranger."""
+        if peer in self.admins:
+            return "admin"
+        if peer in self.participants:
+            return "participant"
+        if peer.startswith(spiffe_id(self.consortium, "enrolment", "")):
+            return "enrolment"
+        return None
 
 
 def roles_for(method: str) -> frozenset[Role]:
@@ -79,17 +92,17 @@ def roles_for(method: str) -> frozenset[Role]:
     return allowed | {"admin"} if name in _FOR_LEADS_TOO.get(service, ()) else allowed
 
 
-def authorised(peer: str | None, method: str, roster: Roster, admins: tuple[str, ...]) -> Caller:
+def authorised(peer: str | None, method: str, roles: Roles) -> Caller:
     """Return the caller if it may call a method.
 
     Raises:
         RefusedError: it may not.
     """
-    role = role_of(peer, roster, admins) if peer else None
+    role = roles.role_of(peer) if peer else None
     if peer is None or role is None:
         raise RefusedError(
             reasons.NOT_A_MEMBER,
-            f"{peer or 'a caller without a SPIFFE id'} is not a member of consortium {roster.consortium}; ask the lead",
+            f"{peer or 'a caller without a SPIFFE id'} is not a member of consortium {roles.consortium}; ask the lead",
         )
     if role not in roles_for(method):
         raise RefusedError(reasons.NOT_A_MEMBER, f"{peer} may not call {method.rpartition('/')[2]}")
@@ -102,9 +115,9 @@ def seat_of(caller: Caller, opening: Opening) -> Seat:
     Raises:
         RefusedError: it is not in the session's roster.
     """
-    for member in opening.roster.participants:
-        if member.spiffe_id == caller.spiffe_id and member.seat is not None:
-            return member.seat
+    seat = opening.seat_of(caller.spiffe_id)
+    if seat is not None:
+        return seat
     raise RefusedError(
         reasons.NOT_A_MEMBER,
         f"{caller.spiffe_id} is not in the roster of session {opening.session}, which was opened before it became a member",

@@ -6,8 +6,10 @@ Source: protos/README.md §11.3.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Final
 
 from vdb_coordinator.checks import misplaced
 from vdb_coordinator.events import Countersigned, Joined, MemberAborted
@@ -32,7 +34,10 @@ from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.wire import convert, reasons
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.federation_pb2_grpc import SessionServiceServicer
-from vdb_shared.wire.status import Phase, SealedSession, SessionDetails
+from vdb_shared.wire.status import Phase, SealedSession, SessionDetails, SessionStatus
+
+_REMEMBERED: Final = 256
+"""Sessions whose newest status is kept as a message."""
 
 
 class SessionServicer(SessionServiceServicer):
@@ -40,6 +45,7 @@ class SessionServicer(SessionServiceServicer):
 
     def __init__(self, conductor: Conductor) -> None:
         self._conductor = conductor
+        self._told = _Told()
 
     async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
         """Return all sessions of the consortium."""
@@ -66,7 +72,7 @@ class SessionServicer(SessionServiceServicer):
         """Yield the status at every change."""
         live = await self._visible(request.session)
         async for status in live.watch():
-            yield pb.WatchSessionResponse(status=convert.status_to_wire(status))
+            yield self._told.message(live.id, status)
 
     async def Join(self, request: pb.JoinRequest, context: Context) -> pb.JoinResponse:
         """Take a participant's consent."""
@@ -137,6 +143,25 @@ class SessionServicer(SessionServiceServicer):
 
     def _submission(self, live: LiveSession, kind: str, digest: bytes) -> Submission:
         return Submission(seat_of(current_caller(), live.state.opening), kind, digest)
+
+
+class _Told:
+    """The newest status of each session as a message, made once for all who watch it."""
+
+    def __init__(self) -> None:
+        self._newest: OrderedDict[str, tuple[SessionStatus, pb.WatchSessionResponse]] = OrderedDict()
+
+    def message(self, session: str, status: SessionStatus) -> pb.WatchSessionResponse:
+        """Return what watchers are sent."""
+        known = self._newest.get(session)
+        if known is not None and known[0] is status:
+            return known[1]
+        message = pb.WatchSessionResponse(status=convert.status_to_wire(status))
+        self._newest[session] = (status, message)
+        self._newest.move_to_end(session)
+        if len(self._newest) > _REMEMBERED:
+            self._newest.popitem(last=False)
+        return message
 
 
 def not_there(state: SessionState, what: str) -> RefusedError:

@@ -22,6 +22,7 @@ from vdb_coordinator.service.callers import Caller, check_seat
 from vdb_coordinator.serving.conductor import Conductor
 from vdb_coordinator.serving.history import Submission
 from vdb_coordinator.serving.live import LiveSession
+from vdb_coordinator.serving.metrics import Metrics
 from vdb_coordinator.states import Aggregating
 from vdb_coordinator.store.blobs import UploadStore, upload_prefix
 from vdb_shared.bundle.envelope import Envelope
@@ -65,8 +66,9 @@ class Announced:
 class Uploads:
     """Takes uploads; one at a time for each seat of a session."""
 
-    def __init__(self, conductor: Conductor, store: UploadStore) -> None:
+    def __init__(self, conductor: Conductor, store: UploadStore, metrics: Metrics) -> None:
         self._conductor = conductor
+        self._metrics = metrics
         self._store = store
         self._newest: dict[str, object] = {}
 
@@ -111,6 +113,7 @@ class Uploads:
             if position + len(part.chunk) > announced.size:
                 raise ProtocolError("sends more bytes than it announced", peer=seat_peer(announced.seat))
             await asyncio.to_thread(self._store.extend, name, position, part.chunk)
+            self._metrics.uploaded(len(part.chunk))
 
     async def _complete(self, announced: Announced, caller: Caller) -> Receipt:
         live, seat = announced.live, announced.seat

@@ -34,7 +34,7 @@ from vdb_shared.secagg.parameters import Seat
 from vdb_shared.spec import Spec
 from vdb_shared.transparency.proof import LogProof
 from vdb_shared.wire import reasons
-from vdb_shared.wire.status import LogView, Receipt, SessionSummary
+from vdb_shared.wire.status import LogView, Phase, Receipt, SessionSummary
 
 T = TypeVar("T")
 
@@ -96,7 +96,9 @@ class Conductor:
 
     async def _create(self, event: SessionOpened, by: str) -> str:
         services = self._services
+        began = services.clock.monotonic()
         snapshot = await services.history.create(event)
+        services.metrics.stored(type(event).__name__, services.clock.monotonic() - began)
         session = snapshot.state.opening.session
         live = self._sessions.setdefault(session, LiveSession(snapshot, services.clock.monotonic()))
         self._run(live)
@@ -110,6 +112,11 @@ class Conductor:
     async def summaries(self) -> list[SessionSummary]:
         """Return all sessions, oldest first."""
         return await self._services.history.summaries()
+
+    def phases(self) -> list[Phase]:
+        """Return the phases of the sessions that have not ended; may be called from any thread."""
+        found = (self._sessions.get(session) for session in list(self._drivers))
+        return [phase_of(live.state) for live in found if live is not None]
 
     async def find(self, session: str) -> LiveSession:
         """Return the session with this id, or whose id alone begins so.
@@ -231,6 +238,7 @@ class Conductor:
                     if submission.attempt is not None:
                         check_attempt(live.state, submission.attempt)
                     await self._append_locked(live, make(self._services.clock.now()), submission)
+                    self._services.failpoints.reach("before-acknowledge")
                     return live.snapshot.receipts[key]
         except (ProtocolError, SignatureError) as error:
             await self._record_refusal(live, submission, who, str(error))
@@ -259,15 +267,18 @@ class Conductor:
             self._services.log.info(f"{what} was overtaken", session=live.id, reason=str(error))
 
     async def _append_locked(self, live: LiveSession, event: Event, submission: Submission | None) -> None:
-        services = self._services
+        services, began = self._services, self._services.clock.monotonic()
         state = await asyncio.to_thread(apply, live.state, event)
         try:
             snapshot = await services.history.append(live.snapshot, event, state, submission)
         except StoreError as error:
             services.log.error("event not stored", session=live.id, error=str(error))
+            services.metrics.storage(works=False)
             await self._resync(live)
             raise
-        live.advance(snapshot, services.clock.monotonic())
+        now = services.clock.monotonic()
+        live.advance(snapshot, now)
+        services.metrics.stored(type(event).__name__, now - began)
         services.log.info(
             "event",
             session=live.id,
@@ -365,9 +376,11 @@ class Conductor:
     async def _perform(self, live: LiveSession, duty: Duty, proof: LogProof | None = None) -> None:
         coordinator, now = self._services.coordinator, self._services.clock.now()
         try:
+            self._services.failpoints.reach("before-sign")
             event = await asyncio.to_thread(
                 coordinator.perform, duty, live.state, now, secrets.token_bytes(SALT_BYTES), proof
             )
+            self._services.failpoints.reach("after-sign")
         except StoreError:
             raise
         except VdbError as error:

@@ -7,16 +7,19 @@ Source: protos/README.md §11.4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from sqlalchemy import Connection, insert, select
 
-from vdb_coordinator.events import Event, SessionOpened, blob_of, decode_event, encode_event
+from vdb_coordinator.events import Event, SessionOpened, SessionPublished, blob_of, decode_event, encode_event
 from vdb_coordinator.logged import log_entry
+from vdb_coordinator.rounds import CollectingConsistency, Summed
+from vdb_coordinator.serving.failpoints import Failpoints, Place
 from vdb_coordinator.serving.live import Snapshot
 from vdb_coordinator.sessions import apply, opened
-from vdb_coordinator.states import Ending, SessionState, phase_of
+from vdb_coordinator.states import Aggregating, Ending, SessionState, phase_of
 from vdb_coordinator.store import blobs, eventlog, log_entries, schema
 from vdb_coordinator.store.blobs import BlobStore
 from vdb_coordinator.store.database import Database
@@ -25,6 +28,21 @@ from vdb_coordinator.store.rows import write_row
 from vdb_shared.errors import StoreError
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.wire.status import Phase, Receipt, SessionSummary
+
+_Step = Literal["freeze", "unmask", "publish", "other"]
+
+_BEFORE: Final[Mapping[_Step, tuple[Place, ...]]] = {
+    "freeze": ("before-freeze", "before-commit"),
+    "unmask": ("before-unmask", "before-commit"),
+    "publish": ("before-publish", "before-commit"),
+    "other": ("before-commit",),
+}
+_AFTER: Final[Mapping[_Step, tuple[Place, ...]]] = {
+    "freeze": ("after-freeze", "after-commit"),
+    "unmask": ("after-unmask", "after-commit"),
+    "publish": ("after-publish", "after-commit"),
+    "other": ("after-commit",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +65,10 @@ class Submission:
 class SessionHistory:
     """The database's sessions."""
 
-    def __init__(self, database: Database, blob_store: BlobStore) -> None:
+    def __init__(self, database: Database, blob_store: BlobStore, failpoints: Failpoints | None = None) -> None:
         self._database = database
         self._blobs = blob_store
+        self._failpoints = failpoints or Failpoints()
 
     async def create(self, event: SessionOpened) -> Snapshot:
         """Store a new session."""
@@ -64,7 +83,12 @@ class SessionHistory:
         Raises:
             StoreError: nothing was stored.
         """
+        step = _step(snapshot.state, event, state)
+        for place in _BEFORE[step]:
+            self._failpoints.reach(place)
         stored = await self._store(state.opening.session, snapshot.position, event, state, submission)
+        for place in _AFTER[step]:
+            self._failpoints.reach(place)
         return replace(stored, receipts={**snapshot.receipts, **stored.receipts})
 
     async def load(self, session: str) -> Snapshot:
@@ -123,6 +147,7 @@ class SessionHistory:
         receipts = _receipt(connection, session, position, submission)
         if entry is not None and not log_entries.holds(connection, entry):
             log_entries.append(connection, entry)
+        self._failpoints.reach("in-commit")
         return Snapshot(state, position, receipts)
 
     def replay(self, connection: Connection, session: str) -> Iterator[tuple[Event, SessionState, Position]]:
@@ -150,6 +175,23 @@ class SessionHistory:
         query = select(schema.receipts).where(schema.receipts.c.session == session)
         rows = connection.execute(query)
         return Snapshot(state, position, {(row.seat, row.kind): Receipt(row.digest, row.sequence) for row in rows})
+
+
+def _step(before: SessionState, event: Event, after: SessionState) -> _Step:
+    """Return which of the steps that are watched most closely an event is."""
+    if isinstance(event, SessionPublished):
+        return "publish"
+    if not (isinstance(before, Aggregating) and isinstance(after, Aggregating)) or type(before.rounds) is type(
+        after.rounds
+    ):
+        return "other"
+    match after.rounds:
+        case CollectingConsistency():
+            return "freeze"
+        case Summed():
+            return "unmask"
+        case _:
+            return "other"
 
 
 def stored_phase(state: SessionState) -> Phase:

@@ -13,9 +13,12 @@ from typing import Final
 from vdb_coordinator.states import Accepting, Sealing, SessionState, attempt_of, phase_of, reason_of, stages_of
 from vdb_coordinator.store.eventlog import Position
 from vdb_shared.secagg.parameters import Seat
-from vdb_shared.wire.status import Receipt, SessionStatus, SiteStatus
+from vdb_shared.wire.status import Phase, Receipt, SessionStatus, SiteStatus
 
 _LONGEST_STAGE: Final = 60
+
+LULL_SECONDS: Final = 0.1
+"""For how long changes that nobody has to act upon are gathered, so that n participants are not told n things in a round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +39,17 @@ class Snapshot:
 class LiveSession:
     """A session in memory; its events are stored before they are seen here."""
 
-    def __init__(self, snapshot: Snapshot, entered: float) -> None:
+    def __init__(self, snapshot: Snapshot, entered: float, lull: float = LULL_SECONDS) -> None:
         self.snapshot = snapshot
+        self._lull = lull
         self.entered = entered
         self.lock = asyncio.Lock()
         self._progress: dict[Seat, str] = {}
         self._witness = 0
         self._silent: frozenset[Seat] = frozenset()
         self._changed = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._status = self._tell()
 
     @property
     def id(self) -> str:
@@ -78,7 +84,10 @@ class LiveSession:
         self.wake()
 
     def status(self) -> SessionStatus:
-        """Return what watchers are told."""
+        """Return what watchers are told: the same object to all of them, until something in it changes."""
+        return self._status
+
+    def _tell(self) -> SessionStatus:
         computing = not isinstance(self.state, Accepting | Sealing)
         sites = []
         for seat, stage in sorted(stages_of(self.state).items()):
@@ -95,21 +104,37 @@ class LiveSession:
         return self._changed
 
     async def watch(self) -> AsyncIterator[SessionStatus]:
-        """Yield the present status and then every change until the session has ended."""
+        """Yield the present status and then every change until the session has ended.
+
+        What calls for action (attempt, phase, witnessing) is told at once; other changes are told together.
+        """
         shown: SessionStatus | None = None
         while True:
             news, status = self._changed, self.status()
-            if status != shown:
+            if status is not shown:
                 shown = status
                 yield status
             if status.phase.ended:
                 return
             await news.wait()
+            if _action(self.status()) == _action(status):
+                await happens(self._moved, self._lull)
 
     def wake(self) -> None:
         """Let everybody look again."""
+        before, fresh = self._status, self._tell()
+        if fresh != before:
+            self._status = fresh
+        if _action(fresh) != _action(before):
+            self._moved.set()
+            self._moved = asyncio.Event()
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _action(status: SessionStatus) -> tuple[int, Phase, int]:
+    """Return what of a status calls for action."""
+    return status.attempt, status.phase, status.witness
 
 
 async def happens(news: asyncio.Event, seconds: float | None) -> bool:

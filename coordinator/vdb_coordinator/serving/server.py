@@ -37,10 +37,14 @@ from vdb_coordinator.service.enrolment import EnrolmentServicer
 from vdb_coordinator.service.sessions import SessionServicer
 from vdb_coordinator.service.transparency import LogServicer
 from vdb_coordinator.service.uploads import Uploads
+from vdb_coordinator.serving import limits
 from vdb_coordinator.serving.clock import Clock, SystemClock
 from vdb_coordinator.serving.conductor import Conductor
+from vdb_coordinator.serving.failpoints import Failpoints
 from vdb_coordinator.serving.history import SessionHistory
+from vdb_coordinator.serving.http import HttpServer
 from vdb_coordinator.serving.log_server import LogServer
+from vdb_coordinator.serving.metrics_server import serve_metrics
 from vdb_coordinator.serving.objections import Objections
 from vdb_coordinator.serving.services import Services
 from vdb_coordinator.serving.transparency import TransparencyLog
@@ -49,28 +53,11 @@ from vdb_coordinator.store.database import Database
 from vdb_shared.bundle.logged import log_origin
 from vdb_shared.errors import StoreError, UsageError
 from vdb_shared.identity import StatementKey
-from vdb_shared.wire import convert, federation_pb2_grpc
+from vdb_shared.wire import federation_pb2_grpc
 
 UPKEEP_SECONDS: Final = 15.0
 """Pause between looks at the database and at what must be renewed."""
 
-_OPTIONS: Final = (
-    ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", convert.MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", convert.MAX_MESSAGE_BYTES),
-    ("grpc.max_metadata_size", 16 * 2**10),
-    ("grpc.max_concurrent_streams", 100),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    ("grpc.max_connection_age_ms", 15 * 60_000),
-    ("grpc.max_connection_age_grace_ms", 5 * 60_000),
-    ("grpc.server_handshake_timeout_ms", 5_000),
-)
-"""Without so_reuseport=0 a second server would share the port in silence. Connections age so that roles are looked at anew."""
-
-_MAX_CALLS: Final = 4_000
 SERVICES: Final = (
     "",
     "vdb.v1.EnrolmentService",
@@ -106,7 +93,14 @@ def read_keys(home: Home, passphrase: bytes | None) -> Keys:
 class Server:
     """A coordinator that serves; `start`, then `wait`, then `stop`."""
 
-    def __init__(self, home: Home, keys: Keys, log: FilteringBoundLogger, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        keys: Keys,
+        log: FilteringBoundLogger,
+        clock: Clock | None = None,
+        failpoints: Failpoints | None = None,
+    ) -> None:
         self._home = home
         self._config: ConfigFile = home.read_config()
         self._clock = clock or SystemClock()
@@ -121,10 +115,11 @@ class Server:
         consortium = Consortium(self._config.consortium, self._authority, rosters)
         self._enrolments = Enrolments(consortium, self._database, self._clock)
         self._uploads = UploadStore(home.uploads)
-        history = SessionHistory(self._database, BlobStore(home.blobs))
+        failpoints = failpoints or Failpoints()
+        history = SessionHistory(self._database, BlobStore(home.blobs), failpoints)
         coordinator = Coordinator(keys.statement, history.blob)
         self._transparency = TransparencyLog(
-            self._database, home.log, log_origin(self._config.consortium), keys.statement
+            self._database, home.log, log_origin(self._config.consortium), keys.statement, failpoints
         )
         services = Services(
             coordinator,
@@ -135,10 +130,12 @@ class Server:
             self._clock,
             log,
             self._enrolments.is_member,
+            failpoints=failpoints,
         )
         self.conductor = Conductor(services)
         self._objections = Objections(self.conductor, services)
-        self._log_server: LogServer | None = None
+        self._services = services
+        self._http: list[HttpServer] = []
         self._health = health.HealthServicer()
         self._grpc: grpc.aio.Server | None = None
         self._upkeep: asyncio.Task[None] | None = None
@@ -162,8 +159,11 @@ class Server:
         await self.conductor.start()
         write_durably(self._home.log_key, f"{self._transparency.key}\n".encode())
         if self._config.log_listen is not None:
-            self._log_server = LogServer(self._home.log, self._config.log_listen)
-            self._log.info("serving the log", address=self._log_server.address)
+            self._http.append(LogServer(self._home.log, self._config.log_listen))
+            self._log.info("serving the log", address=self._http[-1].address)
+        if self._config.metrics_listen is not None:
+            self._http.append(serve_metrics(self._services.metrics, self._config.metrics_listen))
+            self._log.info("serving metrics", address=self._http[-1].address)
         host, port = split_address(listen or self._config.listen)
         self._grpc = self._build()
         try:
@@ -184,8 +184,8 @@ class Server:
         """Stop taking calls, finish what was begun, close the database."""
         if self._upkeep is not None:
             self._upkeep.cancel()
-        if self._log_server is not None:
-            await asyncio.to_thread(self._log_server.stop)
+        for server in self._http:
+            await asyncio.to_thread(server.stop)
         await self._show_health(serving=False)
         if self._grpc is not None:
             await self._grpc.stop(grace)
@@ -197,14 +197,20 @@ class Server:
         self._log.info("stopped", address=self.address)
 
     def _build(self) -> grpc.aio.Server:
-        boundary = Boundary(lambda: self._enrolments.members, self._config.admins, self._enrolments.may_call)
-        server = grpc.aio.server(interceptors=[boundary], options=_OPTIONS, maximum_concurrent_rpcs=_MAX_CALLS)
+        metrics = self._services.metrics
+        metrics.look_at(
+            self.conductor.phases, lambda: len(self._enrolments.members.participants), lambda: self._transparency.size
+        )
+        boundary = Boundary(lambda: self._enrolments.members, self._config.admins, self._enrolments.may_call, metrics)
+        server = grpc.aio.server(
+            interceptors=[boundary], options=limits.OPTIONS, maximum_concurrent_rpcs=limits.MAX_CALLS
+        )
         federation_pb2_grpc.add_EnrolmentServiceServicer_to_server(
             EnrolmentServicer(self._enrolments, self._config.consortium), server
         )
         federation_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(self.conductor), server)
         federation_pb2_grpc.add_LogServiceServicer_to_server(LogServicer(self.conductor, self._objections), server)
-        aggregation = AggregationServicer(self.conductor, Uploads(self.conductor, self._uploads))
+        aggregation = AggregationServicer(self.conductor, Uploads(self.conductor, self._uploads, metrics))
         federation_pb2_grpc.add_AggregationServiceServicer_to_server(aggregation, server)
         admin = AdminServicer(
             self.conductor, self._objections, self._enrolments, lambda: self.address, boundary.dismiss
@@ -224,11 +230,13 @@ class Server:
         while True:
             try:
                 await self._database.beat(self._clock.now())
+                self._services.metrics.storage(works=True)
                 await self._enrolments.roster()
                 await self._transparency.publish()
                 renew_admin_certificate(self._home, self._authority, self._config.admins[0], self._clock.now())
                 await self._show_health(serving=True)
             except StoreError as error:
+                self._services.metrics.storage(works=False)
                 await self._show_health(serving=False)
                 self._log.error("storage refuses", error=str(error))
             await asyncio.sleep(UPKEEP_SECONDS)

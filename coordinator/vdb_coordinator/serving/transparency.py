@@ -18,6 +18,7 @@ from pathlib import Path
 
 from vdb_coordinator.files import make_directories, read_file, write_durably
 from vdb_coordinator.refusals import RefusedError
+from vdb_coordinator.serving.failpoints import Failpoints
 from vdb_coordinator.store import cosignatures, log_entries
 from vdb_coordinator.store.database import Database
 from vdb_shared.errors import FormatError, SignatureError, StoreError
@@ -58,7 +59,9 @@ class TransparencyLog:
         changed: called after the log has grown, and after a witness has signed.
     """
 
-    def __init__(self, database: Database, folder: Path, origin: str, signer: NoteSigner) -> None:
+    def __init__(
+        self, database: Database, folder: Path, origin: str, signer: NoteSigner, failpoints: Failpoints | None = None
+    ) -> None:
         self.key = NoteKey(origin, ED25519, signer.public_key.raw)
         self._database = database
         self._folder = folder
@@ -70,6 +73,7 @@ class TransparencyLog:
         self._shown = 0
         self._cosigned: defaultdict[int, dict[tuple[str, bytes], NoteSignature]] = defaultdict(dict)
         self._lock = asyncio.Lock()
+        self._failpoints = failpoints or Failpoints()
         self.changed: Callable[[], None] = lambda: None
 
     @property
@@ -202,13 +206,16 @@ class TransparencyLog:
             entries: from the beginning of the bundle in which the published log ends.
         """
         size = len(self._leaves)
+        self._failpoints.reach("before-append")
         for path, data in grown_files(self._published or 0, entries, self._leaves):
             file = self._folder / path
             make_directories(file.parent)
             write_durably(file, data)
+        self._failpoints.reach("in-append")
         make_directories(self._folder)
         checkpoint = Checkpoint(self.key.name, size, tree_root(size, of_leaves(self._leaves)))
         write_durably(self._folder / CHECKPOINT_PATH, sign_checkpoint(checkpoint, self._signer).to_bytes())
+        self._failpoints.reach("after-append")
 
     def _restore(self, entries: list[bytes]) -> None:
         """Write again what is lost or damaged of the published files: the entries have the root that was signed.

@@ -10,7 +10,7 @@ from grpc import StatusCode
 from testkit.statements import INSTITUTIONS, make_roster
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.service.answers import DETAILS_KEY, status_of
-from vdb_coordinator.service.callers import authorised
+from vdb_coordinator.service.callers import Roles, authorised
 from vdb_shared import errors
 from vdb_shared.roster import parse_roster
 from vdb_shared.wire import federation_pb2 as pb
@@ -18,6 +18,7 @@ from vdb_shared.wire import reasons
 
 ROSTER = parse_roster(make_roster().roster)
 LEAD = "spiffe://testbed/admin/lead"
+ROLES = Roles.of(ROSTER, (LEAD,))
 PARTICIPANT = f"spiffe://testbed/participant/{INSTITUTIONS[0]}"
 INVITED = "spiffe://testbed/enrolment/newcomer"
 FOR_LEADS_TOO = {
@@ -43,22 +44,22 @@ def test_each_role_may_call_exactly_its_methods(service: str, method: str) -> No
     }
     for peer, allowed in expected.items():
         if allowed:
-            assert authorised(peer, f"/vdb.v1.{service}/{method}", ROSTER, (LEAD,)).spiffe_id == peer
+            assert authorised(peer, f"/vdb.v1.{service}/{method}", ROLES).spiffe_id == peer
         else:
             with pytest.raises(RefusedError) as caught:
-                authorised(peer, f"/vdb.v1.{service}/{method}", ROSTER, (LEAD,))
+                authorised(peer, f"/vdb.v1.{service}/{method}", ROLES)
             assert caught.value.reason == reasons.NOT_A_MEMBER
 
 
 def test_unknown_methods_and_callers_without_a_name_are_refused() -> None:
     for peer, method in ((None, "/vdb.v1.SessionService/Join"), (LEAD, "/vdb.v1.Other/Do"), (LEAD, "/x/y")):
         with pytest.raises(RefusedError):
-            authorised(peer, method, ROSTER, (LEAD,))
+            authorised(peer, method, ROLES)
 
 
 def test_members_may_ask_for_health() -> None:
     for peer in (LEAD, PARTICIPANT, INVITED):
-        authorised(peer, "/grpc.health.v1.Health/Check", ROSTER, (LEAD,))
+        authorised(peer, "/grpc.health.v1.Health/Check", ROLES)
 
 
 @pytest.mark.parametrize(

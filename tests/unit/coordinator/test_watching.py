@@ -1,0 +1,70 @@
+"""What watchers of a session are told, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from testkit.session_story import Story, story
+from vdb_coordinator.serving.live import LiveSession, Snapshot
+from vdb_coordinator.store.eventlog import Position
+from vdb_shared.wire.status import Phase, SessionStatus
+
+
+def live_of(told: Story, lull: float = 0.1) -> LiveSession:
+    return LiveSession(snapshot_of(told), 0.0, lull)
+
+
+def snapshot_of(told: Story) -> Snapshot:
+    return Snapshot(told.state, Position(len(told.events), bytes(32)), {})
+
+
+async def following(statuses: AsyncIterator[SessionStatus]) -> SessionStatus:
+    async with asyncio.timeout(20):
+        return await anext(statuses)
+
+
+def test_many_changes_that_call_for_no_action_are_told_together() -> None:
+    async def watched() -> None:
+        live = live_of(story(Story.advertise))
+        statuses = live.watch()
+        await following(statuses)
+        news = asyncio.ensure_future(following(statuses))
+        for step in range(100):
+            live.report(0, "generating", step, 100)
+            await asyncio.sleep(0)
+        assert (await news).sites[0].stage == "generating 99/100"
+
+    asyncio.run(watched())
+
+
+def test_a_new_phase_is_told_at_once_also_during_a_lull() -> None:
+    async def watched() -> None:
+        told = story(Story.advertise)
+        live = live_of(told, lull=3600)
+        statuses = live.watch()
+        await following(statuses)
+        news = asyncio.ensure_future(following(statuses))
+        live.report(0, "generating", 1, 100)
+        await asyncio.sleep(0)
+        told.advertise(*range(5))
+        live.advance(snapshot_of(told), time.monotonic())
+        assert (await news).phase is Phase.SHARING_KEYS
+
+    asyncio.run(watched())
+
+
+def test_all_watchers_are_given_the_same_object_until_something_changes() -> None:
+    async def watched() -> None:
+        live = live_of(story(Story.advertise))
+        first, second = live.watch(), live.watch()
+        shown = await following(first)
+        assert await following(second) is shown
+        live.report(1, "measuring", 1, 2)
+        assert live.status() is not shown
+        kept = live.status()
+        live.report(1, "measuring", 1, 2)
+        assert live.status() is kept
+
+    asyncio.run(watched())
