@@ -240,9 +240,8 @@ class Lost:
     attempt: int = 0
 
 
-SessionState: TypeAlias = (
-    Accepting | Sealing | Aggregating | Finalising | Publishing | Published | Ending | Aborted | Lost
-)
+Over: TypeAlias = Aborted | Lost
+SessionState: TypeAlias = Accepting | Sealing | Aggregating | Finalising | Publishing | Published | Ending | Over
 
 
 class Duty(enum.Enum):

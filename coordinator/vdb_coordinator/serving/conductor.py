@@ -25,7 +25,7 @@ from vdb_coordinator.serving.live import LiveSession, happens
 from vdb_coordinator.serving.services import Services
 from vdb_coordinator.sessions import apply
 from vdb_coordinator.states import Duty, attempt_of, duty_of, phase_of, seconds_allowed, waited_for
-from vdb_coordinator.store import attempts, restorations
+from vdb_coordinator.store import attempts
 from vdb_shared.bundle.logged import SALT_BYTES
 from vdb_shared.bundle.witnessed import witness_key
 from vdb_shared.errors import ProtocolError, SignatureError, StoreError, VdbError
@@ -129,7 +129,7 @@ class Conductor:
         prefix = session if session.startswith("sha256:") else f"sha256:{session}"
         found = [item.session for item in await self.summaries() if item.session.startswith(prefix)]
         if not found and session:
-            await self._check_not_lost(prefix)
+            await self._services.history.check_not_lost(prefix)
         if len(found) != 1 or not session:
             problem = f"{len(found)} sessions have ids that begin so" if found else "no session has that id"
             raise RefusedError(
@@ -137,11 +137,6 @@ class Conductor:
                 f"{session!r}: {problem}; ask the lead, who sees them all with `vdb-coordinator session list`",
             )
         return self._sessions.get(found[0]) or await self._load(found[0])
-
-    async def _check_not_lost(self, prefix: str) -> None:
-        lost = await self._services.database.run(lambda connection: restorations.lost_session(connection, prefix))
-        if lost is not None:
-            raise RefusedError(reasons.ABORTED, f"{lost.session}: {lost.reason}")
 
     async def submit(
         self, live: LiveSession, submission: Submission, make: Callable[[datetime], Event], who: str
@@ -377,9 +372,8 @@ class Conductor:
         coordinator, now = self._services.coordinator, self._services.clock.now()
         try:
             self._services.failpoints.reach("before-sign")
-            event = await asyncio.to_thread(
-                coordinator.perform, duty, live.state, now, secrets.token_bytes(SALT_BYTES), proof
-            )
+            salt = secrets.token_bytes(SALT_BYTES)
+            event = await asyncio.to_thread(coordinator.perform, duty, live.state, now, salt, proof)
             self._services.failpoints.reach("after-sign")
         except StoreError:
             raise

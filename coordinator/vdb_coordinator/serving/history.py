@@ -15,18 +15,20 @@ from sqlalchemy import Connection, insert, select
 
 from vdb_coordinator.events import Event, SessionOpened, SessionPublished, blob_of, decode_event, encode_event
 from vdb_coordinator.logged import log_entry
+from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.rounds import CollectingConsistency, Summed
 from vdb_coordinator.serving.failpoints import Failpoints, Place
 from vdb_coordinator.serving.live import Snapshot
 from vdb_coordinator.sessions import apply, opened
 from vdb_coordinator.states import Aggregating, Ending, SessionState, phase_of
-from vdb_coordinator.store import blobs, eventlog, log_entries, schema
+from vdb_coordinator.store import blobs, eventlog, log_entries, restorations, schema
 from vdb_coordinator.store.blobs import BlobStore
 from vdb_coordinator.store.database import Database
 from vdb_coordinator.store.eventlog import Position
 from vdb_coordinator.store.rows import write_row
 from vdb_shared.errors import StoreError
 from vdb_shared.secagg.parameters import Seat
+from vdb_shared.wire import reasons
 from vdb_shared.wire.status import Phase, Receipt, SessionSummary
 
 _Step = Literal["freeze", "unmask", "publish", "other"]
@@ -109,6 +111,16 @@ class SessionHistory:
             return [SessionSummary(row.session, row.title, Phase(row.phase)) for row in rows]
 
         return await self._database.run(read)
+
+    async def check_not_lost(self, prefix: str) -> None:
+        """Check that no session whose id begins so was lost when the coordinator was restored from a backup.
+
+        Raises:
+            RefusedError: one was; it says what became of it.
+        """
+        lost = await self._database.run(lambda connection: restorations.lost_session(connection, prefix))
+        if lost is not None:
+            raise RefusedError(reasons.ABORTED, f"{lost.session}: {lost.reason}")
 
     def blob(self, digest: str) -> bytes:
         """Return a stored bundle or vector."""
