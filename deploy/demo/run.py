@@ -311,6 +311,8 @@ def finish(demo: Demo, session: str) -> None:
     print(indent("\n".join(line for line in rejected.splitlines() if "FAIL" in line)))
     page = demo.out / "leaderboard.html"
     print(demo.call("vdb-audit", "leaderboard", bundle, "--root", root, "--html", page))
+    demo.say(f"{INSTITUTIONS[0]} holds what left it, by its own record, against the result")
+    print(indent(demo.call("vdb-participant", "--dir", demo.site(INSTITUTIONS[0]), "journal", "verify", bundle)))
     own = demo.session_page(INSTITUTIONS[0], session)
     if not own.exists():
         raise DemoError(f"{INSTITUTIONS[0]} wrote no page of its own:\n{demo.log(INSTITUTIONS[0]).read_text()[-2000:]}")

@@ -111,7 +111,7 @@ def participate(
         VdbError: see `take_part`.
     """
     resources = Resources(data, models, allow_unnoised=allow_unnoised)
-    with Client(Connection(site.config.address, site.tls)) as link:
+    with Client(Connection(site.config.address, site.tls, site.egress)) as link:
         return take_part(site, link, Request(session, resources, consent=lambda _plan: None, progress=progress))
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vdb_participant.commands import budget, disputes, metrics, prompts, sample
+from vdb_participant.commands import budget, disputes, journal, metrics, policy, prompts, sample, service
 from vdb_participant.commands.makers import Address, Device, Engine, Makers, Together, Workers
 from vdb_participant.commands.screen import console
 from vdb_shared.canonical import canonical_json
@@ -30,9 +30,10 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at a data directory.", no_args_is_help=True, rich_markup_mode=None)
 models_app = typer.Typer(help="Models that are known, and their weights.", no_args_is_help=True, rich_markup_mode=None)
-for group, name in ((data_app, "data"), (models_app, "models"), (metrics.app, "metrics"), (prompts.app, "prompts")):
+for name, group in {"data": data_app, "models": models_app, "metrics": metrics.app, "prompts": prompts.app}.items():
     app.add_typer(group, name=name)
-app.add_typer(budget.app, name="budget")
+for name, group in {"budget": budget.app, "journal": journal.app, "policy": policy.app, "service": service.app}.items():
+    app.add_typer(group, name=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +194,13 @@ def doctor(
     context: typer.Context,
     models: Annotated[Path | None, typer.Option(help="Also look at the weights in this folder.")] = None,
     data: Annotated[Path | None, typer.Option(help="Also look at this data directory.")] = None,
+    spec: Annotated[Path | None, typer.Option(help="Also look at what this spec needs: disk, models, policy.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Check disk, libraries, GPU, clock, certificate, coordinator and ledger; say PASS, WARN or FAIL and the fix."""
+    """Check machine, GPU, keys, the way to the coordinator, clocks, ledger and journal; say PASS, WARN or FAIL and the fix."""
     examiner = _load("commands.doctor")
     findings = []
-    for finding in examiner.examine(examiner.Subject(_state(context), _passphrase(context), models, data)):
+    for finding in examiner.examine(examiner.Subject(_state(context), _passphrase(context), models, data, spec)):
         findings.append(finding)
         if not as_json:
             console().print(f"{finding.status.value:<5} {finding.subject:<22} {finding.words}")
@@ -364,7 +366,8 @@ def _resources(context: typer.Context, data: Path, models: Path | None, makers: 
     folders = (data, models or state.models, state.registry)
     data, models, registry = (folder.absolute() if cluster else folder for folder in folders)
     make = _load("session.preparation").Resources
-    return make(data, models, makers.device, registry, makers.workers, cluster=cluster, together=makers.together)
+    known = {"cluster": cluster, "together": makers.together, "egress": state.egress.absolute()}
+    return make(data, models, makers.device, registry, makers.workers, **known)
 
 
 def _licence_question() -> Any:

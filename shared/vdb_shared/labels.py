@@ -42,6 +42,7 @@ HASH_BOOTSTRAP: Final = "vdb-metrics/1|bootstrap"
 HASH_INVITATION_TOKEN: Final = "vdb-enrolment/1|token"  # noqa: S105 - a label, no secret
 HASH_SUBMISSION: Final = "vdb-events/1|submission"
 HASH_JOURNAL: Final = "vdb-journal/1|record"
+HASH_EGRESS: Final = "vdb-egress/1|entry"
 
 # Key derivations, §2.3.
 KDF_MASK_KEY: Final = "vdb-secagg/1|mask-key"

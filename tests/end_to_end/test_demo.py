@@ -48,6 +48,13 @@ def test_bundle_verifies_and_a_flipped_byte_does_not(demo: tuple[Path, str]) -> 
     assert "FAIL" in audit("verify", out / "tampered.vdbb", expect=1)
 
 
+def test_what_left_an_institution_is_what_the_result_has_from_it(demo: tuple[Path, str]) -> None:
+    _, printed = demo
+    for name in ("chain", "join", "header of round 2", "contribution statement", "masked vector"):
+        assert f"    PASS  {name}: " in printed
+    assert "    FAIL" not in printed.partition("holds what left it")[2].partition("each institution also")[0]
+
+
 def test_leaderboard_recovers_the_order_that_is_known(demo: tuple[Path, str]) -> None:
     out, printed = demo
     page = (out / "leaderboard.html").read_text()

@@ -8,16 +8,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from testkit.authorities import Authority
 from testkit.coordinator import RunningCoordinator, running_coordinator
 from testkit.institutions import session_spec, write_prompts, write_site
+from testkit.proxies import ConnectProxy, tls_server
 from testkit.sessions import SITES, consortium
+from vdb_participant.commands.connecting import examine_connection
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import FIRST_CALL_SECONDS, FIRST_PAUSE, Connection
-from vdb_participant.network.diagnosis import PROBE_SECONDS
+from vdb_participant.network.diagnosis import DIAGNOSIS_SECONDS
+from vdb_participant.network.proxy import parse_proxy
 from vdb_shared.errors import UnreachableError
 from vdb_shared.identity import StatementKey
 
@@ -80,7 +85,8 @@ def test_enrolment_in_two_steps(coordinator: RunningCoordinator, tmp_path: Path)
     assert complained == ""
     printed, _ = run("--dir", state, "doctor", "--json", VDB_PASSPHRASE="correct horse")
     statuses = {item["subject"]: item["status"] for item in json.loads(printed)}
-    assert statuses["coordinator"] == statuses["enrolment"] == statuses["certificate and clock"] == "PASS"
+    for subject in ("enrolment", "certificate and clock", "port", "TLS", "coordinator", "clock", "egress journal"):
+        assert statuses[subject] == "PASS", subject
 
 
 def test_waiting_for_approval(coordinator: RunningCoordinator, tmp_path: Path) -> None:
@@ -131,12 +137,12 @@ def test_a_coordinator_that_is_not_running_is_named_within_ten_seconds(
 ) -> None:
     site = write_site(tmp_path / "clinic", coordinator.enrol("clinic"), coordinator.address)
     coordinator.stop()
-    # The wait ends by itself: the first call has a deadline of five seconds and each probe of three.
-    assert FIRST_CALL_SECONDS + PROBE_SECONDS < 10
+    # The wait ends by itself: the first call has a deadline, and so have all probes together.
+    assert FIRST_CALL_SECONDS + DIAGNOSIS_SECONDS < 10
     _, complained = run("--dir", site.folder.path, "join", "0" * 64, "--data", tmp_path, expect=1)
     assert complained == (
         f"error: cannot reach the coordinator at {coordinator.address}: nothing listens there; "
-        "ask the lead whether `vdb-coordinator serve` is running\n"
+        "ask the lead whether `vdb-coordinator serve` is running, and whether the port is right\n"
     )
 
 
@@ -195,7 +201,7 @@ def test_calls_are_retried_while_the_coordinator_restarts(coordinator: RunningCo
             coordinator.start()
         time.sleep(seconds)
 
-    with Client(Connection(site.config.address, site.tls, pause=pause)) as client:
+    with Client(Connection(site.config.address, site.tls, site.egress, pause=pause)) as client:
         assert client.sessions() == ()
         coordinator.stop()
         assert client.sessions() == ()
@@ -203,9 +209,57 @@ def test_calls_are_retried_while_the_coordinator_restarts(coordinator: RunningCo
     assert pauses[:3] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
 
 
+def test_a_proxy_passes_on_what_it_cannot_read(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    """The way from a hospital's network: CONNECT, and TLS with the coordinator itself behind it."""
+    site = write_site(tmp_path / "clinic", coordinator.enrol("clinic"), coordinator.address)
+    with ConnectProxy({coordinator.address: coordinator.address}) as proxy:
+        found = parse_proxy(f"http://anna:secret@{proxy.address}")
+        connection = Connection(site.config.address, site.tls, site.egress, find_proxy=lambda host, port: found)
+        with Client(connection) as client:
+            assert client.sessions() == ()
+    assert proxy.asked == [coordinator.address]
+    assert proxy.logins == ["Basic YW5uYTpzZWNyZXQ="]
+    assert b"vdb.v1" not in proxy.passed
+    opened = site.egress.read().entries[0].departure
+    assert (opened.kind, opened.what) == (
+        "connection",
+        f"TLS with our certificate, through the proxy {proxy.address}",
+    )
+
+
+def test_a_coordinator_on_this_machine_needs_no_proxy(
+    coordinator: RunningCoordinator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gRPC on its own would follow https_proxy even to 127.0.0.1, and http_proxy for TLS."""
+    site = write_site(tmp_path / "clinic", coordinator.enrol("clinic"), coordinator.address)
+    for name in ("https_proxy", "HTTPS_PROXY", "http_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with Client(Connection(site.config.address, site.tls, site.egress)) as client:
+        assert client.sessions() == ()
+
+
+def test_doctor_tells_apart_how_far_it_comes(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    """A closed port, a proxy that looks into TLS, and a coordinator that answers are three different findings."""
+    site = write_site(tmp_path / "clinic", coordinator.enrol("clinic"), coordinator.address)
+    found = {item.subject: item for item in examine_connection(site.folder, bytes)}
+    assert [found[name].status.value for name in ("port", "TLS", "coordinator", "clock")] == ["PASS"] * 4
+    now = datetime.now(UTC)
+    forged = Authority("Corporate Inspection CA").issue(now - timedelta(hours=1), now + timedelta(hours=1))
+    with tls_server(tmp_path, *forged) as address:
+        between = write_site(tmp_path / "between", coordinator.identities[0], address)
+        found = {item.subject: item for item in examine_connection(between.folder, bytes)}
+    assert (found["port"].status.value, found["TLS"].status.value) == ("PASS", "FAIL")
+    assert "signed by 'Corporate Inspection CA'" in found["TLS"].words
+    assert "coordinator" not in found, "nothing of ours was sent there"
+    coordinator.stop()
+    found = {item.subject: item for item in examine_connection(site.folder, bytes)}
+    assert found["port"].status.value == "FAIL"
+    assert "TLS" not in found
+
+
 def test_patience_ends(coordinator: RunningCoordinator, tmp_path: Path) -> None:
     site = write_site(tmp_path / "clinic", coordinator.enrol("clinic"), coordinator.address)
-    with Client(Connection(site.config.address, site.tls, patience=0.5)) as client:
+    with Client(Connection(site.config.address, site.tls, site.egress, patience=0.5)) as client:
         client.sessions()
         coordinator.stop()
         with pytest.raises(UnreachableError, match="nothing listens there"):

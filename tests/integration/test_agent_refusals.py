@@ -35,7 +35,7 @@ def assert_nothing_happened(institution: Institution) -> None:
     assert not institution.folder.exists()
     assert institution.measure.calls == 0
     assert kinds(institution) == []
-    with Client(Connection(institution.site.config.address, institution.site.tls)) as client:
+    with Client(Connection(institution.site.config.address, institution.site.tls, institution.site.egress)) as client:
         status = client.details(institution.session).status
     assert status.phase is Phase.ACCEPTING
     assert {site.stage for site in status.sites} == {"has not joined"}
@@ -125,7 +125,10 @@ def test_declining(coordinator: RunningCoordinator, tmp_path: Path) -> None:
         assert "WHAT LEAVES" in plan.text
         raise DeclinedError
 
-    with Client(Connection(first.site.config.address, first.site.tls)) as client, pytest.raises(DeclinedError):
+    with (
+        Client(Connection(first.site.config.address, first.site.tls, first.site.egress)) as client,
+        pytest.raises(DeclinedError),
+    ):
         take_part(first.site, client, replace(first.request(), consent=decline))
     assert_nothing_happened(first)
 
@@ -147,7 +150,7 @@ def test_a_licence_that_is_not_accepted(coordinator: RunningCoordinator, tmp_pat
         raise UsageError("read it and say --accept-licence")
 
     with (
-        Client(Connection(first.site.config.address, first.site.tls)) as client,
+        Client(Connection(first.site.config.address, first.site.tls, first.site.egress)) as client,
         pytest.raises(UsageError, match="read"),
     ):
         take_part(first.site, client, replace(first.request(), licences=refuse))

@@ -70,7 +70,7 @@ FAULTS: tuple[Fault, ...] = (halve_rho, believe_in_more_noise, state_less)
 def assert_refused_before_consent(institution: Institution) -> None:
     shown: list[Plan] = []
     with (
-        Client(Connection(institution.site.config.address, institution.site.tls)) as client,
+        Client(Connection(institution.site.config.address, institution.site.tls, institution.site.egress)) as client,
         pytest.raises(PrivacyError, match=r"^two accountants differ on the session: .* decline, and tell the lead$"),
     ):
         take_part(institution.site, client, replace(institution.request(), consent=shown.append))
@@ -137,7 +137,10 @@ def test_the_plan_names_both_accountants_figures(coordinator: RunningCoordinator
         shown.append(plan)
         raise DeclinedError
 
-    with Client(Connection(first.site.config.address, first.site.tls)) as client, pytest.raises(DeclinedError):
+    with (
+        Client(Connection(first.site.config.address, first.site.tls, first.site.egress)) as client,
+        pytest.raises(DeclinedError),
+    ):
         take_part(first.site, client, replace(first.request(), consent=decline))
     assert re.search(r"    the session: epsilon 7\.99\d+ and 7\.99\d+ at delta 0\.000001\n", shown[0].text)
     assert re.search(r"    the session, tighter: epsilon 7\.50\d* and 7\.50\d+ at delta 0\.000001\n", shown[0].text)

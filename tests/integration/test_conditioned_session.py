@@ -104,11 +104,11 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
 
         def join(number: int) -> None:
             site = sites[number]
-            with Client(Connection(site.config.address, site.tls)) as link:
+            with Client(Connection(site.config.address, site.tls, site.egress)) as link:
                 request = Request(session, resources(number), lambda _plan: None, measure=_one_at_a_time)
                 bundles[number] = take_part(site, link, request).bundle.read_bytes()
 
-        with Client(Connection(sites[0].config.address, sites[0].tls)) as link:
+        with Client(Connection(sites[0].config.address, sites[0].tls, sites[0].egress)) as link:
             plan = look(sites[0], link, session, resources(0)).plan.text
             lacking = Path(shutil.copytree(models, path / "lacking"))
             shutil.rmtree(lacking / CONDITIONS)

@@ -91,7 +91,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
             site = write_site(path / f"site{number}", identity, coordinator.address)
             _write_data(path / f"data{number}", number)
             resources = Resources(path / f"data{number}", path / "models", allow_unnoised=True)
-            with Client(Connection(site.config.address, site.tls)) as link:
+            with Client(Connection(site.config.address, site.tls, site.egress)) as link:
                 done = take_part(site, link, Request(session, resources, lambda _plan: None, measure=_one_at_a_time))
             bundles[number] = done.bundle.read_bytes()
 

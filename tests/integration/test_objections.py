@@ -249,7 +249,7 @@ def test_a_withdrawn_and_replaced_result_is_seen_by_all(finished: Finished) -> N
     spec = parse_spec_json(coordinator.admin.details(finished.session).spec)
     second = coordinator.admin.create_session(spec, finished.session[7:19])
     institution = finished.institutions[0]
-    with Client(Connection(institution.site.config.address, institution.site.tls)) as link:
+    with Client(Connection(institution.site.config.address, institution.site.tls, institution.site.egress)) as link:
         plan = look(institution.site, link, second, institution.resources).plan.text
     assert f"Replaces  the result of session {finished.session}\n" in plan
     words = ["--reason", "a site used other clips", "--superseded-by", second[7:19]]

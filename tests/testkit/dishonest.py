@@ -39,7 +39,7 @@ class Remembering(Client):
     """
 
     def __init__(self, institution: Institution, before_abort: Dies = lives, after_abort: Dies = lives) -> None:
-        super().__init__(Connection(institution.site.config.address, institution.site.tls))
+        super().__init__(Connection(institution.site.config.address, institution.site.tls, institution.site.egress))
         self.sent: list[tuple[str, bytes]] = []
         self.before_abort, self.after_abort = before_abort, after_abort
 

@@ -198,7 +198,7 @@ class Institution:
         """Run the agent to its end, over gRPC unless another link is given."""
         if link is not None:
             return take_part(self.site, link, self.request())
-        with Client(Connection(self.site.config.address, self.site.tls)) as client:
+        with Client(Connection(self.site.config.address, self.site.tls, self.site.egress)) as client:
             return take_part(self.site, client, self.request())
 
 

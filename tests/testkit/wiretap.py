@@ -62,6 +62,11 @@ class Wiretap:
         """The contents of all DATA frames, joined by connection and stream: messages without HTTP/2 between their parts."""
         return b"\n".join(part for stream in self._received for part in _data_by_stream(bytes(stream)))
 
+    @property
+    def streams(self) -> list[bytes]:
+        """The contents of the DATA frames of each HTTP/2 stream of each connection that had any."""
+        return [part for stream in self._received for part in _data_by_stream(bytes(stream)) if part]
+
     def _run(self, listener: socket.socket) -> None:
         asyncio.set_event_loop(self._loop)
         server = self._loop.run_until_complete(asyncio.start_server(self._serve, sock=listener, ssl=self._inward))

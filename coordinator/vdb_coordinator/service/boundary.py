@@ -16,6 +16,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from inspect import isasyncgenfunction
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -30,6 +31,7 @@ from vdb_coordinator.serving.metrics import Metrics
 from vdb_shared.errors import VdbError
 from vdb_shared.roster import Roster
 from vdb_shared.wire import reasons
+from vdb_shared.wire.clock import told
 
 Context: TypeAlias = ServicerContext[Any, Any]
 T = TypeVar("T")
@@ -88,6 +90,7 @@ class Boundary(grpc.aio.ServerInterceptor):
     def _enter(self, context: Context, method: str) -> Caller:
         caller = self._authorised(context, method)
         set_caller(caller)
+        context.set_trailing_metadata(told(datetime.now(UTC)))
         if context.time_remaining() is None:
             raise RefusedError(reasons.NO_DEADLINE, "the call has no deadline; set one")
         return caller

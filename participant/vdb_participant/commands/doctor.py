@@ -1,153 +1,63 @@
 """`doctor`: everything a participation needs, looked at one by one, each with the fix.
 
-Promises that no check changes anything and that one failing check does not keep the others from running.
+Promises that no check changes anything but the record of what left (`journal show`), and that one failing check does not keep
+the others from running. Leaves the machine to `machine.py` and the way to the coordinator to `connecting.py`.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Final
 
+from vdb_participant.commands.connecting import examine_connection
+from vdb_participant.commands.findings import Finding, Status, tried
+from vdb_participant.commands.machine import GIB, disk, examine_machine
+from vdb_participant.commands.spec_file import read_spec
 from vdb_participant.models import CONDITIONS
-from vdb_participant.network.diagnosis import check_own_certificate
 from vdb_participant.site.config import StateFolder, read_config
-from vdb_participant.site.keys import Passphrase, certificate_validity
+from vdb_participant.site.egress import EgressJournal
+from vdb_participant.site.keys import Passphrase
 from vdb_participant.site.ledger import Ledger
-from vdb_shared.errors import VdbError
+from vdb_participant.site.policy import check_policy, read_policy
+from vdb_shared.clips import clip_terms
+from vdb_shared.errors import UsageError
+from vdb_shared.registry.rows import load_registry
+from vdb_shared.spec import Model, Spec
+from vdb_shared.tasks import checked_count
 
-GIB: Final = 2**30
-LITTLE_DISK: Final = 2 * GIB
-ENOUGH_DISK: Final = 20 * GIB
-"""A benchmark keeps its clips losslessly; models and caches come on top."""
-
-RENEW_BEFORE: Final = timedelta(days=7)
-
-LIBRARIES: Final = ("torch", "diffusers", "transformers", "safetensors", "av", "opendp", "opacus", "grpc")
-EXTRA: Final = "pip install 'video-diffusion-bench[participant]'"
-
-
-class Status(StrEnum):
-    """Outcome of one check."""
-
-    PASS = "PASS"  # noqa: S105 - an outcome, no password
-    WARN = "WARN"
-    FAIL = "FAIL"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check.
-
-    Attributes:
-        status: its outcome.
-        subject: what was looked at.
-        words: what was found, and what to do about it.
-    """
-
-    status: Status
-    subject: str
-    words: str
+__all__ = ["Finding", "Status", "Subject", "examine"]
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is examined: state folder, passphrase for its keys, and models and data if they were named."""
+    """What is examined: state folder, passphrase for its keys, and models, data and a spec if they were named."""
 
     folder: StateFolder
     passphrase: Passphrase
     models: Path | None = None
     data: Path | None = None
+    spec: Path | None = None
 
 
 def examine(subject: Subject) -> Iterator[Finding]:
     """Yield the findings one by one, the quick ones first."""
-    yield _disk(subject.folder.path)
-    yield from (_library(name) for name in LIBRARIES)
-    yield _torchvision()
-    yield _device()
-    yield _tried("decoder", _decoder)
-    yield _tried("enrolment", lambda: _enrolment(subject.folder))
-    yield _unfinished(subject.folder)
-    if subject.folder.config.exists():
-        yield _tried("certificate and clock", lambda: _certificate(subject.folder))
-        yield _tried("privacy ledger", lambda: _ledger(subject.folder))
-        yield _tried("coordinator", lambda: _coordinator(subject))
+    folder = subject.folder
+    yield from examine_machine(folder.path)
+    yield tried("enrolment", lambda: _enrolment(folder))
+    yield _unfinished(folder)
+    yield tried("policy", lambda: _policy(folder))
+    yield tried("egress journal", lambda: _egress(folder))
+    if folder.config.exists():
+        yield tried("privacy ledger", lambda: _ledger(folder))
+        yield from examine_connection(folder, subject.passphrase)
     if subject.models is not None:
         yield from _models(subject.models)
     if subject.data is not None:
-        yield _tried("data", lambda: _data(subject.data))
-
-
-def _tried(subject: str, check: Callable[[], Finding]) -> Finding:
-    try:
-        return check()
-    except VdbError as error:
-        return Finding(Status.FAIL, subject, str(error))
-
-
-def _disk(path: Path) -> Finding:
-    existing = next(folder for folder in (path, *path.parents) if folder.exists())
-    free = shutil.disk_usage(existing).free
-    words = f"{free / GIB:.1f} GiB free for {path}"
-    if free < LITTLE_DISK:
-        return Finding(Status.FAIL, "disk", f"{words}; free some, or choose another --dir")
-    if free < ENOUGH_DISK:
-        return Finding(Status.WARN, "disk", f"{words}; large benchmarks need more than {ENOUGH_DISK // GIB} GiB")
-    return Finding(Status.PASS, "disk", words)
-
-
-def _library(name: str) -> Finding:
-    try:
-        module = importlib.import_module(name)
-    except (ImportError, OSError, RuntimeError) as error:
-        return Finding(Status.FAIL, name, f"cannot be imported ({_first_line(error)}); {EXTRA}")
-    return Finding(Status.PASS, name, str(getattr(module, "__version__", "present")))
-
-
-def _torchvision() -> Finding:
-    """A torchvision that does not fit torch breaks every import of diffusers; none at all is best."""
-    if importlib.util.find_spec("torchvision") is None:
-        return Finding(Status.PASS, "torchvision", "not installed, not needed")
-    try:
-        importlib.import_module("torchvision")
-    except (ImportError, OSError, RuntimeError) as error:
-        words = f"present but broken ({_first_line(error)}), which breaks diffusers; pip uninstall torchvision"
-        return Finding(Status.FAIL, "torchvision", words)
-    return Finding(Status.PASS, "torchvision", "installed and works, not needed")
-
-
-def _device() -> Finding:
-    try:
-        torch = importlib.import_module("torch")
-    except (ImportError, OSError, RuntimeError):
-        return Finding(Status.FAIL, "device", f"cannot be looked for without torch; {EXTRA}")
-    if torch.cuda.is_available():
-        names = ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
-        return Finding(Status.PASS, "device", names)
-    words = "no GPU that torch can use; the CPU is enough for tiny models only (check driver and CUDA build of torch)"
-    return Finding(Status.WARN, "device", words)
-
-
-def _decoder() -> Finding:
-    """Videos are untrusted files; what reads them is kept away from everything that the kernel can keep it from."""
-    try:
-        decoder = importlib.import_module("vdb_participant.data.decoding.decoder").process_decoder()
-    except (ImportError, OSError) as error:
-        return Finding(Status.FAIL, "decoder", f"cannot be loaded ({_first_line(error)}); {EXTRA}")
-    ready = decoder.started()
-    keeps = [words for words, left in (("the network", ready.network), ("files", ready.files)) if not left]
-    if keeps:
-        words = f"a process of its own within limits, but this kernel cannot keep it from {' and '.join(keeps)}"
-        return Finding(Status.WARN, "decoder", f"{words}; Linux 5.13 with Landlock and user namespaces can")
-    return Finding(Status.PASS, "decoder", "a process of its own within limits, without network or files")
+        yield tried("data", lambda: _data(subject.data))
+    if subject.spec is not None:
+        yield from _spec(subject, subject.spec)
 
 
 def _enrolment(folder: StateFolder) -> Finding:
@@ -168,16 +78,6 @@ def _unfinished(folder: StateFolder) -> Finding:
     )
 
 
-def _certificate(folder: StateFolder) -> Finding:
-    chain, now = folder.certificate.read_bytes(), datetime.now(UTC)
-    check_own_certificate(chain, now)
-    _, ends = certificate_validity(chain)
-    words = f"valid until {ends:%Y-%m-%d %H:%M} UTC (clock: {now:%Y-%m-%d %H:%M} UTC)"
-    if ends - now < RENEW_BEFORE:
-        return Finding(Status.WARN, "certificate and clock", f"{words}; ask the lead for a new invitation soon")
-    return Finding(Status.PASS, "certificate and clock", words)
-
-
 def _ledger(folder: StateFolder) -> Finding:
     with Ledger(folder.ledger) as ledger:
         chain = ledger.verify()
@@ -185,15 +85,11 @@ def _ledger(folder: StateFolder) -> Finding:
     return Finding(Status.PASS, "privacy ledger", f"{len(chain)} entries of {sets} data sets, chain unbroken")
 
 
-def _coordinator(subject: Subject) -> Finding:
-    from vdb_participant.network.client import Client  # noqa: PLC0415 - gRPC may be what is missing
-    from vdb_participant.network.connection import Connection  # noqa: PLC0415 (imported when it is needed: loading it takes long)
-    from vdb_participant.site.institution import open_site  # noqa: PLC0415 (imported when it is needed: loading it takes long)
-
-    site = open_site(subject.folder, subject.passphrase)
-    with Client(Connection(site.config.address, site.tls)) as client:
-        sessions = client.sessions()
-    return Finding(Status.PASS, "coordinator", f"{site.config.address} answers; {len(sessions)} sessions")
+def _egress(folder: StateFolder) -> Finding:
+    reading = EgressJournal(folder.egress).read()
+    return Finding(
+        Status.PASS, "egress journal", f"{len(reading.entries)} entries, chain unbroken; head {reading.head}"
+    )
 
 
 def _models(folder: Path) -> Iterator[Finding]:
@@ -201,9 +97,9 @@ def _models(folder: Path) -> Iterator[Finding]:
         yield Finding(Status.FAIL, "models", f"{folder}: no such folder; check --models")
         return
     for place in sorted(item for item in folder.iterdir() if item.is_dir() and item.name != CONDITIONS):
-        yield _tried(f"weights {place.name}", partial(_weights, place))
+        yield tried(f"weights {place.name}", partial(_weights, place))
     if (folder / CONDITIONS).is_dir():
-        yield _tried(CONDITIONS, lambda: _conditions(folder))
+        yield tried(CONDITIONS, lambda: _conditions(folder))
 
 
 def _weights(place: Path) -> Finding:
@@ -236,5 +132,75 @@ def _data(folder: Path | None) -> Finding:
     return Finding(Status.PASS, "data", words)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+def _policy(folder: StateFolder) -> Finding:
+    if not folder.policy.exists():
+        return Finding(Status.WARN, "policy", f"{folder.policy}: not there yet; `vdb-participant enroll` writes one")
+    policy = read_policy(folder.policy)
+    return Finding(
+        Status.PASS, "policy", f"epsilon {policy.epsilon_per_session} a session, {policy.epsilon_total} in all"
+    )
+
+
+def _spec(subject: Subject, path: Path) -> Iterator[Finding]:
+    """Yield what a spec needs: room for its clips, its models with the digests that it names, and a policy that allows it."""
+    try:
+        spec = read_spec(path)
+    except UsageError as error:
+        yield Finding(Status.FAIL, "spec", str(error))
+        return
+    yield tried("disk for the spec", lambda: _room(subject, spec))
+    yield tried("policy for the spec", lambda: _allowed(subject.folder, spec))
+    models = subject.models or subject.folder.models
+    for model in spec.models:
+        yield tried(f"model {model.id}", partial(_agreed_model, subject.folder, models, model))
+    yield tried("extractors", lambda: _agreed_extractors(models, spec))
+
+
+def _room(subject: Subject, spec: Spec) -> Finding:
+    """Clips are kept losslessly; uncompressed pictures are the most that they can take, and few institutions the worst case."""
+    registry = load_registry(subject.folder.registry)
+    public = -(-len(spec.prompts) * spec.generation.samples // spec.cohort.minimum)
+    private = _prompts(subject, spec)
+    need = 0
+    for model in spec.models:
+        terms = clip_terms(spec, model, registry)
+        clips = public + (private or 0) * spec.generation.samples
+        need += clips * terms.frames * terms.height * terms.width * 3
+    need += checked_count(spec) * spec.video.frames * spec.video.height * spec.video.width * 3
+    found = disk(subject.folder.clips, need)
+    if private is None and found.status is Status.PASS:
+        words = f"{found.words}, those of private prompts not counted: name --data"
+        return Finding(Status.WARN, "disk for the spec", words)
+    return Finding(found.status, "disk for the spec", found.words)
+
+
+def _prompts(subject: Subject, spec: Spec) -> int | None:
+    """Return how many private prompts a spec would use, or None if no data were named."""
+    if not any(metric.inputs == "private" for metric in spec.metrics):
+        return 0
+    if subject.data is None:
+        return None
+    from vdb_participant.data.dataset import Dataset  # noqa: PLC0415 (imported when it is needed: loading it takes long)
+    from vdb_participant.data.inputs import inputs_of  # noqa: PLC0415 - likewise
+
+    found = inputs_of(spec, Dataset.open(subject.data, frames=spec.video.frames))
+    return max(len(found.prompts), len(found.captioned))
+
+
+def _allowed(folder: StateFolder, spec: Spec) -> Finding:
+    check_policy(read_policy(folder.policy), spec)
+    return Finding(Status.PASS, "policy for the spec", "allows this spec")
+
+
+def _agreed_model(folder: StateFolder, models: Path, model: Model) -> Finding:
+    from vdb_participant.models import verify_model  # noqa: PLC0415 (imported when it is needed: loading it takes long)
+
+    found = verify_model(model, models, load_registry(folder.registry))
+    return Finding(Status.PASS, f"model {model.id}", f"{found.manifest[:19]}, as the spec says")
+
+
+def _agreed_extractors(models: Path, spec: Spec) -> Finding:
+    from vdb_participant.models import verify_extractors  # noqa: PLC0415 (imported when it is needed: loading it takes long)
+
+    found = verify_extractors(spec, models, {extractor.id for extractor in spec.extractors})
+    return Finding(Status.PASS, "extractors", f"{len(found)}, all as the spec says")

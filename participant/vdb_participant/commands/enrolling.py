@@ -28,15 +28,15 @@ def enroll(folder: StateFolder, invitation: Path, passphrase: Passphrase | None,
         UnreachableError: names the cause.
     """
     request = enrolment.begin(folder, enrolment.read_invitation(invitation), passphrase, datetime.now(UTC))
-    enrolment.submit(request)
+    enrolment.submit(folder, request)
     out = console()
     out.print(f"{request.invitation.institution} asks to join consortium {request.invitation.consortium}")
     out.print(f"fingerprint: {grouped_fingerprint(request.fingerprint)}")
     out.print("Read it out to the lead by telephone; the lead approves when it is the same there.")
-    found = enrolment.ask(request)
+    found = enrolment.ask(folder, request)
     while wait and found is None:
         time.sleep(POLL_SECONDS)
-        found = enrolment.ask(request)
+        found = enrolment.ask(folder, request)
     if found is None:
         out.print(f"Once approved, run: vdb-participant enroll {invitation}")
         return
@@ -57,7 +57,7 @@ def enrol_for_session(
     site = open_site(folder, passphrase)
     if site.config.institution != enrolment.read_invitation(invitation).institution:
         raise IdentityError(f"{folder.path}: {site.config.institution} is enrolled here; choose another --dir")
-    with Client(Connection(site.config.address, site.tls)) as client:
+    with Client(Connection(site.config.address, site.tls, site.egress)) as client:
         waiting = [item for item in client.sessions() if item.phase is Phase.ACCEPTING]
     if len(waiting) != 1:
         listed = "; ".join(f"{item.session[7:19]} {item.title}" for item in waiting) or "none"

@@ -16,6 +16,7 @@ from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
 from vdb_participant.session.consent import Plan
 from vdb_participant.session.preparation import Resources
+from vdb_participant.session.stopping import Stopping
 from vdb_participant.site.config import StateFolder
 from vdb_participant.site.failpoints import failpoints_from_environment
 from vdb_participant.site.institution import open_site
@@ -37,7 +38,7 @@ class Wish:
 def dry_run(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     """Show the plan of a session and do nothing."""
     site = open_site(folder, passphrase)
-    with Client(Connection(site.config.address, site.tls)) as link:
+    with Client(Connection(site.config.address, site.tls, site.egress)) as link:
         console().print(look(site, link, wish.session, wish.resources).plan.text)
 
 
@@ -58,10 +59,12 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
             out.print("not joined; nothing was sent")
             raise typer.Exit(1)
 
-    with Client(Connection(site.config.address, site.tls)) as link, shown_progress() as shown:
+    with Client(Connection(site.config.address, site.tls, site.egress)) as link, shown_progress() as shown:
+        stopping = Stopping(shown.progress, console(stderr=True).print)
         resources = replace(wish.resources, tell=shown.tell)
-        request = Request(wish.session, resources, consent, shown.progress, failpoints, wish.licences)
-        outcome = take_part(site, link, request)
+        request = Request(wish.session, resources, consent, stopping, failpoints, wish.licences)
+        with stopping.listening():
+            outcome = take_part(site, link, request)
     out.print(f"published: {outcome.bundle}")
     out.print(f"verify it with: vdb-audit verify {outcome.bundle} --root {site.config.root_fingerprint}")
     show_page(folder, outcome.session)

@@ -11,11 +11,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from vdb_participant.commands.screen import console as screen
 from vdb_participant.data.dataset import Dataset
 from vdb_participant.generation.store import ClipStore
 from vdb_participant.measure.site import Equipment, measure_site
 from vdb_participant.session.preparation import Resources, joined, verify_materials
 from vdb_participant.session.progress import Progress
+from vdb_participant.session.stopping import Stopping
 from vdb_shared.audit.leaderboard import ClipClass, counted_of, source_of
 from vdb_shared.evaluation import Evaluation, Result, evaluate
 from vdb_shared.metrics.catalogue import definition_of
@@ -38,7 +40,8 @@ def run_locally(spec: Spec, resources: Resources, clips: Path, progress: Progres
     """
     verify_materials(spec, resources)
     data = Dataset.open(resources.data, frames=spec.video.frames)
-    with joined(resources, clips) as cluster:
+    stopping = Stopping(progress, screen(stderr=True).print)
+    with joined(resources, clips) as cluster, stopping.listening():
         equipment = Equipment(
             resources.models,
             resources.models,
@@ -48,8 +51,9 @@ def run_locally(spec: Spec, resources: Resources, clips: Path, progress: Progres
             tell=resources.tell,
             cluster=cluster,
             together=resources.together,
+            egress=resources.egress,
         )
-        found = measure_site(spec, public_tasks(spec), data, equipment, ClipStore(clips), progress)
+        found = measure_site(spec, public_tasks(spec), data, equipment, ClipStore(clips), stopping)
     return evaluate(spec, found.statistics, None)
 
 

@@ -48,7 +48,7 @@ def object_here(
     site = open_site(folder, passphrase)
     if out is not None and out.exists():
         raise UsageError(f"{out}: exists already; name another file or remove it")
-    with Client(Connection(site.config.address, site.tls)) as link:
+    with Client(Connection(site.config.address, site.tls, site.egress)) as link:
         target = target_of(_bundle(folder, link, session), site.config.root_fingerprint)
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         objection = object_to(target, site.signer, words[0], words[1], now)
@@ -61,7 +61,7 @@ def carry(folder: StateFolder, passphrase: Passphrase, session: str, file: Path)
     """Hand in what somebody else signed, and say where it stands in the log; raises as `object_here`."""
     site, objection = open_site(folder, passphrase), _read(file)
     parse_envelope(objection)
-    with Client(Connection(site.config.address, site.tls)) as link:
+    with Client(Connection(site.config.address, site.tls, site.egress)) as link:
         hand_in(folder, link, target_of(_bundle(folder, link, session), site.config.root_fingerprint), objection)
 
 
@@ -106,7 +106,7 @@ def fetch(folder: StateFolder, passphrase: Passphrase, session: str, out: Path) 
         VdbError: the coordinator refuses, or cannot be reached.
     """
     site = open_site(folder, passphrase)
-    with Client(Connection(site.config.address, site.tls)) as link:
+    with Client(Connection(site.config.address, site.tls, site.egress)) as link:
         said = link.said(folder.find_session(session) or session)
     try:
         out.mkdir(parents=True, exist_ok=True)

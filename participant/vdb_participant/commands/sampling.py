@@ -100,7 +100,7 @@ def prove(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
 
 def _compare_logs(site: Site, result: OwnResult, choice: bytes) -> None:
     """Check that the log which chooses, the one with the result and the one that this site saw are one, as it is now."""
-    with Client(Connection(site.config.address, site.tls)) as link:
+    with Client(Connection(site.config.address, site.tls, site.egress)) as link:
         known = KnownLog(link, result.session, result.roster, result.opened, SeenLog(site.folder.log))
         known.accept(parse_choice(choice).checkpoint, result.proof.checkpoint)
 

@@ -1,7 +1,8 @@
 """Clips of models that run elsewhere: a command that writes a file, or an endpoint that answers with one.
 
 Promises that neither can take more than its row's seconds and bytes, that a command and all it started end with it, that no
-redirect is followed, and that what comes back is decoded like any untrusted file. Leaves what the model is, and whether it
+redirect is followed, that a request is in the egress journal before it leaves, and that what comes back is decoded like any
+untrusted file. Leaves what the model is, and whether it
 gives the same clip again, to whoever wrote the row: nothing here can prove it.
 """
 
@@ -17,16 +18,20 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, Any, Final
+from urllib.parse import urlsplit
 
 from vdb_participant.data.resize import fit
 from vdb_participant.data.video import Frames, decode
 from vdb_participant.data.video import Limits as DecodingLimits
 from vdb_participant.device import ELSEWHERE
 from vdb_participant.generation.settings import Clip, GenerationError, GenerationSettings
+from vdb_participant.site.egress import EgressJournal
+from vdb_participant.site.egress_format import Departure, Part
+from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import DatasetError, ModelError
 from vdb_shared.registry.external import PLACEHOLDERS, Command, Endpoint, Limits
 from vdb_shared.registry.rows import Row
@@ -41,11 +46,24 @@ _WORDS: Final = 200
 """Characters of a failed command's or endpoint's own words in our message."""
 
 
+Record = Callable[[Endpoint, bytes, tuple[Part, ...]], None]
+"""Records the body of a request, and the texts in it, before it leaves."""
+
+
 class ExternalGenerator:
     """A model of the class "external"; what it computes on, and what that takes but time, nobody here knows."""
 
-    def __init__(self, row: Row, settings: GenerationSettings) -> None:
+    def __init__(self, row: Row, settings: GenerationSettings, egress: Path | None = None) -> None:
+        """Bind a row to settings.
+
+        Args:
+            row: of the site's registry.
+            settings: of its clips.
+            egress: journal in which every request to an endpoint is recorded before it leaves; None for programs without a
+                state folder.
+        """
         self.device = ELSEWHERE
+        self._egress = None if egress is None else EgressJournal(egress)
         self._row = row
         self._settings = settings
 
@@ -63,11 +81,19 @@ class ExternalGenerator:
             if isinstance(how, Command):
                 _run_command(how, values, output)
             else:
-                _ask_endpoint(how, values, output)
+                _ask_endpoint(how, values, output, self._record)
             return Clip(self._fitted(output, how.limits))
 
     def warm_up(self) -> None:
         """Do nothing: a clip may cost money, and what is loaded elsewhere stays loaded."""
+
+    def _record(self, endpoint: Endpoint, body: bytes, parts: tuple[Part, ...]) -> None:
+        if self._egress is not None:
+            place = urlsplit(endpoint.url)
+            what = f"POST {place.scheme}://{place.netloc}{place.path}"
+            fields = {"model": self._row.id}
+            address = f"{place.hostname}:{place.port or (443 if place.scheme == 'https' else 80)}"
+            self._egress.record(Departure("request", address, what, len(body), sha256_digest(body), fields, parts))
 
     def _values(self, prompt: str, seed: int, output: Path) -> Mapping[str, str | int]:
         settings = self._settings
@@ -164,16 +190,20 @@ def _opener(endpoint: Endpoint) -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(_NoRedirect)
 
 
-def _ask_endpoint(endpoint: Endpoint, values: Mapping[str, str | int], output: Path) -> None:
+def _ask_endpoint(endpoint: Endpoint, values: Mapping[str, str | int], output: Path, record: Record) -> None:
     """Ask an endpoint for one clip and write its answer.
 
     Raises:
         GenerationError: it refuses, takes too long, or answers too much or something else than a video.
         ModelError: the token's variable is not set.
+        StoreError: the request cannot be recorded, so it was not sent.
     """
-    body = json.dumps({name: _request_value(value, values) for name, value in endpoint.request.items()}).encode()
+    asked = {name: _request_value(value, values) for name, value in endpoint.request.items()}
+    body = json.dumps(asked).encode()
     headers = {"Content-Type": "application/json", "Accept": "video/*"} | _authorization(endpoint)
     request = urllib.request.Request(endpoint.url, data=body, headers=headers, method="POST")  # noqa: S310 - http(s) by its schema
+    texts = {name: value.encode() for name, value in asked.items() if isinstance(value, str)}
+    record(endpoint, body, tuple(Part(name, len(text), sha256_digest(text)) for name, text in texts.items()))
     ends = time.monotonic() + endpoint.limits.seconds
     try:
         with _opener(endpoint).open(request, timeout=endpoint.limits.seconds) as answer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from vdb_participant.generation.external import ExternalGenerator
 from vdb_participant.generation.pipelines import DiffusersGenerator
 from vdb_participant.generation.settings import GenerationSettings, Generator
@@ -13,13 +15,14 @@ from vdb_shared.registry.rows import Row
 from vdb_shared.spec import Model
 
 
-def load_generator(
+def load_generator(  # noqa: PLR0913, PLR0917 - what a generator of either kind needs
     weights: Weights,
     model: Model,
     settings: GenerationSettings,
     device: str,
     row: Row | None,
     watch: Watch | None = None,
+    egress: Path | None = None,
 ) -> Generator:
     """Return the generator of a verified model.
 
@@ -30,6 +33,7 @@ def load_generator(
         device: where to compute.
         row: of the site's registry.
         watch: opened around every call of a pipeline; what runs elsewhere cannot be watched.
+        egress: journal of what leaves for an endpoint.
 
     Raises:
         ModelError: it cannot be loaded, or nothing says how to run it.
@@ -38,4 +42,4 @@ def load_generator(
         return DiffusersGenerator.load(weights, model, settings, device, row=row, watch=watch)
     if row is None or row.external is None:
         raise ModelError(f"{model.id}: is external, but no registry file here says how to run it; see `models add`")
-    return ExternalGenerator(row, settings)
+    return ExternalGenerator(row, settings, egress)

@@ -56,6 +56,7 @@ class Load:
         again: folders of weights and of the site's registry (or None), for a worker on another machine: it verifies what it has
             there before it loads it. None on this machine, where that is done.
         together: GPUs that make each clip together.
+        egress: journal of what leaves for endpoints.
     """
 
     weights: Mapping[str, Weights]
@@ -64,6 +65,7 @@ class Load:
     rows: Mapping[str, Row | None]
     again: tuple[Path, Path | None] | None = None
     together: int = 1
+    egress: Path | None = None
 
     def __call__(self, model: str, device: str, watch: Watch) -> Generator:
         """Return the generator of a model; see `workers.Load`."""
@@ -76,7 +78,7 @@ class Load:
             return ParallelGenerator(
                 partial(DiffusersGenerator.load, weights, chosen, settings, row=row), self.together
             )
-        return load_generator(weights, chosen, settings, device, row, watch)
+        return load_generator(weights, chosen, settings, device, row, watch, self.egress)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,7 @@ class Equipment:
         features: whether features are kept beside the clips, so that measuring them again computes none.
         cluster: where clips are made instead of here; `device` and `workers` are what it was joined with.
         together: GPUs of this machine that make each clip together (generation/parallel.py).
+        egress: journal of what leaves for endpoints of external models; None for programs without a state folder.
     """
 
     models: Path
@@ -97,6 +98,7 @@ class Equipment:
     features: bool = True
     cluster: Cluster | None = None
     together: int = 1
+    egress: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,8 @@ def measure_site(  # noqa: PLR0913 - the last is named
     settings = settings_of(spec, registry, profiles)
     work = _check(spec, dataset, equipment, registry, settings)
     again = (equipment.models, equipment.registry) if cluster else None
-    load = Load(work.models, {model.id: model for model in spec.models}, settings, work.rows, again, equipment.together)
+    models = {model.id: model for model in spec.models}
+    load = Load(work.models, models, settings, work.rows, again, equipment.together, equipment.egress)
     engine = Engine(spec, store, settings, tell=equipment.tell, starts=work.starts)
     job = Job(spec, store.directory.absolute(), (), load, settings, starts=work.starts)
     generation = Generation(engine, job, devices, progress, equipment.tell, cluster)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -24,6 +25,7 @@ from vdb_shared.secagg.parameters import Seat
 from vdb_shared.secagg.restarts import Restart
 from vdb_shared.wire import convert
 from vdb_shared.wire import federation_pb2 as pb
+from vdb_shared.wire.clock import moment_in
 from vdb_shared.wire.federation_pb2_grpc import AggregationServiceStub, LogServiceStub, SessionServiceStub
 from vdb_shared.wire.status import (
     LogView,
@@ -75,6 +77,22 @@ class Client:
             lambda: self._sessions.ListSessions(pb.ListSessionsRequest(), timeout=self._seconds),
             lambda answer: tuple(convert.summary_from_wire(item) for item in answer.sessions),
         )
+
+    def clocks(self) -> tuple[datetime, datetime] | None:
+        """Return what the coordinator's clock says and what ours did at that moment, as well as can be told, both UTC.
+
+        Returns:
+            None if this coordinator does not tell its time.
+        """
+
+        def ask() -> tuple[datetime, datetime] | None:
+            before = datetime.now(UTC)
+            _, call = self._sessions.ListSessions.with_call(pb.ListSessionsRequest(), timeout=self._seconds)
+            ours = before + (datetime.now(UTC) - before) / 2
+            theirs = moment_in(call.trailing_metadata() or ())
+            return None if theirs is None else (theirs, ours)
+
+        return self._connection.attempt(ask)
 
     def details(self, session: str) -> SessionDetails:
         """Return what there is to know about a session, named by its id or a unique prefix."""
@@ -178,6 +196,7 @@ class Client:
 
     def upload(self, session: str, seat: Seat, attempt: int, upload: Upload) -> None:
         """Submit our masked input, going on where an earlier upload stopped."""
+        self._connection.announce(session, attempt, upload.masked)
         query = pb.QueryUploadRequest(session=session, attempt=attempt, digest=masked_digest(upload.masked))
 
         def transfer() -> Any:

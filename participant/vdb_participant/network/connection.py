@@ -1,8 +1,8 @@
 """One mutually authenticated channel to a coordinator, and the discipline of calls on it.
 
-Promises that only UNAVAILABLE is retried, for as long as patience lasts, and that a coordinator which cannot be reached is an
-error that names the cause. Leaves what is called to `client.py` and `enrolment.py`; the first failed call of an impatient
-connection is reported within ten seconds.
+Promises that nothing leaves on it that was not recorded before, that only UNAVAILABLE is retried, for as long as patience
+lasts, and that a coordinator which cannot be reached is an error that names the cause. Leaves what is called to `client.py` and
+`enrolment.py`; the first failed call of an impatient connection is reported within ten seconds.
 
 Source: protos/README.md §11.4, §11.5.
 """
@@ -19,6 +19,9 @@ import grpc
 
 from vdb_participant.network import diagnosis as network
 from vdb_participant.network.answers import reason_of, refusal
+from vdb_participant.network.proxy import Proxy, proxy_for
+from vdb_participant.network.recording import Egress, RecordingChannel, vector_of
+from vdb_participant.site.egress_format import Departure
 from vdb_participant.site.keys import TlsIdentity
 from vdb_shared.errors import FormatError, ProtocolError, UnreachableError, VdbError
 from vdb_shared.wire import convert
@@ -55,14 +58,18 @@ class Connection:
     Attributes:
         address: host:port.
         tls: what we show and trust.
+        egress: where every message is recorded before it leaves.
         patience: seconds for which UNAVAILABLE is retried, once the coordinator has answered; before that it is not.
         pause: sleeps; a parameter so that tests need not wait.
+        find_proxy: from host and port to the proxy in between, if any; the environment's unless a test says otherwise.
     """
 
     address: str
     tls: TlsIdentity
+    egress: Egress
     patience: float = PATIENCE_SECONDS
     pause: Callable[[float], None] = time.sleep
+    find_proxy: Callable[[str, int], Proxy | None] = proxy_for
     _channel: grpc.Channel | None = None
     _answered: bool = False
 
@@ -72,14 +79,17 @@ class Connection:
 
         Raises:
             IdentityError: our certificate is not valid now.
+            StoreError: that it is opened cannot be recorded.
         """
         if self._channel is None:
             network.check_own_certificate(self.tls.certificate_chain, datetime.now(UTC))
-            network.split_address(self.address)
+            proxy = self._proxy
             credentials = grpc.ssl_channel_credentials(
                 self.tls.ca_certificate, self.tls.private_key, self.tls.certificate_chain
             )
-            self._channel = grpc.secure_channel(self.address, credentials, options=_OPTIONS)
+            self.egress.record(Departure("connection", self.address, f"TLS with our certificate{_through(proxy)}"))
+            inner = grpc.secure_channel(self.address, credentials, options=(*_OPTIONS, _route(proxy)))
+            self._channel = RecordingChannel(inner, self.address, self.egress)
         return self._channel
 
     @property
@@ -92,6 +102,14 @@ class Connection:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
+
+    def announce(self, session: str, attempt: int, masked: bytes) -> None:
+        """Record the vector whose parts are about to leave.
+
+        Raises:
+            StoreError: it cannot be recorded.
+        """
+        self.egress.record(vector_of(self.address, session, attempt, masked))
 
     def attempt(self, call: Callable[[], T], *, patient: bool = True) -> T:
         """Return what a call returns, retrying it for as long as it is UNAVAILABLE and patience lasts.
@@ -113,7 +131,7 @@ class Connection:
                 failing_since = time.monotonic() if failing_since is None else failing_since
                 waited = time.monotonic() - failing_since + pause
                 if not patient or not self._is_worth_retrying(error, waited):
-                    raise self._final(error) from error
+                    raise self._final(error, patient=patient) from error
             except FormatError as error:
                 raise ProtocolError(f"its answer is malformed: {error}", peer="coordinator") from error
             else:
@@ -127,12 +145,46 @@ class Connection:
             return False
         return waited <= self.patience and (self._answered or bool(reason_of(error)))
 
-    def _final(self, error: grpc.RpcError) -> VdbError:
+    def _final(self, error: grpc.RpcError, *, patient: bool) -> VdbError:
         """Return the error to end with."""
-        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        if late and (self._answered or not patient):
             return UnreachableError(f"the coordinator at {self.address} did not answer in time; run again")
-        if error.code() is not grpc.StatusCode.UNAVAILABLE or reason_of(error):
+        if not late and (error.code() is not grpc.StatusCode.UNAVAILABLE or reason_of(error)):
             return refusal(error)
         self.close()
         network.check_own_certificate(self.tls.certificate_chain, datetime.now(UTC))
-        return UnreachableError(network.diagnose(self.address, self.tls.ca_certificate, error.details() or ""))
+        return UnreachableError(self.diagnose(error.details() or ""))
+
+    def diagnose(self, detail: str) -> str:
+        """Return one line that says why the coordinator cannot be reached.
+
+        Args:
+            detail: gRPC's own words, used when nothing else is found.
+        """
+        return network.diagnose(self._greeted(), detail)
+
+    def probe(self) -> network.Reached:
+        """Return how far one comes towards the coordinator without our certificate."""
+        return network.probe(self._greeted())
+
+    def _greeted(self) -> network.Target:
+        """Return what is about to be greeted, after that was recorded."""
+        proxy = self._proxy
+        words = f"TLS greeting without our certificate{_through(proxy)}"
+        self.egress.record(Departure("greeting", self.address, words))
+        host, port = network.split_address(self.address)
+        return network.Target(host, port, self.tls.ca_certificate, proxy)
+
+    @property
+    def _proxy(self) -> Proxy | None:
+        return self.find_proxy(*network.split_address(self.address))
+
+
+def _route(proxy: Proxy | None) -> tuple[str, int | str]:
+    """Return the channel option that makes gRPC take this way and no other, whatever else the environment says."""
+    return ("grpc.enable_http_proxy", 0) if proxy is None else ("grpc.http_proxy", proxy.url)
+
+
+def _through(proxy: Proxy | None) -> str:
+    return f", through the proxy {proxy.address}" if proxy else ""

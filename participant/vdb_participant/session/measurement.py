@@ -50,6 +50,7 @@ def measured_here(
             tell=resources.tell,
             cluster=cluster,
             together=resources.together,
+            egress=site.folder.egress.absolute(),
         )
         store = ClipStore(site.folder.clips)
         found = measure_site(spec, sealed.shard, data, equipment, store, progress, checked=sealed.checked)

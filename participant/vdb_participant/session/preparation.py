@@ -59,6 +59,7 @@ class Resources:
         cluster: HOST:PORT of the Ray cluster that makes clips, whose machines must have all these paths, so that they are
             absolute; "" for this machine.
         together: GPUs of this machine that make each clip together.
+        egress: journal of what leaves for endpoints when nothing is federated; a session takes its site's.
         allow_unnoised: for tests only: take part although the spec adds no noise.
     """
 
@@ -70,6 +71,7 @@ class Resources:
     tell: Consumer = nobody
     cluster: str = ""
     together: int = 1
+    egress: Path | None = None
     allow_unnoised: bool = False
 
 

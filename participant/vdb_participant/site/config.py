@@ -5,7 +5,7 @@ Leaves the content of keys to `keys.py` and of the ledger to `ledger.py`.
 
     DIR/config.json  policy.toml  statement-key.pem  tls-key.pem  certificate.pem  roster/  ledger.sqlite
     DIR/signer.toml (instead of statement-key.pem)
-    DIR/log/checkpoint
+    DIR/log/checkpoint  egress.jsonl
     DIR/sessions/<session>/{journal,samples.jsonl,result.vdbb}  DIR/clips/  DIR/models/  DIR/registry/
 """
 
@@ -110,6 +110,11 @@ class StateFolder:
     def objections(self) -> Path:
         """Objections that were handed in from here, and what was answered."""
         return self.path / "objections"
+
+    @property
+    def egress(self) -> Path:
+        """The journal of all that left."""
+        return self.path / "egress.jsonl"
 
     @property
     def clips(self) -> Path:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vdb_participant.network.connection import Connection
 from vdb_participant.site.config import ConfigFile, StateFolder, save_roster
+from vdb_participant.site.egress import EgressJournal
 from vdb_participant.site.keys import (
     Passphrase,
     TlsIdentity,
@@ -126,7 +127,7 @@ def begin(folder: StateFolder, invitation: InvitationFile, passphrase: Passphras
     return Request(invitation, signer.public_key, request, possession)
 
 
-def submit(request: Request) -> None:
+def submit(folder: StateFolder, request: Request) -> None:
     """Send the request; again with the same bytes is harmless.
 
     Raises:
@@ -140,7 +141,7 @@ def submit(request: Request) -> None:
         statement_key=request.statement_key.raw,
         possession=request.possession,
     )
-    connection = _bootstrap(request.invitation)
+    connection = _bootstrap(folder, request.invitation)
     try:
         stub = EnrolmentServiceStub(connection.channel)
         connection.attempt(lambda: stub.Enrol(message, timeout=connection.call_seconds))
@@ -148,10 +149,10 @@ def submit(request: Request) -> None:
         connection.close()
 
 
-def ask(request: Request) -> Enrolment | None:
+def ask(folder: StateFolder, request: Request) -> Enrolment | None:
     """Return certificate and roster if the lead has approved, else None."""
     message = pb.GetEnrolmentRequest(institution=request.invitation.institution, token=request.invitation.token_bytes)
-    connection = _bootstrap(request.invitation)
+    connection = _bootstrap(folder, request.invitation)
     try:
         stub = EnrolmentServiceStub(connection.channel)
         return connection.attempt(
@@ -193,12 +194,12 @@ def finish(
     return config
 
 
-def _bootstrap(invitation: InvitationFile) -> Connection:
+def _bootstrap(folder: StateFolder, invitation: InvitationFile) -> Connection:
     """Return a connection that may only enrol."""
     tls = TlsIdentity(
         invitation.bootstrap_certificate.encode(), invitation.bootstrap_key.encode(), invitation.ca_certificate.encode()
     )
-    return Connection(invitation.address, tls)
+    return Connection(invitation.address, tls, EgressJournal(folder.egress))
 
 
 def _resume(folder: StateFolder, invitation: InvitationFile, passphrase: Passphrase | None) -> Request | None:

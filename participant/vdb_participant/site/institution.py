@@ -7,6 +7,7 @@ from functools import cache
 
 from vdb_participant.session.terms import Pins
 from vdb_participant.site.config import ConfigFile, StateFolder, read_config
+from vdb_participant.site.egress import EgressJournal
 from vdb_participant.site.keys import Passphrase, TlsIdentity, decode_tls_key, encode_tls_key, unlock
 from vdb_participant.site.policy import PolicyFile, read_policy
 from vdb_participant.site.signing import StatementSigner, open_signer
@@ -36,6 +37,11 @@ class Site:
         """What we know without asking the coordinator."""
         config = self.config
         return Pins(config.root_fingerprint, config.consortium, config.institution, self.signer.public_key)
+
+    @property
+    def egress(self) -> EgressJournal:
+        """Where all that leaves is written down first."""
+        return EgressJournal(self.folder.egress)
 
 
 def open_site(folder: StateFolder, passphrase: Passphrase) -> Site:

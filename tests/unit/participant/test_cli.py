@@ -41,6 +41,10 @@ MODELS = [f"models {command}" for command in ("list", "show", "verify", "fetch",
         "budget verify",
         "budget export",
         "data check",
+        "journal show",
+        "journal verify",
+        "journal export",
+        "policy lint",
         *MODELS,
     ],
 )
@@ -58,7 +62,14 @@ def test_light_commands_load_no_framework(tmp_path: Path) -> None:
         "from vdb_participant.cli import main; main()"
     )
     missing = tmp_path / "none.invitation"
-    for words in (["--help"], ["budget"], ["budget", "verify"], ["models", "list"], ["enroll", str(missing)]):
+    for words in (
+        ["--help"],
+        ["budget"],
+        ["budget", "verify"],
+        ["models", "list"],
+        ["enroll", str(missing)],
+        ["journal", "verify"],
+    ):
         done = run("--dir", tmp_path / "state", *words, program=program)
         assert done.stdout.splitlines()[-1] == "[]", words
 

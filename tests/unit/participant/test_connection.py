@@ -13,6 +13,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
+from testkit.recorded import Recorded
 from vdb_participant.network.answers import reason_of
 from vdb_participant.network.client import SHORTEST_WATCH, Client
 from vdb_participant.network.connection import FIRST_PAUSE, LONGEST_PAUSE, Connection
@@ -73,7 +74,7 @@ class Script:
         return "answer"
 
     def connection(self, *, answered: bool = True, patience: float = 300.0) -> Connection:
-        connection = Connection("127.0.0.1:1", NOBODY, patience=patience, pause=self.pauses.append)
+        connection = Connection("127.0.0.1:1", NOBODY, Recorded(), patience=patience, pause=self.pauses.append)
         if answered:
             connection.attempt(lambda: None)
         return connection
@@ -183,7 +184,7 @@ def test_who_ends_streams_at_once_does_not_keep_us_busy() -> None:
     server.start()
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            connection = Connection(f"127.0.0.1:{port}", NOBODY, pause=pauses.append, _channel=channel)
+            connection = Connection(f"127.0.0.1:{port}", NOBODY, Recorded(), pause=pauses.append, _channel=channel)
             found = Client(connection).wait("sha256:" + "0" * 64, Phase.PUBLISHED)
     finally:
         server.stop(None)

@@ -22,7 +22,10 @@ from vdb_participant.generation.external import ExternalGenerator
 from vdb_participant.generation.settings import GenerationError, GenerationSettings, settings_of
 from vdb_participant.generation.store import ClipStore
 from vdb_participant.models import check_prompts_stay, verify_model
-from vdb_shared.errors import ModelError
+from vdb_participant.site.egress import EgressJournal
+from vdb_participant.site.egress_format import Part
+from vdb_shared.canonical import sha256_digest
+from vdb_shared.errors import ModelError, StoreError
 from vdb_shared.registry.rows import Registry, Row
 from vdb_shared.spec import Model
 from vdb_shared.tasks import ClipTask
@@ -181,9 +184,9 @@ def endpoint(**answer: Any) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
         thread.join()
 
 
-def asked(url: str, **more: Any) -> ExternalGenerator:
+def asked(url: str, *, egress: Path | None = None, **more: Any) -> ExternalGenerator:
     request = {"text": "{prompt}", "seed": "{seed}", "size": "{width}x{height}", "frames": "{frames}", "loop": False}
-    return ExternalGenerator(row(kind="http", url=url, request=request, **more), SETTINGS)
+    return ExternalGenerator(row(kind="http", url=url, request=request, **more), SETTINGS, egress)
 
 
 def test_an_endpoint_is_asked_and_its_clip_is_fitted(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,6 +214,23 @@ def test_an_endpoint_that_fails_is_one_line(answer: dict[str, Any], limits: dict
         asked(url, limits=limits).generate(PROMPT, 1)
     assert problem in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_request_is_in_the_journal_before_it_leaves(tmp_path: Path, video: Path) -> None:
+    journal = EgressJournal(tmp_path / "egress.jsonl")
+    with endpoint(body=video.read_bytes()) as (url, seen):
+        generator = asked(f"{url}?key=secret", egress=journal.path)
+        generator.generate(PROMPT, 9)
+        (left,) = (entry.departure for entry in journal.read().entries)
+        assert (left.kind, left.what, left.fields) == ("request", f"POST {url}", {"model": "closed"})
+        body = json.dumps(seen[0][1]).encode()
+        assert (left.size, left.digest) == (len(body), sha256_digest(body))
+        assert Part("text", len(PROMPT.encode()), sha256_digest(PROMPT.encode())) in left.parts
+        assert "secret" not in journal.path.read_text()
+        journal.path.write_bytes(journal.path.read_bytes()[:-4] + b"#}}\n")
+        with pytest.raises(StoreError, match="so nothing is sent"):
+            generator.generate(PROMPT, 10)
+        assert len(seen) == 1
 
 
 def test_an_endpoint_that_is_not_there() -> None:

@@ -1,0 +1,95 @@
+"""`doctor` on the way to the coordinator: our certificate, the port, TLS, its answer, and the two clocks, one after the other.
+
+Promises that a closed port, a proxy that looks into TLS and a coordinator that refuses us are told apart. Leaves the words to
+`network/diagnosis.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from vdb_participant.commands.findings import Finding, Status, first_line, tried
+from vdb_participant.commands.machine import EXTRA
+from vdb_participant.network.diagnosis import check_own_certificate
+from vdb_participant.site.config import StateFolder
+from vdb_participant.site.institution import open_site
+from vdb_participant.site.keys import Passphrase, certificate_validity
+from vdb_shared.errors import StoreError, VdbError
+
+if TYPE_CHECKING:
+    from vdb_participant.network.client import Client
+
+RENEW_BEFORE: Final = timedelta(days=7)
+SMALL_SKEW: Final = timedelta(minutes=1)
+LARGE_SKEW: Final = timedelta(minutes=5)
+"""Certificates begin an hour early (§11.1), so that nothing fails yet at either; by five minutes no clock drifts unnoticed."""
+
+
+def examine_connection(folder: StateFolder, passphrase: Passphrase) -> Iterator[Finding]:
+    """Yield what is found on the way, as far as it goes."""
+    yield tried("certificate and clock", lambda: _certificate(folder))
+    try:
+        from vdb_participant.network.client import Client  # noqa: PLC0415 - gRPC may be what is missing
+        from vdb_participant.network.connection import Connection  # noqa: PLC0415 - likewise
+    except (ImportError, RuntimeError) as error:
+        yield Finding(Status.FAIL, "coordinator", f"cannot be asked without gRPC ({first_line(error)}); {EXTRA}")
+        return
+    try:
+        site = open_site(folder, passphrase)
+        connection = Connection(site.config.address, site.tls, site.egress)
+        reached = connection.probe()
+    except VdbError as error:
+        yield Finding(Status.FAIL, "coordinator", str(error))
+        return
+    way = f"{site.config.address} is open{f', through the proxy {reached.proxy}' if reached.proxy else ''}"
+    yield Finding(Status.FAIL if reached.port else Status.PASS, "port", reached.port or way)
+    if reached.port:
+        return
+    yield Finding(Status.FAIL if reached.tls else Status.PASS, "TLS", reached.tls or "our consortium's own, end to end")
+    if reached.tls:
+        return
+    with Client(connection) as client:
+        yield tried("coordinator", lambda: _answer(client, site.config.address))
+        yield tried("clock", lambda: judge_clock(client.clocks()))
+
+
+def judge_clock(clocks: tuple[datetime, datetime] | None) -> Finding:
+    """Return what is to be said of the coordinator's clock and ours, both UTC; None where it does not tell its own."""
+    if clocks is None:
+        return Finding(Status.WARN, "clock", "this coordinator does not tell its time, so the clocks were not compared")
+    theirs, ours = clocks
+    off = abs(ours - theirs)
+    words = f"ours is {_duration(off)} {'ahead of' if ours > theirs else 'behind'} the coordinator's"
+    if off <= SMALL_SKEW:
+        return Finding(Status.PASS, "clock", words)
+    status = Status.FAIL if off > LARGE_SKEW else Status.WARN
+    return Finding(
+        status, "clock", f"{words} ({theirs:%Y-%m-%d %H:%M} UTC); synchronise this machine's, or tell the lead"
+    )
+
+
+def _certificate(folder: StateFolder) -> Finding:
+    try:
+        chain, now = folder.certificate.read_bytes(), datetime.now(UTC)
+    except OSError as error:
+        raise StoreError(f"{error.filename}: cannot be read ({error.strerror}); restore it from a backup") from error
+    check_own_certificate(chain, now)
+    _, ends = certificate_validity(chain)
+    words = f"valid until {ends:%Y-%m-%d %H:%M} UTC (clock: {now:%Y-%m-%d %H:%M} UTC)"
+    if ends - now < RENEW_BEFORE:
+        return Finding(Status.WARN, "certificate and clock", f"{words}; ask the lead for a new invitation soon")
+    return Finding(Status.PASS, "certificate and clock", words)
+
+
+def _answer(client: Client, address: str) -> Finding:
+    return Finding(Status.PASS, "coordinator", f"{address} answers; {len(client.sessions())} sessions")
+
+
+def _duration(time: timedelta) -> str:
+    seconds = time.total_seconds()
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} seconds"

@@ -1,0 +1,92 @@
+"""Mistakes in policy.toml, and rules in it that cannot mean what they seem to, each with its line.
+
+Promises that what is called an error is what `policy.py` refuses. Leaves judging a spec to `policy.check_policy`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from pydantic import ValidationError
+
+from vdb_participant.site.policy import ANY, PolicyFile
+from vdb_shared.toml_lines import line_of
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One thing to look at.
+
+    Attributes:
+        line: in the file, from 1, or None where it cannot be told.
+        field: the rule, or "".
+        words: what is wrong and what to do.
+        error: whether the policy is refused; else it is only odd.
+    """
+
+    line: int | None
+    field: str
+    words: str
+    error: bool
+
+
+def lint(text: str, metrics: Collection[str], models: Collection[str]) -> tuple[Remark, ...]:
+    """Return what is to be said of a policy; nothing if all is well.
+
+    Args:
+        text: of policy.toml.
+        metrics: ids that the catalogue has.
+        models: ids that the site's registry has.
+    """
+    try:
+        policy = PolicyFile.model_validate(tomllib.loads(text, parse_float=Decimal))
+    except tomllib.TOMLDecodeError as error:
+        return (Remark(None, "", f"is not TOML: {error}", True),)
+    except ValidationError as error:
+        return tuple(_mistakes(text, error))
+    odd = [*_contradictions(policy)]
+    odd += _unknown("allowed_metrics", policy.allowed_metrics, metrics, "`vdb-participant metrics list`")
+    odd += _unknown("allowed_models", policy.allowed_models, models, "`vdb-participant models list`")
+    return tuple(Remark(line_of(text, field), field, words, False) for field, words in odd)
+
+
+def _mistakes(text: str, error: ValidationError) -> Iterator[Remark]:
+    for item in error.errors(include_url=False):
+        field = ".".join(str(part) for part in item["loc"])
+        words = str(item["msg"])
+        if item["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(field, PolicyFile.model_fields, n=1)
+            words = f"is no rule{f'; did you mean {near[0]}?' if near else ''}"
+        yield Remark(line_of(text, field), field, words, True)
+
+
+def _contradictions(policy: PolicyFile) -> Iterator[tuple[str, str]]:
+    """Yield rules that another rule makes meaningless."""
+    if policy.epsilon_per_session > policy.epsilon_total:
+        words = f"is more than epsilon_total, {policy.epsilon_total}: a session of this cost is refused all the same"
+        yield "epsilon_per_session", words
+    needed = policy.minimum_honest + policy.minimum_collusion
+    if policy.minimum_cohort < needed:
+        words = f"is less than minimum_honest and minimum_collusion together, {needed}, which decide"
+        yield "minimum_cohort", words
+    if policy.delta >= Decimal("0.0001"):
+        yield (
+            "delta",
+            f"is {policy.delta}: it should be far below one divided by the number of records, such as 0.000001",
+        )
+
+
+def _unknown(field: str, allowed: Sequence[str], known: Collection[str], where: str) -> Iterator[tuple[str, str]]:
+    if not allowed:
+        yield field, 'is empty, so every session is refused; "*" allows all'
+    if ANY in allowed and len(allowed) > 1:
+        yield field, '"*" allows all, so the other names mean nothing'
+    for name in allowed:
+        if name != ANY and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"see {where}"
+            yield field, f"{name} is not known here; {hint}"
