@@ -37,8 +37,8 @@ from vdb_shared.evaluation import Evaluation, evaluate
 from vdb_shared.layout import count_block, generated_block, layout_of, reference_block
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.metrics.features import outcome
-from vdb_shared.metrics.statistic import Tally
-from vdb_shared.spec import Spec, parse_spec_toml
+from vdb_shared.metrics.statistic import Statistics, Tally
+from vdb_shared.spec import Metric, Spec, parse_spec_toml
 
 Vector = NDArray[np.float64]
 Verdict = Literal["sees", "fooled", "blind"]
@@ -157,8 +157,8 @@ def findings(clips: int) -> dict[tuple[str, str], Finding]:
                 tally.add(count_block("public", model), outcome(True))
                 for (metric, part), vector in share.items():
                     tally.add(generated_block("public", model, metric, part), vector)
-        evaluated = evaluate(spec, tally.sums(), None)
-        found |= {(metric.id, name): _finding(evaluated, metric.id) for metric in spec.metrics}
+        sums = tally.sums()
+        found |= {(metric.id, name): _finding(_alone(spec, metric, sums), metric.id) for metric in spec.metrics}
     return {(metric, name): found[metric, name] for metric in METRICS for name in DEGRADATIONS}
 
 
@@ -204,6 +204,12 @@ def _spec() -> Spec:
         for name, given in METRICS.items()
     )
     return Spec.model_validate(values)
+
+
+def _alone(spec: Spec, metric: Metric, sums: Statistics) -> Evaluation:
+    """What is told of a metric in a session of its own: among all of them at once every comparison is more cautious."""
+    one = spec.model_copy(update={"metrics": (metric,)})
+    return evaluate(one, {block.name: sums[block.name] for block in layout_of(one).blocks}, None)
 
 
 def _shares(spec: Spec, clip: Observation, *, reference: bool = False) -> dict[tuple[str, str], Vector]:

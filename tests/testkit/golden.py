@@ -84,6 +84,12 @@ def golden_file(name: str) -> Path:
     return FOLDER / f"{name}.vdbb"
 
 
+def golden_withdrawal() -> Path:
+    """Return where the signed withdrawal of the golden result that is objected to lies."""
+    (file,) = (FOLDER / "disputed" / "statements").glob("withdrawal-*.dsse.json")
+    return file
+
+
 def golden_report(name: str) -> bytes:
     """Return what an audit under its root reports of a golden bundle, as JSON that people can compare."""
     session = golden_session(name)

@@ -24,7 +24,7 @@ from vdb_shared.spec import parse_spec_json
 def golden_told(name: str) -> Report:
     """Return what an audit reports of a golden bundle, read back from its report.json."""
     told = json.loads(golden_file(name).with_suffix(".report.json").read_bytes())
-    lines = tuple(Line(**line | {"status": Status(line["status"])}) for line in told["checks"])
+    lines = tuple(_line(line) for line in told["checks"])
     return Report(
         bundle=told["bundle"],
         size=told["size"],
@@ -33,6 +33,10 @@ def golden_told(name: str) -> Report:
         pinned=told["root_pinned"],
         standing=None if told["standing"] is None else _standing(told["standing"]),
     )
+
+
+def _line(told: Mapping[str, Any]) -> Line:
+    return Line(**{**told, "status": Status(told["status"]), "said": tuple(told.get("said", ()))})
 
 
 def _facts(told: Mapping[str, Any]) -> Facts:
@@ -46,10 +50,12 @@ def _standing(told: Mapping[str, Any]) -> Standing:
         read=told["log_read"],
         objections=tuple(Objected(**item) for item in told["objections"]),
         withdrawn=None if told["withdrawn"] is None else Withdrawn(**told["withdrawn"]),
+        further=tuple(Withdrawn(**item) for item in told["further_withdrawals"]),
         successors=tuple(Successor(**item) for item in told["successors"]),
         supersedes=told["supersedes"],
         refused=told["refused"],
         faults=tuple(told["faults"]),
+        unreadable=tuple(told["unreadable_entries"]),
     )
 
 

@@ -29,7 +29,7 @@ from testkit.published import golden_published, golden_told, with_metrics
 from testkit.spot_shown import spot, spot_of_whole_results
 from vdb_shared.audit.boards import Boards, boards_of
 from vdb_shared.audit.compare import Comparison, compare
-from vdb_shared.audit.entries import Fault
+from vdb_shared.audit.entries import Fault, LoggedObjection
 from vdb_shared.audit.html import leaderboard_page, local_page, report_page
 from vdb_shared.audit.leaderboard import ClipClass, Leaderboard, leaderboard_of, tables_of
 from vdb_shared.audit.monitor import LoggedSession, Monitored, Spent
@@ -121,7 +121,7 @@ def objected_to(report: Report, number: int) -> Report:
         Objected(f"lab-{place}", f"sha256:{place:064x}", "2026-02-02T09:00:05Z", "data", "A <b>wrong</b> clip.")
         for place in range(number)
     )
-    return replace(report, standing=Standing(True, said, None, (), "", {}, ()))
+    return replace(report, standing=Standing(True, said, None, (), (), "", {}, ()))
 
 
 def undecided(report: Report, status: Status = Status.SKIPPED) -> Report:
@@ -476,9 +476,14 @@ def standing_session(like: VerifiedBundle) -> LoggedSession:
         objector="lab-kyoto",
         objection=digest(10),
         received="2026-02-02T12:00:00Z",
+        salt="0" * 64,
     )
     taken_back = WithdrawalRecord(
-        session=like.facts.session, result=digest(9), withdrawal=digest(11), withdrawn="2026-02-03T12:00:00Z"
+        session=like.facts.session,
+        result=digest(9),
+        withdrawal=digest(11),
+        withdrawn="2026-02-03T12:00:00Z",
+        salt="0" * 64,
     )
     return LoggedSession(
         like.facts.session,
@@ -487,7 +492,7 @@ def standing_session(like: VerifiedBundle) -> LoggedSession:
         "published",
         like.facts.published,
         digest(9),
-        objections=(said,),
+        objections=(LoggedObjection(6, said),),
         withdrawal=taken_back,
         successors=(digest(2), digest(3)),
     )

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from testkit.evidence import but_for
 from testkit.logs import MadeLog
-from testkit.opened_lines import SEAT, Story, growth_of, kept_list, own_checkpoint, root_of
+from testkit.opened_lines import SEAT, Story, growth_of, kept_list, own_checkpoint, root_of, shown_of
 from testkit.statements import INSTITUTIONS, auditor_key
 from vdb_participant.session.proving import answer
 from vdb_shared.audit.evidence import Evidence
@@ -22,7 +22,7 @@ from vdb_shared.bundle.sample_choice import SampleChoice
 from vdb_shared.bundle.sample_file import OpenedWords
 from vdb_shared.bundle.samples import parse_line
 from vdb_shared.canonical import encode_base64, sha256_digest
-from vdb_shared.errors import VdbError, VerificationError
+from vdb_shared.errors import UnreachableError, VdbError, VerificationError
 from vdb_shared.roster import Member
 
 OTHER: Final = "sha256:" + "7" * 64
@@ -109,6 +109,9 @@ def honest() -> dict[str, tuple[bytes, dict[str, Any]]]:
             answered(),
             {"remembered": log_with(*log.entries[:1]).files()["checkpoint"]},
         ),
+        "with an older copy of the log": (answered(), {"fetch": fetched(log_with(*log.entries[:4]))}),
+        "with a log that cannot be reached": (answered(), {"fetch": _unreachable}),
+        "with a checkpoint of nobody": (answered(), {"remembered": own_checkpoint(story(), log)}),
         "one line": (answered(1), {"count": 1}),
         "all lines": (answered(200), {"count": 200}),
         "no line": (instead(opened=()), {"count": 0}),
@@ -125,7 +128,11 @@ def wrong() -> dict[str, tuple[bytes, dict[str, Any]]]:
     swapped = parse_line(lines[0].line.encode()).model_copy(update={"shares": OTHER}).encode().decode()
     frames = {number: bytes(len(data)) for number, data in opened(12, clips=True)[1].items()}
     later = SampleChoice(
-        good.checkpoint, root_of(log.entries[:4]), growth_of(log.entries, 2, 4), growth_of(log.entries, 4, 5)
+        good.checkpoint,
+        root_of(log.entries[:4]),
+        shown_of(log.entries, 2, 4),
+        growth_of(log.entries, 2, 4),
+        growth_of(log.entries, 4, 5),
     )
     return {
         "no file": (b"", {}),
@@ -136,12 +143,20 @@ def wrong() -> dict[str, tuple[bytes, dict[str, Any]]]:
         "other lines": (instead(opened=(lines[1], lines[0], *lines[2:])), {}),
         "fewer lines": (answered(5), {}),
         "a later state of the log": (instead(later), {}),
+        "another entry in the place of the one that chooses": (
+            instead(replace(good, entries=(replace(good.entries[0], entry=log.entries[3]),))),
+            {},
+        ),
         "a checkpoint of its own": (instead(replace(good, checkpoint=own_checkpoint(story(), log))), {}),
         "a checkpoint from before the result": (
             instead(replace(good, checkpoint=log_with(*log.entries[:2]).files()["checkpoint"])),
             {},
         ),
         "another log than the auditor knows": (answered(), {"fetch": fetched(log_with(*log.entries[:2], b"x", b"y"))}),
+        "another log than the auditor knows, which has grown": (
+            answered(),
+            {"fetch": fetched(log_with(*log.entries[:3], b"x", b"y", b"z"))},
+        ),
         "another state than the auditor kept": (
             answered(),
             {"remembered": log_with(*log.entries[:2], b"x").files()["checkpoint"]},
@@ -186,6 +201,10 @@ def wrong() -> dict[str, tuple[bytes, dict[str, Any]]]:
     }
 
 
+def _unreachable(_path: str) -> bytes:
+    raise UnreachableError("the log cannot be reached")
+
+
 @cache
 def _signed_by(seat: int) -> bytes:
     opening, shown = opened(12, clips=False)
@@ -197,12 +216,21 @@ def report_of(file: bytes, found: Evidence | None = None, **asked: Any) -> Sampl
     return check_opening(found or evidence(), file, replace(Asked(12, story().session.root), **asked))
 
 
+def extent_of(report: SampleReport) -> str:
+    """Return how much of a list a report says was opened, and its exit status."""
+    extent = report.extent
+    return (
+        f"{extent.opened} of {extent.total}, {extent.without} without a clip, {extent.clips} different clips, "
+        f"exit status {report.exit_code}"
+    )
+
+
 def text_of(report: SampleReport) -> str:
     """Return all that a report says."""
     lines = (
         f"{line.id} {line.status.value}: {line.title}. {line.sentence} {line.detail}".strip() for line in report.lines
     )
-    opened_words = f"{report.opened} of {report.total}, exit status {report.exit_code}"
+    opened_words = extent_of(report)
     return "\n".join((*lines, report.verdict, opened_words)) + "\n"
 
 
@@ -211,7 +239,7 @@ def brief(report: SampleReport) -> str:
     outcomes = ", ".join(f"{line.id} {line.status.value}" for line in report.lines)
     said = [f"{line.sentence} {line.detail}" for line in report.lines if line.status is Status.FAIL]
     reached = {line.sentence for line in report.lines if line.status is Status.NOT_REACHED}
-    opened_words = f"{report.opened} of {report.total}, exit status {report.exit_code}"
+    opened_words = extent_of(report)
     return "\n".join((outcomes, *said, *sorted(reached), report.verdict, opened_words)) + "\n"
 
 

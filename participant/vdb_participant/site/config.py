@@ -5,8 +5,8 @@ Leaves the content of keys to `keys.py` and of the ledger to `ledger.py`.
 
     DIR/config.json  policy.toml  statement-key.pem  tls-key.pem  certificate.pem  roster/  ledger.sqlite
     DIR/signer.toml (instead of statement-key.pem)
-    DIR/log/checkpoint  egress.jsonl
-    DIR/sessions/<session>/{journal,samples.jsonl,result.vdbb}  DIR/clips/  DIR/models/  DIR/registry/
+    DIR/log/checkpoint  DIR/egress.jsonl  DIR/objections/
+    DIR/sessions/<session>/{journal,samples.jsonl,choice.json,result.vdbb}  DIR/clips/  DIR/models/  DIR/registry/
 """
 
 from __future__ import annotations

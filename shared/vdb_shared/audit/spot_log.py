@@ -118,17 +118,19 @@ def _within(log: TiledLog, states: Sequence[State]) -> Callable[[], None]:
     """Return what checks that a log begins with all of these states, once everything that it takes was read.
 
     Raises:
-        UsageError: the log is an older copy, which proves nothing.
+        UsageError: the log is an older copy, which proves nothing of what came later.
         UnreachableError, FormatError: it cannot be read.
+        VerificationError: S05: it is an older copy of another log.
     """
     size = log.checkpoint.size
     what, latest = max(states, key=lambda state: state[1].size)
-    if size < latest.size:
-        raise UsageError(f"it has {size} entries, fewer than the {latest.size} of {what}: an older copy of it")
-    roots = [log.root_at(state.size) for _, state in states]
+    known = [(name, state, log.root_at(state.size)) for name, state in states if state.size <= size]
 
     def check() -> None:
-        for (name, state), root in zip(states, roots, strict=True):
+        for name, state, root in known:
             demand("S05", root == state.root, f"the log does not begin with the {state.size} entries of {name}.")
 
+    if size < latest.size:
+        check()
+        raise UsageError(f"it has {size} entries, fewer than the {latest.size} of {what}: an older copy of it")
     return check

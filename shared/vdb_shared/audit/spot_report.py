@@ -123,7 +123,7 @@ def missed(extent: Opened) -> float:
 
 
 def _disputed(standing: Standing | None) -> str:
-    number = 0 if standing is None else len(standing.objections)
+    number = 0 if standing is None else len(standing.counted)
     return (
         f" To the result there {'is 1 objection' if number == 1 else f'are {number} objections'}: see S01."
         if number

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from testkit.consortium import signer
 from testkit.disputed import SEAT
-from testkit.golden import FOLDER, golden_file
+from testkit.golden import golden_file, golden_withdrawal
 from testkit.logs import MadeLog
 from testkit.published import golden_told
 from testkit.statements import AUDITOR, INSTITUTIONS, auditor_key, coordinator_key
@@ -59,6 +59,7 @@ from vdb_shared.bundle.record import RESULT
 from vdb_shared.canonical import canonical_json, parse_canonical_json, sha256_digest
 from vdb_shared.errors import FormatError, IdentityError, SignatureError, UsageError, VdbError, VerificationError
 from vdb_shared.identity import StatementKey
+from vdb_shared.transparency.proof import Witnessed
 
 KEY = StatementKey.from_seed(b"auditor".ljust(32))
 TIME = "2026-02-01T09:00:00Z"
@@ -347,7 +348,7 @@ def test_an_objection_is_signed_under_the_name_in_the_roster() -> None:
         object_to(target(), KEY, "data", "Wrong clips.", TIME)
 
 
-def test_a_place_in_the_log_is_believed_with_the_logs_signature_alone() -> None:
+def test_a_place_in_the_log_is_that_of_an_entry_which_says_all_that_was_objected_behind_the_result() -> None:
     about, said = target(), object_to(target(), signer("golden", SEAT), "data", "Wrong clips.", TIME)
     digest = parse_envelope(said).payload_digest
 
@@ -356,25 +357,41 @@ def test_a_place_in_the_log_is_believed_with_the_logs_signature_alone() -> None:
             "session": about.session,
             "objection": digest,
             "result": about.result,
+            "objector": INSTITUTIONS[SEAT],
             "received": TIME,
+            "salt": "0" * 64,
         }
-        return encode_record(ObjectionRecord(objector=INSTITUTIONS[SEAT], **fields | changes))
+        return encode_record(ObjectionRecord(**fields | changes))
 
+    opening = encode_record(OpenedRecord(session=about.session, spec=DIGEST, roster=DIGEST, opened=TIME, due=TIME))
+    wrong = {name: entry(**{name: DIGEST}) for name in ("session", "objection", "result")}
+    wrong |= {"objector": entry(objector=INSTITUTIONS[SEAT - 1])}
+    wrong |= {"due, kind, objection, objector, opened, result, roster, spec": opening}
+    own = {"as told": entry(), "later": entry(received="2026-12-01T00:00:00Z"), "salted": entry(salt="1" * 64)}
+    before = about.published().checkpoint.size
     log = MadeLog(
-        "testbed", coordinator_key("golden"), [b"first", entry(), entry(session=DIGEST), entry(objection=DIGEST)]
+        "testbed", coordinator_key("golden"), [entry()] * before + [*own.values(), *wrong.values(), b"no record"]
     )
-    proofs = [log.proof(place, {}).to_bytes() for place in range(4)]
-    assert place_of(about, said, entry(), proofs[1]) == 1
-    words = "the coordinator answered with an entry of the log that is not of this objection"
-    for place, other in ((2, entry(session=DIGEST)), (3, entry(objection=DIGEST))):
-        assert refused(FormatError, lambda at=place, of=other: place_of(about, said, of, proofs[at])) == words  # type: ignore[misc]  # a default binds each
-    opening = OpenedRecord(session=about.session, spec=DIGEST, roster=DIGEST, opened=TIME, due=TIME)
-    assert refused(FormatError, lambda: place_of(about, said, encode_record(opening), proofs[1])) == words
+    proofs = [log.proof(place, {}).to_bytes() for place in range(len(log.entries))]
+    for place, good in enumerate(own.values(), before):
+        assert place_of(about, said, good, proofs[place]) == Witnessed(log.checkpoint, place, {})
+    words = (
+        "the coordinator answered with an entry of the log that is not of this objection: it says something else as "
+    )
+    for place, (fields, other) in enumerate(wrong.items(), before + len(own)):
+        told = refused(FormatError, lambda at=place, of=other: place_of(about, said, of, proofs[at]))  # type: ignore[misc]  # a default binds each
+        assert told == f"{words}{fields}; keep both and ask the lead"
     with pytest.raises(FormatError):
-        place_of(about, said, entry(), proofs[2])
-    other_log = MadeLog("testbed", coordinator_key("another"), [b"first", entry()])
+        place_of(about, said, b"no record", proofs[-1])
+    with pytest.raises(FormatError):
+        place_of(about, said, entry(), proofs[before + 1])
+    assert refused(FormatError, lambda: place_of(about, said, entry(), proofs[before - 1])) == (
+        f"the coordinator places the objection at entry {before - 1} of the log, among the {before} that stood there before "
+        "the result was published; no reader counts it there, so keep both and ask the lead"
+    )
+    other_log = MadeLog("testbed", coordinator_key("another"), [b"first"] * before + [entry()])
     with pytest.raises(SignatureError):
-        place_of(about, said, entry(), other_log.proof(1, {}).to_bytes())
+        place_of(about, said, entry(), other_log.proof(before, {}).to_bytes())
 
 
 # Looking into files.
@@ -390,7 +407,7 @@ def test_what_a_bundle_says_of_itself() -> None:
 
 
 def test_what_a_withdrawal_says_of_itself() -> None:
-    data = (FOLDER / "disputed" / "statements" / "withdrawal.dsse.json").read_bytes()
+    data = golden_withdrawal().read_bytes()
     assert is_statement(data)
     assert describe_statement(data) == {
         "statement": "withdrawal",

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from testkit.audit_cli import Done, vdb_audit
-from testkit.golden import FOLDER, golden_file
+from testkit.golden import FOLDER, golden_file, golden_withdrawal
 from testkit.published import golden_published, golden_told
 from testkit.remembering import remember
 from testkit.shown import plain
@@ -143,7 +143,7 @@ def test_inspect_shows_what_a_bundle_says() -> None:
 
 
 def test_inspect_shows_what_a_statement_says() -> None:
-    file = DISPUTED / "statements" / "withdrawal.dsse.json"
+    file = golden_withdrawal()
     said = describe_statement(file.read_bytes())
     assert vdb_audit("inspect", file, "--json").stdout == printed_json(said)
     lines = [f"{name:<14}{value}" for name, value in said.items()]
@@ -290,6 +290,19 @@ def test_on_a_terminal_a_passphrase_is_asked_for_and_a_new_one_twice(
     ]
 
 
+def test_attestation_shows_how_the_result_stood_when_it_was_audited(key: Path, tmp_path: Path) -> None:
+    out, public, log = tmp_path / "out.json", tmp_path / "auditor.pub.pem", DISPUTED / "log"
+    given = ("--attest", out, "--key", key, "--passphrase-file", tmp_path / "phrase")
+    for name, known, words in (
+        ("disputed", ("--log", log), "WITHDRAWN when it was audited"),
+        ("successor", ("--log", log), "nothing was said against the result when it was audited"),
+        ("successor", (), "not known: ask the log with `vdb-audit verify --log`"),
+    ):
+        assert vdb_audit("verify", golden_file(name), *known, *given).returncode == 0
+        assert f"Standing    {words}" in vdb_audit("attestation", out, "--key", public).stdout.splitlines()
+        out.unlink()
+
+
 def test_attestation_shows_what_an_auditor_signed(key: Path, tmp_path: Path) -> None:
     out, public = tmp_path / "out.json", tmp_path / "auditor.pub.pem"
     given = ("--attest", out, "--key", key, "--passphrase-file", tmp_path / "phrase")
@@ -308,6 +321,7 @@ def test_attestation_shows_what_an_auditor_signed(key: Path, tmp_path: Path) -> 
         "Trust root  not pinned: taken from the bundle itself",
         "Demands     ε at most 10, δ at most 0.0001",
         "            at least 4 institutions, 1 of them possibly dishonest",
+        "Standing    not known: ask the log with `vdb-audit verify --log`",
         f"Passed      {passed}",
         f"Not passed  {others}",
         "Unknown     none",
@@ -377,7 +391,7 @@ def test_choose_sample_writes_what_the_log_chooses(sampled: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
         f"{out}: written; an institution answers it with `vdb-participant prove-sample {session[7:19]} "
-        "--checkpoint choice.json`\n"
+        "--checkpoint choice.json --auditor your-name --out samples.vdbs`\n"
     )
     assert out.read_bytes() == story().choice().encode()
     out.unlink()

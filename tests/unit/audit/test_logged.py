@@ -8,6 +8,7 @@ import pytest
 
 from testkit.bundles import SmallSession, logged, small_session, witnesses_of
 from testkit.logs import SEEN, MadeLog
+from testkit.opened_lines import entry_of
 from testkit.statements import INSTITUTIONS
 from vdb_shared.audit.report import Line, Report, Status, Verdict
 from vdb_shared.audit.verify import verify
@@ -63,14 +64,22 @@ def test_a_bundle_proves_that_its_session_was_announced_and_its_result_logged(pl
 
 def test_who_reads_the_log_sees_that_it_was_not_rewritten_and_has_one_result(plain: SmallSession) -> None:
     log = logged(plain)
-    log.entries.append(b'{"not": "a record"}')
     kept = log.proof(0, {}).checkpoint
+    log.entries.append(entry_of("another session"))
     report = verify(plain.bundle(), root=plain.root, fetch=serving(log.files()), remembered=kept)
     assert statuses(report) == ["PASS"] * 5
     assert (
         "names one result of this session, this one, and no other session with this spec"
         in line(report, "V63").sentence
     )
+
+
+def test_an_entry_that_cannot_be_read_may_name_another_result(plain: SmallSession) -> None:
+    log = logged(plain)
+    log.entries.append(b'{"not": "a record"}')
+    report = verify(plain.bundle(), root=plain.root, fetch=serving(log.files()))
+    assert statuses(report) == ["PASS"] * 4 + ["NOT PROVEN"]
+    assert line(report, "V63").sentence.startswith("Entry 2 of the log cannot be read by this version")
 
 
 # Announced.

@@ -98,7 +98,9 @@ def test_objections_and_withdrawals_are_remarked_and_no_alarm() -> None:
 
 
 def test_an_objection_after_a_revocation_of_its_members_key_is_asked_about() -> None:
-    gone = RevokedRecord(institution="hospital-a", key="a" * 64, reason="compromised", revoked="2026-02-02T00:00:00Z")
+    gone = RevokedRecord(
+        institution="hospital-a", key="a" * 64, reason="compromised", revoked="2026-02-02T00:00:00Z", salt="0" * 64
+    )
     early = read(opened(1), published(1), objected(1), gone)
     late = read(opened(1), published(1), gone, objected(1))
     words = "a key of hospital-a was revoked before (entry 2, compromised)"
@@ -211,11 +213,13 @@ def test_json_of_a_disputed_session_has_both_records_whole() -> None:
     first, second = sessions
     assert first["objections"] == [
         {
+            "entry": 2,
             "kind": "objection",
             "objection": digest(1001),
             "objector": "hospital-a",
             "received": "2026-02-02T12:00:00Z",
             "result": digest(901),
+            "salt": "0" * 64,
             "session": digest(1),
             "version": "vdb-log/1",
         }
@@ -223,6 +227,7 @@ def test_json_of_a_disputed_session_has_both_records_whole() -> None:
     assert first["withdrawal"] == {
         "kind": "withdrawal",
         "result": digest(901),
+        "salt": "0" * 64,
         "session": digest(1),
         "superseded_by": digest(2),
         "version": "vdb-log/1",

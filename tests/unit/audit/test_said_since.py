@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,11 +10,12 @@ import pytest
 from testkit.consortium import signer
 from testkit.disputed import SEAT
 from testkit.evidence import golden_evidence
-from testkit.golden import FOLDER
+from testkit.golden import FOLDER, golden_withdrawal
 from testkit.statements import INSTITUTIONS, coordinator_key, sign
-from vdb_shared.audit.entries import Fault
+from vdb_shared.audit.entries import Fault, LoggedObjection
 from vdb_shared.audit.monitor import LoggedSession, Monitored
-from vdb_shared.audit.standing import Objected, Published, Standing, Successor, Withdrawn, standing_of, words_of
+from vdb_shared.audit.standing import Objected, Published, Standing, Successor, Withdrawn, standing_of
+from vdb_shared.audit.standing_words import words_of
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.logged import ObjectionRecord, WithdrawalRecord
 from vdb_shared.bundle.objections import Objection, Withdrawal
@@ -36,6 +38,7 @@ def taken_back(number: int, successor: int | None = None) -> WithdrawalRecord:
         withdrawal=digest(901),
         superseded_by=None if successor is None else digest(successor),
         withdrawn="2026-02-03T12:00:00Z",
+        salt="0" * 64,
     )
 
 
@@ -53,6 +56,7 @@ def standing(**parts: Any) -> Standing:
         "read": True,
         "objections": (),
         "withdrawn": None,
+        "further": (),
         "successors": (),
         "supersedes": "",
         "refused": {},
@@ -111,8 +115,9 @@ def test_files_alone_are_believed_in_the_order_of_their_own_times() -> None:
     known = found.withdrawn
     assert known is not None
     assert (known.at, known.logged, known.superseded_by) == ("2026-02-03T10:00:00Z", False, "")
-    assert known.statement == Envelope.from_json(stated()["withdrawal.dsse.json"]).payload_digest
+    assert known.statement == Envelope.from_json(golden_withdrawal().read_bytes()).payload_digest
     assert known.reason == "A site measured clips of another model."
+    assert (found.further, found.unreadable) == ((), ())
 
 
 def test_an_earlier_objection_and_an_earlier_withdrawal_come_first() -> None:
@@ -131,6 +136,8 @@ def test_an_earlier_objection_and_an_earlier_withdrawal_come_first() -> None:
     assert (shown[0], shown[-1]) == (digests["2026-02-02T08:00:00Z"], digests["2026-02-02T10:00:00Z"])
     assert found.withdrawn is not None
     assert (found.withdrawn.reason, found.withdrawn.superseded_by) == ("Sooner.", digest(4))
+    assert [item.reason for item in found.further] == ["A site measured clips of another model.", "Later."]
+    assert not any(item.logged for item in found.further)
 
 
 def test_what_says_nothing_about_this_result_is_named_and_not_counted() -> None:
@@ -153,24 +160,29 @@ def test_of_two_withdrawals_of_one_moment_the_one_with_the_smaller_digest_counts
     several = [withdrawn("2026-02-03T10:00:00Z", f"Reason {number}.") for number in range(4)]
     for order in (several, several[::-1]):
         files = {f"{place}.dsse.json": item.to_json() for place, item in enumerate(order)}
-        found = standing_of(disputed(), None, files).withdrawn
-        assert found is not None
-        assert found.statement == min(item.payload_digest for item in several)
+        found = standing_of(disputed(), None, files)
+        assert found.withdrawn is not None
+        shown = [item.statement for item in (found.withdrawn, *found.further)]
+        assert shown == sorted(item.payload_digest for item in several)
 
 
 def test_the_log_and_the_files_are_joined_by_digest_and_name() -> None:
     about, files = disputed(), stated()
     signed = standing_of(about, None, files)
+    pairs = [(item.statement, name) for item in signed.objections for name in (item.objector, "museum-lima")]
     records = tuple(
-        ObjectionRecord(
-            session=about.session,
-            result=about.result,
-            objector=objector,
-            objection=item.statement,
-            received="2026-02-02T09:30:00Z",
+        LoggedObjection(
+            index,
+            ObjectionRecord(
+                session=about.session,
+                result=about.result,
+                objector=objector,
+                objection=statement,
+                received="2026-02-02T09:30:00Z",
+                salt="0" * 64,
+            ),
         )
-        for item in signed.objections
-        for objector in (item.objector, "museum-lima")
+        for index, (statement, objector) in enumerate(pairs, 4)
     )
     known = signed.withdrawn
     assert known is not None
@@ -180,27 +192,59 @@ def test_the_log_and_the_files_are_joined_by_digest_and_name() -> None:
         withdrawal=known.statement,
         superseded_by=digest(8),
         withdrawn="2026-02-03T10:00:01Z",
+        salt="0" * 64,
     )
     session = logged(0, session=about.session, objections=records, withdrawal=record)
     found = standing_of(about, log_of(session), files)
     (first, foreign, second, other) = found.objections
-    for shown, told in zip((first, second), signed.objections, strict=True):
-        assert shown == Objected(told.objector, told.statement, "2026-02-02T09:30:00Z", told.reason, told.text)
-    assert foreign == Objected("museum-lima", first.statement, "2026-02-02T09:30:00Z")
-    assert other == Objected("museum-lima", second.statement, "2026-02-02T09:30:00Z")
+    for entry, shown, told in zip((4, 6), (first, second), signed.objections, strict=True):
+        assert shown == Objected(told.objector, told.statement, "2026-02-02T09:30:00Z", told.reason, told.text, entry)
+    for entry, shown, told in zip((5, 7), (foreign, other), signed.objections, strict=True):
+        doubt = f"the statement that the log names is signed by {told.objector}"
+        assert shown == Objected("museum-lima", told.statement, "2026-02-02T09:30:00Z", entry=entry, doubt=doubt)
+    assert found.counted == (first, second)
     assert found.withdrawn == Withdrawn("2026-02-03T10:00:01Z", known.statement, True, known.reason, digest(8))
+    assert found.further == ()
+    assert found.faults == (
+        "when the result was withdrawn: 2026-02-03T10:00:01Z as its entry says, 2026-02-03T10:00:00Z as the coordinator signed",
+        f"for which session the result was withdrawn: {digest(8)} as its entry says, none as the coordinator signed",
+    )
     unnamed = logged(0, session=about.session, withdrawal=record.model_copy(update={"superseded_by": None}))
     bare = standing_of(about, log_of(unnamed), {}).withdrawn
     assert bare is not None
     assert bare.superseded_by == ""
     alone = standing_of(about, log_of(session), {})
     assert alone.withdrawn == Withdrawn("2026-02-03T10:00:01Z", known.statement, True, "", digest(8))
-    assert all(item.text == "" for item in alone.objections)
+    assert alone.faults == (), "nothing is at hand that the entry could contradict"
+    assert all((item.text, item.doubt) == ("", "") for item in alone.objections), "what the log alone names"
+    strange = records[0].record.model_copy(update={"objector": "nobody-here"})
+    nobody = standing_of(about, log_of(logged(0, session=about.session, objections=(LoggedObjection(4, strange),))), {})
+    assert [item.doubt for item in nobody.objections] == [
+        "the session's roster has no participant or auditor of this name"
+    ]
+    assert (nobody.counted, nobody.mark) == ((), "")
     silent = standing_of(about, log_of(logged(0, session=about.session)), files)
     assert [(item.objector, item.logged, item.text) for item in silent.objections] == [
         (item.objector, "", item.text) for item in signed.objections
     ]
     assert silent.withdrawn == known
+
+
+def test_of_a_log_that_names_one_withdrawal_the_others_that_were_signed_are_further_ones() -> None:
+    about, known = disputed(), standing_of(disputed(), None, stated()).withdrawn
+    assert known is not None
+    record = taken_back(0).model_copy(update={"session": about.session, "withdrawal": known.statement})
+    earlier = withdrawn("2026-02-03T09:00:00Z", "Sooner.", superseded_by=digest(4))
+    files = stated() | {"earlier.dsse.json": earlier.to_json()}
+    found = standing_of(about, log_of(logged(0, session=about.session, withdrawal=record)), files)
+    assert found.withdrawn == Withdrawn(record.withdrawn, known.statement, True, known.reason, "")
+    assert found.further == (Withdrawn("2026-02-03T09:00:00Z", earlier.payload_digest, False, "Sooner.", digest(4)),)
+
+
+def test_entries_that_cannot_be_read_may_be_about_any_result() -> None:
+    log = replace(log_of(logged(1)), unreadable=(3, 5))
+    assert standing_of(result(), log, {}).unreadable == (3, 5)
+    assert standing_of(result(7), log, {}).unreadable == (3, 5)
 
 
 def test_of_the_logs_faults_only_those_count_that_are_of_this_result_and_of_what_came_after_it() -> None:
@@ -231,10 +275,14 @@ def test_successors_are_followed_each_once_and_never_back_to_the_result() -> Non
 
 def test_the_mark_is_the_worst_that_was_said() -> None:
     objected, replaced = Objected("lab-kyoto", digest(1)), Successor(digest(2), "published", False)
+    doubted = replace(objected, doubt="its key was revoked")
     taken = Withdrawn("", "", True, "", "")
     for parts, mark in (
         ({}, ""),
         ({"objections": (objected,)}, "objected to"),
+        ({"objections": (doubted,)}, ""),
+        ({"objections": (doubted, objected)}, "objected to"),
+        ({"unreadable": (3,)}, ""),
         ({"objections": (objected,), "successors": (replaced,)}, "superseded"),
         ({"successors": (Successor(digest(2), "open", False),)}, ""),
         ({"objections": (objected,), "successors": (replaced,), "withdrawn": taken}, "withdrawn"),
@@ -243,14 +291,18 @@ def test_the_mark_is_the_worst_that_was_said() -> None:
 
 
 def test_json_has_every_field() -> None:
-    objected = Objected("lab-kyoto", digest(1), "2026-02-02T09:00:05Z", "model", "Our driver was broken.")
+    objected = Objected(
+        "lab-kyoto", digest(1), "2026-02-02T09:00:05Z", "model", "Our driver was broken.", 7, "its key was revoked"
+    )
     found = standing(
         objections=(objected,),
         withdrawn=Withdrawn("2026-02-03T10:00:00Z", digest(3), True, "Broken.", digest(4)),
+        further=(Withdrawn("2026-02-03T11:00:00Z", digest(8), False, "Again.", ""),),
         successors=(Successor(digest(4), "open", False),),
         supersedes=digest(6),
         refused={"a.dsse.json": "not a DSSE envelope"},
         faults=("entry 3: is logged again",),
+        unreadable=(5, 6),
     )
     assert found.to_json() == {
         "log_read": True,
@@ -262,6 +314,8 @@ def test_json_has_every_field() -> None:
                 "logged": "2026-02-02T09:00:05Z",
                 "reason": "model",
                 "text": "Our driver was broken.",
+                "entry": 7,
+                "doubt": "its key was revoked",
             }
         ],
         "withdrawn": {
@@ -271,10 +325,20 @@ def test_json_has_every_field() -> None:
             "reason": "Broken.",
             "superseded_by": digest(4),
         },
+        "further_withdrawals": [
+            {
+                "at": "2026-02-03T11:00:00Z",
+                "statement": digest(8),
+                "logged": False,
+                "reason": "Again.",
+                "superseded_by": "",
+            }
+        ],
         "successors": [{"session": digest(4), "state": "open", "withdrawn": False}],
         "supersedes": digest(6),
         "refused": {"a.dsse.json": "not a DSSE envelope"},
         "faults": ["entry 3: is logged again"],
+        "unreadable_entries": [5, 6],
     }
     empty = standing(read=False).to_json()
     assert (empty["log_read"], empty["withdrawn"], empty["mark"]) == (False, None, "")
@@ -287,15 +351,20 @@ def test_everything_is_said_with_the_withdrawal_first() -> None:
     found = standing(
         objections=(Objected("lab-kyoto", digest(1), "2026-02-02T09:00:05Z", "model", "Broken."),),
         withdrawn=Withdrawn("2026-02-03T10:00:00Z", digest(3), True, "Another model.", ""),
+        further=(Withdrawn("2026-02-03T11:00:00Z", digest(8), False, "Again.", ""),),
         successors=(Successor(digest(4), "published", False),),
         refused={"a.dsse.json": "not a DSSE envelope"},
         faults=("entry 3: is logged again",),
+        unreadable=(5,),
     )
     assert words_of(found) == (
         "WITHDRAWN by the coordinator, as it says at 2026-02-03T10:00:00Z: “Another model.”",
+        "The coordinator signed another withdrawal, as it says at 2026-02-03T11:00:00Z: “Again.” (The log does not have it.)",
         f"Session {digest(4)} replaces it; that session has a result.",
         "lab-kyoto objects (model; logged 2026-02-02T09:00:05Z): “Broken.”",
         "The log is not in order: entry 3: is logged again.",
+        "Entry 5 of the log cannot be read by this version, so what is said there of the result is not known: try a newer "
+        "vdb-audit, or ask the lead.",
         "a.dsse.json was not counted: not a DSSE envelope.",
     )
     assert words_of(standing()) == ()
@@ -345,6 +414,16 @@ def test_what_became_of_a_successor_is_said(state: str, withdrawn: bool, words: 
     [
         (True, Objected("lab", "D", "T"), "lab objects, as the log says at T; why stands in the statement D."),
         (True, Objected("lab", "D", "T", "data", "X."), "lab objects (data; logged T): “X.”"),
+        (
+            True,
+            Objected("lab", "D", "T", doubt="It."),
+            "lab objects, as the log says at T; NOT COUNTED: It.; why stands in the statement D.",
+        ),
+        (
+            True,
+            Objected("lab", "D", "T", "data", "X.", 3, "it"),
+            "lab objects (data; logged T; NOT COUNTED: it): “X.”",
+        ),
         (True, Objected("lab", "D", "", "data", "X."), "lab objects (data; not in the log): “X.”"),
         (False, Objected("lab", "D", "", "data", "X."), "lab objects (data; signed): “X.”"),
     ],

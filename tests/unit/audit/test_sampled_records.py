@@ -12,9 +12,10 @@ from testkit.metric_specs import FLICKERING, make_spec
 from testkit.opened_lines import digest_of, frames_of, sample_of
 from testkit.spot_shown import opened, story
 from vdb_participant.session.samples import KeptSamples
-from vdb_shared.audit.report import Line, Status
+from vdb_shared.audit.report import Line, Status, Verdict
 from vdb_shared.audit.sampled_records import check_records, check_total, frames_digest, shown_clips
-from vdb_shared.audit.spot_report import SampleReport
+from vdb_shared.audit.spot_report import Opened, SampleReport
+from vdb_shared.audit.standing import Objected, Standing, Successor, Withdrawn
 from vdb_shared.bundle.sample_file import OpenedLine, OpenedWords, SampleOpening, ShownClip, read_samples
 from vdb_shared.bundle.samples import parse_line
 from vdb_shared.canonical import canonical_json, encode_base64
@@ -169,8 +170,11 @@ def test_frames_are_those_whose_digest_stands_in_the_list() -> None:
 
 
 def test_clips_that_are_shown_and_that_there_are_are_counted() -> None:
-    for clips, shown in ((True, 6), (False, 0)):
-        assert shown_clips(read_samples(story().file(story().question(clips=clips)))) == (shown, 6)
+    lines = [parse_line(item.line.encode()) for item in opened(12, clips=False)[0].opened]
+    made = sum(bool(item.clip) for item in lines)
+    assert 0 < made < len(lines), "some have no clip, since they failed"
+    for clips, shown in ((True, made), (False, 0)):
+        assert shown_clips(read_samples(story().file(story().question(clips=clips)))) == (shown, made)
 
 
 # Lines.
@@ -244,30 +248,83 @@ def test_lines_of_an_opening_are_in_the_list_each_once() -> None:
 
 # The report.
 
+THREE = Opened(3, 20, 0, 3)
 
-def report(*statuses: Status, opened_lines: int = 3, total: int = 20) -> SampleReport:
+
+def report(*statuses: Status, extent: Opened = THREE, standing: Standing | None = None) -> SampleReport:
     lines = tuple(Line(f"S0{place}", "Title", status, f"Sentence {place}.") for place, status in enumerate(statuses))
-    return SampleReport("sha256:b", "sha256:f", lines, opened_lines, total)
+    return SampleReport("sha256:b", "sha256:f", lines, extent, standing)
 
 
 def test_the_verdict_follows_from_the_lines() -> None:
     good = report(Status.PASS, Status.NOT_PROVEN)
     assert (good.failure, good.exit_code) == (None, 0)
     assert good.verdict == (
-        "PASS: 3 records of 20 stood in the list before anybody knew that they would be asked for. Were one line in 10 false, "
-        "a choice of as many would have met none with a chance of 0.72."
+        "PASS: 3 records of 20 stood in the list before anybody knew that they would be asked for. They have 3 different "
+        "clips. Were one in 10 of all clips in the list false, these would have met none with a chance of at most 0.72."
     )
-    for status in (Status.FAIL, Status.NOT_REACHED):
-        bad = report(Status.PASS, status, Status.FAIL)
-        assert bad.failure == bad.lines[1]
-        assert (bad.exit_code, bad.verdict) == (1, "FAIL: do not rely on these records. S01: Sentence 1.")
+    for statuses, failing in (
+        ((Status.PASS, Status.FAIL, Status.FAIL), 1),
+        ((Status.PASS, Status.NOT_REACHED, Status.FAIL), 2),
+        ((Status.SKIPPED, Status.FAIL), 1),
+    ):
+        bad = report(*statuses)
+        assert bad.failure == bad.lines[failing]
+        words = f"FAIL: do not rely on these records. S0{failing}: Sentence {failing}."
+        assert (bad.outcome, bad.exit_code, bad.verdict) == (Verdict.FAIL, 1, words)
     assert good.to_json() == {
         "bundle": "sha256:b",
         "checks": [item.to_json() for item in good.lines],
+        "clips": 3,
         "file": "sha256:f",
         "opened": 3,
+        "standing": None,
         "total": 20,
+        "without_clip": 0,
         "verdict": "PASS",
         "version": "vdb-samples-report/1",
     }
     assert replace(good, lines=report(Status.FAIL).lines).to_json()["verdict"] == "FAIL"
+
+
+def test_a_question_that_could_not_be_tried_leaves_the_verdict_open() -> None:
+    for statuses, untried in (
+        ((Status.PASS, Status.SKIPPED), "S01"),
+        ((Status.NOT_REACHED, Status.PASS, Status.SKIPPED), "S00, S02"),
+    ):
+        left = report(*statuses)
+        words = f"INCOMPLETE: nothing failed, but {untried} could not be tried."
+        assert (left.failure, left.outcome, left.exit_code, left.verdict) == (None, Verdict.INCOMPLETE, 3, words)
+        assert left.to_json()["verdict"] == "INCOMPLETE"
+
+
+def test_the_verdict_says_how_the_result_stands_and_counts_the_objections_that_count() -> None:
+    objected, doubted = (
+        Objected("lab-kyoto", "sha256:1"),
+        Objected("lab-kyoto", "sha256:2", doubt="its key was revoked"),
+    )
+    taken, replaced = Withdrawn("", "", True, "", ""), Successor("sha256:3", "published", False)
+    plain = report(Status.PASS).verdict.removeprefix("PASS")
+    quiet = Standing(True, (), None, (), (), "", {}, ())
+    for found, marked, also in (
+        (quiet, "", ""),
+        (replace(quiet, objections=(doubted,)), "", ""),
+        (replace(quiet, objections=(objected, doubted)), "", " To the result there is 1 objection: see S01."),
+        (replace(quiet, objections=(objected,) * 2), "", " To the result there are 2 objections: see S01."),
+        (replace(quiet, withdrawn=taken), ", BUT THE RESULT IS WITHDRAWN", ""),
+        (replace(quiet, successors=(replaced,)), ", BUT ANOTHER RESULT REPLACES THIS ONE", ""),
+    ):
+        told = report(Status.PASS, standing=found)
+        assert told.verdict == f"PASS{marked}{plain}{also}"
+        assert (told.exit_code, told.to_json()["standing"]) == (0, found.to_json())
+
+
+def test_records_without_a_clip_show_nothing() -> None:
+    told = report(Status.PASS, extent=Opened(3, 20, 3, 0))
+    assert told.verdict == (
+        "PASS: 3 records of 20 stood in the list before anybody knew that they would be asked for. None of them has a clip, so "
+        "nobody can check what they say."
+    )
+    one = report(Status.PASS, extent=Opened(3, 20, 2, 1))
+    assert "They have 1 different clip. Were" in one.verdict
+    assert one.to_json()["without_clip"] == 2

@@ -106,6 +106,14 @@ def test_a_log_that_differs_behind_the_state_that_chose_is_noticed(story: Story,
     assert "does not begin with the 5 entries of the checkpoint in the file" in line(report, "S05").detail
 
 
+def test_a_log_that_is_shorter_and_another_one_is_no_older_copy(story: Story, file: bytes) -> None:
+    """It has four entries, the checkpoint in the answer five; the state that chose has three, and it begins otherwise."""
+    other = fork(story, entry_of("fork"), entry_of("another"), shared=2)
+    report = story.check(file, fetch=reading(other.files()))
+    assert line(report, "S05").status.value == "FAIL"
+    assert line(report, "S05").detail == "the log does not begin with the 3 entries of the state that chose."
+
+
 def unreachable(_path: str) -> bytes:
     raise UnreachableError("http://log.example: cannot be reached (timed out); check the address and the network")
 

@@ -81,7 +81,9 @@ def entry(found: Dispute, envelope: Envelope, **changes: str) -> bytes:
 
 
 def revoked(institution: str, key: str, reason: RevocationReason = "compromised") -> bytes:
-    return encode_record(RevokedRecord(institution=institution, key=key, reason=reason, revoked="2026-02-01T00:00:00Z"))
+    return encode_record(
+        RevokedRecord(institution=institution, key=key, reason=reason, revoked="2026-02-01T00:00:00Z", salt="0" * 64)
+    )
 
 
 def kyoto_revoked(reason: RevocationReason = "compromised") -> bytes:
@@ -282,7 +284,7 @@ def test_a_broken_signature_takes_no_good_files_place(disputed: Dispute) -> None
 def test_one_later_abort_in_the_log_fails_no_second_result(disputed: Dispute) -> None:
     """The guide says it: a log that ends a session twice speaks against who keeps it, and V63 fails for who reads it."""
     again = AbortedRecord(
-        session=session_id(disputed.first), abort=sha256_digest(b"x"), stage="rounds", aborted=OBJECTED
+        session=session_id(disputed.first), abort=sha256_digest(b"x"), stage="rounds", aborted=OBJECTED, salt="0" * 64
     )
     report = audited(disputed, [encode_record(again)])
     assert report.verdict is Verdict.FAIL

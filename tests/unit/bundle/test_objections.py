@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from testkit.consortium import signer
 from testkit.disputed import SEAT
 from testkit.evidence import golden_evidence
-from testkit.golden import FOLDER
+from testkit.golden import FOLDER, golden_withdrawal
 from testkit.statements import AUDITOR, COORDINATOR, INSTITUTIONS, auditor_key, coordinator_key
 from vdb_shared import labels
 from vdb_shared.bundle.envelope import Envelope
@@ -28,6 +26,7 @@ from vdb_shared.bundle.objections import (
     sign_objection,
 )
 from vdb_shared.bundle.statement import Statement, Subject
+from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import FormatError, IdentityError, SignatureError, UsageError
 from vdb_shared.identity import StatementKey, StatementPublicKey
 
@@ -177,10 +176,10 @@ def test_a_file_is_bounded_to_the_byte() -> None:
 
 def test_files_are_named_by_what_they_say() -> None:
     kept = {file.name: file.read_bytes() for file in (FOLDER / "disputed" / "statements").iterdir()}
-    taken_back = kept["withdrawal.dsse.json"]
-    objections = [data for name, data in kept.items() if name != "withdrawal.dsse.json"]
+    taken_back = kept[golden_withdrawal().name]
+    objections = [data for name, data in kept.items() if name != golden_withdrawal().name]
     assert files_of(objections, taken_back) == kept
     assert files_of([], b"") == {}
     (name,) = files_of(objections[:1], b"")
-    digest: Any = parse_envelope(objections[0]).payload_digest
+    digest = sha256_digest(objections[0])
     assert name == f"objection-{digest[7:23]}.dsse.json"

@@ -8,21 +8,30 @@ from dataclasses import replace
 import pytest
 
 from testkit.logs import MadeLog
-from testkit.opened_lines import SEAT, Story, growth_of, root_of
+from testkit.opened_lines import SEAT, Story, growth_of, own_checkpoint, root_of, shown_of
 from testkit.spot_shown import answered, opened, story
 from vdb_shared.bundle.archive import read_archive, write_archive
 from vdb_shared.bundle.record import RESULT_PROOF, read_proof
-from vdb_shared.bundle.sample_choice import MAX_CHOICE_BYTES, SampleChoice, choice_of, parse_choice, verify_choice
+from vdb_shared.bundle.sample_choice import (
+    MAX_CHOICE_BYTES,
+    ResultPlace,
+    SampleChoice,
+    ShownEntry,
+    choice_of,
+    parse_choice,
+    place_of,
+    verify_choice,
+)
 from vdb_shared.bundle.sample_file import CHOICE, OPENING, VERSION, SampleOpening, read_samples, write_samples
 from vdb_shared.bundle.statement import Statement, subject_of
 from vdb_shared.bundle.witnessed import log_key
-from vdb_shared.canonical import canonical_json, encode_base64
-from vdb_shared.errors import FormatError
+from vdb_shared.canonical import canonical_json, encode_base64, parse_canonical_json
+from vdb_shared.errors import FormatError, SignatureError
 from vdb_shared.roster import parse_roster
 from vdb_shared.transparency.checkpoint import Checkpoint, parse_checkpoint
 from vdb_shared.transparency.merkle import MAX_PROOF
 from vdb_shared.transparency.note import NoteKey, parse_note
-from vdb_shared.transparency.tiles import TiledLog
+from vdb_shared.transparency.tiles import MAX_ENTRY_BYTES, TiledLog
 
 # The file that opens.
 
@@ -101,9 +110,10 @@ def test_clips_are_those_that_are_announced_and_of_their_size() -> None:
 # The file that chooses.
 
 
-def result() -> Checkpoint:
-    """Return the state of the log in the proof of the result."""
-    return parse_checkpoint(parse_note(read_proof(story().session.members, RESULT_PROOF).checkpoint).text)
+def result() -> ResultPlace:
+    """Return the place of the result in the log, and the state of it, in the proof of the result."""
+    proof = read_proof(story().session.members, RESULT_PROOF)
+    return ResultPlace(proof.index, parse_checkpoint(parse_note(proof.checkpoint).text))
 
 
 def key() -> NoteKey:
@@ -115,6 +125,10 @@ def test_a_choice_has_one_form() -> None:
     fields = {
         "checkpoint": encode_base64(good.checkpoint),
         "continued": [encode_base64(item) for item in good.continued],
+        "entries": [
+            {"entry": encode_base64(item.entry), "path": [encode_base64(found) for found in item.path]}
+            for item in good.entries
+        ],
         "grown": [encode_base64(item) for item in good.grown],
         "root": encode_base64(good.root),
         "version": "vdb-samples/1",
@@ -123,12 +137,42 @@ def test_a_choice_has_one_form() -> None:
     assert parse_choice(good.encode()) == good
     words = "^not a file that chooses lines; make one with `vdb-audit choose-sample`$"
     nothing: dict[str, object] = {}
-    for name, value in (("version", "vdb-samples/2"), ("more", 1), ("root", 1), ("grown", "x"), ("continued", nothing)):
+    for name, value in (
+        ("version", "vdb-samples/2"),
+        ("more", 1),
+        ("root", 1),
+        ("grown", "x"),
+        ("continued", nothing),
+        ("entries", nothing),
+    ):
         with pytest.raises(FormatError, match=words):
             parse_choice(canonical_json(fields | {name: value}))
     for name in fields:
         with pytest.raises(FormatError, match=words):
             parse_choice(canonical_json({other: value for other, value in fields.items() if other != name}))
+
+
+def test_an_entry_that_is_shown_has_one_form_and_the_size_of_one() -> None:
+    good, words = story().choice(), "^an entry of the log stands there as `entry` and `path`, and nothing else$"
+    fields = parse_canonical_json(good.encode())
+    (told,) = fields["entries"]
+    others: list[object] = [
+        "x",
+        {"entry": told["entry"]},
+        {"path": []},
+        told | {"more": 1},
+        told | {"path": "x"},
+        [told],
+    ]
+    for wrong in others:
+        with pytest.raises(FormatError, match=words):
+            parse_choice(canonical_json(fields | {"entries": [wrong]}))
+    largest = replace(good, entries=(ShownEntry(bytes(MAX_ENTRY_BYTES), ()),))
+    assert parse_choice(largest.encode()) == largest
+    larger = replace(good, entries=(ShownEntry(bytes(MAX_ENTRY_BYTES + 1), ()),))
+    with pytest.raises(FormatError) as caught:
+        parse_choice(larger.encode())
+    assert str(caught.value) == f"an entry of {MAX_ENTRY_BYTES + 1} bytes; the log's have at most {MAX_ENTRY_BYTES}"
 
 
 def test_hashes_of_a_choice_have_32_bytes_and_are_no_more_than_a_proof_needs() -> None:
@@ -141,6 +185,8 @@ def test_hashes_of_a_choice_have_32_bytes_and_are_no_more_than_a_proof_needs() -
         replace(good, grown=(bytes(31),)),
         replace(good, continued=(bytes(33),)),
         replace(good, root=bytes(31)),
+        replace(good, entries=(ShownEntry(b"", (*most, bytes(32))),)),
+        replace(good, entries=(ShownEntry(b"", (bytes(31),)),)),
     ):
         with pytest.raises(FormatError, match=words):
             parse_choice(wrong.encode())
@@ -157,15 +203,23 @@ def test_a_choice_is_bounded_to_the_byte() -> None:
     assert "at most" not in str(caught.value)
 
 
+def test_the_place_of_a_result_is_what_its_proof_says_under_the_logs_signature() -> None:
+    proof = read_proof(story().session.members, RESULT_PROOF)
+    assert place_of(proof, key()) == result() == story().result.place
+    with pytest.raises(SignatureError):
+        place_of(replace(proof, checkpoint=own_checkpoint(story(), story().log)), key())
+
+
 def test_one_entry_after_the_result_is_enough_and_none_is_not() -> None:
-    one = Story(story().kept, later=(b'{"entry":"another session"}',))
+    one = Story(story().kept, later=story().later[:1])
     assert one.choice().root == story().choice().root
     head, signed = verify_choice(one.choice(), result(), key())
-    assert head == signed == Checkpoint(result().origin, 3, one.choice().root)
+    assert head == signed == Checkpoint(result().checkpoint.origin, 3, one.choice().root)
     with pytest.raises(FormatError) as caught:
         Story(story().kept, later=()).choice()
     assert str(caught.value) == (
-        "the log has 2 entries and had 2 at the result: nothing chooses lines yet; wait until another session is opened or ends"
+        "the log has 2 entries, and none behind the result's, 1, chooses lines: nothing chooses lines yet; wait until another "
+        "session is opened or aborted"
     )
 
 
@@ -174,7 +228,7 @@ def test_a_log_that_does_not_continue_the_result_chooses_nothing() -> None:
     other = MadeLog(log.consortium, log.signer, [b"x", b"y", *log.entries[2:]])
     files = other.files()
     tiles = TiledLog(other.checkpoint, files.__getitem__)
-    with pytest.raises(FormatError):
+    with pytest.raises(FormatError, match=r"^its first 2 entries are not those that the result's witnesses signed"):
         choice_of(tiles, files["checkpoint"], result())
 
 
@@ -186,6 +240,7 @@ def test_the_state_that_chooses_lies_between_the_result_and_what_the_log_signed(
     not_after_the_result = SampleChoice(
         MadeLog(story().log.consortium, story().log.signer, fork).files()["checkpoint"],
         root_of(fork[:3]),
+        shown_of(fork, 2, 3),
         growth_of(fork, 2, 3),
         growth_of(fork, 3, 5),
     )
@@ -196,4 +251,4 @@ def test_the_state_that_chooses_lies_between_the_result_and_what_the_log_signed(
     early = MadeLog(story().log.consortium, story().log.signer, entries[:2]).files()["checkpoint"]
     with pytest.raises(FormatError) as caught:
         verify_choice(replace(good, checkpoint=early), result(), key())
-    assert str(caught.value) == "a checkpoint of 2 entries is not later than the result's, of 2"
+    assert str(caught.value) == "its checkpoint has 2 entries, fewer than the 3 that choose"

@@ -53,7 +53,7 @@ def published(session: str) -> EndLost:
 
 
 def aborted(session: str) -> EndLost:
-    return end(AbortedRecord(session=session, abort=DIGEST, stage="masking input", aborted=MOMENT))
+    return end(AbortedRecord(session=session, abort=DIGEST, stage="masking input", aborted=MOMENT, salt="0" * 64))
 
 
 @pytest.fixture(params=range(len(STEPS)), ids=[step.__name__ for step in STEPS])
