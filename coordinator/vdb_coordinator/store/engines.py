@@ -11,6 +11,7 @@ documentation: §13.2.3 (serializable), §13.3.5 (advisory locks), libpq connect
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -26,7 +27,7 @@ from vdb_shared.errors import StoreError, UsageError
 OnConnect = Callable[[DBAPIConnection], None]
 """Called with every new connection, before its first transaction."""
 
-_LOCK: Final = int.from_bytes(b"vdb-lock", "big")
+LOCK: Final = int.from_bytes(b"vdb-lock", "big")
 """The advisory lock's number, the same for all coordinators; each database has locks of its own."""
 
 _SERIALISATION: Final = frozenset({"40001", "40P01"})
@@ -177,6 +178,13 @@ class PostgresqlDatabase:
                 connection.close()
                 raise
 
+        @event.listens_for(engine, "close")
+        def _release(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+            """Let go of the lock before the connection ends, which the server notices later than whoever comes next."""
+            with suppress(engine.dialect.loaded_dbapi.Error):
+                connection.cursor().execute("SELECT pg_advisory_unlock_all()")
+                connection.commit()
+
         return engine
 
     def reader(self) -> Engine:
@@ -193,7 +201,7 @@ class PostgresqlDatabase:
 
     def _lock(self, connection: DBAPIConnection) -> None:
         cursor = connection.cursor()
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))
         row = cursor.fetchone()
         cursor.close()
         connection.commit()

@@ -178,7 +178,9 @@ def _fitting(sampled: Sampled) -> Finding:
     extent = opened_of(opening)
     repeated = extent.opened - extent.without - extent.clips
     also = (
-        f" Failed, and so without a clip: {extent.without}; what they say can be checked by nobody." if extent.without else ""
+        f" Failed, and so without a clip: {extent.without}; what they say can be checked by nobody."
+        if extent.without
+        else ""
     )
     also += f" {repeated} have the clip of another one, made of other words." if repeated else ""
     return passed(f"The records are ones that the spec asks of this institution, none twice: {found or 'none'}.{also}")

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 
 from testkit.coordinator import CONSORTIUM
 from testkit.postgres import PostgresServer
@@ -16,7 +17,7 @@ from vdb_coordinator.config import Home
 from vdb_coordinator.identity.founding import found, new_config
 from vdb_coordinator.store import eventlog
 from vdb_coordinator.store.database import Database, read_database
-from vdb_coordinator.store.engines import ServedElsewhereError
+from vdb_coordinator.store.engines import LOCK, ServedElsewhereError, backend_of
 from vdb_coordinator.store.eventlog import Position
 from vdb_shared.errors import StoreError, UsageError
 
@@ -72,6 +73,22 @@ def test_a_second_coordinator_takes_over_when_the_first_has_gone(database: Datab
     assert told == ["waiting"]
     second.run_now(lambda connection: eventlog.append(connection, SESSION, Position(), b"1"))
     second.close()
+
+
+def test_the_lock_is_free_before_the_connection_ends(postgresql: str) -> None:
+    """The server notices the end of a connection a moment later, and would refuse who comes right after."""
+    engine = backend_of(postgresql).engine(lambda _: None)
+    free = []
+
+    def look(*_: object) -> None:
+        with psycopg.connect(postgresql, autocommit=True) as another:
+            free.append(another.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone())
+
+    event.listen(engine, "close", look)
+    with engine.connect():
+        look()
+    engine.dispose()
+    assert free == [(False,), (True,)]
 
 
 def test_a_lost_connection_is_opened_again(postgres: PostgresServer, database: Database, postgresql: str) -> None:
