@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from multiprocessing import get_context
@@ -232,18 +233,19 @@ def _statistics(job: Job) -> dict[str, Any]:
 
 
 def _park(place: Place, identities: Sequence[Identity], session: str) -> list[float]:
-    async def one(identity: Identity) -> float:
-        async with _channel(place, identity) as channel:
-            stream = SessionServiceStub(channel).WatchSession(pb.WatchSessionRequest(session=session), timeout=PATIENCE)
-            begun = (await _read(stream)).status.event
-            _GATES["parked"].release()
-            while True:
-                answer = await _read(stream)
-                if answer.status.event != begun:
-                    return time.monotonic()
+    async def one(channel: grpc.aio.Channel) -> float:
+        stream = SessionServiceStub(channel).WatchSession(pb.WatchSessionRequest(session=session), timeout=PATIENCE)
+        begun = (await _read(stream)).status.event
+        _GATES["parked"].release()
+        while True:
+            answer = await _read(stream)
+            if answer.status.event != begun:
+                return time.monotonic()
 
     async def everybody() -> list[float]:
-        return list(await asyncio.gather(*map(one, identities)))
+        async with AsyncExitStack() as stack:
+            channels = [await stack.enter_async_context(_channel(place, identity)) for identity in identities]
+            return list(await asyncio.gather(*map(one, channels)))
 
     return asyncio.run(everybody())
 

@@ -18,7 +18,7 @@ from vdb_coordinator.service.boundary import Context
 from vdb_coordinator.service.callers import current_caller, seat_of
 from vdb_coordinator.serving.conductor import Conductor
 from vdb_coordinator.serving.history import Submission
-from vdb_coordinator.serving.live import LiveSession
+from vdb_coordinator.serving.live import LULL_SECONDS, LiveSession
 from vdb_coordinator.states import (
     Aborted,
     Aggregating,
@@ -69,10 +69,11 @@ class SessionServicer(SessionServiceServicer):
     async def WatchSession(
         self, request: pb.WatchSessionRequest, context: Context
     ) -> AsyncIterator[pb.WatchSessionResponse]:
-        """Yield the status at every change."""
+        """Yield the status at every change; end a moment after the last, so that news comes before the ends of other streams."""
         live = await self._visible(request.session)
         async for status in live.watch():
             yield self._told.message(live.id, status)
+        await asyncio.sleep(LULL_SECONDS)
 
     async def Join(self, request: pb.JoinRequest, context: Context) -> pb.JoinResponse:
         """Take a participant's consent."""
