@@ -30,8 +30,9 @@ from testkit.conspiracy import Trees, conspire
 from testkit.damage import VALUES, damaged
 from testkit.golden import FATES, FOLDER, golden_session
 from testkit.opened_lines import Story, kept_list
-from testkit.parsers import PARSERS, STATEMENTS, Parser
+from testkit.parsers import PARSERS, STAMPED, STATEMENTS, Parser, time_authority
 from testkit.statements import make_roster
+from testkit.time_authority import BORN
 from vdb_shared.audit.policy import DEFAULT_POLICY
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.envelope import Envelope
@@ -175,6 +176,8 @@ def _of_log() -> dict[str, tuple[bytes, ...]]:
         "note-key": (str(NoteKey("testbed/vdb-log", ED25519, key.public_key.raw)).encode(),),
         "checkpoint": (checkpoint.text.encode(),),
         "proof": (LogProof(2, path, note.to_bytes()).to_bytes(),),
+        "time-stamp": (time_authority().stamp(STAMPED, BORN),),
+        "tsa-roots": (time_authority().roots,),
         "log-entries": (encode_entries(entries[:5]),),
         "log": (encode_fields(*(part for name, data in files for part in (name.encode(), data))),),
         "log-record": tuple(encode_record(record) for record in records),

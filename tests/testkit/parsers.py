@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, Final
 
 from testkit.opened_lines import Story, kept_list
+from testkit.time_authority import Authority
 from vdb_shared.audit.policy import parse_policy
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle import statement
@@ -35,7 +36,7 @@ from vdb_shared.canonical import (
     parse_canonical_json,
     parse_decimal,
 )
-from vdb_shared.errors import FormatError, IdentityError, SpecError, UsageError, VdbError
+from vdb_shared.errors import FormatError, IdentityError, SignatureError, SpecError, UsageError, VdbError
 from vdb_shared.roster import SignedRoster, parse_roster
 from vdb_shared.secagg.field import decode_scalars, encode_scalars
 from vdb_shared.secagg.messages import (
@@ -51,6 +52,7 @@ from vdb_shared.transparency.checkpoint import parse_checkpoint
 from vdb_shared.transparency.note import parse_key, parse_note
 from vdb_shared.transparency.proof import parse_proof
 from vdb_shared.transparency.tiles import CHECKPOINT_PATH, TiledLog, decode_entries, encode_entries
+from vdb_shared.transparency.time_stamps import read_roots, read_time_stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,16 @@ def _log(data: bytes) -> list[bytes]:
     return list(TiledLog(parse_checkpoint(_text(fetch(CHECKPOINT_PATH))), fetch).entries())
 
 
+STAMPED: Final = b"a checkpoint"
+"""What the time stamps are on."""
+
+
+@cache
+def time_authority() -> Authority:
+    """Return the authority whose time stamps are read."""
+    return Authority()
+
+
 @cache
 def _story() -> Story:
     return Story(kept_list())
@@ -169,6 +181,11 @@ PARSERS: Final[Mapping[str, Parser]] = {
     "log-entries": Parser(decode_entries, write=encode_entries),
     "log": Parser(_log),
     "log-record": Parser(parse_record, write=encode_record),
+    "time-stamp": Parser(
+        lambda data: read_time_stamp(data, STAMPED, (time_authority().root,)),
+        declared=(FormatError, SignatureError, UsageError),
+    ),
+    "tsa-roots": Parser(read_roots),
     "samples-line": Parser(parse_line, write=SampleLine.encode),
     "samples-choice": Parser(parse_choice, write=SampleChoice.encode),
     "samples-file": Parser(read_samples),

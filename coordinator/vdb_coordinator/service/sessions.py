@@ -69,7 +69,7 @@ class SessionServicer(SessionServiceServicer):
     async def WatchSession(
         self, request: pb.WatchSessionRequest, context: Context
     ) -> AsyncIterator[pb.WatchSessionResponse]:
-        """Yield the status at every change; end a moment after the last, so that news comes before the ends of other streams."""
+        """Yield the status at every change; end a moment after the last, since news of others comes before ends."""
         live = await self._visible(request.session)
         async for status in live.watch():
             yield self._told.message(live.id, status)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from vdb_shared.audit import commands, spot_commands
+from vdb_shared.audit import commands, spot_commands, time_commands
 from vdb_shared.audit.html import leaderboard_page, report_page
 from vdb_shared.audit.inspect import describe, describe_statement, is_statement
 from vdb_shared.audit.leaderboard import board_json, leaderboard_of
@@ -85,6 +85,8 @@ def verify(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         Path | None,
         typer.Option(help="Folder with objections to the result, and its withdrawal: *.dsse.json.", show_default=False),
     ] = None,
+    time_stamp: time_commands.TimeStampFile = None,
+    tsa_roots: time_commands.TsaRoots = None,
     json: Json = False,
     html: Html = None,
     attest: Attest = None,
@@ -105,6 +107,7 @@ def verify(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         fetch=None if log is None else fetch_from(log),
         remembered=None if checkpoint is None else _read(checkpoint, MAX_NOTE_BYTES),
         statements=statements_in(statements),
+        stamp=time_commands.given_stamp(time_stamp, tsa_roots),
     )
     if html is not None:
         _write(html, report_page(report))
@@ -186,6 +189,10 @@ app.command(name="key", epilog="Example: vdb-audit key auditor.pem")(commands.ne
 app.command(epilog="Example: vdb-audit attestation result.svr.json --key auditor.pub.pem --bundle result.vdbb")(
     commands.attestation
 )
+
+app.command(
+    "time-stamp", epilog="Example: vdb-audit time-stamp result.vdbb --tsa http://tsa.example.org --out result.tsr"
+)(time_commands.time_stamp)
 
 app.command("choose-sample", epilog="Example: vdb-audit choose-sample result.vdbb --log URL --out choice.json")(
     spot_commands.choose_sample

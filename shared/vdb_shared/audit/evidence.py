@@ -84,6 +84,14 @@ class Rounds:
     masked: MaskedRound
 
 
+@dataclass(frozen=True, slots=True)
+class GivenStamp:
+    """An authority's answer as received, and the root certificates (PEM) that the auditor trusts for time stamps."""
+
+    answer: bytes
+    roots: bytes
+
+
 @dataclass(frozen=True)
 class Evidence:
     """A bundle under audit.
@@ -96,6 +104,7 @@ class Evidence:
         fetch: reads files of the consortium's log, if the auditor has access to it.
         remembered: a checkpoint of the log that the auditor kept, if any.
         statements: files with objections to the result and its withdrawal, by name, as received.
+        stamp: a time stamp with the roots that the auditor trusts for it, if any.
     """
 
     data: bytes
@@ -105,6 +114,7 @@ class Evidence:
     fetch: Fetch | None = None
     remembered: bytes | None = None
     statements: Mapping[str, bytes] = field(default_factory=dict)
+    stamp: GivenStamp | None = None
 
     @cached_property
     def members(self) -> dict[str, bytes]:

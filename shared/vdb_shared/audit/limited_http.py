@@ -72,13 +72,14 @@ class _Bytes(io.RawIOBase):
         super().close()
 
 
-def download(url: str, most: int, limit: Limit) -> bytes:
+def download(url: str, most: int, limit: Limit, question: tuple[str, bytes] | None = None) -> bytes:
     """Return what is served at a URL, at most so many bytes of it.
 
     Args:
         url: begins with http:// or https://.
         most: bytes that are read.
         limit: on the time.
+        question: media type and bytes that are sent (POST); None for none.
 
     Raises:
         OSError, ValueError, HTTPException: as `urllib.request` does; TimeoutError beyond the limit.
@@ -93,7 +94,11 @@ def download(url: str, most: int, limit: Limit) -> bytes:
         urllib.request.HTTPDefaultErrorHandler(),
     ):
         opener.add_handler(handler)
-    with opener.open(url, timeout=limit.left()) as answer:
+    request = urllib.request.Request(url)  # noqa: S310 - the opener above knows http and https alone
+    if question is not None:
+        kind, request.data = question
+        request.add_header("Content-Type", kind)
+    with opener.open(request, timeout=limit.left()) as answer:
         data: bytes = answer.read(most)
     return data
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from vdb_shared.audit.checks import CHECKS
 from vdb_shared.audit.checks.base import Check, answered
-from vdb_shared.audit.evidence import Evidence
+from vdb_shared.audit.evidence import Evidence, GivenStamp
 from vdb_shared.audit.policy import DEFAULT_POLICY, Policy
 from vdb_shared.audit.report import Facts, Line, Report, Status
 from vdb_shared.audit.standing import Standing
@@ -30,6 +30,7 @@ def verify(  # noqa: PLR0913 - each is something else that an auditor may have
     fetch: Fetch | None = None,
     remembered: bytes | None = None,
     statements: Mapping[str, bytes] | None = None,
+    stamp: GivenStamp | None = None,
 ) -> Report:
     """Return the report of an audit of a bundle.
 
@@ -41,13 +42,14 @@ def verify(  # noqa: PLR0913 - each is something else that an auditor may have
         fetch: reads files of the consortium's log; None without access to it.
         remembered: note of a checkpoint of the log that the auditor kept.
         statements: files with objections to the result and its withdrawal, by name; they fail no bundle.
+        stamp: a time stamp, with the roots that the auditor trusts for it.
 
     Raises:
         UsageError: `root` and the policy name different trust roots.
     """
     if root is not None and policy.root is not None and root != policy.root:
         raise UsageError(f"the policy demands the trust root {policy.root}, but {root} was given; use one of them")
-    evidence = Evidence(data, root or policy.root, policy, draft, fetch, remembered, statements or {})
+    evidence = Evidence(data, root or policy.root, policy, draft, fetch, remembered, statements or {}, stamp)
     lines: list[Line] = []
     out_of_reach: set[str] = set()
     for check in CHECKS:

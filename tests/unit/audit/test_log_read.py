@@ -10,7 +10,7 @@ from testkit.bundles import SmallSession, logged, witnesses_of
 from testkit.evidence import but_for, found, golden_evidence, reading, refused, with_result
 from testkit.golden import golden_session
 from testkit.logs import SEEN, MadeLog
-from vdb_shared.audit.checks import logged as checks
+from vdb_shared.audit.checks.base import clock
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.report import Status
 from vdb_shared.bundle.logged import AbortedRecord, encode_record
@@ -74,8 +74,8 @@ def test_witnesses_and_their_clocks_are_told(evidence: Evidence, session: SmallS
 
 @pytest.mark.parametrize("seconds", [2**40, 2**56, 2**62, 2**80])
 def test_a_clock_beyond_the_calendar_is_told_in_seconds(seconds: int) -> None:
-    assert checks._clock(seconds) == f"second {seconds}"
-    assert checks._clock(0) == "1970-01-01T00:00:00Z"
+    assert clock(seconds) == f"second {seconds}"
+    assert clock(0) == "1970-01-01T00:00:00Z"
 
 
 @pytest.mark.parametrize("index", [1, 2])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
 
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.report import Line, Status
@@ -23,6 +25,11 @@ class Finding:
     status: Status
     sentence: str
     said: tuple[str, ...] = ()
+
+
+DRAFT: Final = Finding(
+    Status.SKIPPED, "This is a draft: its result is logged once enough institutions countersigned it."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,14 @@ def demand_equal(check: str, what: str, expected: object, found: object) -> None
         VerificationError: of this check, naming both.
     """
     demand(check, expected == found, f"{what}: expected {expected}, found {found}.")
+
+
+def clock(seconds: int) -> str:
+    """Return POSIX seconds as statements write a time; a witness may claim any."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, OSError, ValueError):
+        return f"second {seconds}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -9,11 +9,11 @@ Source: protos/README.md §9.8, §10.9.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final
 
-from vdb_shared.audit.checks.base import Check, Finding, counted, demand, demand_equal, not_proven, passed
+from vdb_shared.audit.checks.base import DRAFT, Check, Finding, clock, counted, demand, demand_equal, not_proven, passed
+from vdb_shared.audit.checks.stamped import STAMPED
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.report import Status
 from vdb_shared.audit.revocations import LoggedRevocation
@@ -23,10 +23,6 @@ from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import FormatError, SignatureError, UnreachableError, UsageError
 from vdb_shared.transparency.checkpoint import Checkpoint, read_checkpoint
 from vdb_shared.transparency.proof import verify_proof
-
-_DRAFT: Final = Finding(
-    Status.SKIPPED, "This is a draft: its result is logged once enough institutions countersigned it."
-)
 
 
 def _announced(evidence: Evidence) -> Finding:
@@ -43,7 +39,7 @@ def _announced(evidence: Evidence) -> Finding:
 
 def _logged(evidence: Evidence) -> Finding:
     if evidence.draft:
-        return _DRAFT
+        return DRAFT
     found = verify_proof(evidence.result_proof, evidence.published_entry, log_key(evidence.roster), (), 0)
     opened = evidence.record.open_proof.index
     demand("V60", found.index > opened, f"the result is entry {found.index}, its announcement entry {opened}.")
@@ -54,7 +50,7 @@ def _logged(evidence: Evidence) -> Finding:
 
 def _witnessed(evidence: Evidence) -> Finding:
     if evidence.draft:
-        return _DRAFT
+        return DRAFT
     proof, joined = evidence.result_proof, evidence.joins
     seen = check_logged(proof, evidence.published_entry, evidence.roster, joined, evidence.quorum)
     return passed(
@@ -66,16 +62,8 @@ def _witnessed(evidence: Evidence) -> Finding:
 
 def _between(times: Collection[int]) -> str:
     """Return when witnesses say that they signed."""
-    first, last = _clock(min(times)), _clock(max(times))
+    first, last = clock(min(times)), clock(max(times))
     return f"by their clocks at {first}" if first == last else f"by their clocks from {first} to {last}"
-
-
-def _clock(seconds: int) -> str:
-    """Return POSIX seconds as statements write a time; a witness may claim any."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (OverflowError, OSError, ValueError):
-        return f"second {seconds}"
 
 
 def _not_rewritten(evidence: Evidence) -> Finding:
@@ -151,7 +139,7 @@ def _no_second(evidence: Evidence) -> Finding:
     demand("V63", not wrong, f"{'; '.join(wrong)}.")
     ends = [item for item in found.sessions if item.session == session]
     if evidence.draft and ends and ends[0].state in {"open", "overdue"}:
-        return _DRAFT
+        return DRAFT
     expected = evidence.result_envelope.payload_digest
     statements = [item.statement for item in ends if item.state == "published"]
     demand_equal("V63", "result that the log names", [expected], statements)
@@ -243,13 +231,6 @@ def _reading(attempt: Callable[[Evidence], Finding]) -> Callable[[Evidence], Fin
     return attempt_reading
 
 
-def _time_stamp(_evidence: Evidence) -> Finding:
-    return not_proven(
-        "That the result is as old as it says rests on the clocks of coordinator and witnesses: bundles of this version "
-        "hold no time stamp of a third party."
-    )
-
-
 ANNOUNCED: Final = Check(
     "V21.log",
     "Announced beforehand",
@@ -283,7 +264,7 @@ CHECKS: Final = (
         ("V62",),
         _reading(_stands),
     ),
-    Check("V64", "Time of publication", "The time stamp is not genuine.", (), _time_stamp),
+    STAMPED,
     Check(
         "V65",
         "No revoked key",

@@ -1,0 +1,220 @@
+"""A third party's time stamp on the log's checkpoint: what it shows of a result's age, and whom nobody has to believe.
+
+The authority of these tests is built from other code than the one that reads its answers (`testkit/time_authority.py`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from asn1crypto import tsp
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from testkit.audit_cli import vdb_audit
+from testkit.bundles import SmallSession
+from testkit.time_authority import Authority, refusal, serving
+from vdb_shared.audit.evidence import GivenStamp
+from vdb_shared.audit.report import Line, Report, Verdict
+from vdb_shared.audit.verify import verify
+from vdb_shared.bundle.record import COUNTERSIGN, RESULT_PROOF
+from vdb_shared.errors import FormatError, SignatureError, UsageError, VdbError
+from vdb_shared.transparency.proof import parse_proof
+from vdb_shared.transparency.time_stamps import ask, check_answer, read_roots, read_time_stamp
+
+PUBLISHED = datetime(2026, 1, 31, 12, 40, tzinfo=UTC)
+"""When the coordinator of the small session says that it published."""
+
+NOTE = b"a checkpoint of some log"
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+def checkpoint_of(session: SmallSession) -> bytes:
+    return parse_proof(session.members[RESULT_PROOF]).checkpoint
+
+
+def judged(session: SmallSession, given: GivenStamp | None) -> tuple[Report, Line]:
+    report = verify(session.bundle(), root=session.root, stamp=given)
+    return report, next(line for line in report.lines if line.id == "V64")
+
+
+def stamped(session: SmallSession, authority: Authority, at: datetime) -> tuple[Report, Line]:
+    return judged(session, GivenStamp(authority.stamp(checkpoint_of(session), at), authority.roots))
+
+
+def test_a_stamp_of_the_same_hour_shows_that_the_result_is_as_old_as_it_says(
+    plain: SmallSession, authority: Authority
+) -> None:
+    report, line = stamped(plain, authority, PUBLISHED + timedelta(minutes=5))
+    assert (line.status.value, report.verdict) == ("PASS", Verdict.PASS)
+    assert line.sentence == (
+        "Clock of the Observatory attests that the result stood in the log, signed as here, by 2026-01-31T12:45:00Z. "
+        "The coordinator gives 2026-01-31T12:40:00Z as the time of publication."
+    )
+
+
+def test_without_a_stamp_the_age_is_not_proven_and_the_line_says_how_to_get_one(plain: SmallSession) -> None:
+    report, line = judged(plain, None)
+    assert (line.status.value, report.verdict) == ("NOT PROVEN", Verdict.PASS)
+    assert "vdb-audit time-stamp" in line.sentence
+
+
+def test_back_dated_by_years_a_result_passes_without_a_stamp_and_is_told_with_one(
+    plain: SmallSession, authority: Authority
+) -> None:
+    assert judged(plain, None)[0].verdict is Verdict.PASS
+    _, line = stamped(plain, authority, PUBLISHED + timedelta(days=800))
+    assert line.status.value == "NOT PROVEN"
+    assert "800 days after 2026-01-31T12:40:00Z" in line.sentence
+
+
+@pytest.mark.parametrize(
+    ("seconds", "status"), [(-301, "PASS"), (-302, "FAIL"), (86701, "PASS"), (86702, "NOT PROVEN")]
+)
+def test_clocks_may_differ_by_five_minutes_and_what_the_authority_allows(
+    plain: SmallSession, authority: Authority, seconds: int, status: str
+) -> None:
+    assert stamped(plain, authority, PUBLISHED + timedelta(seconds=seconds))[1].status.value == status
+
+
+def test_a_result_that_claims_a_later_time_than_a_third_party_saw_it_fails(
+    plain: SmallSession, authority: Authority
+) -> None:
+    report, line = stamped(plain, authority, PUBLISHED - timedelta(hours=2))
+    assert (report.verdict, line.sentence) == (
+        Verdict.FAIL,
+        "The times in the bundle are later than a third party saw it.",
+    )
+    assert "the coordinator says that it signed at 2026-01-31T12:40:00Z" in line.detail
+
+
+def test_a_stamp_that_proves_nothing_leaves_the_audit_incomplete_and_accuses_nobody(
+    plain: SmallSession, session: SmallSession, authority: Authority
+) -> None:
+    at, checkpoint = PUBLISHED + timedelta(minutes=5), checkpoint_of(plain)
+    stamps = {
+        "it is on something else": GivenStamp(authority.stamp(checkpoint_of(session), at), authority.roots),
+        "no authority that you trust": GivenStamp(Authority().stamp(checkpoint, at), authority.roots),
+        "holds no time stamp: status 2, come back later": GivenStamp(refusal("come back later"), authority.roots),
+        "expected the answer": GivenStamp(b"<html>", authority.roots),
+    }
+    for words, given in stamps.items():
+        report, line = judged(plain, given)
+        assert (line.status.value, report.exit_code) == ("SKIPPED", 3), words
+        assert words in line.sentence
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"purpose": (ExtendedKeyUsageOID.CODE_SIGNING, True)}, "unsuitable certificate purpose"),
+        ({"purpose": (ExtendedKeyUsageOID.TIME_STAMPING, False)}, "unsuitable certificate purpose"),
+        ({"ends": PUBLISHED - timedelta(days=1)}, "certificate has expired"),
+    ],
+)
+def test_an_authority_needs_a_certificate_for_time_stamps_that_was_valid_then(
+    authority: Authority, wrong: dict[str, object], words: str
+) -> None:
+    with pytest.raises(SignatureError, match=words):
+        read_time_stamp(replace(authority, **wrong).stamp(NOTE, PUBLISHED), NOTE, read_roots(authority.roots))  # type: ignore[arg-type]  # two fields of other types
+
+
+def test_a_digest_that_collides_is_not_accepted(authority: Authority) -> None:
+    imprint = {"hash_algorithm": {"algorithm": "sha1"}, "hashed_message": bytes(20)}
+    stamp = authority.stamp(NOTE, PUBLISHED, message_imprint=imprint)
+    with pytest.raises(FormatError, match="not accepted"):
+        read_time_stamp(stamp, NOTE, read_roots(authority.roots))
+
+
+def test_no_byte_of_a_stamp_can_be_changed_so_that_it_says_something_else(authority: Authority) -> None:
+    roots, good = read_roots(authority.roots), authority.stamp(NOTE, PUBLISHED)
+    honest = read_time_stamp(good, NOTE, roots)
+    outcomes: Counter[str] = Counter()
+    for place in range(len(good)):
+        for data in (good[:place], good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :]):
+            try:
+                assert read_time_stamp(data, NOTE, roots) == honest
+                outcomes["the same"] += 1
+            except VdbError as error:
+                outcomes[type(error).__name__] += 1
+    assert outcomes["SignatureError"] > 200
+    assert outcomes["the same"] < 20, "some bytes beside what is signed are of no meaning"
+
+
+def test_a_question_holds_no_more_than_a_digest_and_its_answer_must_repeat_its_number(authority: Authority) -> None:
+    one, other = ask(NOTE), ask(NOTE)
+    fields = tsp.TimeStampReq.load(one.data)
+    assert set(fields.native) == {"version", "message_imprint", "req_policy", "nonce", "cert_req", "extensions"}
+    assert (fields["extensions"].native, len(one.data) < 110) == (None, True)
+    check_answer(authority.answer(one.data, PUBLISHED), one, NOTE)
+    with pytest.raises(UsageError, match="another question"):
+        check_answer(authority.answer(other.data, PUBLISHED), one, NOTE)
+    with pytest.raises(UsageError, match="something else"):
+        check_answer(authority.answer(one.data, PUBLISHED), one, b"other")
+
+
+def test_from_the_question_to_the_verified_stamp_by_the_command_line(
+    plain: SmallSession, authority: Authority, tmp_path: Path
+) -> None:
+    bundle, roots, out = tmp_path / "result.vdbb", tmp_path / "roots.pem", tmp_path / "result.tsr"
+    bundle.write_bytes(plain.bundle())
+    roots.write_bytes(authority.roots)
+    seen = []
+
+    def answers(path: str, kind: str, question: bytes) -> tuple[int, bytes]:
+        seen.append((path, kind))
+        return 200, authority.answer(question, PUBLISHED + timedelta(minutes=5))
+
+    with serving(answers) as url:
+        asked = vdb_audit("time-stamp", bundle, "--tsa", f"{url}/tsr", "--out", out)
+        again = vdb_audit("time-stamp", bundle, "--tsa", f"{url}/tsr", "--out", out)
+    assert (asked.returncode, seen) == (0, [("/tsr", "application/timestamp-query")])
+    assert f"--time-stamp {out}" in asked.stdout
+    assert (again.returncode, "is there already" in again.stderr) == (2, True)
+    found = vdb_audit("verify", bundle, "--root", plain.root, "--time-stamp", out, "--tsa-roots", roots)
+    assert (found.returncode, "V64              PASS" in found.stdout) == (0, True)
+
+
+def test_errors_of_asking_and_giving_say_what_to_do(plain: SmallSession, authority: Authority, tmp_path: Path) -> None:
+    bundle, out = tmp_path / "result.vdbb", tmp_path / "result.tsr"
+    bundle.write_bytes(plain.bundle())
+    old = authority.answer(ask(checkpoint_of(plain)).data, PUBLISHED)
+    answers = {
+        "/refuses": (200, refusal("only for members")),
+        "/page": (200, b"<html>hello</html>"),
+        "/gone": (404, b""),
+        "/replays": (200, old),
+        "/endless": (200, bytes(200_000)),
+    }
+    words = {
+        "/refuses": "gave no time stamp: status 2, only for members",
+        "/page": "expected the answer of a time stamp authority",
+        "/gone": "answers 404",
+        "/replays": "answered another question",
+        "/endless": "more than the",
+    }
+    with serving(lambda path, _kind, _question: answers[path]) as url:
+        for path, expected in words.items():
+            found = vdb_audit("time-stamp", bundle, "--tsa", url + path, "--out", out)
+            assert (found.returncode != 0, expected in found.stderr, out.exists()) == (True, True, False), found.stderr
+    assert "cannot be reached" in vdb_audit("time-stamp", bundle, "--tsa", url, "--out", out).stderr
+    assert "begins with http" in vdb_audit("time-stamp", bundle, "--tsa", "ftp://x", "--out", out).stderr
+    out.write_bytes(old)
+    alone = vdb_audit("verify", bundle, "--time-stamp", out)
+    assert (alone.returncode, "go together" in alone.stderr) == (2, True)
+    none = vdb_audit("verify", bundle, "--time-stamp", out, "--tsa-roots", out)
+    assert (none.returncode, "BEGIN CERTIFICATE" in none.stderr) == (2, True)
+
+
+def test_a_draft_cannot_be_stamped(plain: SmallSession, tmp_path: Path) -> None:
+    draft = tmp_path / "draft.vdbb"
+    draft.write_bytes(plain.edited({COUNTERSIGN: None, RESULT_PROOF: None}))
+    found = vdb_audit("time-stamp", draft, "--tsa", "http://127.0.0.1:1", "--out", tmp_path / "x")
+    assert (found.returncode, "is a draft" in found.stderr) == (2, True)
