@@ -10,6 +10,7 @@ Source: protos/README.md §9.5, §11.3.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -73,7 +74,7 @@ def _finish(end: Ending) -> None:
     def sign() -> bytes:
         post.wait_in(attempt, Phase.FINALISING)
         draft = post.link.bundle(post.session)
-        audit_draft(draft, _own_part(end), end.sealed, end.root)
+        audit_draft(draft, _own_part(end), end.sealed, end.root, datetime.now(UTC))
         return countersignature(draft, end.signer)
 
     signed = post.journal.once(records.COUNTERSIGN_SENT, sign)

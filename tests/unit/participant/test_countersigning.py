@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,15 +14,18 @@ from testkit.statements import INSTITUTIONS, MADE
 from vdb_participant.session.countersigning import OwnPart, audit_draft, audit_published, countersignature
 from vdb_participant.session.terms import Offered, Pins, SealedTerms, verify_opening, verify_seal
 from vdb_shared import labels
+from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.record import AGGREGATE, COUNTERSIGN, METRICS, RESULT, read_envelope
-from vdb_shared.errors import FormatError, VerificationError
+from vdb_shared.errors import FormatError, IdentityError, VerificationError
 from vdb_shared.wire.status import SealedSession
 
 SESSION = small_session()
 SEAT = 1
 NAME = INSTITUTIONS[SEAT]
 DRAFT = SESSION.edited({COUNTERSIGN: None})
+NOW = datetime(2026, 1, 31, 12, 41, tzinfo=UTC)
+"""A minute after the time that the session's result states."""
 
 
 def sealed_terms(session: Any = SESSION) -> SealedTerms:
@@ -51,7 +55,7 @@ def own_part(session: Any = SESSION) -> OwnPart:
 
 
 def audit(data: bytes = DRAFT, **changes: Any) -> None:
-    audit_draft(data, dataclasses.replace(own_part(), **changes), sealed_terms(), SESSION.root)
+    audit_draft(data, dataclasses.replace(own_part(), **changes), sealed_terms(), SESSION.root, NOW)
 
 
 def publish(data: bytes, draft: bytes = DRAFT) -> None:
@@ -127,10 +131,25 @@ def test_garbage_is_refused_without_a_traceback() -> None:
         audit(SESSION.edited({RESULT: None, COUNTERSIGN: None}))
 
 
+def test_by_our_own_clock_too_the_membership_has_not_expired_whatever_time_the_result_states() -> None:
+    late = NOW.replace(year=NOW.year + 30)
+    assert verify(SESSION.bundle(), root=SESSION.root).exit_code == 0, "to a reader it is a result of that time"
+    with pytest.raises(IdentityError, match="metadata expired on"):
+        audit_draft(DRAFT, own_part(), sealed_terms(), SESSION.root, late)
+
+
+def test_a_result_of_tomorrow_is_not_countersigned_and_the_clocks_are_named() -> None:
+    audit_draft(DRAFT, own_part(), sealed_terms(), SESSION.root, NOW - timedelta(minutes=60))
+    with pytest.raises(
+        VerificationError, match="says that it was made at 2026-01-31T12:40:00Z, and it is 2026-01-31T11:39:00Z"
+    ):
+        audit_draft(DRAFT, own_part(), sealed_terms(), SESSION.root, NOW - timedelta(minutes=62))
+
+
 def test_a_test_without_noise_may_be_countersigned_by_whoever_allowed_it() -> None:
     unnoised = small_session(spec=without_noise(small_spec()))
     draft = unnoised.edited({COUNTERSIGN: None})
-    audit_draft(draft, own_part(unnoised), sealed_terms(unnoised), unnoised.root)
+    audit_draft(draft, own_part(unnoised), sealed_terms(unnoised), unnoised.root, NOW)
     forged = unnoised.forged({METRICS: b"{}", COUNTERSIGN: None})
     with pytest.raises(VerificationError):
-        audit_draft(forged, own_part(unnoised), sealed_terms(unnoised), unnoised.root)
+        audit_draft(forged, own_part(unnoised), sealed_terms(unnoised), unnoised.root, NOW)
