@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from vdb_coordinator.files import read_file
 from vdb_shared.errors import UsageError
-from vdb_shared.fields import Name
+from vdb_shared.fields import Name, first_mistake
 
 CONFIG_VERSION: Final = "vdb-coordinator/1"
 
@@ -184,6 +184,4 @@ class Home:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"{self.config_file}: not TOML: {error}") from error
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            field = ".".join(map(str, first["loc"]))
-            raise UsageError(f"{self.config_file}: {field}: {first['msg']}") from error
+            raise UsageError(f"{self.config_file}: {first_mistake(error)}") from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StringConstraints, ValidationError
 
 from vdb_shared.canonical import check_digest, decimal_string, parse_decimal
 from vdb_shared.errors import FormatError
@@ -58,3 +58,9 @@ KeyId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]  # of a sta
 MetricId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+@[0-9]+$")]  # metric and version
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+
+
+def first_mistake(error: ValidationError) -> str:
+    """Return in words what a schema refuses first: the path of the field, and why."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"

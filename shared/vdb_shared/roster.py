@@ -23,7 +23,7 @@ from tuf.api.serialization import DeserializationError
 
 from vdb_shared.canonical import canonical_json, parse_canonical_json, sha256_digest
 from vdb_shared.errors import FormatError, IdentityError
-from vdb_shared.fields import Name
+from vdb_shared.fields import Name, first_mistake
 from vdb_shared.identity import StatementPublicKey
 
 ROSTER_TARGET: Final = "roster.json"
@@ -141,8 +141,7 @@ def parse_roster(data: bytes) -> Roster:
     try:
         roster = Roster.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise FormatError(f"roster: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise FormatError(f"roster: {first_mistake(error)}") from error
     if roster.canonical() != data:
         raise FormatError("roster is not in its canonical form")
     return roster

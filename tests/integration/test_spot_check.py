@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from vdb_participant.site.policy import DEFAULT_POLICY
 from vdb_shared.audit.log_files import open_log
 from vdb_shared.bundle.logged import AbortedRecord, ObjectionRecord, RevokedRecord, log_origin, parse_record
 from vdb_shared.bundle.sample_choice import may_choose
+from vdb_shared.canonical import canonical_json
 from vdb_shared.transparency.note import ED25519, NoteKey
 
 
@@ -37,12 +39,14 @@ class Published:
         site: one of the institutions.
         choice: what the auditor asks with.
         path: for files.
+        folder: the site's state folder, if it is another than its own.
     """
 
     coordinator: RunningCoordinator
     site: Institution
     choice: Path
     path: Path
+    folder: Path | None = None
 
     @property
     def bundle(self) -> Path:
@@ -56,7 +60,7 @@ class Published:
         session = self.site.session.removeprefix("sha256:")[:12]
         done = run(
             "--dir",
-            self.site.site.folder.path,
+            self.folder or self.site.site.folder.path,
             "prove-sample",
             session,
             *("--checkpoint", self.choice, "--auditor", "office-of-audits", "--out", out),
@@ -86,13 +90,17 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
         yield story
 
 
-def test_a_log_that_was_made_for_the_question_is_answered_by_no_site(published: Published) -> None:
-    """The coordinator signs it, so the file is in order: the site asks how it goes on from what it saw itself."""
+def made_for_the_question(published: Published) -> MadeLog:
+    """Return a log that the coordinator signs as well as the true one: another entry chooses."""
     key = read_keys(published.coordinator.home, None).statement
     log, _ = open_log(str(published.coordinator.home.log), NoteKey(log_origin(CONSORTIUM), ED25519, key.public_key.raw))
     entries = list(log.entries())
-    forged = MadeLog(CONSORTIUM, key, [*entries[:2], entry_of("tried until it chose well"), *entries[2:]])
-    for path, data in forged.files().items():
+    return MadeLog(CONSORTIUM, key, [*entries[:2], entry_of("tried until it chose well"), *entries[2:]])
+
+
+def test_a_log_that_was_made_for_the_question_is_answered_by_no_site(published: Published) -> None:
+    """The coordinator signs it, so the file is in order: the site asks how it goes on from what it saw itself."""
+    for path, data in made_for_the_question(published).files().items():
         place = published.path / "forged" / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(data)
@@ -127,6 +135,34 @@ def test_an_auditor_asks_an_institution_answers_and_the_answer_holds(published: 
     report = json.loads(words)
     assert report["verdict"] == "PASS"
     assert {line["id"]: line["status"] for line in report["checks"]}["S05"] == "NOT PROVEN"
+
+
+def test_without_the_coordinator_a_copy_of_the_log_will_do_and_a_forged_one_will_not(published: Published) -> None:
+    """`unreachable` is the site with a coordinator that nobody can reach any more; it keeps what it saw of the log."""
+    unreachable = published.path / "unreachable"
+    shutil.copytree(published.site.site.folder.path, unreachable, ignore=shutil.ignore_patterns("lock"))
+    config = json.loads((unreachable / "config.json").read_text())
+    (unreachable / "config.json").write_bytes(canonical_json(config | {"address": "127.0.0.1:1"}))
+    away, out = replace(published, folder=unreachable), published.path / "offline.vdbs"
+    code, words = away.prove(out, "--yes", "--count", "5")
+    assert (code, "127.0.0.1:1" in words) == (1, True), words
+    assert not out.exists()
+    for name in ("copy", "forged"):
+        shutil.rmtree(published.path / name, ignore_errors=True)
+    log = shutil.copytree(published.coordinator.home.log, published.path / "copy")
+    forged = published.path / "forged"
+    for path, data in made_for_the_question(published).files().items():
+        (forged / path).parent.mkdir(parents=True, exist_ok=True)
+        (forged / path).write_bytes(data)
+    code, words = away.prove(out, "--yes", "--count", "5", "--log", forged)
+    assert code == 1, "the attack: the auditor hands over a copy of the log that was made for one question"
+    assert "shows another log than before" in words
+    assert not out.exists()
+    code, words = away.prove(out, "--yes", "--count", "5", "--log", log)
+    assert code == 0, words
+    code, words = published.audit("check-sample", out, "--count", "5", "--log", log, "--checkpoint", published.choice)
+    assert code == 0, words
+    assert (unreachable / "log" / "checkpoint").read_bytes() == (log / "checkpoint").read_bytes()
 
 
 def test_what_is_there_is_not_overwritten(published: Published) -> None:

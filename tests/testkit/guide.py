@@ -16,13 +16,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from testkit.audit_cli import vdb_audit
 from testkit.bundles import SmallSession, logged, small_session, small_spec
 from testkit.disputed import dispute
 from testkit.logs import MadeLog
+from testkit.opened_lines import Story, entry_of, kept_list
 from testkit.statements import coordinator_key
 from vdb_shared.audit.auditor_key import public_pem
+from vdb_shared.bundle.archive import read_archive, write_archive
 from vdb_shared.bundle.logged import OpenedRecord, encode_record, parse_record
+from vdb_shared.bundle.messages import is_message
+from vdb_shared.bundle.record import AGGREGATE
+from vdb_shared.bundle.samples import parse_line
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.identity import StatementKey
 from vdb_shared.transparency.note import ED25519, NoteKey
@@ -66,10 +73,41 @@ def make_files(folder: Path) -> None:
         "replacement.vdbb": dispute(0).second.bundle(),
         **{f"later/{name}": data for name, data in dispute(0).log.files().items()},
         **{f"said/{name}": data for name, data in dispute(0).statements.items()},
+        **spot_check_files(),
+        "full.vdbb": session.full(),
+        "altered.vdbb": altered(session),
     }
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
+
+
+def spot_check_files() -> dict[str, bytes]:
+    """A result, the log some time later, and what one institution hands to an auditor: the truth, and three other things."""
+    story = Story(kept_list())
+    log = story.log
+    made = MadeLog(log.consortium, log.signer, [*log.entries[:2], entry_of("made for one question"), *log.entries[2:]])
+    opening, clips = story.opened(story.question(30))
+    first, *others = opening.opened
+    edited = parse_line(first.line.encode()).model_copy(update={"shares": sha256_digest(b"a nicer figure")}).encode()
+    lines = (first.model_copy(update={"line": edited.decode()}), *others)
+    return {
+        "measured.vdbb": story.session.bundle(),
+        **{f"grown/{name}": data for name, data in log.files().items()},
+        "samples.vdbs": story.file(story.question(30)),
+        "clips.vdbs": story.file(story.question(30, clips=True)),
+        "edited.vdbs": story.signed(opening.model_copy(update={"opened": lines}), clips),
+        "forked.vdbs": story.file(story.question(30, choice=story.choice(made).encode())),
+    }
+
+
+def altered(session: SmallSession) -> bytes:
+    """The profile full of a result whose total the coordinator altered; it signed the result again."""
+    lanes = np.frombuffer(session.members[AGGREGATE], dtype="<u8").copy()
+    lanes[-1] += 1
+    members = read_archive(session.forged({AGGREGATE: lanes.tobytes()}))
+    messages = {name: data for name, data in read_archive(session.full()).items() if is_message(name)}
+    return write_archive(members | messages)
 
 
 def auditor() -> StatementKey:

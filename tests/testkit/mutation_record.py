@@ -18,6 +18,7 @@ from testkit import mutations
 from testkit.mutations import Mutant
 
 _OPERATORS: Final = Path(mutations.__file__)
+_ROOTS: Final = (Path("shared"), Path("coordinator"), Path("participant"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,16 @@ class Module:
 
 
 def modules_of(paths: Sequence[Path]) -> list[Module]:
-    """Return the modules in files and folders of shared/."""
+    """Return the modules in files and folders of shared/, coordinator/ and participant/."""
     files = [
         file.resolve() for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("[!_]*.py")))
     ]
-    root = Path("shared").resolve()
-    return [Module(file, ".".join(file.relative_to(root).with_suffix("").parts), file.read_text()) for file in files]
+    return [Module(file, _name(file), file.read_text()) for file in files]
+
+
+def _name(file: Path) -> str:
+    root = next(root for root in map(Path.resolve, _ROOTS) if file.is_relative_to(root))
+    return ".".join(file.relative_to(root).with_suffix("").parts)
 
 
 @dataclass(frozen=True)

@@ -289,7 +289,7 @@ def _be_quiet() -> None:
 def main() -> int:
     """Try all mutants; print a table, and write all outcomes if a file is named."""
     parser = argparse.ArgumentParser(description="Try small wrong changes of modules against their tests.")
-    parser.add_argument("paths", nargs="+", type=Path, help="modules and folders of shared/vdb_shared")
+    parser.add_argument("paths", nargs="+", type=Path, help="modules and folders of the product")
     parser.add_argument(
         "--tests", action="append", help=f"files and folders of tests; {', '.join(TESTS)} if none is named"
     )

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from testkit.evidence import but_for
 from testkit.logs import MadeLog
-from testkit.opened_lines import SEAT, Story, growth_of, kept_list, own_checkpoint, root_of, shown_of
+from testkit.opened_lines import SEAT, Story, entry_of, growth_of, kept_list, own_checkpoint, root_of, shown_of
 from testkit.statements import INSTITUTIONS, auditor_key
 from vdb_participant.session.proving import answer
 from vdb_shared.audit.evidence import Evidence
@@ -165,6 +165,15 @@ def wrong() -> dict[str, tuple[bytes, dict[str, Any]]]:
             answered(),
             {"remembered": log_with(*log.entries[:4], b"x").files()["checkpoint"]},
         ),
+        "a file with which another log chose": (
+            answered(),
+            {"remembered": Story(story().kept, later=(entry_of("another"),)).choice().encode()},
+        ),
+        "a file with which a log was asked that grew otherwise": (
+            answered(),
+            {"remembered": Story(story().kept, later=(story().later[0], b"x", b"y")).choice().encode()},
+        ),
+        "a line that is no record": (instead(opened=line_instead(0, line="{}")), {}),
         "another salt": (instead(salt="0" * 64), {}),
         "another line in a place": (instead(opened=line_instead(0, line=swapped)), {}),
         "a proof of another line": (instead(opened=line_instead(0, path=lines[1].path)), {}),

@@ -60,3 +60,9 @@ def test_an_error_line_paints_none_either(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "\x1b" not in done.stderr
     assert "[2J" in done.stderr
+
+
+def test_errors_go_to_standard_error_and_lines_stay_whole_where_that_is_asked_for() -> None:
+    assert [screen(stderr=stderr).stderr for stderr in (True, False)] == [True, False]
+    assert [screen(soft_wrap=whole).soft_wrap for whole in (True, False)] == [True, False]
+    assert (screen().stderr, screen().soft_wrap) == (False, False)

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from vdb_participant.data.prompt_lines import MAX_PROMPTS_BYTES, parse_line
 from vdb_shared.errors import DatasetError, UsageError
+from vdb_shared.named_files import read_file
 from vdb_shared.prompts.counts import Counts
 from vdb_shared.prompts.drafts import Draft, Finding
 from vdb_shared.prompts.lint import CLIP_TOKENS, T5_TOKENS, lint
@@ -189,7 +190,7 @@ def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 def _read_lines(path: Path) -> tuple[tuple[Draft, ...], list[Finding]]:
     drafts: list[Draft] = []
     faults: list[Finding] = []
-    for number, raw in enumerate(_bytes(path, MAX_PROMPTS_BYTES).split(b"\n"), start=1):
+    for number, raw in enumerate(read_file(path, MAX_PROMPTS_BYTES).split(b"\n"), start=1):
         if not raw.strip():
             continue
         try:
@@ -201,20 +202,9 @@ def _read_lines(path: Path) -> tuple[tuple[Draft, ...], list[Finding]]:
     return tuple(drafts), faults
 
 
-def _bytes(path: Path, limit: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    if len(data) > limit:
-        raise UsageError(f"{path}: has more than {limit} bytes; split it")
-    return data
-
-
 def _text(path: Path) -> str:
     try:
-        return _bytes(path, MAX_SUITE_BYTES).decode("utf-8")
+        return read_file(path, MAX_SUITE_BYTES).decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: is not UTF-8 text") from error
 

@@ -31,12 +31,16 @@ def prove_sample(  # noqa: PLR0913, PLR0917 - each is an option of the command l
         Path | None, typer.Option(help="Data directory, if it was moved since the session.", show_default=False)
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Write it without being asked.")] = False,
+    log: Annotated[
+        str | None,
+        typer.Option(help="Read the log here, a URL or folder, not from the coordinator.", show_default=False),
+    ] = None,
 ) -> None:
     """Open records to an auditor's spot check: the log chose them after the result, neither you nor the auditor did.
 
     Shows all that the file would tell before anything is written.
     """
-    wish = _load("commands.sampling").Wish(session, checkpoint, count, auditor, out, with_clips, data, yes)
+    wish = _load("commands.sampling").Wish(session, checkpoint, count, auditor, out, with_clips, data, yes, log)
     state = _load("site.config").state_folder(context.obj.folder)
     keys = _load("site.keys")
     ask = (lambda: typer.prompt("Passphrase of the keys", hide_input=True)) if sys.stdin.isatty() else None

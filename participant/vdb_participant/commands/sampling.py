@@ -16,7 +16,8 @@ from vdb_participant.network.connection import Connection
 from vdb_participant.session import records
 from vdb_participant.session.chosen_once import CHOICE_FILE, ChosenOnce
 from vdb_participant.session.finishing import RESULT_FILE
-from vdb_participant.session.known_log import KnownLog
+from vdb_participant.session.known_log import KnownLog, LogSource
+from vdb_participant.session.log_copy import open_copy
 from vdb_participant.session.proving import OwnResult, Question, Shown, answer, open_lines, own_result, revealed
 from vdb_participant.session.records import Consented
 from vdb_participant.session.retention import drop_old_samples
@@ -30,16 +31,17 @@ from vdb_participant.site.storage import write_durably
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.policy import DEFAULT_POLICY
 from vdb_shared.audit.spot_check import Asked, check_opening
-from vdb_shared.bundle.sample_choice import parse_choice
+from vdb_shared.bundle.sample_choice import MAX_CHOICE_BYTES, parse_choice
 from vdb_shared.bundle.witnessed import log_key
 from vdb_shared.canonical import digest_bytes
 from vdb_shared.errors import FormatError, StoreError, UsageError, VerificationError
 from vdb_shared.fields import Name
+from vdb_shared.named_files import read_file
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the operator typed; `clips` also stands for the words of private records."""
+    """What the operator typed; `clips` also stands for the words of private records; without `log` the coordinator is asked."""
 
     session: str
     checkpoint: Path
@@ -49,6 +51,7 @@ class Wish:
     clips: bool
     data: Path | None
     yes: bool
+    log: str | None
 
 
 def prove(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
@@ -59,7 +62,7 @@ def prove(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
         StoreError: the list of the session was not kept, or is another one.
         VerificationError: the file would not pass the auditor's check.
         ProtocolError: the log that chooses is not the one that this site knows, or another one chose before.
-        UnreachableError: the coordinator cannot be asked whether it is.
+        UnreachableError: the coordinator cannot be asked whether it is, nor a copy of the log read.
         VdbError: see `open_lines`.
     """
     session = folder.find_session(wish.session)
@@ -76,10 +79,10 @@ def prove(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     bundle = _read(place / RESULT_FILE, "the published result")
     kept = _kept(place / SAMPLES_FILE)
     result = own_result(bundle, site.config.institution, site.config.root_fingerprint)
-    choice = _read(wish.checkpoint, "the auditor's file that chooses lines")
+    choice = read_file(wish.checkpoint, MAX_CHOICE_BYTES)
     once = ChosenOnce(place / CHOICE_FILE, SeenLog(folder.log), result.place, log_key(result.roster))
     once.check(choice)
-    _compare_logs(site, result, choice)
+    _compare_logs(site, result, choice, wish.log)
     question = Question(choice, wish.count, wish.auditor, _shown(site, result, wish) if wish.clips else None)
     opening, clips = open_lines(result, kept, question, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     out = console()
@@ -98,11 +101,26 @@ def prove(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     out.print(f"{wish.out}: written; the auditor checks it with `vdb-audit check-sample`")
 
 
-def _compare_logs(site: Site, result: OwnResult, choice: bytes) -> None:
-    """Check that the log which chooses, the one with the result and the one that this site saw are one, as it is now."""
+def _compare_logs(site: Site, result: OwnResult, choice: bytes, copy: str | None) -> None:
+    """Check that the log which chooses, the one with the result and the one that this site saw are one.
+
+    Args:
+        site: whose view of the log counts, and goes on.
+        result: of the session.
+        choice: the file that chooses.
+        copy: where the log is read; None to ask the coordinator for it as it is now.
+    """
+    notes = parse_choice(choice).checkpoint, result.proof.checkpoint
+    if copy is not None:
+        shown = open_copy(copy, log_key(result.roster), result.session, result.opened, site.egress)
+        _known(site, result, shown).accept(*notes)
+        return
     with Client(Connection(site.config.address, site.tls, site.egress)) as link:
-        known = KnownLog(link, result.session, result.roster, result.opened, SeenLog(site.folder.log))
-        known.accept(parse_choice(choice).checkpoint, result.proof.checkpoint)
+        _known(site, result, link).accept(*notes)
+
+
+def _known(site: Site, result: OwnResult, source: LogSource) -> KnownLog:
+    return KnownLog(source, result.session, result.roster, result.opened, SeenLog(site.folder.log))
 
 
 def tell_dropped(site: Site) -> None:

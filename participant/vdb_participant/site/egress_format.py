@@ -23,10 +23,11 @@ from vdb_shared.errors import FormatError, StoreError
 GENESIS: Final = "sha256:" + "0" * 64
 """What the first entry names as its predecessor."""
 
-Kind = Literal["message", "vector", "connection", "greeting", "request"]
+Kind = Literal["message", "vector", "connection", "greeting", "request", "download"]
 """message: the bytes of one message; vector: what the parts of an upload are parts of, nothing leaves with it; connection: a
 channel was opened, on which TLS and HTTP/2 add bytes that are not counted; greeting: TLS alone, to find out what is wrong;
-request: body of an HTTP request to an endpoint that the site's own registry names for an external model."""
+request: body of an HTTP request to an endpoint that the site's own registry names for an external model; download: HTTP asks
+without a body for a file of a log that the operator named."""
 
 Field = str | int
 

@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from vdb_shared.errors import BudgetError, UsageError
+from vdb_shared.fields import first_mistake
 from vdb_shared.privacy.accountant import rho_within
 from vdb_shared.secagg.parameters import smallest_cohort
 from vdb_shared.spec import Spec
@@ -121,9 +122,7 @@ def parse_policy(text: str, *, file: str = "policy.toml") -> PolicyFile:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file}: not TOML: {error}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{file}: {field}: {first['msg']}; correct the file") from error
+        raise UsageError(f"{file}: {first_mistake(error)}; correct the file") from error
 
 
 def read_policy(path: Path) -> PolicyFile:

@@ -29,6 +29,7 @@ from vdb_participant.site.config import StateFolder
 from vdb_participant.site.keys import Passphrase, unlock
 from vdb_shared.audit.auditor_key import read_public_key
 from vdb_shared.errors import IdentityError, SignatureError, StoreError, UsageError
+from vdb_shared.fields import first_mistake
 from vdb_shared.identity import (
     Signer,
     StatementKey,
@@ -150,9 +151,7 @@ def external_signer(folder: StateFolder) -> CommandSigner | None:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{folder.signer}: is not TOML: {error}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{folder.signer}: {field}: {first['msg']}") from error
+        raise UsageError(f"{folder.signer}: {first_mistake(error)}") from error
     public = read_public_key(folder.signer.parent / Path(parsed.public_key))
     return CommandSigner(public, parsed.command, parsed.seconds)
 

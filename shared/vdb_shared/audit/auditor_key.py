@@ -17,9 +17,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
-from vdb_shared.audit.reading import read_file
 from vdb_shared.errors import IdentityError, UsageError
 from vdb_shared.identity import StatementKey, StatementPublicKey
+from vdb_shared.named_files import read_file
 
 MAX_KEY_BYTES: Final = 2**14
 VARIABLE: Final = "VDB_PASSPHRASE"

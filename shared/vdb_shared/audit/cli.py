@@ -17,10 +17,10 @@ from vdb_shared.audit.inspect import describe, describe_statement, is_statement
 from vdb_shared.audit.leaderboard import board_json, leaderboard_of
 from vdb_shared.audit.log_files import check_remembered, fetch_from, open_log
 from vdb_shared.audit.monitor import monitor
+from vdb_shared.audit.options import Bundle, Html, Json, Log, PassphraseFile, PolicyFile, Root
 from vdb_shared.audit.reading import console as _console
 from vdb_shared.audit.reading import policy_of as _policy
 from vdb_shared.audit.reading import print_json as _print_json
-from vdb_shared.audit.reading import read_file as _read
 from vdb_shared.audit.reading import root_of as _root
 from vdb_shared.audit.reading import statements_in
 from vdb_shared.audit.reading import write_file as _write
@@ -31,6 +31,7 @@ from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES, read_archive
 from vdb_shared.bundle.record import METRICS
 from vdb_shared.commandline import run_script
 from vdb_shared.errors import FormatError, SignatureError, UsageError
+from vdb_shared.named_files import read_file as _read
 from vdb_shared.transparency.checkpoint import read_checkpoint
 from vdb_shared.transparency.note import MAX_NOTE_BYTES, NoteKey, parse_key
 
@@ -42,20 +43,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Bundle = Annotated[Path, typer.Argument(help="The result bundle, such as result.vdbb.", show_default=False)]
-Root = Annotated[
-    str | None,
-    typer.Option(help="Trust root you know from elsewhere: sha256:<digest>, or its root.json.", show_default=False),
-]
-PolicyFile = Annotated[
-    Path | None, typer.Option("--policy", help="TOML file with your own bounds; see §10.3.", show_default=False)
-]
-Log = Annotated[
-    str | None,
-    typer.Option(help="Also read the consortium's log: its URL, or a folder with its files.", show_default=False),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Html = Annotated[Path | None, typer.Option("--html", help="Also write a self-contained HTML page.", show_default=False)]
 Attest = Annotated[
     Path | None, typer.Option(help="If it passes, write what was verified, signed by --key.", show_default=False)
 ]
@@ -91,7 +78,7 @@ def verify(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     html: Html = None,
     attest: Attest = None,
     key: Key = None,
-    passphrase_file: commands.PassphraseFile = None,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     """Try every check on a bundle and say PASS, FAIL or NOT PROVEN for each.
 
@@ -135,7 +122,7 @@ def inspect(bundle: Bundle, json: Json = False) -> None:
     print_facts(console, description.facts)
     console.print()
     for name, size in description.members.items():
-        console.print(f"{size:>12,}  {name}", soft_wrap=True, highlight=False)
+        console.print(f"{size:>12,}  {name}", soft_wrap=True)
     console.print("\nNothing was verified; use: vdb-audit verify", soft_wrap=True)
 
 
@@ -145,7 +132,7 @@ def _inspect_statement(data: bytes, *, json: bool) -> None:
         _print_json(said)
         return
     for name, value in said.items():
-        _console().print(f"{name:<14}{value}", soft_wrap=True, highlight=False)
+        _console().print(f"{name:<14}{value}", soft_wrap=True)
     _console().print("\nNothing was verified; use: vdb-audit verify BUNDLE --statements FOLDER", soft_wrap=True)
 
 

@@ -27,13 +27,13 @@ from vdb_shared.audit.checks import CHECKS
 from vdb_shared.audit.compare import compare as compare_results
 from vdb_shared.audit.log_files import fetch_from
 from vdb_shared.audit.objecting import object_to, target_of
+from vdb_shared.audit.options import Html, Json, PassphraseFile, PolicyFile
 from vdb_shared.audit.policy import Policy
 from vdb_shared.audit.reading import (
     console,
     logs_of,
     policy_of,
     print_json,
-    read_file,
     root_of,
     roots_of,
     write_file,
@@ -48,6 +48,7 @@ from vdb_shared.bundle.objections import REASONS
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import UsageError, VerificationError
 from vdb_shared.identity import StatementPublicKey
+from vdb_shared.named_files import read_file
 
 Bundle = Annotated[Path, typer.Argument(help="A result bundle, such as result.vdbb.", show_default=False)]
 Roots = Annotated[
@@ -64,17 +65,6 @@ Logs = Annotated[
         "--log",
         help="Consortium's log, URL or folder: marks results that were withdrawn. Once for all, or once for each bundle.",
         show_default=False,
-    ),
-]
-PolicyFile = Annotated[
-    Path | None, typer.Option("--policy", help="TOML file with your own bounds; see §10.3.", show_default=False)
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Html = Annotated[Path | None, typer.Option("--html", help="Also write a self-contained HTML page.", show_default=False)]
-PassphraseFile = Annotated[
-    Path | None,
-    typer.Option(
-        help="File whose first line unlocks the key; else VDB_PASSPHRASE, else a question.", show_default=False
     ),
 ]
 

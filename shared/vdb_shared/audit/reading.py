@@ -16,6 +16,7 @@ from vdb_shared.audit.policy import DEFAULT_POLICY, MAX_POLICY_BYTES, Policy, pa
 from vdb_shared.bundle.objections import FILE_SUFFIX, MAX_OBJECTION_BYTES
 from vdb_shared.canonical import canonical_json, check_digest, sha256_digest
 from vdb_shared.errors import FormatError, UsageError
+from vdb_shared.named_files import read_file
 from vdb_shared.screen import screen
 
 MAX_ROOT_BYTES: Final = 2**20
@@ -31,22 +32,6 @@ def console() -> Console:
 def print_json(value: object) -> None:
     """Print a value as canonical JSON and a line feed."""
     sys.stdout.write(canonical_json(value).decode("utf-8") + "\n")
-
-
-def read_file(path: Path, limit: int) -> bytes:
-    """Return the bytes of a file.
-
-    Raises:
-        UsageError: it cannot be read, or has more than `limit` bytes.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(data) > limit:
-        raise UsageError(f"{path}: is larger than the {limit} bytes that are accepted")
-    return data
 
 
 def write_file(path: Path, text: str, *, inputs: Iterable[Path] = ()) -> None:

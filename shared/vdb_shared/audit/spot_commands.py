@@ -13,7 +13,8 @@ import typer
 
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.log_files import fetch_from, open_log
-from vdb_shared.audit.reading import console, policy_of, print_json, read_file, root_of, write_file
+from vdb_shared.audit.options import Bundle, Json, Log, PolicyFile, Root
+from vdb_shared.audit.reading import console, policy_of, print_json, root_of, write_file
 from vdb_shared.audit.spot_check import Asked, check_samples
 from vdb_shared.audit.text import print_line
 from vdb_shared.audit.verified import open_verified
@@ -22,16 +23,8 @@ from vdb_shared.bundle.sample_choice import MAX_CHOICE_BYTES, choice_of, place_o
 from vdb_shared.bundle.samples import MOST_OPENED
 from vdb_shared.bundle.witnessed import log_key
 from vdb_shared.errors import UsageError
+from vdb_shared.named_files import read_file
 from vdb_shared.roster import Roster
-
-Bundle = Annotated[Path, typer.Argument(help="The result bundle, such as result.vdbb.", show_default=False)]
-Root = Annotated[
-    str | None,
-    typer.Option(help="Trust root you know from elsewhere: sha256:<digest>, or its root.json.", show_default=False),
-]
-PolicyFile = Annotated[
-    Path | None, typer.Option("--policy", help="TOML file with your own bounds; see §10.3.", show_default=False)
-]
 
 
 def choose_sample(
@@ -70,15 +63,12 @@ def check_sample(  # noqa: PLR0913, PLR0917 - each is an option of the command l
     count: Annotated[int, typer.Option(min=1, max=MOST_OPENED, help="Fewest records that you asked for.")] = 30,
     root: Root = None,
     policy: PolicyFile = None,
-    log: Annotated[
-        str | None,
-        typer.Option(help="Also read the consortium's log: its URL, or a folder with its files.", show_default=False),
-    ] = None,
+    log: Log = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="The file with which you asked, or a checkpoint that you kept.", show_default=False),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    json: Json = False,
 ) -> None:
     """Check records that an institution opened: are they the ones that the log chose, from the list it had committed to?
 

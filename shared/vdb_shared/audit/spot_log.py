@@ -87,7 +87,7 @@ def _kept(evidence: Evidence, remembered: bytes) -> list[State]:
     if note_of(remembered) == remembered:
         return [("your checkpoint", read_checkpoint(remembered, key)[0])]
     head, signed = verify_choice(parse_choice(remembered), place_of(evidence.result_proof, key), key)
-    return [(_ASKED, head), ("its checkpoint", signed)]
+    return [(_ASKED, head), ("the checkpoint with which you asked", signed)]
 
 
 _ASKED = "the file with which you asked"

@@ -30,7 +30,7 @@ from pydantic import (
 from vdb_shared.bundle.statement import Hex32, Line, Result, SessionOpen, Time, parse_statement
 from vdb_shared.canonical import canonical_json, parse_canonical_json, parse_decimal, sha256_digest
 from vdb_shared.errors import FormatError
-from vdb_shared.fields import Digest, KeyId, Name, Real
+from vdb_shared.fields import Digest, KeyId, Name, Real, first_mistake
 from vdb_shared.spec import Deadlines
 from vdb_shared.transparency.tiles import MAX_ENTRY_BYTES
 
@@ -266,9 +266,7 @@ def _encoded(kind: type[OpenedRecord] | type[PublishedRecord], **fields: Any) ->
     try:
         return encode_record(kind(**fields))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise FormatError(f"this cannot stand in the log: {field}: {first['msg']}") from error
+        raise FormatError(f"this cannot stand in the log: {first_mistake(error)}") from error
 
 
 Record: TypeAlias = OpenedRecord | PublishedRecord | AbortedRecord | ObjectionRecord | WithdrawalRecord | RevokedRecord
@@ -298,9 +296,7 @@ def parse_record(entry: bytes) -> Record:
     try:
         record = _PARSER.validate_json(entry)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise FormatError(f"an entry of the log is no record: {field}: {first['msg']}") from error
+        raise FormatError(f"an entry of the log is no record: {first_mistake(error)}") from error
     if encode_record(record) != entry:
         raise FormatError("an entry of the log is not in its one encoding: a field is missing, or a real is no string")
     return record

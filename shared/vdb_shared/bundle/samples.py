@@ -24,7 +24,7 @@ from vdb_shared import labels
 from vdb_shared.bundle.statement import Hex32, Line, Predicate
 from vdb_shared.canonical import canonical_json, digest_bytes, digest_string, labelled_hash
 from vdb_shared.errors import FormatError
-from vdb_shared.fields import Digest
+from vdb_shared.fields import Digest, first_mistake
 from vdb_shared.transparency.merkle import leaf_hash, of_leaves, tree_root
 
 SALT_BYTES: Final = 32
@@ -86,9 +86,7 @@ def parse_line(line: bytes) -> SampleLine:
     try:
         found = SampleLine.model_validate_json(line)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise FormatError(f"a line of the list: {field}: {first['msg']}") from error
+        raise FormatError(f"a line of the list: {first_mistake(error)}") from error
     if found.encode() != line:
         raise FormatError("a line of the list is not in its one form")
     return found

@@ -30,7 +30,7 @@ from vdb_shared import labels
 from vdb_shared.bundle.envelope import Envelope, sign_envelope
 from vdb_shared.canonical import canonical_json, decode_base64, parse_canonical_json, sha256_digest
 from vdb_shared.errors import FormatError
-from vdb_shared.fields import Digest, MetricId, Name, Real
+from vdb_shared.fields import Digest, MetricId, Name, Real, first_mistake
 from vdb_shared.identity import Signer
 from vdb_shared.spec import Profile
 from vdb_shared.tasks import MOST_CHECKED
@@ -349,9 +349,7 @@ def parse_statement(payload: bytes, kind: type[P]) -> tuple[P, tuple[Subject, ..
         parsed = kind.model_validate_json(canonical_json(predicate))
         found = parsed, tuple(_subject(item) for item in subjects)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise FormatError(f"{kind.kind} statement: {field}: {first['msg']}") from error
+        raise FormatError(f"{kind.kind} statement: {first_mistake(error)}") from error
     if Statement(found[1], parsed).encode() != payload:
         raise FormatError(
             f"{kind.kind} statement: not in its one form: a real is no string, or an empty field is there"

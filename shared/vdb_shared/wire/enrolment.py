@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from vdb_shared import labels
 from vdb_shared.canonical import canonical_json, encode_fields, labelled_hash, parse_canonical_json
 from vdb_shared.errors import FormatError
-from vdb_shared.fields import Digest, Name
+from vdb_shared.fields import Digest, Name, first_mistake
 
 INVITATION_VERSION: Final = "vdb-invitation/1"
 TOKEN_BYTES: Final = 32
@@ -71,8 +71,7 @@ def parse_invitation(data: bytes) -> InvitationFile:
     try:
         return InvitationFile.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise FormatError(f"invitation: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise FormatError(f"invitation: {first_mistake(error)}") from error
 
 
 def token_hash(token: bytes) -> bytes:

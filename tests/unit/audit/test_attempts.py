@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from testkit.golden import golden_file
+from testkit.golden import FOLDER, golden_file
 from vdb_shared.audit import verify as auditing
 from vdb_shared.audit.checks.base import Check, Finding, demand, demand_equal, not_proven, passed
 from vdb_shared.audit.evidence import Evidence
@@ -12,7 +14,8 @@ from vdb_shared.audit.policy import DEFAULT_POLICY, Policy
 from vdb_shared.audit.report import Line, Status
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.archive import write_archive
-from vdb_shared.errors import FormatError, UsageError, VerificationError
+from vdb_shared.canonical import sha256_digest
+from vdb_shared.errors import FormatError, UnreachableError, UsageError, VerificationError
 
 BUNDLE = golden_file("dropout").read_bytes()
 EVIDENCE = Evidence(BUNDLE, None, DEFAULT_POLICY, draft=False)
@@ -82,6 +85,7 @@ def test_the_root_is_the_one_given_or_the_policys() -> None:
 
 def test_facts_are_told_of_members_that_belong_there_alone() -> None:
     report = verify(BUNDLE, root=OTHER)
+    assert (report.bundle, report.size) == (sha256_digest(BUNDLE), len(BUNDLE))
     assert report.facts is not None
     assert report.facts.title == EVIDENCE.spec.title
     more = write_archive({**EVIDENCE.members, "extra": b""})
@@ -97,3 +101,47 @@ def test_a_bundle_whose_statements_cannot_be_read_has_no_facts() -> None:
     assert report.first_failure is not None
     assert report.first_failure.id == "V04"
     assert report.facts is None
+
+
+def test_what_was_said_since_is_told_unless_the_log_was_refuted_or_nothing_shows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A log that is another one than the bundle's says nothing about the bundle's result."""
+    data = golden_file("disputed").read_bytes()
+    said = {file.name: file.read_bytes() for file in (FOLDER / "disputed" / "statements").iterdir()}
+    found = {}
+    for name, problem in {"holds": None, "refuted": VerificationError("two logs", check="V62")}.items():
+        asked = replace(check(problem), id="V62")
+        monkeypatch.setattr(auditing, "CHECKS", (asked,))
+        found[name] = verify(data, statements=said)
+    standing = found["holds"].standing
+    assert standing is not None
+    assert (len(standing.objections), standing.mark, standing.refused) == (2, "withdrawn", {})
+    assert found["refuted"].standing is None
+    monkeypatch.setattr(auditing, "CHECKS", (check(),))
+    assert verify(data, statements=said, fetch=_unreachable).standing is None, "the checks of the log say so"
+    logged = verify(data, fetch=lambda path: (FOLDER / "disputed" / "log" / path).read_bytes()).standing
+    assert logged is not None
+    assert (logged.read, logged.mark, len(logged.objections)) == (True, "withdrawn", 2)
+    assert verify(data).standing is None
+    assert verify(data, statements=said, draft=True).standing is None
+
+
+def test_facts_name_the_session_that_was_replaced() -> None:
+    old, new = (
+        Evidence(golden_file(name).read_bytes(), None, DEFAULT_POLICY, False) for name in ("disputed", "successor")
+    )
+    assert auditing.facts_of(old).supersedes == ""
+    assert auditing.facts_of(new).supersedes == auditing.facts_of(old).session
+    for evidence in (old, new):
+        said = replace(evidence, fetch=lambda path: (FOLDER / "disputed" / "log" / path).read_bytes()).standing
+        assert said is not None
+        assert said.supersedes == auditing.facts_of(evidence).supersedes
+
+
+def test_a_file_that_is_none_has_no_profile() -> None:
+    assert not Evidence(b"no bundle", None, DEFAULT_POLICY, draft=False).full
+
+
+def _unreachable(_path: str) -> bytes:
+    raise UnreachableError("nobody is there")

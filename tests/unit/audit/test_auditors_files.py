@@ -44,7 +44,6 @@ from vdb_shared.audit.reading import (
     logs_of,
     policy_of,
     print_json,
-    read_file,
     root_of,
     roots_of,
     statements_in,
@@ -59,6 +58,7 @@ from vdb_shared.bundle.record import RESULT
 from vdb_shared.canonical import canonical_json, parse_canonical_json, sha256_digest
 from vdb_shared.errors import FormatError, IdentityError, SignatureError, UsageError, VdbError, VerificationError
 from vdb_shared.identity import StatementKey
+from vdb_shared.named_files import read_file
 from vdb_shared.transparency.proof import Witnessed
 
 KEY = StatementKey.from_seed(b"auditor".ljust(32))
@@ -83,7 +83,10 @@ def test_a_file_is_read_to_its_limit_and_no_further(tmp_path: Path) -> None:
     assert read_file(path, 5) == b"12345"
     assert refused(UsageError, lambda: read_file(path, 4)) == f"{path}: is larger than the 4 bytes that are accepted"
     none = tmp_path / "none"
-    assert refused(UsageError, lambda: read_file(none, 4)) == f"{none}: cannot be read: No such file or directory"
+    assert (
+        refused(UsageError, lambda: read_file(none, 4))
+        == f"{none}: cannot be read (No such file or directory); check the path"
+    )
 
 
 def test_a_text_is_written_in_utf8(tmp_path: Path) -> None:
@@ -92,6 +95,19 @@ def test_a_text_is_written_in_utf8(tmp_path: Path) -> None:
     nowhere = tmp_path / "no" / "file"
     words = f"{nowhere}: cannot be written: No such file or directory"
     assert refused(UsageError, lambda: write_file(nowhere, "x")) == words
+
+
+def test_what_a_command_reads_it_does_not_write_over_and_other_files_it_does(tmp_path: Path) -> None:
+    given, other, link = tmp_path / "given", tmp_path / "other", tmp_path / "link"
+    given.write_text("given")
+    other.write_text("other")
+    link.symlink_to(given)
+    write_file(other, "new", inputs=[given])
+    assert other.read_text() == "new"
+    for same in (given, link):
+        words = f"{same}: is what this command reads, and would be written over; name another file"
+        assert refused(UsageError, lambda at=same: write_file(at, "new", inputs=[other, given])) == words  # type: ignore[misc]  # a default binds each
+    assert given.read_text() == "given"
 
 
 def test_json_is_printed_canonically_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -383,6 +399,11 @@ def test_a_place_in_the_log_is_that_of_an_entry_which_says_all_that_was_objected
         assert told == f"{words}{fields}; keep both and ask the lead"
     with pytest.raises(FormatError):
         place_of(about, said, b"no record", proofs[-1])
+    elsewhere = object_to(replace(about, result=DIGEST), signer("golden", SEAT), "data", "Wrong clips.", TIME)
+    brought = entry(objection=parse_envelope(elsewhere).payload_digest)
+    alone = MadeLog("testbed", coordinator_key("golden"), [entry()] * before + [brought])
+    with pytest.raises(FormatError, match="is about"):
+        place_of(about, elsewhere, brought, alone.proof(before, {}).to_bytes())
     with pytest.raises(FormatError):
         place_of(about, said, entry(), proofs[before + 1])
     assert refused(FormatError, lambda: place_of(about, said, entry(), proofs[before - 1])) == (

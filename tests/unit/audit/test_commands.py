@@ -15,13 +15,15 @@ import typer
 from rich.console import Console
 
 from testkit.audit_cli import Done, vdb_audit
+from testkit.evidence import golden_evidence
 from testkit.golden import FOLDER, golden_file, golden_withdrawal
+from testkit.logs import MadeLog
 from testkit.published import golden_published, golden_told
 from testkit.remembering import remember
 from testkit.shown import plain
 from testkit.spot_shown import answered, story
 from testkit.statements import AUDITOR, auditor_key, coordinator_key
-from vdb_shared.audit import commands
+from vdb_shared.audit import commands, spot_commands
 from vdb_shared.audit.attestation import Attestation, attest, property_of, read_attestation
 from vdb_shared.audit.auditor_key import public_pem, read_public_key
 from vdb_shared.audit.boards import boards_of
@@ -34,6 +36,7 @@ from vdb_shared.audit.policy import Policy
 from vdb_shared.audit.report import Report
 from vdb_shared.audit.several import print_boards, print_comparison
 from vdb_shared.audit.several_pages import boards_page, comparison_page
+from vdb_shared.audit.standing_words import words_of
 from vdb_shared.audit.tables import boards_csv, boards_latex
 from vdb_shared.audit.text import print_leaderboard, print_report
 from vdb_shared.audit.vbench import print_vbench, vbench_reports
@@ -122,10 +125,24 @@ def test_verify_attests_what_passes_and_says_so_of_what_does_not(key: Path, tmp_
     done = vdb_audit("verify", golden_file("full"), "--root", OTHER, *given)
     assert (done.returncode, out.exists()) == (1, False)
     assert done.stderr == f"{out}: not written; only an audit that passes is attested\n"
+    before = {path: path.read_bytes() for path in (key, phrase)}
+    for path in before:
+        done = vdb_audit("verify", golden_file("full"), *("--attest", path), *given[2:])
+        words = f"error: {path}: is what this command reads, and would be written over; name another file\n"
+        assert (done.returncode, done.stderr) == (2, words)
+    assert {path: path.read_bytes() for path in before} == before
     for half in (("--attest", out), ("--key", key)):
         done = vdb_audit("verify", golden_file("full"), *half)
         assert done.returncode == 2
         assert "--attest and --key go together; `vdb-audit key FILE` makes a key" in done.stderr
+
+
+def test_an_attestation_may_take_the_place_of_an_older_one(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VDB_PASSPHRASE", "secret")
+    out = key.with_name("out.json")
+    out.write_text("older")
+    assert vdb_audit("verify", golden_file("full"), "--attest", out, "--key", key).returncode == 0
+    assert read_attestation(out.read_bytes(), auditor_key("golden").public_key).bundle == golden_told("full").bundle
 
 
 # inspect.
@@ -299,7 +316,9 @@ def test_attestation_shows_how_the_result_stood_when_it_was_audited(key: Path, t
         ("successor", (), "not known: ask the log with `vdb-audit verify --log`"),
     ):
         assert vdb_audit("verify", golden_file(name), *known, *given).returncode == 0
-        assert f"Standing    {words}" in vdb_audit("attestation", out, "--key", public).stdout.splitlines()
+        told = vdb_audit("attestation", out, "--key", public).stdout.splitlines()
+        assert f"Standing    {words}" in told
+        assert "Unknown     none" in told
         out.unlink()
 
 
@@ -394,12 +413,31 @@ def test_choose_sample_writes_what_the_log_chooses(sampled: Path) -> None:
         "--checkpoint choice.json --auditor your-name --out samples.vdbs`\n"
     )
     assert out.read_bytes() == story().choice().encode()
+    again = vdb_audit(*given, "--root", root)
+    assert (again.returncode, again.stderr) == (
+        2,
+        f"error: {out}: exists already; name another file or remove it\n",
+    )
     out.unlink()
     assert vdb_audit(*given, "--root", OTHER).returncode == 1
     policy = sampled / "policy.toml"
     policy.write_text(f'root = "{OTHER}"\n')
     assert vdb_audit(*given, "--policy", policy).returncode == 1
+    (sampled / "result.vdbb").write_bytes(story().session.edited({METRICS: b"{}"}))
+    assert vdb_audit(*given, "--root", root).stderr.startswith("error: V04: "), "nobody is asked about such a result"
     assert not out.exists()
+
+
+def test_choose_sample_names_the_one_auditor_whom_the_roster_knows(tmp_path: Path) -> None:
+    out = tmp_path / "choice.json"
+    done = vdb_audit("choose-sample", golden_file("disputed"), "--log", DISPUTED / "log", "--out", out)
+    assert done.returncode == 0
+    assert f"--checkpoint choice.json --auditor {AUDITOR} --out samples.vdbs`" in done.stdout
+    roster = golden_evidence("disputed").roster
+    auditor = next(member for member in roster.members if member.role == "auditor")
+    second = auditor.model_copy(update={"institution": "another-office"})
+    several = roster.model_copy(update={"members": (*roster.members, second)})
+    assert spot_commands._auditor(several) == "your-name"
 
 
 def test_check_sample_says_whether_these_are_the_records(sampled: Path) -> None:
@@ -441,6 +479,9 @@ def test_vbench_takes_a_bundle_or_figures(tmp_path: Path) -> None:
         assert vdb_audit("vbench", file, "--json").stdout == printed_json([report.to_json() for report in found])
     assert vdb_audit("vbench", golden_file("full"), "--root", ROOT).returncode == 0
     assert vdb_audit("vbench", golden_file("full"), "--root", OTHER).stderr.startswith("error: V10: ")
+    logged = vdb_audit("vbench", figures, "--log", DISPUTED / "log")
+    words = f"error: {figures}: figures in a file of their own stand in no log; give --log with a bundle\n"
+    assert (logged.returncode, logged.stderr) == (2, words)
     figures.write_bytes(canonical_json({"results": []}))
     none = vdb_audit("vbench", figures)
     assert (none.returncode, none.stderr) == (
@@ -453,6 +494,24 @@ def test_vbench_takes_a_bundle_or_figures(tmp_path: Path) -> None:
     )
 
 
+def test_vbench_says_what_was_said_of_a_result_since_and_marks_its_figures() -> None:
+    bundle = golden_file("disputed").read_bytes()
+    standing = verify(bundle, fetch=lambda path: (DISPUTED / "log" / path).read_bytes()).standing
+    assert standing is not None
+    found = vbench_reports(read_archive(bundle)[METRICS], file="x", mark="withdrawn")
+
+    def show(to: Console) -> None:
+        for sentence in words_of(standing):
+            to.print(sentence, soft_wrap=True)
+        print_vbench(to, found)
+
+    given = ("vbench", golden_file("disputed"), "--log", DISPUTED / "log")
+    shown(vdb_audit(*given), show)
+    done = vdb_audit(*given, "--json")
+    assert done.stdout == printed_json([report.to_json() for report in found])
+    assert {report["mark"] for report in json.loads(done.stdout)} == {"withdrawn"}
+
+
 def test_monitor_reads_a_log_and_remembers_it(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     given = ("monitor", DISPUTED / "log", "--key", str(LOG_KEY))
@@ -463,10 +522,11 @@ def test_monitor_reads_a_log_and_remembers_it(tmp_path: Path) -> None:
     assert vdb_audit(*given, "--remember", seen).returncode == 0
     found = json.loads(vdb_audit(*given, "--json").stdout)
     assert (found["version"], found["size"], found["wrong"]) == ("vdb-log-monitor/1", 7, [])
-    seen.write_text("no checkpoint")
-    wrong = vdb_audit(*given, "--remember", seen)
-    words = f"error: {seen}: is no checkpoint of this log that --remember kept: "
-    assert (wrong.returncode, wrong.stderr.startswith(words)) == (2, True)
+    for other in (b"no checkpoint", MadeLog("testbed", auditor_key("golden"), [b"x"]).files()["checkpoint"]):
+        seen.write_bytes(other)
+        wrong = vdb_audit(*given, "--remember", seen)
+        words = f"error: {seen}: is no checkpoint of this log that --remember kept: "
+        assert (wrong.returncode, wrong.stderr.startswith(words), seen.read_bytes()) == (2, True, other)
     nowhere = tmp_path / "no" / "seen"
     wrong = vdb_audit(*given, "--remember", nowhere)
     assert wrong.stderr == f"error: {nowhere}: its folder does not exist; make it first\n"

@@ -7,11 +7,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from testkit.authorities import Authority
 from testkit.logs import MadeLog
+from testkit.proxies import tls_server
 from testkit.statements import coordinator_key
 from vdb_shared.audit.log_files import (
     MAX_FILE_BYTES,
@@ -132,6 +135,30 @@ def test_a_server_that_answers_is_read() -> None:
     for send in (at_once, chunked, until_closed):
         with serving(send) as url:
             assert fetch_from(url)("checkpoint") == BODY
+
+
+def test_the_proxy_that_the_environment_names_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From behind a firewall nothing else answers; only the proxy knows the name of the log's server."""
+    asked: list[bytes] = []
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with serving(at_once, asked) as url:
+        monkeypatch.setenv("http_proxy", url)
+        assert fetch_from("http://log.invalid/log")("checkpoint") == BODY
+    assert [request.splitlines()[0] for request in asked] == [b"GET http://log.invalid/log/checkpoint HTTP/1.1"]
+
+
+def test_a_server_is_believed_only_with_a_certificate_that_this_machine_trusts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    now = datetime.now(UTC)
+    certificate, key = Authority().issue(now - timedelta(days=1), now + timedelta(days=1))
+    with (
+        tls_server(tmp_path, certificate, key) as address,
+        pytest.raises(UnreachableError, match="certificate verify failed"),
+    ):
+        fetch_from(f"https://{address}")("checkpoint")
 
 
 @pytest.mark.parametrize("scheme", ["ftp", "file", "http"])

@@ -1,8 +1,9 @@
-"""V21.log and V60 to V63 asked by themselves: proofs, checkpoints and entries that are wrong in one place."""
+"""V21.log, V60 to V63 and V65 asked by themselves: proofs, checkpoints and entries that are wrong in one place."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,11 +11,17 @@ from testkit.bundles import SmallSession, logged, witnesses_of
 from testkit.evidence import but_for, found, golden_evidence, reading, refused, with_result
 from testkit.golden import golden_session
 from testkit.logs import SEEN, MadeLog
-from vdb_shared.audit.checks.base import clock
+from vdb_shared.audit.checks import logged as checks
+from vdb_shared.audit.checks.base import answered, clock, not_proven, passed
+from vdb_shared.audit.entries import Fault
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.report import Status
+from vdb_shared.audit.revocations import LoggedRevocation
+from vdb_shared.audit.standing import Objected, Standing
+from vdb_shared.audit.standing_words import words_of
 from vdb_shared.bundle.logged import AbortedRecord, encode_record
 from vdb_shared.canonical import sha256_digest
+from vdb_shared.errors import FormatError, SignatureError, UnreachableError, UsageError, VdbError
 
 EVERYBODY = range(5)
 NONE = "sha256:" + "0" * 64
@@ -148,7 +155,7 @@ def test_a_log_that_goes_on_is_told_with_what_it_begins_with(evidence: Evidence,
 
 def test_an_older_copy_of_the_log_is_named_as_such(evidence: Evidence, session: SmallSession) -> None:
     older = log_of(session, logged(session).entries[0]).files()
-    for check in ("V62", "V63"):
+    for check in ("V62", "V63", "V65"):
         finding = found(check, reading(evidence, older))
         assert finding.status is Status.SKIPPED
         assert finding.sentence == (
@@ -218,7 +225,150 @@ def test_a_draft_waits_for_its_result_in_the_log(evidence: Evidence, session: Sm
 
 
 def test_without_the_log_nothing_is_said_of_it(evidence: Evidence) -> None:
-    for check in ("V62", "V63"):
+    for check in ("V62", "V63", "V65"):
         finding = found(check, but_for(evidence, fetch=None))
         assert finding.status is Status.NOT_PROVEN
         assert "--log" in finding.sentence
+
+
+@pytest.mark.parametrize("error", [UnreachableError, UsageError, FormatError, SignatureError])
+def test_a_log_that_cannot_be_read_accuses_nobody(evidence: Evidence, error: type[VdbError]) -> None:
+    def broken(_path: str) -> bytes:
+        raise error("something is in the way")
+
+    for check in ("V62", "V63", "V65"):
+        unread = but_for(evidence, fetch=broken)
+        for name in ("log", "monitored", "standing"):
+            vars(unread).pop(name, None)
+        finding = found(check, unread)
+        assert (finding.status, finding.sentence) == (
+            Status.SKIPPED,
+            "The log could not be read: something is in the way.",
+        )
+
+
+# What the log says besides: entries of which nothing is known, and revoked keys.
+
+
+def telling(evidence: Evidence, session: SmallSession, more: int = 4, **parts: Any) -> Evidence:
+    """Return the evidence with a log of the session and `more` other entries that says this besides."""
+    entries = [other_opening(session, b"%x" % digit) for digit in range(4, 4 + more)]
+    honest = reading(evidence, log_of(session, *logged(session).entries, *entries).files())
+    assert honest.monitored is not None
+    return but_for(honest, monitored=replace(honest.monitored, **parts))
+
+
+def revoked(evidence: Evidence, index: int, name: str = "lab-kyoto", key: str = "") -> LoggedRevocation:
+    """Return the revocation of a member's key, or of another one in its name."""
+    key = key or evidence.roster.member(name).public_key.key_id
+    return LoggedRevocation(index, name, key, "left", "2001-01-01T00:00:00Z", (), ())
+
+
+def test_an_entry_that_cannot_be_read_leaves_open_whether_there_is_a_second_result(
+    evidence: Evidence, session: SmallSession
+) -> None:
+    finding = found("V63", telling(evidence, session, unreadable=(4,)))
+    assert finding == not_proven(
+        "Entry 4 of the log cannot be read by this version, so what is said there of the session is not known: try a newer "
+        "vdb-audit, or ask the lead."
+    )
+
+
+def test_what_was_said_of_a_result_later_is_no_second_result(evidence: Evidence, session: SmallSession) -> None:
+    mine = session.record.open.payload_digest
+    later = Fault(mine, "an objection is logged again", afterwards=True)
+    assert found("V63", telling(evidence, session, faults=(later,))).status is Status.PASS
+    both = (later, Fault(mine, "session is opened again"))
+    assert refused("V63", telling(evidence, session, faults=both)) == "session is opened again."
+
+
+def test_a_key_that_was_revoked_before_the_session_was_sealed_signs_nothing(
+    evidence: Evidence, session: SmallSession
+) -> None:
+    """The seal names a log of one entry: what was revoked in it was known to whoever sealed."""
+    names = (evidence.roster.coordinator.institution, *sorted(evidence.joins))
+    assert len(names) == 6
+    for name in names:
+        key = evidence.roster.coordinator.public_key.key_id if name == names[0] else ""
+        early = telling(evidence, session, revocations=(revoked(evidence, 0, name, key=key),))
+        assert refused("V65", early) == (
+            f"the key of {name} was revoked in entry 0 of the log (left), and the session was sealed after that."
+        )
+    before = replace(evidence.record, open_proof=replace(evidence.record.open_proof, index=1))
+    two = (revoked(evidence, 0), revoked(evidence, 0, "museum-lima"), revoked(evidence, 1, "clinic-lyon"))
+    assert refused("V65", but_for(telling(evidence, session, revocations=two), record=before)) == (
+        "the key of lab-kyoto was revoked in entry 0 of the log (left), and the session was opened after that; "
+        "the key of museum-lima was revoked in entry 0 of the log (left), and the session was opened after that."
+    )
+
+
+def test_a_key_that_nobody_of_the_session_signed_with_does_not_matter(
+    evidence: Evidence, session: SmallSession
+) -> None:
+    foreign = telling(evidence, session, revocations=(revoked(evidence, 0, key="a" * 64),))
+    assert found("V65", foreign).sentence == (
+        "The log revokes no signer's key before its entry 1, up to which the session took place."
+    )
+
+
+def test_a_key_that_was_revoked_while_the_session_ran_is_an_open_question(
+    evidence: Evidence, session: SmallSession
+) -> None:
+    """The session took place between the log that its seal names, of one entry, and the entry of its result."""
+    run = but_for(evidence, result_proof=replace(evidence.result_proof, index=3))
+    meanwhile = revoked(evidence, 1), revoked(evidence, 2, "museum-lima")
+    finding = found("V65", telling(run, session, revocations=(*meanwhile, revoked(evidence, 3, "clinic-lyon"))))
+    assert finding == not_proven(
+        "After the session was sealed and before its result stood in the log, keys were revoked: lab-kyoto (left, entry 1), "
+        "museum-lima (left, entry 2). That they signed their part before is not shown."
+    )
+    both = found("V65", telling(run, session, revocations=meanwhile[:1], unreadable=(2, 3)))
+    assert both.status is Status.NOT_PROVEN
+    assert both.sentence.endswith(
+        "is not shown. Entry 2 of the log cannot be read by this version, so whether a key is revoked there is not known: "
+        "try a newer vdb-audit, or ask the lead."
+    )
+    assert found("V65", telling(run, session, unreadable=(2,))).status is Status.NOT_PROVEN
+    whole = found("V65", telling(but_for(evidence, draft=True), session, revocations=(revoked(evidence, 5),)))
+    assert "lab-kyoto (left, entry 5)" in whole.sentence, "a draft has no entry yet: all of the log counts"
+
+
+def test_what_was_revoked_behind_the_result_stays_valid_and_is_told(evidence: Evidence, session: SmallSession) -> None:
+    finding = found("V65", telling(evidence, session, revocations=(revoked(evidence, 1),), unreadable=(1, 4)))
+    assert finding == passed(
+        "The log revokes no signer's key before its entry 1, up to which the session took place. Revoked since: lab-kyoto "
+        "(left, entry 1); what was signed before stays valid. Entries 1 and 4, behind that, cannot be read."
+    )
+
+
+# How the result stands.
+
+
+QUIET = Standing(True, (), None, (), (), "", {}, ())
+
+
+def test_what_speaks_against_a_result_is_not_proven_and_said(evidence: Evidence) -> None:
+    objected = replace(QUIET, objections=(Objected("lab-kyoto", "sha256:1", text="No.", reason="data"),))
+    finding = found("V63.standing", but_for(evidence, standing=objected))
+    assert finding == not_proven("Of the result since: 1 objection.", words_of(objected))
+    assert len(finding.said) == 1
+    unread = replace(objected, read=False)
+    finding = found("V63.standing", but_for(evidence, standing=unread))
+    logged_words = "That nobody objects to the result, and that it was not withdrawn or replaced, is seen in the log: "
+    assert finding == not_proven(f"Of the result since: 1 objection. {logged_words}give --log.", words_of(unread))
+    line = answered("V63.standing", "Since", "", lambda: finding)
+    assert (line.status, line.sentence, line.said) == (Status.NOT_PROVEN, finding.sentence, finding.said)
+    for nothing in (None, replace(QUIET, read=False)):
+        bare = found("V63.standing", but_for(evidence, standing=nothing))
+        assert bare == not_proven(f"{logged_words}give --log.")
+
+
+def test_a_result_of_which_nothing_was_said_stands(evidence: Evidence) -> None:
+    words = "The log has no objection to the result, no withdrawal of it, and no session that replaces it."
+    assert found("V63.standing", but_for(evidence, standing=QUIET)) == passed(words)
+    opened = replace(QUIET, supersedes=NONE)
+    assert found("V63.standing", but_for(evidence, standing=opened)) == passed(
+        f"{words} It was opened to replace the result of session {NONE}."
+    )
+    draft = found("V63.standing", but_for(evidence, standing=QUIET, draft=True))
+    assert draft == not_proven("This is a draft: nobody can object to it yet, nor withdraw it.")

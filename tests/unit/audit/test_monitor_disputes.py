@@ -103,8 +103,10 @@ def test_an_objection_after_a_revocation_of_its_members_key_is_asked_about() -> 
     )
     early = read(opened(1), published(1), objected(1), gone)
     late = read(opened(1), published(1), gone, objected(1))
-    words = "a key of hospital-a was revoked before (entry 2, compromised)"
-    assert [any(words in remark for remark in found.remarks) for found in (early, late)] == [False, True]
+    whose = read(opened(1), published(1), gone.model_copy(update={"institution": "hospital-b"}), objected(1))
+    words = "was revoked before (entry "
+    assert [sum(words in remark for remark in found.remarks) for found in (early, late, whose)] == [0, 1, 0]
+    assert any("; a key of hospital-a was revoked before (entry 2, compromised), and" in item for item in late.remarks)
 
 
 def test_a_replacement_that_was_not_announced_at_its_opening_is_asked_about() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from vdb_shared.audit.report import Line, Report, Status, Verdict
+from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
 from vdb_shared.errors import VerificationError
 
 
@@ -80,3 +82,45 @@ def test_its_json_says_what_it_says() -> None:
         "verdict": "FAIL",
         "version": "vdb-audit-report/1",
     }
+
+
+def test_json_of_facts_has_every_field_and_what_is_replaced_only_where_something_is() -> None:
+    facts = Facts(
+        session="sha256:1",
+        seal="sha256:2",
+        consortium="testbed",
+        title="Title",
+        joined=("a", "b"),
+        survivors=("a",),
+        dropped={"b": "joined"},
+        private=True,
+        epsilon="8",
+        delta="0.000001",
+        root="sha256:3",
+        published="2026-01-31T12:40:00Z",
+    )
+    plain = {
+        "consortium": "testbed",
+        "delta": "0.000001",
+        "dropped": [{"institution": "b", "stage": "joined"}],
+        "epsilon": "8",
+        "joined": ["a", "b"],
+        "private": True,
+        "published": "2026-01-31T12:40:00Z",
+        "root": "sha256:3",
+        "seal": "sha256:2",
+        "session": "sha256:1",
+        "survivors": ["a"],
+        "title": "Title",
+    }
+    assert facts.to_json() == plain
+    assert replace(facts, supersedes="sha256:4").to_json() == plain | {"supersedes": "sha256:4"}
+    told = Report("sha256:0", 7, (), facts, pinned=True).to_json()
+    assert (told["facts"], told["root_pinned"], told["size"], told["bundle"]) == (plain, True, 7, "sha256:0")
+
+
+def test_what_others_said_stands_in_a_line_only_where_they_did() -> None:
+    line = Line("V63.standing", "Title", Status.NOT_PROVEN, "It is so.", "", ("A objects.",))
+    plain = {"detail": "", "id": "V63.standing", "sentence": "It is so.", "status": "NOT PROVEN", "title": "Title"}
+    assert line.to_json() == plain | {"said": ["A objects."]}
+    assert replace(line, said=()).to_json() == plain

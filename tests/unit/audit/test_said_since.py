@@ -11,11 +11,12 @@ from testkit.consortium import signer
 from testkit.disputed import SEAT
 from testkit.evidence import golden_evidence
 from testkit.golden import FOLDER, golden_withdrawal
-from testkit.statements import INSTITUTIONS, coordinator_key, sign
+from testkit.statements import COORDINATOR, INSTITUTIONS, coordinator_key, sign
 from vdb_shared.audit.entries import Fault, LoggedObjection
 from vdb_shared.audit.monitor import LoggedSession, Monitored
 from vdb_shared.audit.standing import Objected, Published, Standing, Successor, Withdrawn, standing_of
-from vdb_shared.audit.standing_words import words_of
+from vdb_shared.audit.standing_words import disputed as disputed_in
+from vdb_shared.audit.standing_words import summary_of, words_of
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.logged import ObjectionRecord, WithdrawalRecord
 from vdb_shared.bundle.objections import Objection, Withdrawal
@@ -217,17 +218,29 @@ def test_the_log_and_the_files_are_joined_by_digest_and_name() -> None:
     assert alone.withdrawn == Withdrawn("2026-02-03T10:00:01Z", known.statement, True, "", digest(8))
     assert alone.faults == (), "nothing is at hand that the entry could contradict"
     assert all((item.text, item.doubt) == ("", "") for item in alone.objections), "what the log alone names"
-    strange = records[0].record.model_copy(update={"objector": "nobody-here"})
-    nobody = standing_of(about, log_of(logged(0, session=about.session, objections=(LoggedObjection(4, strange),))), {})
-    assert [item.doubt for item in nobody.objections] == [
-        "the session's roster has no participant or auditor of this name"
-    ]
-    assert (nobody.counted, nobody.mark) == ((), "")
+    for name in ("nobody-here", COORDINATOR):
+        strange = LoggedObjection(4, records[0].record.model_copy(update={"objector": name}))
+        nobody = standing_of(about, log_of(logged(0, session=about.session, objections=(strange,))), {})
+        assert [item.doubt for item in nobody.objections] == [
+            "the session's roster has no participant or auditor of this name"
+        ]
+        assert (nobody.counted, nobody.mark) == ((), "")
     silent = standing_of(about, log_of(logged(0, session=about.session)), files)
     assert [(item.objector, item.logged, item.text) for item in silent.objections] == [
         (item.objector, "", item.text) for item in signed.objections
     ]
     assert silent.withdrawn == known
+
+
+def test_an_entry_that_leaves_out_what_replaces_the_result_contradicts_the_statement() -> None:
+    about, signed = disputed(), withdrawn("2026-02-03T12:00:00Z", "Broken.", superseded_by=digest(4))
+    record = taken_back(0).model_copy(update={"session": about.session, "withdrawal": signed.payload_digest})
+    found = standing_of(
+        about, log_of(logged(0, session=about.session, withdrawal=record)), {"a.dsse.json": signed.to_json()}
+    )
+    assert found.faults == (
+        f"for which session the result was withdrawn: none as its entry says, {digest(4)} as the coordinator signed",
+    )
 
 
 def test_of_a_log_that_names_one_withdrawal_the_others_that_were_signed_are_further_ones() -> None:
@@ -430,3 +443,42 @@ def test_what_became_of_a_successor_is_said(state: str, withdrawn: bool, words: 
 )
 def test_an_objection_says_what_is_at_hand_of_it(read: bool, said: Objected, words: str) -> None:
     assert words_of(standing(read=read, objections=(said,))) == (words,)
+
+
+def test_the_summary_names_each_kind_once_in_one_order_and_nobodys_words() -> None:
+    taken = Withdrawn("", "", True, "Never mind.", "")
+    next_ = Successor(digest(3), "published", False)
+    counts, doubted = Objected("A", "", text="Words."), Objected("A", "", doubt="its key was revoked")
+    for parts, words in (
+        ({"withdrawn": taken}, "WITHDRAWN by the coordinator"),
+        ({"successors": (next_,)}, "replaced by another result"),
+        ({"successors": (replace(next_, state="open"),)}, "to be replaced"),
+        ({"objections": (counts,)}, "1 objection"),
+        ({"objections": (counts, counts)}, "2 objections"),
+        ({"objections": (doubted,)}, "1 objection that does not count"),
+        ({"objections": (counts, doubted, doubted)}, "1 objection; 2 objections that do not count"),
+        ({"faults": ("X",)}, "a log that is not in order"),
+        ({"unreadable": (4,)}, "1 entry that cannot be read"),
+        ({"unreadable": (4, 5)}, "2 entries that cannot be read"),
+        ({"refused": {"a": "b"}}, "1 file not counted"),
+        ({"refused": {"a": "b", "c": "d"}}, "2 files not counted"),
+        (
+            {"withdrawn": taken, "successors": (next_,), "objections": (counts, doubted), "faults": ("X",)},
+            "WITHDRAWN by the coordinator; replaced by another result; 1 objection; 1 objection that does not count; "
+            "a log that is not in order",
+        ),
+        ({"unreadable": (4,), "refused": {"a": "b"}}, "1 entry that cannot be read; 1 file not counted"),
+    ):
+        assert summary_of(standing(**parts)) == f"Of the result since: {words}."
+
+
+def test_objections_are_counted_beside_a_verdict() -> None:
+    counts, doubted = Objected("A", ""), Objected("A", "", doubt="its key was revoked")
+    assert (disputed_in(None), disputed_in(standing())) == ("", "")
+    for objections, words in (
+        ((counts,), "1 objection to it"),
+        ((counts, counts), "2 objections to it"),
+        ((doubted,), "No objection to it, and 1 that does not count"),
+        ((counts, doubted, doubted), "1 objection to it, and 2 that do not count"),
+    ):
+        assert disputed_in(standing(objections=objections)) == f" {words}: see V63.standing."

@@ -104,6 +104,24 @@ def test_a_record_stands_once_on_each_side() -> None:
     assert check_records(spec(), PLACE, opening(("private", task), *other)) == {"private": 3}
 
 
+@pytest.mark.parametrize("told", [(True, True), (True, False), (False, True), (False, False)])
+def test_a_clip_that_stands_twice_needs_the_words_of_both(told: tuple[bool, bool]) -> None:
+    """Of two prompts a model may make one clip; of one record, it makes one each time."""
+    found = opening(("private", ClipTask("alpha", "patient 1", 0)), ("private", ClipTask("alpha", "patient 2", 0)))
+    first, other = found.opened
+    clip = parse_line(first.line.encode()).clip
+    line = parse_line(other.line.encode()).model_copy(update={"clip": clip})
+    lines = tuple(
+        item.model_copy(update={"words": item.words if told[place] else None})
+        for place, item in enumerate((first, other.model_copy(update={"line": line.encode().decode()})))
+    )
+    again = found.model_copy(update={"opened": lines})
+    if all(told):
+        assert check_records(spec(), PLACE, again) == {"private": 2}
+    else:
+        assert refused(again).startswith("Lines 0 and 1 have the same clip, and their words are not told: ")
+
+
 @pytest.mark.parametrize(
     ("side", "model", "number", "fits"),
     [

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 
 from testkit.bundles import SmallSession, small_session, small_spec
+from testkit.evidence import but_for, found, refused
+from vdb_shared.audit import unmasked
+from vdb_shared.audit.checks.base import passed
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.policy import DEFAULT_POLICY
-from vdb_shared.audit.unmasked import Replayed, replay_unmasking
+from vdb_shared.audit.unmasked import MissingSharesError, Replayed, replay_unmasking
 from vdb_shared.bundle.messages import KeptMessages
 from vdb_shared.errors import FormatError, ProtocolError
 from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.secagg.transcript import Transcript
+from vdb_shared.secagg.unmasking import LeftOutShare, Unrecovered
 
 
 @cache
@@ -98,3 +103,51 @@ def test_too_few_shares_say_whose_seed_is_missing() -> None:
         FormatError, match=r"^the shares of 3 institutions do not give the (self-mask|mask-key) seed of seat [0-4]$"
     ):
         replayed(revealed=some)
+
+
+def test_a_seed_that_all_shares_do_not_give_is_no_lack_of_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether messages are missing, or all are there and do not fit, decides whether anybody can be at fault."""
+    kept = session().messages.revealed
+    assert type(_problem(dict(sorted(kept.items())[:3]))) is MissingSharesError
+    monkeypatch.setattr(unmasked, "recover", lambda *_: Unrecovered(2, "self-mask"))
+    for revealed in (kept, dict(sorted(kept.items())[:-1])):
+        found = _problem(revealed)
+        assert type(found) is (FormatError if len(revealed) == len(kept) else MissingSharesError)
+        assert str(found) == f"the shares of {len(revealed)} institutions do not give the self-mask seed of seat 2"
+
+
+def _problem(revealed: Mapping[Seat, Signed]) -> FormatError:
+    with pytest.raises(FormatError) as caught:
+        replayed(revealed=revealed)
+    return caught.value
+
+
+# V33 asked by itself, of what the messages give.
+
+
+def given(**parts: Any) -> Evidence:
+    """Return a bundle of the profile full whose messages give its total, but for these parts."""
+    record = evidence().record
+    honest = Replayed(evidence().aggregate, tuple(record.blinders), frozenset(range(4)), ())
+    return but_for(evidence(), replayed=replace(honest, **parts))
+
+
+def test_messages_that_give_the_total_pass_and_wrong_shares_are_counted() -> None:
+    words = (
+        "Unmasking was played again: the masked vectors of 4 institutions and the shares that 4 of them revealed give the "
+        "published total, lane for lane."
+    )
+    share = LeftOutShare(1, 2)
+    for left_out, also in (
+        ((), ""),
+        ((share,), " 1 wrong share had to be left out."),
+        ((share, share), " 2 wrong shares had to be left out."),
+    ):
+        assert found("V33", given(left_out=left_out)) == passed(f"{words}{also}")
+
+
+def test_messages_that_give_another_total_show_who_published_it() -> None:
+    lanes, blinders = evidence().aggregate.copy(), evidence().record.blinders
+    lanes[0] += np.uint64(1)
+    for wrong in ({"lanes": lanes}, {"blinders": (1, *blinders[1:])}):
+        assert refused("V33", given(**wrong)).endswith("so the coordinator published a total that it did not receive.")

@@ -36,6 +36,15 @@ def test_a_session_is_due_after_all_its_deadlines() -> None:
     assert entry["opened"] == "2026-01-31T12:00:00Z"
 
 
+def test_what_an_opening_replaces_stands_in_its_entry_and_nothing_where_it_replaces_nothing() -> None:
+    plain = parse_canonical_json(opened("2026-01-31T12:00:00Z"))
+    assert sorted(plain) == ["due", "kind", "opened", "roster", "session", "spec", "version"]
+    replacing = EVIDENCE.opening.model_copy(update={"supersedes": "sha256:" + "6" * 64})
+    entry = parse_canonical_json(opened_entry(SESSION, replacing, EVIDENCE.spec.deadlines))
+    assert entry["supersedes"] == "sha256:" + "6" * 64
+    assert sorted(entry) == sorted([*plain, "supersedes"])
+
+
 @pytest.mark.parametrize("moment", ["2026-02-30T12:00:00Z", "9999-12-31T23:59:59Z"])
 def test_a_session_ends_within_the_calendar(moment: str) -> None:
     with pytest.raises(FormatError, match=f"^{moment} and 750 seconds is not a moment of the calendar$"):

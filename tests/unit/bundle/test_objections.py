@@ -183,3 +183,18 @@ def test_files_are_named_by_what_they_say() -> None:
     (name,) = files_of(objections[:1], b"")
     digest = sha256_digest(objections[0])
     assert name == f"objection-{digest[7:23]}.dsse.json"
+
+
+@pytest.mark.parametrize("wrong", [b"", b"{}", b"[]", b"x"])
+def test_what_is_no_envelope_gets_no_file(wrong: bytes) -> None:
+    """A coordinator that answers with something else puts nothing into anybody's folder."""
+    good = (FOLDER / "disputed" / "statements" / golden_withdrawal().name).read_bytes()
+    for objections, taken_back in (([wrong], b""), ([good, wrong], good), ([good], wrong or b"x")):
+        with pytest.raises(FormatError):
+            files_of(objections, taken_back)
+
+
+def test_whatever_is_signed_is_read_as_one_of_the_two() -> None:
+    """JSON of any kind can be signed; reading it tells what it is."""
+    for payload in (b"[]", b"1", b"null", b'"withdrawal"', b"{}"):
+        assert not names_withdrawal(Envelope(labels.TYPE_STATEMENT, payload, ()))

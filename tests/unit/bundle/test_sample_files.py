@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from testkit.logs import MadeLog
-from testkit.opened_lines import SEAT, Story, growth_of, own_checkpoint, root_of, shown_of
+from testkit.opened_lines import SEAT, Story, entry_of, growth_of, own_checkpoint, root_of, shown_of
 from testkit.spot_shown import answered, opened, story
+from vdb_shared.bundle import sample_choice
 from vdb_shared.bundle.archive import read_archive, write_archive
 from vdb_shared.bundle.record import RESULT_PROOF, read_proof
 from vdb_shared.bundle.sample_choice import (
@@ -18,6 +19,7 @@ from vdb_shared.bundle.sample_choice import (
     SampleChoice,
     ShownEntry,
     choice_of,
+    may_choose,
     parse_choice,
     place_of,
     verify_choice,
@@ -252,3 +254,39 @@ def test_the_state_that_chooses_lies_between_the_result_and_what_the_log_signed(
     with pytest.raises(FormatError) as caught:
         verify_choice(replace(good, checkpoint=early), result(), key())
     assert str(caught.value) == "its checkpoint has 2 entries, fewer than the 3 that choose"
+
+
+def test_a_choice_without_an_entry_or_behind_the_one_that_chooses_is_none() -> None:
+    good, entries = story().choice(), story().log.entries
+    words = "^it does not end with the first entry behind the result's that nobody could foresee$"
+    longer = replace(good, entries=shown_of(entries, 2, 4), root=root_of(entries[:4]))
+    for wrong in (replace(good, entries=()), longer):
+        with pytest.raises(FormatError, match=words):
+            verify_choice(wrong, result(), key())
+    for unforeseen, entry in ((False, b"no record"), (False, b""), (False, entries[1]), (True, entries[2])):
+        assert may_choose(entry) is unforeseen
+
+
+def test_an_older_copy_of_the_log_chooses_nothing() -> None:
+    log = story().log
+    older = MadeLog(log.consortium, log.signer, log.entries[:1])
+    files = older.files()
+    tiles = TiledLog(older.checkpoint, files.__getitem__)
+    with pytest.raises(FormatError) as caught:
+        choice_of(tiles, files["checkpoint"], result())
+    assert str(caught.value) == (
+        "the log has 1 entries and had 2 when the result was witnessed: an older copy; read the log anew"
+    )
+
+
+def test_a_choice_is_written_only_if_it_can_be_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries that choose nothing make it longer; what is written has at most as many bytes as what is read."""
+    many = Story(story().kept, later=(*(bytes([number]) * 60_000 for number in range(14)), entry_of("at last")))
+    with pytest.raises(FormatError, match=r"^15 entries of the log choose, more than a file of 1048576 bytes holds$"):
+        many.choice()
+    size = len(story().choice().encode())
+    monkeypatch.setattr(sample_choice, "MAX_CHOICE_BYTES", size)
+    assert len(story().choice().encode()) == size
+    monkeypatch.setattr(sample_choice, "MAX_CHOICE_BYTES", size - 1)
+    with pytest.raises(FormatError, match="entries of the log choose"):
+        story().choice()

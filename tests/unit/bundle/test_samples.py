@@ -115,6 +115,8 @@ def test_the_chance_of_missing_what_is_wrong_is_counted_without_putting_back() -
     assert missed(Opened(91, 100, 0, 91)) == 0
     assert missed(Opened(5, 5, 0, 5)) == 0
     assert missed(Opened(5, 100, 5, 0)) == 1
+    assert missed(Opened(5, 20, 2, 2)) == pytest.approx(15.3 / 17 * 14.3 / 16, rel=1e-12)
+    assert missed(Opened(6, 10, 1, 3)) == pytest.approx(6.3 / 7 * 5.3 / 6 * 4.3 / 5, rel=1e-12)
     for opened, total, clips in ((30, 100, 30), (30, 100, 4), (50, 61, 49), (20, 2000, 7)):
         exact = [
             hypergeom.pmf(0, number, -(-number // 10), clips) for number in range(clips, total - opened + clips + 1)

@@ -77,3 +77,9 @@ def test_a_choice_that_was_lost_to_damage_is_no_reason_to_answer_another(story: 
     (tmp_path / "session" / CHOICE_FILE).write_bytes(b"{")
     with pytest.raises(StoreError, match="restore it from a backup"):
         once(story, tmp_path).hold(story.choice().encode())
+
+
+def test_a_choice_that_cannot_be_read_is_no_reason_to_answer_another(story: Story, tmp_path: Path) -> None:
+    (tmp_path / "session" / CHOICE_FILE).mkdir(parents=True)
+    with pytest.raises(StoreError, match="cannot be read"):
+        once(story, tmp_path).hold(story.choice().encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import multiprocessing
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -283,6 +284,8 @@ MAY_SPEAK = {
     "network/diagnosis.py": {"socket", "ssl"},
     "network/presented.py": {"socket", "ssl"},
     "network/proxy.py": {"urllib"},
+    # Towards a server with a copy of the log that the operator named; each request is in the journal before it leaves:
+    "session/log_copy.py": {"urllib"},
     # Towards the institution's own machines, and models that its own registry names:
     "generation/cluster.py": {"grpc", "socket"},
     "generation/parallel.py": {"socket"},
@@ -320,6 +323,17 @@ def test_nobody_else_speaks_to_the_network() -> None:
         if (imported := _imports(ast.parse(path.read_text(encoding="utf-8"))) & NETWORKS)
     }
     assert found == MAY_SPEAK
+
+
+def test_files_of_a_log_are_asked_for_in_one_place() -> None:
+    """What is shared with auditors downloads without a journal; only who writes one first may use it."""
+    root = Path(vdb_participant.__file__).parent
+    readers = [
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if re.search(r"log_files|limited_http", path.read_text(encoding="utf-8"))
+    ]
+    assert readers == ["session/log_copy.py"]
 
 
 def test_channels_are_made_in_one_place() -> None:
