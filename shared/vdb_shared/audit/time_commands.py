@@ -15,10 +15,11 @@ import typer
 
 from vdb_shared.audit.evidence import GivenStamp
 from vdb_shared.audit.limited_http import Limit, download
-from vdb_shared.audit.reading import console, read_file
+from vdb_shared.audit.reading import console
 from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES, read_archive
 from vdb_shared.bundle.record import RESULT_PROOF, read_proof
 from vdb_shared.errors import FormatError, UnreachableError, UsageError
+from vdb_shared.named_files import read_file
 from vdb_shared.transparency.time_stamps import MAX_STAMP_BYTES, QUERY_TYPE, ask, check_answer, read_roots
 
 PATIENCE: Final = 30.0

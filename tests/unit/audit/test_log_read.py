@@ -11,7 +11,6 @@ from testkit.bundles import SmallSession, logged, witnesses_of
 from testkit.evidence import but_for, found, golden_evidence, reading, refused, with_result
 from testkit.golden import golden_session
 from testkit.logs import SEEN, MadeLog
-from vdb_shared.audit.checks import logged as checks
 from vdb_shared.audit.checks.base import answered, clock, not_proven, passed
 from vdb_shared.audit.entries import Fault
 from vdb_shared.audit.evidence import Evidence
