@@ -24,6 +24,7 @@ check: setup
 	$(BIN)/mypy shared coordinator participant tests deploy benchmarks
 	$(BIN)/lint-imports
 	cd protos && ../$(BIN)/buf lint
+	cd protos && for base in released/*; do ../$(BIN)/buf breaking --against $$base || exit 1; done
 
 # As many processes as there are cores, up to four; a file's tests stay together, since they share what took long to make.
 test: check

@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from vdb_coordinator.commands import approvals as approvals_commands
+from vdb_coordinator.commands import audit as audit_commands
 from vdb_coordinator.commands import root as root_commands
 from vdb_coordinator.commands import spec as spec_commands
 from vdb_coordinator.commands.terminal import Common, common_of, load
@@ -27,6 +29,8 @@ session_app = typer.Typer(help="Open, watch and end sessions.", no_args_is_help=
 app.add_typer(spec_commands.app, name="spec")
 app.add_typer(session_app, name="session")
 app.add_typer(root_commands.app, name="root")
+app.add_typer(audit_commands.app, name="audit")
+app.add_typer(approvals_commands.app, name="approvals")
 
 
 class Reason(StrEnum):

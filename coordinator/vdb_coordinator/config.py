@@ -11,15 +11,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from vdb_coordinator.approvals import ApprovalPolicy
 from vdb_coordinator.files import read_file
-from vdb_shared.errors import UsageError
+from vdb_shared.errors import FormatError, UsageError
 from vdb_shared.fields import Name, first_mistake
+from vdb_shared.wire.versions import CURRENT, OLDEST, Version
 
 CONFIG_VERSION: Final = "vdb-coordinator/1"
 
 HostPort = Annotated[str, StringConstraints(pattern=r"^[^\s:]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$")]
+
+
+def _spoken(text: str) -> str:
+    """Return a version of the protocol that this program speaks.
+
+    Raises:
+        ValueError: it does not.
+    """
+    try:
+        version = Version.parse(text)
+    except FormatError as error:
+        raise ValueError(str(error)) from error
+    if not OLDEST <= version <= CURRENT:
+        raise ValueError(f"this program speaks {OLDEST} to {CURRENT}")
+    return text
 
 
 class ConfigFile(BaseModel):
@@ -34,6 +51,8 @@ class ConfigFile(BaseModel):
         log_listen: host:port on which the transparency log's files are served over HTTP; nowhere by default.
         metrics_listen: host:port on which metrics are served over HTTP; nowhere by default.
         database: URL of a PostgreSQL database, without a password; an SQLite file in the directory by default.
+        oldest_protocol: programs that speak an older version of the protocol are refused.
+        approvals: what one lead alone cannot order, and whose signatures it needs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +66,8 @@ class ConfigFile(BaseModel):
     log_listen: HostPort | None = None
     metrics_listen: HostPort | None = None
     database: str | None = None
+    oldest_protocol: Annotated[str, AfterValidator(_spoken)] = str(OLDEST)
+    approvals: ApprovalPolicy = ApprovalPolicy()
 
 
 _EXAMPLE: Final = '"postgresql://vdb@db.example.org/vdb"'
@@ -72,6 +93,13 @@ admins = [{admins}]
 # metrics_listen = "127.0.0.1:7490"
 # Where sessions are kept: a PostgreSQL database, its password in ~/.pgpass; without it a file in this directory.
 {database}
+# Programs of institutions and leads that speak an older version of the protocol are refused, and told what to install.
+# oldest_protocol = "{OLDEST}"
+# What one lead alone cannot order: how many of these people must sign it; `vdb-coordinator approvals key` makes their keys.
+# [approvals]
+# hours = 72
+# actions = {{ revoke_institution = 2, withdraw_result = 2 }}
+# keys = {{ anna = "64 hex digits", ben = "64 hex digits" }}
 """
 
 
@@ -153,6 +181,11 @@ class Home:
     def log_key(self) -> Path:
         """The key that verifies the log, as a line of text."""
         return self.path / "log.key"
+
+    @property
+    def audit_end(self) -> Path:
+        """The end of the audit log that was signed last."""
+        return self.path / "audit-end"
 
     @property
     def lock(self) -> Path:

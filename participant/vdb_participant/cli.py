@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vdb_participant.commands import budget, disputes, journal, metrics, policy, prompts, sample, service
+from vdb_participant.commands import budget, certificate, disputes, journal, metrics, policy, prompts, sample, service
 from vdb_participant.commands.makers import Address, Device, Engine, Makers, Together, Workers
 from vdb_participant.commands.screen import console
 from vdb_shared.canonical import canonical_json
@@ -30,10 +30,10 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at a data directory.", no_args_is_help=True, rich_markup_mode=None)
 models_app = typer.Typer(help="Models that are known, and their weights.", no_args_is_help=True, rich_markup_mode=None)
-for name, group in {"data": data_app, "models": models_app, "metrics": metrics.app, "prompts": prompts.app}.items():
+for name, group in {"data": data_app, "models": models_app}.items():
     app.add_typer(group, name=name)
-for name, group in {"budget": budget.app, "journal": journal.app, "policy": policy.app, "service": service.app}.items():
-    app.add_typer(group, name=name)
+for module in (metrics, prompts, budget, journal, policy, service, certificate):
+    app.add_typer(module.app, name=module.__name__.rpartition(".")[2])
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from vdb_coordinator.serving.clock import timestamp
 from vdb_coordinator.serving.history import SessionHistory
 from vdb_coordinator.sessions import apply
 from vdb_coordinator.states import Ending, Publishing, SessionState
-from vdb_coordinator.store import attempts, log_entries, restorations, schema
+from vdb_coordinator.store import attempts, log_entries, proposals, restorations, schema
 from vdb_coordinator.store.restorations import LostSession, Restoration
 from vdb_shared.bundle.logged import (
     SALT_BYTES,
@@ -143,6 +143,7 @@ def take_losses(connection: Connection, history: SessionHistory, found: Later, c
     left_out, version = _renew_roster(connection, found, circumstances)
     if not circumstances.complete:
         _void_invitations(connection)
+        proposals.void(connection)
     epoch = restorations.later_epoch(connection)
     restoration = Restoration(
         epoch,

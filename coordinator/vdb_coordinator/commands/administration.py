@@ -16,6 +16,7 @@ from typing import Final, Literal, Self, TypeVar
 
 import grpc
 
+from vdb_coordinator.commands.stating import stating
 from vdb_coordinator.config import Home, split_address
 from vdb_coordinator.files import read_file
 from vdb_coordinator.identity.keys import key_pem, read_tls_key
@@ -50,13 +51,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentLine:
-    """One line of the list of enrolments; `seat` is None until approved."""
+    """One line of the list of enrolments; `seat` is None and `certificate_expires` "" until approved."""
 
     institution: str
     state: str
     fingerprint: str
     seat: int | None
     expires: str
+    certificate_expires: str = ""
 
 
 class Administration:
@@ -74,9 +76,10 @@ class Administration:
         key = key_pem(read_tls_key(home.key("admin"), passphrase), None)
         credentials = grpc.ssl_channel_credentials(authority, key, read_file(home.admin_certificate) + authority)
         self._channel = grpc.secure_channel(self._address, credentials, options=_OPTIONS)
-        self._admin = AdminServiceStub(self._channel)
-        self._sessions = SessionServiceStub(self._channel)
-        self._log = LogServiceStub(self._channel)
+        stated = stating(self._channel)
+        self._admin = AdminServiceStub(stated)
+        self._sessions = SessionServiceStub(stated)
+        self._log = LogServiceStub(stated)
 
     def __enter__(self) -> Self:
         return self
@@ -101,6 +104,7 @@ class Administration:
                 fingerprint=item.fingerprint,
                 seat=item.seat if item.HasField("seat") else None,
                 expires=item.expires,
+                certificate_expires=item.certificate_expires,
             )
             for item in answer.enrolments
         ]
@@ -137,6 +141,26 @@ class Administration:
         """Withdraw a published result and return the coordinator's statement."""
         request = pb.WithdrawResultRequest(session=session, reason=reason, superseded_by=superseded_by)
         return self._call(lambda: self._admin.WithdrawResult(request, timeout=CALL_SECONDS)).withdrawal
+
+    def propose(self, request: pb.ProposeActionRequest) -> bytes:
+        """Write down what is to be signed; return the proposal's bytes."""
+        return self._call(lambda: self._admin.ProposeAction(request, timeout=CALL_SECONDS)).proposal
+
+    def proposals(self) -> list[pb.Proposal]:
+        """Return what waits for signatures."""
+        request = pb.ListProposalsRequest()
+        return list(self._call(lambda: self._admin.ListProposals(request, timeout=CALL_SECONDS)).proposals)
+
+    def approve_proposal(self, proposal: bytes, name: str, signature: bytes) -> tuple[int, int]:
+        """Hand in somebody's signature of a proposal (its SHA-256); return how many have signed, and how many must."""
+        request = pb.ApproveProposalRequest(proposal=proposal, name=name, signature=signature)
+        answer = self._call(lambda: self._admin.ApproveProposal(request, timeout=CALL_SECONDS))
+        return answer.approved, answer.needed
+
+    def execute(self, proposal: bytes) -> str:
+        """Do what enough people have signed; return what was done."""
+        request = pb.ExecuteProposalRequest(proposal=proposal)
+        return self._call(lambda: self._admin.ExecuteProposal(request, timeout=TRANSFER_SECONDS)).outcome
 
     def carry_objection(self, session: str, objection: bytes) -> int:
         """Hand in what a member signed and return its place in the log."""

@@ -94,6 +94,7 @@ def enrolments(common: Common, *, as_json: bool) -> None:
                     "seat": line.seat,
                     "fingerprint": line.fingerprint,
                     "expires": line.expires,
+                    "certificate_expires": line.certificate_expires,
                 }
                 for line in lines
             ]
@@ -104,7 +105,8 @@ def enrolments(common: Common, *, as_json: bool) -> None:
         screen.print("nobody was invited yet; use: vdb-coordinator invite NAME -o FILE")
     for line in lines:
         seat = "" if line.seat is None else f"  seat {line.seat}"
-        until = f"  until {line.expires}" if line.state == "invited" else ""
+        end = line.expires if line.state == "invited" else line.certificate_expires
+        until = f"  until {end}" if end else ""
         screen.print(f"{line.institution:<24} {line.state}{seat}{until}  {grouped(line.fingerprint)}".rstrip())
 
 

@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from vdb_coordinator.identity.ca import CertificateAuthority, parse_request, spiffe_id
-from vdb_coordinator.identity.enrolment_stages import EnrolmentStatus, status_of
+from vdb_coordinator.identity.enrolment_stages import EnrolmentStatus, certificate_ends, status_of
 from vdb_coordinator.identity.keys import key_pem, new_tls_key
 from vdb_coordinator.identity.revocation import (
     Revocation,
@@ -291,8 +291,11 @@ class Enrolments:
 
         def read(connection: Connection) -> list[EnrolmentStatus]:
             roster = self._consortium.rosters.newest(connection).roster
-            rows = connection.execute(_ALL.order_by(schema.invitations.c.institution))
-            return [status_of(row, roster, now) for row in rows]
+            rows, ends = (
+                connection.execute(_ALL.order_by(schema.invitations.c.institution)),
+                certificate_ends(connection),
+            )
+            return [status_of(row, roster, now, ends) for row in rows]
 
         return await self._database.run(read)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, union_all
 
 from vdb_coordinator.identity.rosters import RosterAuthority, StoredRoster, without_member
 from vdb_coordinator.serving.clock import timestamp
@@ -99,14 +99,30 @@ def check_not_revoked(connection: Connection, institution: str, key: StatementPu
 
 def refused_certificates(connection: Connection, roster: Roster) -> frozenset[bytes]:
     """Return the digests of all certificates that were issued for another key than their institution has now, if any."""
-    query = select(
-        schema.invitations.c.institution, schema.enrolments.c.statement_key, schema.enrolments.c.certificate
-    ).join(schema.enrolments)
-    rows = connection.execute(query.where(schema.enrolments.c.certificate.is_not(None)))
+    rows = issued_certificates(connection)
     keys = {member.institution: member.statement_key for member in roster.members}
     return frozenset(
         certificate_digest(row.certificate) for row in rows if keys.get(row.institution) != row.statement_key.hex()
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate of a member: whose, asked for under which statement key, PEM."""
+
+    institution: str
+    statement_key: bytes
+    certificate: bytes
+
+
+def issued_certificates(connection: Connection) -> list[Issued]:
+    """Return the certificates of all enrolments and renewals."""
+    enrolled = select(
+        schema.invitations.c.institution, schema.enrolments.c.statement_key, schema.enrolments.c.certificate
+    ).join(schema.enrolments)
+    renewed = select(schema.renewals.c.institution, schema.renewals.c.statement_key, schema.renewals.c.certificate)
+    query = union_all(enrolled.where(schema.enrolments.c.certificate.is_not(None)), renewed)
+    return [Issued(*row) for row in connection.execute(query)]
 
 
 def certificate_digest(pem: bytes) -> bytes:

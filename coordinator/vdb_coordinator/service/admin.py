@@ -1,12 +1,13 @@
-"""AdminService: what leads may do.
+"""AdminService: what leads may do, alone or after others have signed it.
 
-Source: protos/README.md §11.1.
+Source: protos/README.md §11.1, §11.11.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,12 +16,14 @@ from vdb_coordinator.identity.ca import spiffe_id
 from vdb_coordinator.identity.enrolment import Enrolments
 from vdb_coordinator.identity.enrolment_stages import EnrolmentStage, EnrolmentStatus
 from vdb_coordinator.identity.revocation import Revocation
+from vdb_coordinator.service.approvals import Approvals
 from vdb_coordinator.service.boundary import Context
 from vdb_coordinator.service.callers import current_caller
+from vdb_coordinator.service.wishes import Wish, parameters_of, wish_in, wish_of
 from vdb_coordinator.serving.conductor import Conductor
 from vdb_coordinator.serving.objections import Objections
 from vdb_shared.bundle.logged import RevocationReason
-from vdb_shared.errors import UsageError
+from vdb_shared.errors import UsageError, VdbError
 from vdb_shared.fields import Name
 from vdb_shared.identity import StatementPublicKey
 from vdb_shared.spec import parse_spec_json
@@ -45,6 +48,14 @@ _REASONS: Final[Mapping[pb.RevocationReason.ValueType, RevocationReason]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the service needs of the server: its address, and what ends the running calls of who may not make them any more."""
+
+    address: Callable[[], str]
+    dismiss: Callable[[str], None]
+
+
 class AdminServicer(AdminServiceServicer):
     """Carries a lead's requests; implements the generated service."""
 
@@ -53,15 +64,14 @@ class AdminServicer(AdminServiceServicer):
         conductor: Conductor,
         objections: Objections,
         enrolments: Enrolments,
-        address: Callable[[], str],
-        dismiss: Callable[[str], None],
+        approvals: Approvals,
+        surroundings: Surroundings,
     ) -> None:
-        """Prepare the service; `dismiss` ends the running calls of a SPIFFE id that may not make them any more."""
         self._conductor = conductor
         self._objections = objections
         self._enrolments = enrolments
-        self._address = address
-        self._dismiss = dismiss
+        self._approvals = approvals
+        self._surroundings = surroundings
         self._unfinished: set[asyncio.Task[Any]] = set()
 
     async def InviteInstitution(
@@ -69,7 +79,9 @@ class AdminServicer(AdminServiceServicer):
     ) -> pb.InviteInstitutionResponse:
         """Make an invitation."""
         institution = _checked_name(request.institution)
-        invitation = await self._enrolments.invite(institution, self._address(), current_caller().spiffe_id)
+        invitation = await self._enrolments.invite(
+            institution, self._surroundings.address(), current_caller().spiffe_id
+        )
         return pb.InviteInstitutionResponse(invitation=invitation.encode())
 
     async def ListEnrolments(self, request: pb.ListEnrolmentsRequest, context: Context) -> pb.ListEnrolmentsResponse:
@@ -80,21 +92,15 @@ class AdminServicer(AdminServiceServicer):
         self, request: pb.ApproveEnrolmentRequest, context: Context
     ) -> pb.ApproveEnrolmentResponse:
         """Make an institution a member."""
-        by = current_caller().spiffe_id
-        seat, version = await self._finish(self._approve(request.institution, request.fingerprint, by))
-        return pb.ApproveEnrolmentResponse(seat=seat, roster_version=version)
+        self._approvals.check_alone("approve_enrolment")
+        return await self._approve_enrolment(request, current_caller().spiffe_id)
 
     async def RevokeInstitution(
         self, request: pb.RevokeInstitutionRequest, context: Context
     ) -> pb.RevokeInstitutionResponse:
         """Take an institution out of the roster and out of all sessions."""
-        reason = _REASONS.get(request.reason)
-        if reason is None:
-            raise UsageError("say why the institution is revoked: compromised or left")
-        note = " ".join(request.note.split())[:_LONGEST_REASON]
-        revocation = Revocation(request.institution, reason, note, current_caller().spiffe_id)
-        key_id, version = await self._finish(self._revoke(revocation))
-        return pb.RevokeInstitutionResponse(roster_version=version, fingerprint=key_id)
+        self._approvals.check_alone("revoke_institution")
+        return await self._revoke_institution(request, current_caller().spiffe_id)
 
     async def CreateSession(self, request: pb.CreateSessionRequest, context: Context) -> pb.CreateSessionResponse:
         """Open a session."""
@@ -106,33 +112,111 @@ class AdminServicer(AdminServiceServicer):
 
     async def AbortSession(self, request: pb.AbortSessionRequest, context: Context) -> pb.AbortSessionResponse:
         """End a session without a result."""
-        live = await self._conductor.find(request.session)
-        reason = " ".join(request.reason.split())[:_LONGEST_REASON] or "no reason given"
-        await self._conductor.abort(live, reason, current_caller().spiffe_id)
-        return pb.AbortSessionResponse()
+        self._approvals.check_alone("abort_session")
+        return await self._abort_session(request, current_caller().spiffe_id)
 
     async def WithdrawResult(self, request: pb.WithdrawResultRequest, context: Context) -> pb.WithdrawResultResponse:
         """Withdraw a published result."""
-        live = await self._conductor.find(request.session)
-        by = current_caller().spiffe_id
-        withdrawal = await self._objections.withdraw(live, request.reason, request.superseded_by, by)
-        return pb.WithdrawResultResponse(withdrawal=withdrawal)
+        self._approvals.check_alone("withdraw_result")
+        return await self._withdraw_result(request, current_caller().spiffe_id)
 
     async def AdmitAuditor(self, request: pb.AdmitAuditorRequest, context: Context) -> pb.AdmitAuditorResponse:
         """Put an auditor's key into the roster."""
+        self._approvals.check_alone("admit_auditor")
+        return await self._admit_auditor(request, current_caller().spiffe_id)
+
+    async def ProposeAction(self, request: pb.ProposeActionRequest, context: Context) -> pb.ProposeActionResponse:
+        """Write down what is to be signed."""
+        action, wish = wish_in(request)
+        if isinstance(wish, pb.AbortSessionRequest | pb.WithdrawResultRequest):
+            wish.session = (await self._conductor.find(wish.session)).id  # a beginning may be another's tomorrow
+        proposal = await self._approvals.propose(action, parameters_of(wish), current_caller().spiffe_id)
+        return pb.ProposeActionResponse(proposal=proposal)
+
+    async def ListProposals(self, request: pb.ListProposalsRequest, context: Context) -> pb.ListProposalsResponse:
+        """Return what waits for signatures."""
+        found = [
+            pb.Proposal(proposal=item.body, approved_by=item.approved_by, needed=item.needed)
+            for item in await self._approvals.waiting()
+        ]
+        return pb.ListProposalsResponse(proposals=found)
+
+    async def ApproveProposal(self, request: pb.ApproveProposalRequest, context: Context) -> pb.ApproveProposalResponse:
+        """Take somebody's signature."""
+        by = current_caller().spiffe_id
+        found = await self._approvals.approve(request.proposal, request.name, request.signature, by)
+        return pb.ApproveProposalResponse(approved=len(found.approved_by), needed=found.needed)
+
+    async def ExecuteProposal(self, request: pb.ExecuteProposalRequest, context: Context) -> pb.ExecuteProposalResponse:
+        """Do what enough people have signed."""
+        by = current_caller().spiffe_id
+        outcome = await self._finish(self._execute(request.proposal, by))
+        return pb.ExecuteProposalResponse(outcome=outcome)
+
+    async def _execute(self, digest: bytes, by: str) -> str:
+        """Take a proposal and do it; return what was done."""
+        proposal = await self._approvals.take(digest, by)
+        try:
+            return await self._done(wish_of(proposal), by)
+        except VdbError as error:
+            await self._approvals.failed(digest, by, str(error))
+            raise
+
+    async def _done(self, wish: Wish, by: str) -> str:
+        match wish:
+            case pb.RevokeInstitutionRequest():
+                revoked = await self._revoke_institution(wish, by)
+                return f"{wish.institution} is revoked; the roster has version {revoked.roster_version}, without it"
+            case pb.AbortSessionRequest():
+                await self._abort_session(wish, by)
+                return "the session is aborted; every institution will be told why"
+            case pb.WithdrawResultRequest():
+                await self._withdraw_result(wish, by)
+                return "the result is withdrawn; the log says so"
+            case pb.ApproveEnrolmentRequest():
+                member = await self._approve_enrolment(wish, by)
+                return f"{wish.institution} is a member in seat {member.seat}; the roster has version {member.roster_version}"
+            case pb.AdmitAuditorRequest():
+                admitted = await self._admit_auditor(wish, by)
+                return f"{wish.name} is an auditor; the roster has version {admitted.roster_version}"
+
+    async def _approve_enrolment(self, request: pb.ApproveEnrolmentRequest, by: str) -> pb.ApproveEnrolmentResponse:
+        seat, version = await self._finish(self._approve(request.institution, request.fingerprint, by))
+        return pb.ApproveEnrolmentResponse(seat=seat, roster_version=version)
+
+    async def _revoke_institution(self, request: pb.RevokeInstitutionRequest, by: str) -> pb.RevokeInstitutionResponse:
+        reason = _REASONS.get(request.reason)
+        if reason is None:
+            raise UsageError("say why the institution is revoked: compromised or left")
+        note = " ".join(request.note.split())[:_LONGEST_REASON]
+        key_id, version = await self._finish(self._revoke(Revocation(request.institution, reason, note, by)))
+        return pb.RevokeInstitutionResponse(roster_version=version, fingerprint=key_id)
+
+    async def _abort_session(self, request: pb.AbortSessionRequest, by: str) -> pb.AbortSessionResponse:
+        live = await self._conductor.find(request.session)
+        reason = " ".join(request.reason.split())[:_LONGEST_REASON] or "no reason given"
+        await self._conductor.abort(live, reason, by)
+        return pb.AbortSessionResponse()
+
+    async def _withdraw_result(self, request: pb.WithdrawResultRequest, by: str) -> pb.WithdrawResultResponse:
+        live = await self._conductor.find(request.session)
+        withdrawal = await self._objections.withdraw(live, request.reason, request.superseded_by, by)
+        return pb.WithdrawResultResponse(withdrawal=withdrawal)
+
+    async def _admit_auditor(self, request: pb.AdmitAuditorRequest, by: str) -> pb.AdmitAuditorResponse:
         name, key = _checked_name(request.name), StatementPublicKey(request.statement_key)
-        version = await self._enrolments.admit_auditor(name, key, current_caller().spiffe_id)
+        version = await self._enrolments.admit_auditor(name, key, by)
         return pb.AdmitAuditorResponse(roster_version=version)
 
     async def _approve(self, institution: str, fingerprint: str, by: str) -> tuple[int, int]:
         approved = await self._enrolments.approve(institution, fingerprint, by)
-        self._dismiss(spiffe_id(self._enrolments.members.consortium, "participant", institution))
+        self._surroundings.dismiss(spiffe_id(self._enrolments.members.consortium, "participant", institution))
         await self._conductor.look_at_members()
         return approved
 
     async def _revoke(self, revocation: Revocation) -> tuple[str, int]:
         member, version = await self._enrolments.revoke(revocation)
-        self._dismiss(member.spiffe_id)
+        self._surroundings.dismiss(member.spiffe_id)
         await self._conductor.look_at_members()
         return member.public_key.key_id, version
 
@@ -160,4 +244,5 @@ def _enrolment(status: EnrolmentStatus) -> pb.Enrolment:
         fingerprint=status.fingerprint,
         seat=status.seat,
         expires=status.expires,
+        certificate_expires=status.certificate_expires,
     )

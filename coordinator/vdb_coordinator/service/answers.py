@@ -48,6 +48,9 @@ _CODES: Final[Mapping[str, StatusCode]] = {
     reasons.WRONG_OFFSET: StatusCode.UNAVAILABLE,
     reasons.TOO_MUCH: StatusCode.RESOURCE_EXHAUSTED,
     reasons.STORAGE: StatusCode.UNAVAILABLE,
+    reasons.NEEDS_APPROVAL: StatusCode.FAILED_PRECONDITION,
+    # Agents of protocol 1.0 take an unknown reason for a breach, and leave their session for good, but with this code.
+    reasons.VERSION: StatusCode.PERMISSION_DENIED,
 }
 """UNAVAILABLE is what clients retry."""
 

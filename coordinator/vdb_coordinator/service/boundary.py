@@ -16,6 +16,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from inspect import isasyncgenfunction
 from typing import Any, Final, TypeAlias, TypeVar
@@ -26,12 +27,14 @@ from grpc.aio import ServicerContext
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.service.answers import reason_for, status_of
 from vdb_coordinator.service.callers import Caller, Roles, authorised, set_caller
+from vdb_coordinator.service.compatibility import check_version
 from vdb_coordinator.service.quotas import Quotas
 from vdb_coordinator.serving.metrics import Metrics
 from vdb_shared.errors import VdbError
 from vdb_shared.roster import Roster
 from vdb_shared.wire import reasons
 from vdb_shared.wire.clock import told
+from vdb_shared.wire.versions import OLDEST, Version
 
 Context: TypeAlias = ServicerContext[Any, Any]
 T = TypeVar("T")
@@ -51,8 +54,15 @@ class Boundary(grpc.aio.ServerInterceptor):
     """Wraps the handler of every method."""
 
     def __init__(
-        self, roster: Callable[[], Roster], admins: tuple[str, ...], may_call: MayCall, metrics: Metrics
+        self,
+        roster: Callable[[], Roster],
+        admins: tuple[str, ...],
+        may_call: MayCall,
+        metrics: Metrics,
+        oldest: Version = OLDEST,
     ) -> None:
+        """Prepare the boundary; programs that speak an older protocol than `oldest` are refused."""
+        self._oldest = oldest
         self._roster = roster
         self._admins = admins
         self._known: tuple[Roster, Roles] | None = None
@@ -90,6 +100,7 @@ class Boundary(grpc.aio.ServerInterceptor):
     def _enter(self, context: Context, method: str) -> Caller:
         caller = self._authorised(context, method)
         set_caller(caller)
+        check_version(method, context.invocation_metadata() or (), self._oldest)
         context.set_trailing_metadata(told(datetime.now(UTC)))
         if context.time_remaining() is None:
             raise RefusedError(reasons.NO_DEADLINE, "the call has no deadline; set one")
@@ -102,7 +113,7 @@ class Boundary(grpc.aio.ServerInterceptor):
         caller = authorised(name, method, self._roles())
         if certificate is None or not self._may_call(caller.spiffe_id, certificate):
             raise RefusedError(reasons.NOT_A_MEMBER, f"the certificate of {caller.spiffe_id} was revoked; ask the lead")
-        return caller
+        return replace(caller, certificate=certificate)
 
     def _roles(self) -> Roles:
         """Return the roles under the newest roster."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from vdb_coordinator.identity.ca import spiffe_id
@@ -26,6 +26,8 @@ _PACKAGE: Final = "/vdb.v1."
 _HEALTH: Final = "/grpc.health.v1.Health/"
 _EVERYBODY: Final[frozenset[Role]] = frozenset({"participant", "admin", "enrolment"})
 _SERVICES: Final[Mapping[str, frozenset[Role]]] = {
+    "ProtocolService": _EVERYBODY,
+    "MembershipService": frozenset({"participant"}),
     "EnrolmentService": frozenset({"enrolment"}),
     "SessionService": frozenset({"participant"}),
     "LogService": frozenset({"participant"}),
@@ -40,10 +42,11 @@ _FOR_LEADS_TOO: Final[Mapping[str, frozenset[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated peer and the role it has now."""
+    """An authenticated peer, the role it has now, and the certificate (PEM) with which it calls."""
 
     spiffe_id: str
     role: Role
+    certificate: bytes = field(default=b"", repr=False)
 
 
 _CALLER: ContextVar[Caller] = ContextVar("caller")

@@ -1,7 +1,8 @@
 """What a coordinator's directory and database hold, read as a whole and compared with itself.
 
 Promises to change nothing, and to name everything that is not as it was written: events, projections, receipts, blobs, entries
-and files of the transparency log. Leaves whether keys fit their certificates to the server, which does not start without them.
+and files of the transparency log, the audit log, certificates of members. Leaves whether our own keys fit our certificates to
+the server, which does not start without them.
 
 Source: protos/README.md §9.7, §11.4, §11.6.
 """
@@ -15,11 +16,17 @@ from pathlib import Path
 from typing import Final
 
 from alembic.migration import MigrationContext
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from sqlalchemy import Connection, select
 
+from vdb_coordinator.audit_export import audit_key
 from vdb_coordinator.config import Home
 from vdb_coordinator.files import read_file
+from vdb_coordinator.identity.ca import spiffe_id
+from vdb_coordinator.identity.revocation import issued_certificates
 from vdb_coordinator.logged import log_entry
+from vdb_coordinator.serving.auditing import check_signed_end
 from vdb_coordinator.serving.history import SessionHistory, stored_phase
 from vdb_coordinator.store import cosignatures, log_entries, restorations, schema
 from vdb_coordinator.store.blobs import BlobStore
@@ -88,6 +95,8 @@ def _look(holdings: Holdings, connection: Connection) -> Iterator[Finding]:
     yield _finding("log entries", lambda: _check_entries(entries, expected, restored))
     for item in restorations.load(connection):
         yield _finding(f"restoration of {item.at}", lambda: _check_restoration(connection, item, entries))  # noqa: B023 (called before the next turn)
+    yield _finding("audit log", lambda: check_signed_end(connection, holdings.home.audit_end, _audit_key(connection)))
+    yield _finding("members' certificates", lambda: _check_certificates(connection, holdings.home))
     yield _finding("log files", lambda: _check_files(connection, holdings.home.log, entries))
     yield _finding("witnesses' signatures", lambda: _check_cosignatures(connection, len(entries)))
 
@@ -184,6 +193,23 @@ def _check_checkpoint(checkpoint: Checkpoint, leaves: list[bytes]) -> None:
         )
 
 
+def _check_certificates(connection: Connection, home: Home) -> None:
+    """Check that every certificate that a member was given is of our authority and names it."""
+    authority = x509.load_pem_x509_certificate(read_file(home.ca_certificate))
+    consortium = home.read_config().consortium
+    for issued in issued_certificates(connection):
+        try:
+            leaf = x509.load_pem_x509_certificate(issued.certificate)
+            leaf.verify_directly_issued_by(authority)
+            names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except (ValueError, InvalidSignature, x509.ExtensionNotFound) as error:
+            raise StoreError(f"one of {issued.institution} is not of our authority; restore a backup") from error
+        if names.get_values_for_type(x509.UniformResourceIdentifier) != [
+            spiffe_id(consortium, "participant", issued.institution)
+        ]:
+            raise StoreError(f"one of {issued.institution} names somebody else; restore a backup")
+
+
 def _check_restoration(connection: Connection, item: Restoration, entries: list[bytes]) -> None:
     """Check that the checkpoint from which a restoration went on is ours and of these entries."""
     if not item.checkpoint:
@@ -192,6 +218,10 @@ def _check_restoration(connection: Connection, item: Restoration, entries: list[
     if not checkpoint.size <= item.size <= len(entries):
         raise StoreError(f"left {item.size} entries of {len(entries)} that are here; restore a backup")
     _check_checkpoint(checkpoint, [leaf_hash(entry) for entry in entries])
+
+
+def _audit_key(connection: Connection) -> NoteKey:
+    return audit_key(str(_log_key(connection)))
 
 
 def _log_key(connection: Connection) -> NoteKey:

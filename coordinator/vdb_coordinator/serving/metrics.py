@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -65,6 +65,7 @@ class Metrics:
         self._writable = Gauge("vdb_storage_writable", "Whether the last attempt to write worked.", registry=registry)
         self._sessions = Gauge("vdb_sessions", "Sessions that have not ended.", ["phase"], registry=registry)
         self._members = Gauge("vdb_participants", "Participants in the newest roster.", registry=registry)
+        self._refused: Tally[str] = Tally()
         self._entries = Gauge("vdb_log_entries", "Published entries of the transparency log.", registry=registry)
 
     def look_at(
@@ -107,8 +108,14 @@ class Metrics:
             self._calls.labels(method.rpartition(".")[2], outcome.code).inc()
             if outcome.reason:
                 self._refusals.labels(outcome.reason).inc()
+                self._refused[outcome.reason] += 1
             if not lasting:
                 self._call_seconds.observe(time.monotonic() - began)
+
+    def take_refused(self) -> Mapping[str, int]:
+        """Return how many calls were refused since this was asked last, by reason."""
+        found, self._refused = self._refused, Tally()
+        return found
 
     def stored(self, kind: str, seconds: float) -> None:
         """Count an event that is durable."""

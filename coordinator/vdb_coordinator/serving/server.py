@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from structlog.typing import FilteringBoundLogger
 
+import vdb_shared
 from vdb_coordinator.config import ConfigFile, Home, join_address, split_address
 from vdb_coordinator.duties import Coordinator
 from vdb_coordinator.files import DirectoryLock, read_file, write_durably
@@ -27,17 +28,22 @@ from vdb_coordinator.identity.ca import CertificateAuthority, spiffe_id
 from vdb_coordinator.identity.enrolment import Consortium, Enrolments
 from vdb_coordinator.identity.founding import renew_admin_certificate
 from vdb_coordinator.identity.keys import read_tls_key
+from vdb_coordinator.identity.renewal import Renewals
 from vdb_coordinator.identity.roster_key import read_roster_key
 from vdb_coordinator.identity.rosters import RosterAuthority
 from vdb_coordinator.identity.tls import TlsIdentity
-from vdb_coordinator.service.admin import AdminServicer
+from vdb_coordinator.service.admin import AdminServicer, Surroundings
 from vdb_coordinator.service.aggregation import AggregationServicer
+from vdb_coordinator.service.approvals import Approvals
 from vdb_coordinator.service.boundary import Boundary
+from vdb_coordinator.service.compatibility import PROGRAM
 from vdb_coordinator.service.enrolment import EnrolmentServicer
+from vdb_coordinator.service.membership import MembershipServicer, ProtocolServicer
 from vdb_coordinator.service.sessions import SessionServicer
 from vdb_coordinator.service.transparency import LogServicer
 from vdb_coordinator.service.uploads import Uploads
 from vdb_coordinator.serving import limits
+from vdb_coordinator.serving.auditing import Auditing
 from vdb_coordinator.serving.clock import Clock, SystemClock
 from vdb_coordinator.serving.conductor import Conductor
 from vdb_coordinator.serving.failpoints import Failpoints
@@ -51,16 +57,20 @@ from vdb_coordinator.serving.transparency import TransparencyLog
 from vdb_coordinator.store.blobs import BlobStore, UploadStore
 from vdb_coordinator.store.database import Database
 from vdb_shared.bundle.logged import log_origin
+from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import StoreError, UsageError
 from vdb_shared.identity import StatementKey
 from vdb_shared.wire import federation_pb2_grpc
+from vdb_shared.wire.versions import Version
 
 UPKEEP_SECONDS: Final = 15.0
 """Pause between looks at the database and at what must be renewed."""
 
 SERVICES: Final = (
     "",
+    "vdb.v1.ProtocolService",
     "vdb.v1.EnrolmentService",
+    "vdb.v1.MembershipService",
     "vdb.v1.SessionService",
     "vdb.v1.LogService",
     "vdb.v1.AggregationService",
@@ -114,6 +124,7 @@ class Server:
         rosters = RosterAuthority(home.read_roots(), keys.roster)
         consortium = Consortium(self._config.consortium, self._authority, rosters)
         self._enrolments = Enrolments(consortium, self._database, self._clock)
+        self._renewals = Renewals(consortium, self._database, self._clock)
         self._uploads = UploadStore(home.uploads)
         failpoints = failpoints or Failpoints()
         history = SessionHistory(self._database, BlobStore(home.blobs), failpoints)
@@ -135,6 +146,14 @@ class Server:
         self.conductor = Conductor(services)
         self._objections = Objections(self.conductor, services)
         self._services = services
+        self._auditing = Auditing(
+            self._database,
+            home.audit_end,
+            self._config.consortium,
+            keys.statement,
+            self._clock,
+            services.metrics.take_refused,
+        )
         self._http: list[HttpServer] = []
         self._health = health.HealthServicer()
         self._grpc: grpc.aio.Server | None = None
@@ -155,6 +174,7 @@ class Server:
         """
         await self._database.open(lambda: self._log.info("another coordinator serves; waiting to take over"))
         await self._enrolments.roster()
+        await self._auditing.start(self._words())
         renew_admin_certificate(self._home, self._authority, self._config.admins[0], self._clock.now())
         await self.conductor.start()
         write_durably(self._home.log_key, f"{self._transparency.key}\n".encode())
@@ -191,20 +211,41 @@ class Server:
             await self._grpc.stop(grace)
         await self.conductor.stop()
         self._home.bound.unlink(missing_ok=True)
+        await self._end_audit()
         await asyncio.to_thread(self._database.close)
         if self._lock is not None:
             self._lock.release()
         self._log.info("stopped", address=self.address)
+
+    def _words(self) -> str:
+        """Return what the audit log says of this start."""
+        roots = self._home.read_roots()
+        root = f"root version {len(roots)} {sha256_digest(roots[-1])}"
+        return f"{PROGRAM} {vdb_shared.__version__}, {root}, approvals: {self._config.approvals.words()}"
+
+    async def _end_audit(self) -> None:
+        """Write down that we stop in good order, if we ever served; a storage that refuses is no reason not to stop."""
+        if self._upkeep is None:
+            return
+        try:
+            await self._auditing.keep_up(stopping=True)
+        except StoreError as error:
+            self._log.error("storage refuses", error=str(error))
 
     def _build(self) -> grpc.aio.Server:
         metrics = self._services.metrics
         metrics.look_at(
             self.conductor.phases, lambda: len(self._enrolments.members.participants), lambda: self._transparency.size
         )
-        boundary = Boundary(lambda: self._enrolments.members, self._config.admins, self._enrolments.may_call, metrics)
+        oldest = Version.parse(self._config.oldest_protocol)
+        boundary = Boundary(
+            lambda: self._enrolments.members, self._config.admins, self._enrolments.may_call, metrics, oldest
+        )
         server = grpc.aio.server(
             interceptors=[boundary], options=limits.OPTIONS, maximum_concurrent_rpcs=limits.MAX_CALLS
         )
+        federation_pb2_grpc.add_ProtocolServiceServicer_to_server(ProtocolServicer(oldest), server)
+        federation_pb2_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(self._renewals), server)
         federation_pb2_grpc.add_EnrolmentServiceServicer_to_server(
             EnrolmentServicer(self._enrolments, self._config.consortium), server
         )
@@ -212,9 +253,9 @@ class Server:
         federation_pb2_grpc.add_LogServiceServicer_to_server(LogServicer(self.conductor, self._objections), server)
         aggregation = AggregationServicer(self.conductor, Uploads(self.conductor, self._uploads, metrics))
         federation_pb2_grpc.add_AggregationServiceServicer_to_server(aggregation, server)
-        admin = AdminServicer(
-            self.conductor, self._objections, self._enrolments, lambda: self.address, boundary.dismiss
-        )
+        approvals = Approvals(self._config.approvals, self._config.consortium, self._database, self._clock)
+        surroundings = Surroundings(lambda: self.address, boundary.dismiss)
+        admin = AdminServicer(self.conductor, self._objections, self._enrolments, approvals, surroundings)
         federation_pb2_grpc.add_AdminServiceServicer_to_server(admin, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         return server
@@ -233,6 +274,7 @@ class Server:
                 self._services.metrics.storage(works=True)
                 await self._enrolments.roster()
                 await self._transparency.publish()
+                await self._auditing.keep_up()
                 renew_admin_certificate(self._home, self._authority, self._config.admins[0], self._clock.now())
                 await self._show_health(serving=True)
             except StoreError as error:

@@ -81,6 +81,17 @@ enrolments = Table(
 )
 """What an invitation was used for; `certificate` is there once the lead has approved."""
 
+renewals = Table(
+    "renewals",
+    metadata,
+    Column("request", LargeBinary(32), primary_key=True),
+    Column("institution", String(64), nullable=False),
+    Column("statement_key", LargeBinary(32), nullable=False),
+    Column("issued", String(20), nullable=False),
+    Column("certificate", LargeBinary, nullable=False),
+)
+"""Certificates that members renewed, by the SHA-256 of what their statement key signed to ask for them."""
+
 rosters = Table(
     "rosters",
     metadata,
@@ -97,8 +108,30 @@ attempts = Table(
     Column("who", String(256), nullable=False),
     Column("action", String(64), nullable=False),
     Column("outcome", String(1000), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
 )
-"""The audit log: what leads did, and submissions and invitations that were refused."""
+"""The audit log: what leads and the coordinator did, and what was refused. `digest` chains an entry to all before it; `id` is
+its number, from 1 and without gaps."""
+
+proposals = Table(
+    "proposals",
+    metadata,
+    Column("proposal", LargeBinary(32), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("expires", String(20), nullable=False),
+    Column("done", String(20), nullable=True),
+)
+"""What leads proposed, by SHA-256; `done` is when it was taken to be done, once."""
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("proposal", LargeBinary(32), ForeignKey("proposals.proposal"), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("signature", LargeBinary(64), nullable=False),
+    PrimaryKeyConstraint("proposal", "name", name="pk_approvals"),
+)
+"""Signatures of proposals, one of each name."""
 
 log_entries = Table(
     "log_entries",

@@ -16,10 +16,14 @@ from vdb_participant.network.diagnosis import check_own_certificate
 from vdb_participant.site.config import StateFolder
 from vdb_participant.site.institution import open_site
 from vdb_participant.site.keys import Passphrase, certificate_validity
-from vdb_shared.errors import StoreError, VdbError
+from vdb_participant.site.renewal import renewal_time
+from vdb_participant.site.tls_files import read_pair
+from vdb_shared.errors import VdbError
+from vdb_shared.wire.versions import CERTIFICATE_RENEWAL, CURRENT
 
 if TYPE_CHECKING:
     from vdb_participant.network.client import Client
+    from vdb_participant.network.connection import Connection
 
 RENEW_BEFORE: Final = timedelta(days=7)
 SMALL_SKEW: Final = timedelta(minutes=1)
@@ -52,6 +56,7 @@ def examine_connection(folder: StateFolder, passphrase: Passphrase) -> Iterator[
         return
     with Client(connection) as client:
         yield tried("coordinator", lambda: _answer(client, site.config.address))
+        yield tried("protocol", lambda: _protocol(connection))
         yield tried("clock", lambda: judge_clock(client.clocks()))
 
 
@@ -71,20 +76,29 @@ def judge_clock(clocks: tuple[datetime, datetime] | None) -> Finding:
 
 
 def _certificate(folder: StateFolder) -> Finding:
-    try:
-        chain, now = folder.certificate.read_bytes(), datetime.now(UTC)
-    except OSError as error:
-        raise StoreError(f"{error.filename}: cannot be read ({error.strerror}); restore it from a backup") from error
+    (_, chain), now = read_pair(folder), datetime.now(UTC)
     check_own_certificate(chain, now)
-    _, ends = certificate_validity(chain)
+    begins, ends = certificate_validity(chain)
     words = f"valid until {ends:%Y-%m-%d %H:%M} UTC (clock: {now:%Y-%m-%d %H:%M} UTC)"
     if ends - now < RENEW_BEFORE:
-        return Finding(Status.WARN, "certificate and clock", f"{words}; ask the lead for a new invitation soon")
+        return Finding(
+            Status.WARN, "certificate and clock", f"{words}; run `vdb-participant certificate renew` before it ends"
+        )
+    if now >= renewal_time(begins, ends):
+        return Finding(Status.PASS, "certificate and clock", f"{words}; the next session renews it")
     return Finding(Status.PASS, "certificate and clock", words)
 
 
 def _answer(client: Client, address: str) -> Finding:
     return Finding(Status.PASS, "coordinator", f"{address} answers; {len(client.sessions())} sessions")
+
+
+def _protocol(connection: Connection) -> Finding:
+    found = connection.agreement()
+    words = f"version {found.version} is spoken by both (ours {CURRENT}; {found.program or 'a coordinator that does not say'})"
+    if CERTIFICATE_RENEWAL not in found.capabilities:
+        return Finding(Status.WARN, "protocol", f"{words}; it renews no certificates, so ask the lead to update it")
+    return Finding(Status.PASS, "protocol", words)
 
 
 def _duration(time: timedelta) -> str:

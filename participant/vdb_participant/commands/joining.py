@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import typer
 
@@ -21,6 +22,7 @@ from vdb_participant.site.config import StateFolder
 from vdb_participant.site.failpoints import failpoints_from_environment
 from vdb_participant.site.institution import open_site
 from vdb_participant.site.keys import Passphrase
+from vdb_participant.site.renewal import Keeper
 from vdb_shared.errors import UsageError
 from vdb_shared.spec import Spec
 
@@ -45,7 +47,8 @@ def dry_run(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
 def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     """Take part in a session from wherever its journal says we are."""
     failpoints = failpoints_from_environment()
-    site = open_site(folder, passphrase)
+    asked_once = cache(passphrase)
+    site = open_site(folder, asked_once)
     tell_dropped(site)
     out = console()
 
@@ -59,7 +62,10 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
             out.print("not joined; nothing was sent")
             raise typer.Exit(1)
 
-    with Client(Connection(site.config.address, site.tls, site.egress)) as link, shown_progress() as shown:
+    renewal = Keeper.of(site, asked_once, failpoints)
+    connection = Connection(site.config.address, site.tls, site.egress, renewal=renewal)
+    with Client(connection) as link, shown_progress() as shown:
+        connection.agreement()  # before anything else, so that a program that is too old is told so
         stopping = Stopping(shown.progress, console(stderr=True).print)
         resources = replace(wish.resources, tell=shown.tell)
         request = Request(wish.session, resources, consent, stopping, failpoints, wish.licences)

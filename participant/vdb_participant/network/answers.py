@@ -31,6 +31,7 @@ _DETAILS_KEY: Final = "grpc-status-details-bin"
 _KINDS: Final[Mapping[str, type[VdbError]]] = {
     reasons.NOT_A_MEMBER: IdentityError,
     reasons.INVITATION: IdentityError,
+    reasons.VERSION: UsageError,
     reasons.NO_SUCH_SESSION: UsageError,
     reasons.NOT_YET: UnreachableError,
     reasons.TOO_LATE: SessionAbortedError,

@@ -1,21 +1,24 @@
 """One mutually authenticated channel to a coordinator, and the discipline of calls on it.
 
 Promises that nothing leaves on it that was not recorded before, that only UNAVAILABLE is retried, for as long as patience
-lasts, and that a coordinator which cannot be reached is an error that names the cause. Leaves what is called to `client.py` and
-`enrolment.py`; the first failed call of an impatient connection is reported within ten seconds.
+lasts, that a coordinator which cannot be reached is an error that names the cause, and that our certificate is renewed between
+calls without ending one. Leaves what is called to `client.py` and `enrolment.py`, and how a certificate is renewed to
+`site/renewal.py`; the first failed call of an impatient connection is reported within ten seconds.
 
-Source: protos/README.md §11.4, §11.5.
+Source: protos/README.md §11.4, §11.5, §11.9.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import grpc
+import structlog
 
 from vdb_participant.network import diagnosis as network
 from vdb_participant.network.answers import reason_of, refusal
@@ -23,8 +26,11 @@ from vdb_participant.network.proxy import Proxy, proxy_for
 from vdb_participant.network.recording import Egress, RecordingChannel, vector_of
 from vdb_participant.site.egress_format import Departure
 from vdb_participant.site.keys import TlsIdentity
-from vdb_shared.errors import FormatError, ProtocolError, UnreachableError, VdbError
+from vdb_shared.errors import FormatError, ProtocolError, UnreachableError, UsageError, VdbError
 from vdb_shared.wire import convert
+from vdb_shared.wire import federation_pb2 as pb
+from vdb_shared.wire.federation_pb2_grpc import MembershipServiceStub, ProtocolServiceStub
+from vdb_shared.wire.versions import CERTIFICATE_RENEWAL, UNSTATED, Agreement, own_offer
 
 FIRST_CALL_SECONDS: Final = 5.0
 """Deadline of a command's first short call, so that its error comes within ten seconds."""
@@ -34,6 +40,11 @@ CALL_SECONDS: Final = 60.0
 
 PATIENCE_SECONDS: Final = 300.0
 """How long UNAVAILABLE is retried once the coordinator has answered: it may be restarting."""
+
+PROGRAM: Final = "vdb-participant"
+
+RENEWAL_SECONDS: Final = 3600.0
+"""After a renewal that failed, it is tried again no sooner: weeks are left for it."""
 
 FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 5.0
@@ -50,6 +61,20 @@ _OPTIONS: Final = (
 
 T = TypeVar("T")
 
+_LOG = structlog.get_logger("vdb_participant")
+
+
+class Renewal(Protocol):
+    """Who renews our certificate."""
+
+    def due(self, tls: TlsIdentity) -> bool:
+        """Return whether it is time."""
+
+    def renewed(
+        self, tls: TlsIdentity, ask: Callable[[pb.RenewCertificateRequest], pb.RenewCertificateResponse]
+    ) -> TlsIdentity:
+        """Return the identity to show from now on, durably kept."""
+
 
 @dataclass(slots=True)
 class Connection:
@@ -62,6 +87,7 @@ class Connection:
         patience: seconds for which UNAVAILABLE is retried, once the coordinator has answered; before that it is not.
         pause: sleeps; a parameter so that tests need not wait.
         find_proxy: from host and port to the proxy in between, if any; the environment's unless a test says otherwise.
+        renewal: renews our certificate when a call was answered and it is time; nobody by default.
     """
 
     address: str
@@ -70,8 +96,14 @@ class Connection:
     patience: float = PATIENCE_SECONDS
     pause: Callable[[float], None] = time.sleep
     find_proxy: Callable[[str, int], Proxy | None] = proxy_for
+    renewal: Renewal | None = None
     _channel: grpc.Channel | None = None
     _answered: bool = False
+    _agreement: Agreement | None = None
+    _replaced: list[grpc.Channel] = field(default_factory=list)
+    _opening: threading.Lock = field(default_factory=threading.Lock)
+    _renewing: threading.Lock = field(default_factory=threading.Lock)
+    _no_renewal_before: float = 0.0
 
     @property
     def channel(self) -> grpc.Channel:
@@ -81,16 +113,20 @@ class Connection:
             IdentityError: our certificate is not valid now.
             StoreError: that it is opened cannot be recorded.
         """
-        if self._channel is None:
-            network.check_own_certificate(self.tls.certificate_chain, datetime.now(UTC))
-            proxy = self._proxy
-            credentials = grpc.ssl_channel_credentials(
-                self.tls.ca_certificate, self.tls.private_key, self.tls.certificate_chain
-            )
-            self.egress.record(Departure("connection", self.address, f"TLS with our certificate{_through(proxy)}"))
-            inner = grpc.secure_channel(self.address, credentials, options=(*_OPTIONS, _route(proxy)))
-            self._channel = RecordingChannel(inner, self.address, self.egress)
-        return self._channel
+        with self._opening:
+            if self._channel is None:
+                self._channel = self._opened()
+            return self._channel
+
+    def _opened(self) -> grpc.Channel:
+        network.check_own_certificate(self.tls.certificate_chain, datetime.now(UTC))
+        proxy = self._proxy
+        credentials = grpc.ssl_channel_credentials(
+            self.tls.ca_certificate, self.tls.private_key, self.tls.certificate_chain
+        )
+        self.egress.record(Departure("connection", self.address, f"TLS with our certificate{_through(proxy)}"))
+        inner = grpc.secure_channel(self.address, credentials, options=(*_OPTIONS, _route(proxy)))
+        return RecordingChannel(inner, self.address, self.egress)
 
     @property
     def call_seconds(self) -> float:
@@ -98,10 +134,32 @@ class Connection:
         return CALL_SECONDS if self._answered else FIRST_CALL_SECONDS
 
     def close(self) -> None:
-        """Close the channel."""
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        """Close the channel, and those that a renewed certificate replaced."""
+        with self._opening:
+            channels, self._channel, self._replaced = [self._channel, *self._replaced], None, []
+        for channel in channels:
+            if channel is not None:
+                channel.close()
+
+    def agreement(self) -> Agreement:
+        """What this program and the coordinator have in common; asked once.
+
+        Raises:
+            VdbError: nothing, in the coordinator's words; or it cannot be reached.
+        """
+        if self._agreement is None:
+            self._agreement = self.attempt(self._negotiated)
+        return self._agreement
+
+    def renew(self) -> None:
+        """Renew our certificate now; calls go on under the new one, those that are open end under the old one.
+
+        Raises:
+            UsageError: this coordinator cannot.
+            VdbError: it was not renewed; the present one is kept.
+        """
+        with self._renewing:
+            self._renew()
 
     def announce(self, session: str, attempt: int, masked: bytes) -> None:
         """Record the vector whose parts are about to leave.
@@ -136,9 +194,60 @@ class Connection:
                 raise ProtocolError(f"its answer is malformed: {error}", peer="coordinator") from error
             else:
                 self._answered = True
+                self._renew_if_due()
                 return answer
             self.pause(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _negotiated(self) -> Agreement:
+        ours = own_offer(PROGRAM)
+        try:
+            answer = ProtocolServiceStub(self.channel).Negotiate(ours.to_wire(), timeout=self.call_seconds)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                return Agreement(UNSTATED, frozenset())
+            raise
+        agreed = Agreement.from_wire(answer)
+        if not ours.oldest <= agreed.version <= ours.newest:
+            raise FormatError(f"it wants to speak protocol {agreed.version}, we offered {ours.oldest} to {ours.newest}")
+        return Agreement(agreed.version, agreed.capabilities & ours.capabilities, agreed.program)
+
+    def _renew_if_due(self) -> None:
+        """Renew our certificate if it is time; that this fails is a warning, since the present one is still good."""
+        if self.renewal is None or time.monotonic() < self._no_renewal_before or not self.renewal.due(self.tls):
+            return
+        if not self._renewing.acquire(blocking=False):
+            return  # by another thread, or by the calls of a renewal
+        try:
+            self._renew()
+        except VdbError as error:
+            self._no_renewal_before = time.monotonic() + RENEWAL_SECONDS
+            _LOG.warning("our TLS certificate was not renewed", valid_until=_moment(self.tls), reason=str(error))
+        else:
+            _LOG.info("our TLS certificate was renewed", valid_until=_moment(self.tls))
+        finally:
+            self._renewing.release()
+
+    def _renew(self) -> None:
+        if self.renewal is None:
+            raise RuntimeError("nobody is there who could renew the certificate")
+        if CERTIFICATE_RENEWAL not in self.agreement().capabilities:
+            ends = self.tls.validity[1].strftime("%Y-%m-%d")
+            raise UsageError(
+                f"the coordinator at {self.address} speaks protocol {self.agreement().version} and renews no certificates; ask "
+                f"the lead to update it, or for a new invitation before {ends}"
+            )
+        fresh = self.renewal.renewed(self.tls, self._ask_for_certificate)
+        if fresh.certificate_chain == self.tls.certificate_chain:
+            return
+        with self._opening:
+            if self._channel is not None:
+                self._replaced.append(self._channel)
+            self.tls, self._channel = fresh, None
+
+    def _ask_for_certificate(self, request: pb.RenewCertificateRequest) -> pb.RenewCertificateResponse:
+        stub = MembershipServiceStub(self.channel)
+        return self.attempt(lambda: stub.RenewCertificate(request, timeout=CALL_SECONDS), patient=False)
 
     def _is_worth_retrying(self, error: grpc.RpcError, waited: float) -> bool:
         if error.code() is not grpc.StatusCode.UNAVAILABLE:
@@ -184,6 +293,10 @@ class Connection:
 def _route(proxy: Proxy | None) -> tuple[str, int | str]:
     """Return the channel option that makes gRPC take this way and no other, whatever else the environment says."""
     return ("grpc.enable_http_proxy", 0) if proxy is None else ("grpc.http_proxy", proxy.url)
+
+
+def _moment(tls: TlsIdentity) -> str:
+    return tls.validity[1].strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _through(proxy: Proxy | None) -> str:

@@ -21,6 +21,7 @@ from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import StoreError
 from vdb_shared.secagg.masking import masked_digest
 from vdb_shared.wire import convert
+from vdb_shared.wire.versions import METADATA
 
 VECTOR: Final = "masked vector"
 """What an entry of the kind "vector" is of."""
@@ -165,11 +166,11 @@ class _OneMessage:
     recorder: _Recorder
 
     def __call__(self, request: Message, timeout: float | None = None) -> Any:
-        return self.call(self.recorder(request), timeout=timeout)
+        return self.call(self.recorder(request), timeout=timeout, metadata=METADATA)
 
     def with_call(self, request: Message, timeout: float | None = None) -> Any:
         """Return the answer, and the call that has its metadata."""
-        return self.call.with_call(self.recorder(request), timeout=timeout)
+        return self.call.with_call(self.recorder(request), timeout=timeout, metadata=METADATA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ class _ManyMessages:
                 yield data
 
         try:
-            answer = self.call(offered(), timeout=timeout)
+            answer = self.call(offered(), timeout=timeout, metadata=METADATA)
         except grpc.RpcError as error:
             if failures:
                 raise failures[0] from error

@@ -4,7 +4,7 @@ Promises that the folder and its files are readable by their owner alone and tha
 Leaves the content of keys to `keys.py` and of the ledger to `ledger.py`.
 
     DIR/config.json  policy.toml  statement-key.pem  tls-key.pem  certificate.pem  roster/  ledger.sqlite
-    DIR/signer.toml (instead of statement-key.pem)
+    DIR/signer.toml (instead of statement-key.pem)  DIR/tls.pem (instead of tls-key.pem and certificate.pem)
     DIR/log/checkpoint  DIR/egress.jsonl  DIR/objections/
     DIR/sessions/<session>/{journal,samples.jsonl,choice.json,result.vdbb}  DIR/clips/  DIR/models/  DIR/registry/
 """
@@ -95,6 +95,16 @@ class StateFolder:
     def certificate(self) -> Path:
         """Our TLS certificate chain, PEM, leaf first."""
         return self.path / "certificate.pem"
+
+    @property
+    def tls(self) -> Path:
+        """Since the first renewal, key and chain in one file, in place of the two above."""
+        return self.path / "tls.pem"
+
+    @property
+    def tls_next(self) -> Path:
+        """The key of a renewal under way, with its certificate request."""
+        return self.path / "tls-next.pem"
 
     @property
     def ledger(self) -> Path:

@@ -60,11 +60,11 @@ class EgressJournal:
         Raises:
             StoreError: it cannot be written, or the journal's end is damaged; nothing may be sent.
         """
-        if self._failed:
-            raise StoreError(
-                f"{self.path}: an earlier write failed, so nothing more is sent; free some space and run again"
-            )
         with self._locked() as descriptor:
+            if self._failed:  # looked at in our turn: in another thread's it only says that a write is under way
+                raise StoreError(
+                    f"{self.path}: an earlier write failed, so nothing more is sent; free some space and run again"
+                )
             entry, position = self._following(descriptor, departure)
             self._failed = True  # after a failed fsync nobody can say what is on the disk, short of reading it again
             try:

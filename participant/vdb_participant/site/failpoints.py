@@ -30,6 +30,9 @@ Place = Literal[
     "after-restart",
     "after-consistency",
     "after-unmask",
+    "before-renewal",
+    "after-renewal-answered",
+    "after-renewal-kept",
 ]
 Action = Literal["hold", "kill"]
 """hold: log a line and sleep until killed; kill: SIGKILL to oneself."""

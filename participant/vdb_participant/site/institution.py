@@ -11,7 +11,7 @@ from vdb_participant.site.egress import EgressJournal
 from vdb_participant.site.keys import Passphrase, TlsIdentity, decode_tls_key, encode_tls_key, unlock
 from vdb_participant.site.policy import PolicyFile, read_policy
 from vdb_participant.site.signing import StatementSigner, open_signer
-from vdb_shared.errors import StoreError
+from vdb_participant.site.tls_files import read_pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,7 @@ def open_site(folder: StateFolder, passphrase: Passphrase) -> Site:
         UsageError: signer.toml is not in order.
     """
     config = read_config(folder)
-    try:
-        tls_pem, chain = folder.tls_key.read_bytes(), folder.certificate.read_bytes()
-    except OSError as error:
-        raise StoreError(f"{error.filename}: cannot be read ({error.strerror}); restore it from a backup") from error
+    tls_pem, chain = read_pair(folder)
     asked_once = cache(passphrase)
     signer = open_signer(folder, asked_once)
     tls_key = decode_tls_key(tls_pem, unlock(tls_pem, asked_once))

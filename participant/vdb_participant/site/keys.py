@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
@@ -63,11 +63,11 @@ def generate_tls_key() -> EllipticCurvePrivateKey:
     return generate_private_key(SECP256R1())
 
 
-def certificate_request(key: EllipticCurvePrivateKey, institution: str) -> bytes:
-    """Return a PKCS#10 request (DER); the authority decides on all names in the certificate but the key."""
+def certificate_request(key: EllipticCurvePrivateKey, institution: str, encoding: Encoding = Encoding.DER) -> bytes:
+    """Return a PKCS#10 request, DER unless said otherwise; of what it says the authority takes the key alone."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, institution)])
     request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, SHA256())
-    return request.public_bytes(Encoding.DER)
+    return request.public_bytes(encoding)
 
 
 def encode_tls_key(key: EllipticCurvePrivateKey, passphrase: bytes | None) -> bytes:
@@ -95,6 +95,20 @@ def same_public_key(certificate_chain: bytes, key: EllipticCurvePrivateKey) -> b
     """Return whether the leaf of a PEM chain certifies this key."""
     certified = _leaf(certificate_chain).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return certified == key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def certificate_digest(certificate_chain: bytes) -> bytes:
+    """Return the SHA-256 of the DER bytes of the leaf of a PEM chain, 32 bytes."""
+    return _leaf(certificate_chain).fingerprint(SHA256())
+
+
+def issued_by(certificate_chain: bytes, ca_certificate: bytes) -> bool:
+    """Return whether the leaf of a PEM chain was issued by an authority (PEM)."""
+    try:
+        _leaf(certificate_chain).verify_directly_issued_by(_leaf(ca_certificate))
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def certificate_validity(certificate_chain: bytes) -> tuple[datetime, datetime]:

@@ -90,6 +90,18 @@ def possession_body(token: bytes, institution: str, certificate_request: bytes) 
     return encode_fields(token_hash(token), institution.encode(), certificate_request)
 
 
+def renewal_body(consortium: str, institution: str, certificate: bytes, certificate_request: bytes) -> bytes:
+    """Return what a statement key signs, as TYPE_RENEWAL, to ask for a new TLS certificate.
+
+    Args:
+        consortium: its name.
+        institution: its name.
+        certificate: SHA-256 of the DER bytes of the TLS certificate with which the call is made, 32 bytes.
+        certificate_request: PKCS#10, DER, of the new key.
+    """
+    return encode_fields(consortium.encode(), institution.encode(), certificate, certificate_request)
+
+
 def grouped(fingerprint: str) -> str:
     """Return a fingerprint in groups of four, for reading out."""
     return " ".join(fingerprint[start : start + 4] for start in range(0, len(fingerprint), 4))

@@ -25,6 +25,84 @@ if _version_not_supported:
     )
 
 
+class ProtocolServiceStub:
+    """ProtocolService settles which version of this protocol two programs speak and what both can (§11.9). Everybody with a
+    certificate may ask; whoever does not ask speaks version 1.0.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Negotiate = channel.unary_unary(
+                '/vdb.v1.ProtocolService/Negotiate',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.NegotiateRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.NegotiateResponse.FromString,
+                _registered_method=True)
+
+
+class ProtocolServiceServicer:
+    """ProtocolService settles which version of this protocol two programs speak and what both can (§11.9). Everybody with a
+    certificate may ask; whoever does not ask speaks version 1.0.
+    """
+
+    def Negotiate(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_ProtocolServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Negotiate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Negotiate,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.NegotiateRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.NegotiateResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'vdb.v1.ProtocolService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('vdb.v1.ProtocolService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class ProtocolService:
+    """ProtocolService settles which version of this protocol two programs speak and what both can (§11.9). Everybody with a
+    certificate may ask; whoever does not ask speaks version 1.0.
+    """
+
+    @staticmethod
+    def Negotiate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.ProtocolService/Negotiate',
+            vdb__shared_dot_wire_dot_federation__pb2.NegotiateRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.NegotiateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class EnrolmentServiceStub:
     """EnrolmentService turns an invitation into membership. It is the only service that accepts the bootstrap certificate of
     an invitation (§11.2).
@@ -137,6 +215,83 @@ class EnrolmentService:
             '/vdb.v1.EnrolmentService/GetEnrolment',
             vdb__shared_dot_wire_dot_federation__pb2.GetEnrolmentRequest.SerializeToString,
             vdb__shared_dot_wire_dot_federation__pb2.GetEnrolmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class MembershipServiceStub:
+    """MembershipService keeps members members, whatever sessions there are.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.RenewCertificate = channel.unary_unary(
+                '/vdb.v1.MembershipService/RenewCertificate',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.RenewCertificateRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.RenewCertificateResponse.FromString,
+                _registered_method=True)
+
+
+class MembershipServiceServicer:
+    """MembershipService keeps members members, whatever sessions there are.
+    """
+
+    def RenewCertificate(self, request, context):
+        """RenewCertificate answers with a new TLS certificate for a new key, if the statement key signed that (§11.2). The same
+        request again gets the same certificate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_MembershipServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'RenewCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewCertificate,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.RenewCertificateRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.RenewCertificateResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'vdb.v1.MembershipService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('vdb.v1.MembershipService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class MembershipService:
+    """MembershipService keeps members members, whatever sessions there are.
+    """
+
+    @staticmethod
+    def RenewCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.MembershipService/RenewCertificate',
+            vdb__shared_dot_wire_dot_federation__pb2.RenewCertificateRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.RenewCertificateResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1394,6 +1549,26 @@ class AdminServiceStub:
                 request_serializer=vdb__shared_dot_wire_dot_federation__pb2.AdmitAuditorRequest.SerializeToString,
                 response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.AdmitAuditorResponse.FromString,
                 _registered_method=True)
+        self.ProposeAction = channel.unary_unary(
+                '/vdb.v1.AdminService/ProposeAction',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.ProposeActionRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.ProposeActionResponse.FromString,
+                _registered_method=True)
+        self.ListProposals = channel.unary_unary(
+                '/vdb.v1.AdminService/ListProposals',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.ListProposalsRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.ListProposalsResponse.FromString,
+                _registered_method=True)
+        self.ApproveProposal = channel.unary_unary(
+                '/vdb.v1.AdminService/ApproveProposal',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.ApproveProposalRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.ApproveProposalResponse.FromString,
+                _registered_method=True)
+        self.ExecuteProposal = channel.unary_unary(
+                '/vdb.v1.AdminService/ExecuteProposal',
+                request_serializer=vdb__shared_dot_wire_dot_federation__pb2.ExecuteProposalRequest.SerializeToString,
+                response_deserializer=vdb__shared_dot_wire_dot_federation__pb2.ExecuteProposalResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -1455,6 +1630,34 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ProposeAction(self, request, context):
+        """ProposeAction writes down what is to be done once enough named people have signed it (§11.11). An action for which the
+        coordinator's policy wants signatures is done in no other way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListProposals(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveProposal(self, request, context):
+        """ApproveProposal carries the signature of one named person, whoever brings it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExecuteProposal(self, request, context):
+        """ExecuteProposal does what enough people have signed, once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1497,6 +1700,26 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.AdmitAuditor,
                     request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.AdmitAuditorRequest.FromString,
                     response_serializer=vdb__shared_dot_wire_dot_federation__pb2.AdmitAuditorResponse.SerializeToString,
+            ),
+            'ProposeAction': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeAction,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.ProposeActionRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.ProposeActionResponse.SerializeToString,
+            ),
+            'ListProposals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProposals,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.ListProposalsRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.ListProposalsResponse.SerializeToString,
+            ),
+            'ApproveProposal': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveProposal,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.ApproveProposalRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.ApproveProposalResponse.SerializeToString,
+            ),
+            'ExecuteProposal': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExecuteProposal,
+                    request_deserializer=vdb__shared_dot_wire_dot_federation__pb2.ExecuteProposalRequest.FromString,
+                    response_serializer=vdb__shared_dot_wire_dot_federation__pb2.ExecuteProposalResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1717,6 +1940,114 @@ class AdminService:
             '/vdb.v1.AdminService/AdmitAuditor',
             vdb__shared_dot_wire_dot_federation__pb2.AdmitAuditorRequest.SerializeToString,
             vdb__shared_dot_wire_dot_federation__pb2.AdmitAuditorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeAction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.AdminService/ProposeAction',
+            vdb__shared_dot_wire_dot_federation__pb2.ProposeActionRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.ProposeActionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProposals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.AdminService/ListProposals',
+            vdb__shared_dot_wire_dot_federation__pb2.ListProposalsRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.ListProposalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveProposal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.AdminService/ApproveProposal',
+            vdb__shared_dot_wire_dot_federation__pb2.ApproveProposalRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.ApproveProposalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExecuteProposal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vdb.v1.AdminService/ExecuteProposal',
+            vdb__shared_dot_wire_dot_federation__pb2.ExecuteProposalRequest.SerializeToString,
+            vdb__shared_dot_wire_dot_federation__pb2.ExecuteProposalResponse.FromString,
             options,
             channel_credentials,
             insecure,

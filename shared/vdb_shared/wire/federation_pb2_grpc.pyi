@@ -28,6 +28,40 @@ class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ig
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
+class ProtocolServiceStub:
+    """ProtocolService settles which version of this protocol two programs speak and what both can (§11.9). Everybody with a
+    certificate may ask; whoever does not ask speaks version 1.0.
+    """
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> ProtocolServiceAsyncStub: ...
+    Negotiate: _grpc.UnaryUnaryMultiCallable[_federation_pb2.NegotiateRequest, _federation_pb2.NegotiateResponse]
+
+@_typing.type_check_only
+class ProtocolServiceAsyncStub(ProtocolServiceStub):
+    """ProtocolService settles which version of this protocol two programs speak and what both can (§11.9). Everybody with a
+    certificate may ask; whoever does not ask speaks version 1.0.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Negotiate: _aio.UnaryUnaryMultiCallable[_federation_pb2.NegotiateRequest, _federation_pb2.NegotiateResponse]  # type: ignore[assignment]
+
+class ProtocolServiceServicer(metaclass=_abc_1.ABCMeta):
+    """ProtocolService settles which version of this protocol two programs speak and what both can (§11.9). Everybody with a
+    certificate may ask; whoever does not ask speaks version 1.0.
+    """
+
+    @_abc_1.abstractmethod
+    def Negotiate(
+        self,
+        request: _federation_pb2.NegotiateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.NegotiateResponse, _abc.Awaitable[_federation_pb2.NegotiateResponse]]: ...
+
+def add_ProtocolServiceServicer_to_server(servicer: ProtocolServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
 class EnrolmentServiceStub:
     """EnrolmentService turns an invitation into membership. It is the only service that accepts the bootstrap certificate of
     an invitation (§11.2).
@@ -76,6 +110,43 @@ class EnrolmentServiceServicer(metaclass=_abc_1.ABCMeta):
         """GetEnrolment asks whether the lead has approved; answers with the certificate once it has."""
 
 def add_EnrolmentServiceServicer_to_server(servicer: EnrolmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class MembershipServiceStub:
+    """MembershipService keeps members members, whatever sessions there are."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> MembershipServiceAsyncStub: ...
+    RenewCertificate: _grpc.UnaryUnaryMultiCallable[_federation_pb2.RenewCertificateRequest, _federation_pb2.RenewCertificateResponse]
+    """RenewCertificate answers with a new TLS certificate for a new key, if the statement key signed that (§11.2). The same
+    request again gets the same certificate.
+    """
+
+@_typing.type_check_only
+class MembershipServiceAsyncStub(MembershipServiceStub):
+    """MembershipService keeps members members, whatever sessions there are."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    RenewCertificate: _aio.UnaryUnaryMultiCallable[_federation_pb2.RenewCertificateRequest, _federation_pb2.RenewCertificateResponse]  # type: ignore[assignment]
+    """RenewCertificate answers with a new TLS certificate for a new key, if the statement key signed that (§11.2). The same
+    request again gets the same certificate.
+    """
+
+class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
+    """MembershipService keeps members members, whatever sessions there are."""
+
+    @_abc_1.abstractmethod
+    def RenewCertificate(
+        self,
+        request: _federation_pb2.RenewCertificateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.RenewCertificateResponse, _abc.Awaitable[_federation_pb2.RenewCertificateResponse]]:
+        """RenewCertificate answers with a new TLS certificate for a new key, if the statement key signed that (§11.2). The same
+        request again gets the same certificate.
+        """
+
+def add_MembershipServiceServicer_to_server(servicer: MembershipServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class SessionServiceStub:
     """SessionService tells members what sessions there are and carries their signed consent."""
@@ -448,6 +519,15 @@ class AdminServiceStub:
     """WithdrawResult has the coordinator sign and log that it stands by a published result no longer (§9.7)."""
     AdmitAuditor: _grpc.UnaryUnaryMultiCallable[_federation_pb2.AdmitAuditorRequest, _federation_pb2.AdmitAuditorResponse]
     """AdmitAuditor puts an auditor's key into a new roster, so that it may object to results of later sessions."""
+    ProposeAction: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ProposeActionRequest, _federation_pb2.ProposeActionResponse]
+    """ProposeAction writes down what is to be done once enough named people have signed it (§11.11). An action for which the
+    coordinator's policy wants signatures is done in no other way.
+    """
+    ListProposals: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ListProposalsRequest, _federation_pb2.ListProposalsResponse]
+    ApproveProposal: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ApproveProposalRequest, _federation_pb2.ApproveProposalResponse]
+    """ApproveProposal carries the signature of one named person, whoever brings it."""
+    ExecuteProposal: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ExecuteProposalRequest, _federation_pb2.ExecuteProposalResponse]
+    """ExecuteProposal does what enough people have signed, once."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -470,6 +550,15 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """WithdrawResult has the coordinator sign and log that it stands by a published result no longer (§9.7)."""
     AdmitAuditor: _aio.UnaryUnaryMultiCallable[_federation_pb2.AdmitAuditorRequest, _federation_pb2.AdmitAuditorResponse]  # type: ignore[assignment]
     """AdmitAuditor puts an auditor's key into a new roster, so that it may object to results of later sessions."""
+    ProposeAction: _aio.UnaryUnaryMultiCallable[_federation_pb2.ProposeActionRequest, _federation_pb2.ProposeActionResponse]  # type: ignore[assignment]
+    """ProposeAction writes down what is to be done once enough named people have signed it (§11.11). An action for which the
+    coordinator's policy wants signatures is done in no other way.
+    """
+    ListProposals: _aio.UnaryUnaryMultiCallable[_federation_pb2.ListProposalsRequest, _federation_pb2.ListProposalsResponse]  # type: ignore[assignment]
+    ApproveProposal: _aio.UnaryUnaryMultiCallable[_federation_pb2.ApproveProposalRequest, _federation_pb2.ApproveProposalResponse]  # type: ignore[assignment]
+    """ApproveProposal carries the signature of one named person, whoever brings it."""
+    ExecuteProposal: _aio.UnaryUnaryMultiCallable[_federation_pb2.ExecuteProposalRequest, _federation_pb2.ExecuteProposalResponse]  # type: ignore[assignment]
+    """ExecuteProposal does what enough people have signed, once."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """AdminService is the consortium lead's: only certificates with an admin role may call it (§11.1). Leads may also call the
@@ -537,5 +626,38 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.AdmitAuditorResponse, _abc.Awaitable[_federation_pb2.AdmitAuditorResponse]]:
         """AdmitAuditor puts an auditor's key into a new roster, so that it may object to results of later sessions."""
+
+    @_abc_1.abstractmethod
+    def ProposeAction(
+        self,
+        request: _federation_pb2.ProposeActionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.ProposeActionResponse, _abc.Awaitable[_federation_pb2.ProposeActionResponse]]:
+        """ProposeAction writes down what is to be done once enough named people have signed it (§11.11). An action for which the
+        coordinator's policy wants signatures is done in no other way.
+        """
+
+    @_abc_1.abstractmethod
+    def ListProposals(
+        self,
+        request: _federation_pb2.ListProposalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.ListProposalsResponse, _abc.Awaitable[_federation_pb2.ListProposalsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ApproveProposal(
+        self,
+        request: _federation_pb2.ApproveProposalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.ApproveProposalResponse, _abc.Awaitable[_federation_pb2.ApproveProposalResponse]]:
+        """ApproveProposal carries the signature of one named person, whoever brings it."""
+
+    @_abc_1.abstractmethod
+    def ExecuteProposal(
+        self,
+        request: _federation_pb2.ExecuteProposalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.ExecuteProposalResponse, _abc.Awaitable[_federation_pb2.ExecuteProposalResponse]]:
+        """ExecuteProposal does what enough people have signed, once."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

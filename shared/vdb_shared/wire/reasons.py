@@ -48,5 +48,11 @@ WRONG_OFFSET: Final = "VDB_WRONG_OFFSET"
 TOO_MUCH: Final = "VDB_TOO_MUCH"
 """A quota was reached; try again later."""
 
+VERSION: Final = "VDB_VERSION"
+"""The two programs speak no common version of the protocol; the message says which must be updated."""
+
+NEEDS_APPROVAL: Final = "VDB_NEEDS_APPROVAL"
+"""The coordinator's policy wants signatures of several people for this; propose it."""
+
 STORAGE: Final = "VDB_STORAGE"
 """The coordinator cannot write to its storage; its operator must act. Safe to resend."""

@@ -14,6 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import Connection, insert, select, text
 
 from testkit.backups import bring_back, unsound
@@ -367,8 +369,10 @@ def test_a_backup_of_an_older_program_is_brought_up_to_date_and_one_of_a_newer_i
 
     def change(connection: Connection) -> None:
         if revision == "0004":
-            connection.exec_driver_sql("DROP TABLE lost_sessions")
-            connection.exec_driver_sql("DROP TABLE restorations")
+            config = Config()
+            config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+            config.attributes["connection"] = connection
+            command.downgrade(config, revision)
         connection.execute(text("UPDATE alembic_version SET version_num = :number"), {"number": revision})
 
     database.run_now(change)

@@ -33,9 +33,10 @@ METHODS = [
 @pytest.mark.parametrize(("service", "method"), METHODS)
 def test_each_role_may_call_exactly_its_methods(service: str, method: str) -> None:
     expected = {
-        INVITED: service == "EnrolmentService",
-        PARTICIPANT: service in ("SessionService", "LogService", "AggregationService"),
-        LEAD: service == "AdminService" or (service, method) in FOR_LEADS_TOO,
+        INVITED: service in ("EnrolmentService", "ProtocolService"),
+        PARTICIPANT: service
+        in ("SessionService", "LogService", "AggregationService", "MembershipService", "ProtocolService"),
+        LEAD: service in ("AdminService", "ProtocolService") or (service, method) in FOR_LEADS_TOO,
         "spiffe://testbed/participant/stranger": False,
         "spiffe://testbed/coordinator/lead-geneva": False,
         "spiffe://testbed/admin/other": False,

@@ -31,7 +31,7 @@ from vdb_shared.errors import StoreError
 SESSION = "sha256:" + "1" * 64
 
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import ast
 import multiprocessing
 import os
 import re
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -374,3 +375,23 @@ def test_everything_that_can_leave_has_a_reason() -> None:
         for method in service.methods if name != "AdminService" else ():
             kinds = [f"{method.name} {path}" for path in _runs_of_bytes(method.input_type)] or [method.name]
             assert [kind for kind in kinds if reason(kind) == UNKNOWN] == []
+
+
+def test_threads_of_one_journal_write_one_chain(tmp_path: Path) -> None:
+    """A write under way in another thread is no failed write."""
+    journal, failures = EgressJournal(tmp_path / "egress.jsonl"), list[BaseException]()
+
+    def write() -> None:
+        try:
+            for number in range(20):
+                journal.record(departure(number))
+        except StoreError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(journal.read().entries) == 80

@@ -1,0 +1,145 @@
+"""Actions that one person alone cannot order: which they are, who may sign, and what is signed.
+
+Promises that a proposal has one encoding, which says the action with all its parameters, and that only signatures over exactly
+these bytes by different keys of the policy count. Leaves keeping them to `store/proposals.py`, and doing it to the service.
+
+Source: protos/README.md §11.11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from vdb_shared import labels
+from vdb_shared.canonical import canonical_json, parse_canonical_json
+from vdb_shared.errors import FormatError, SignatureError
+from vdb_shared.fields import Name
+from vdb_shared.identity import Signer, StatementPublicKey
+
+Action = Literal["revoke_institution", "abort_session", "withdraw_result", "approve_enrolment", "admit_auditor"]
+"""As ProposeActionRequest names them."""
+
+MAX_BYTES: Final = 64 * 2**10
+NONCE_BYTES: Final = 16
+
+PublicKeyHex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Moment = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
+
+
+class ApprovalPolicy(BaseModel):
+    """[approvals] in coordinator.toml.
+
+    Attributes:
+        hours: how long a proposal may be signed and done.
+        actions: how many must sign each action; one that is not named needs nobody but a lead.
+        keys: Ed25519 public keys (32 bytes, hex) of those who may sign, by name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hours: Annotated[int, Field(ge=1, le=24 * 30)] = 72
+    actions: dict[Action, Annotated[int, Field(ge=2, le=20)]] = Field(default_factory=dict)
+    keys: dict[Name, PublicKeyHex] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if len(set(self.keys.values())) != len(self.keys):
+            raise ValueError("keys: a key stands there twice; everybody signs with their own")
+        for action, needed in self.actions.items():
+            if needed > len(self.keys):
+                raise ValueError(f"actions: {action} needs {needed} signatures, but there are {len(self.keys)} keys")
+        return self
+
+    def needed(self, action: Action) -> int:
+        """Return how many must sign an action, 0 if nobody."""
+        return self.actions.get(action, 0)
+
+    def words(self) -> str:
+        """Return the policy as the audit log says it."""
+        told = ", ".join(f"{action} {count} of {len(self.keys)}" for action, count in sorted(self.actions.items()))
+        return told or "none"
+
+
+class Proposal(BaseModel):
+    """What is to be done.
+
+    Attributes:
+        consortium: in which.
+        action: which.
+        parameters: of the action, as its request names them.
+        proposer: SPIFFE id of the lead.
+        proposed, expires: UTC.
+        nonce: random, so that what is proposed again is signed again.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    version: Literal["vdb-proposal/1"] = "vdb-proposal/1"
+    consortium: Name
+    action: Action
+    parameters: dict[str, str]
+    proposer: str
+    proposed: Moment
+    expires: Moment
+    nonce: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+
+    def encode(self) -> bytes:
+        """Return the bytes that are signed: canonical JSON."""
+        return canonical_json(self.model_dump(mode="json"))
+
+
+def parse_proposal(data: bytes) -> Proposal:
+    """Return the proposal in a file.
+
+    Raises:
+        FormatError: it is none, or not in its one encoding.
+    """
+    if len(data) > MAX_BYTES:
+        raise FormatError(f"a proposal of {len(data)} bytes is longer than {MAX_BYTES}")
+    parse_canonical_json(data)
+    try:
+        found = Proposal.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise FormatError(f"no proposal: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if found.encode() != data:
+        raise FormatError("a proposal that is not in its one encoding")
+    return found
+
+
+def proposal_digest(data: bytes) -> bytes:
+    """Return what a proposal is called, 32 bytes."""
+    return sha256(data).digest()
+
+
+def sign_proposal(data: bytes, signer: Signer) -> bytes:
+    """Return somebody's signature of a proposal."""
+    return signer.sign(labels.TYPE_APPROVAL, data)
+
+
+def check_approval(policy: ApprovalPolicy, data: bytes, name: str, signature: bytes) -> None:
+    """Check that a signature of a proposal is of the key that the policy has under a name.
+
+    Raises:
+        SignatureError: it is not, or there is no such name.
+    """
+    key = policy.keys.get(name)
+    if key is None:
+        raise SignatureError(f"{name!r} is nobody whose signature counts; the coordinator's policy names them")
+    StatementPublicKey(bytes.fromhex(key)).verify(labels.TYPE_APPROVAL, data, signature)
+
+
+def counted(policy: ApprovalPolicy, data: bytes, signatures: Mapping[str, bytes]) -> list[str]:
+    """Return the names whose signatures of a proposal count under the policy as it is now."""
+    found = []
+    for name, signature in signatures.items():
+        try:
+            check_approval(policy, data, name, signature)
+        except SignatureError:
+            continue  # of a key that was taken out or replaced since
+        found.append(name)
+    return sorted(found)

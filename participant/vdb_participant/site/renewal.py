@@ -1,0 +1,163 @@
+"""Renewal: a new TLS key and certificate, made and put in place while the present ones go on.
+
+Promises that a renewal which is interrupted at any step leaves a pair that works and is finished by the next one with the same
+key, that a certificate which is not for us is not taken, and that processes of one site renew one after the other. Leaves to
+`network/connection.py` when it is looked at, and that no call is lost by it.
+
+The steps: the new key and its request are durable; the coordinator is asked; the answer is checked; key and certificate take
+the place of the present ones in one file; what was replaced is erased.
+
+Source: protos/README.md §11.2, §12.7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from vdb_participant.site.config import ConfigFile, StateFolder
+from vdb_participant.site.failpoints import Failpoints
+from vdb_participant.site.institution import Site
+from vdb_participant.site.keys import (
+    Passphrase,
+    TlsIdentity,
+    certificate_digest,
+    certificate_request,
+    certificate_uri,
+    certificate_validity,
+    decode_tls_key,
+    encode_tls_key,
+    generate_tls_key,
+    issued_by,
+    same_public_key,
+    unlock,
+)
+from vdb_participant.site.tls_files import (
+    forget_what_was_replaced,
+    only_one,
+    read_pair,
+    read_waiting,
+    write_pair,
+    write_waiting,
+)
+from vdb_shared import labels
+from vdb_shared.errors import IdentityError, StoreError
+from vdb_shared.identity import Signer
+from vdb_shared.wire import federation_pb2 as pb
+from vdb_shared.wire.enrolment import renewal_body
+
+AFTER: Final = 1 / 3
+"""Share of a certificate's life after which it is renewed: two more thirds are left for a coordinator that is away."""
+
+Ask = Callable[[pb.RenewCertificateRequest], pb.RenewCertificateResponse]
+"""Asks the coordinator, under the present certificate."""
+
+
+def renewal_time(begins: datetime, ends: datetime) -> datetime:
+    """Return from when on a certificate of this validity is renewed."""
+    return begins + (ends - begins) * AFTER
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """Keeps the certificate of a site young; implements network.connection.Renewal.
+
+    Attributes:
+        folder: the state folder.
+        config: who we are.
+        signer: of the institution.
+        passphrase: that of the present TLS key encrypts new ones.
+        now: our clock, UTC.
+        failpoints: none outside tests.
+    """
+
+    folder: StateFolder
+    config: ConfigFile
+    signer: Signer = field(repr=False)
+    passphrase: Passphrase = field(repr=False)
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    failpoints: Failpoints = field(default_factory=Failpoints)
+
+    @classmethod
+    def of(cls, site: Site, passphrase: Passphrase, failpoints: Failpoints | None = None) -> Keeper:
+        """Return the keeper of a site's certificate."""
+        return cls(site.folder, site.config, site.signer, passphrase, failpoints=failpoints or Failpoints())
+
+    def due(self, tls: TlsIdentity) -> bool:
+        """Return whether a certificate is to be renewed now."""
+        return self.now() >= renewal_time(*tls.validity)
+
+    def renewed(self, tls: TlsIdentity, ask: Ask) -> TlsIdentity:
+        """Return the pair to use from now on, durably in its place: a new one, or one that another process has renewed.
+
+        Args:
+            tls: what our connection shows.
+            ask: asks the coordinator on that connection.
+
+        Raises:
+            StoreError: files cannot be read or written, or another process is at it.
+            IdentityError: the answer is not for us.
+            grpc.RpcError: the coordinator refuses or is silent.
+        """
+        with only_one(self.folder) as alone:
+            if not alone:
+                raise StoreError(f"{self.folder.path}: another vdb-participant renews the certificate")
+            key_pem, chain = read_pair(self.folder)
+            secret = unlock(key_pem, self.passphrase)
+            if chain != tls.certificate_chain:
+                return self._identity(decode_tls_key(key_pem, secret), chain)
+            key, request = self._waiting(chain, secret) or self._fresh(secret)
+            self.failpoints.reach("before-renewal")
+            body = renewal_body(self.config.consortium, self.config.institution, certificate_digest(chain), request)
+            possession = self.signer.sign(labels.TYPE_RENEWAL, body)
+            answer = ask(pb.RenewCertificateRequest(certificate_request=request, possession=possession))
+            self.failpoints.reach("after-renewal-answered")
+            self._check(answer.certificate_chain, chain, key)
+            write_pair(self.folder, encode_tls_key(key, secret), answer.certificate_chain)
+            self.failpoints.reach("after-renewal-kept")
+            forget_what_was_replaced(self.folder)
+            return self._identity(key, answer.certificate_chain)
+
+    def _identity(self, key: EllipticCurvePrivateKey, chain: bytes) -> TlsIdentity:
+        return TlsIdentity(chain, encode_tls_key(key, None), self.config.ca_certificate.encode())
+
+    def _waiting(self, chain: bytes, secret: bytes | None) -> tuple[EllipticCurvePrivateKey, bytes] | None:
+        """Return the key and the request (DER) of a renewal that was interrupted, unless it has been finished."""
+        found = read_waiting(self.folder)
+        if found is None:
+            return None
+        key = decode_tls_key(found[0], secret)
+        try:
+            request = x509.load_pem_x509_csr(found[1])
+        except ValueError as error:
+            raise StoreError(f"{self.folder.tls_next}: is damaged ({error}); remove it and run again") from error
+        return None if same_public_key(chain, key) else (key, request.public_bytes(Encoding.DER))
+
+    def _fresh(self, secret: bytes | None) -> tuple[EllipticCurvePrivateKey, bytes]:
+        """Make a key and its request (DER), durably."""
+        key = generate_tls_key()
+        request = certificate_request(key, self.config.institution, Encoding.PEM)
+        write_waiting(self.folder, encode_tls_key(key, secret), request)
+        return key, x509.load_pem_x509_csr(request).public_bytes(Encoding.DER)
+
+    def _check(self, chain: bytes, before: bytes, key: EllipticCurvePrivateKey) -> None:
+        """Check that a new chain is for our new key and name, by our authority, valid now, and lasts longer."""
+        begins, ends = certificate_validity(chain)
+        wrong = (
+            (not same_public_key(chain, key), "for another key"),
+            (certificate_uri(chain) != self.config.spiffe_id, "for another name"),
+            (not issued_by(chain, self.config.ca_certificate.encode()), "by another authority"),
+            (not begins <= self.now() < ends, "for another time"),
+            (ends < certificate_validity(before)[1], "that ends before the present one"),
+        )
+        for found, words in wrong:
+            if found:
+                raise IdentityError(
+                    f"the coordinator answered with a certificate {words}; the present one stays, tell the lead"
+                )

@@ -1,0 +1,98 @@
+"""Leads who need each other: from a refused command to a revocation that two people have signed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from testkit.coordinator import RunningCoordinator, running_coordinator
+from testkit.specs import small_spec
+from vdb_coordinator.cli import app
+from vdb_coordinator.config import render_config
+from vdb_shared.wire.status import Phase
+
+
+def lead(*words: str | Path, expect: int = 0) -> str:
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert done.exit_code == expect, done.output + str(done.exception)
+    return done.output if expect == 0 else str(done.exception)
+
+
+@pytest.fixture
+def coordinator(tmp_path: Path) -> Iterator[RunningCoordinator]:
+    """Return a coordinator that wants two of three people to revoke, and to abort a session."""
+    with running_coordinator(tmp_path, institutions=5) as running:
+        lines = []
+        for name in ("anna", "ben", "carla"):
+            printed = lead("approvals", "key", tmp_path / f"{name}.pem", "--plaintext-keys")
+            lines.append(printed.splitlines()[-1].replace("NAME", name))
+        table = "[approvals]\nactions = { revoke_institution = 2, abort_session = 2 }\n[approvals.keys]\n"
+        config = render_config(running.home.read_config())
+        running.home.config_file.write_text(config + table + "\n".join(lines) + "\n")
+        running.restart()
+        yield running
+
+
+def test_a_lead_alone_revokes_nobody_and_two_people_do(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    home, file = ("--dir", coordinator.home.path), tmp_path / "revoke.json"
+    alone = lead(*home, "revoke", "site-4", "--reason", "left", "--yes", expect=1)
+    assert alone.startswith("2 of 3 people must sign this; see `vdb-coordinator approvals propose --help`")
+    lead(*home, "approvals", "propose", "revoke", "site-4", "--reason", "left", "-o", file)
+    assert 'institution: "site-4"' in lead("approvals", "show", file)
+    for name in ("anna", "ben"):
+        lead("approvals", "sign", file, "--name", name, "--key", tmp_path / f"{name}.pem", "--yes")
+    assert "anna has signed: 1 of 2" in lead(*home, "approvals", "submit", file, f"{file}.anna.sig")
+    assert "2 people must sign this, 1 have" in lead(*home, "approvals", "execute", file, expect=1)
+    coordinator.restart()
+    (waiting,) = json.loads(lead(*home, "approvals", "list", "--json"))
+    assert (waiting["approved_by"], waiting["needed"]) == (["anna"], 2)
+    lead(*home, "approvals", "submit", file, f"{file}.ben.sig")
+    assert "site-4 is revoked; the roster has version 7, without it" in lead(*home, "approvals", "execute", file)
+    assert "a proposal is done once" in lead(*home, "approvals", "execute", file, expect=1)
+    assert "nothing waits" in lead(*home, "approvals", "list")
+    shown = lead(*home, "audit", "show")
+    assert "approvals: abort_session 2 of 3, revoke_institution 2 of 3" in shown
+    for words in (
+        "propose: ",
+        "approve proposal: anna: ",
+        "execute proposal: approved by anna, ben: ",
+        "revoke: site-4, left",
+    ):
+        assert words in shown, words
+
+
+def test_what_was_signed_and_cannot_be_done_is_told(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    home, file = ("--dir", coordinator.home.path), tmp_path / "revoke.json"
+    lead(*home, "approvals", "propose", "revoke", "nobody", "--reason", "compromised", "-o", file)
+    for name in ("anna", "carla"):
+        lead("approvals", "sign", file, "--name", name, "--key", tmp_path / f"{name}.pem", "--yes")
+        lead(*home, "approvals", "submit", file, f"{file}.{name}.sig")
+    assert "not a member" in lead(*home, "approvals", "execute", file, expect=1)
+    assert "execute proposal: failed: " in lead(*home, "audit", "show", "--last", "1")
+
+
+def test_a_session_is_named_whole_and_other_actions_need_nobody(
+    coordinator: RunningCoordinator, tmp_path: Path
+) -> None:
+    """The beginning of an id is resolved before anybody signs."""
+    home, file = ("--dir", coordinator.home.path), tmp_path / "abort.json"
+    session = coordinator.admin.create_session(small_spec())
+    lead(*home, "approvals", "propose", "abort", session[7:15], "--reason", "wrong prompts", "-o", file)
+    assert f'session: "{session}"' in lead("approvals", "show", file)
+    changed = tmp_path / "changed.json"
+    changed.write_bytes(file.read_bytes().replace(b"wrong prompts", b"right prompts"))
+    lead("approvals", "sign", changed, "--name", "anna", "--key", tmp_path / "anna.pem", "--yes")
+    refused = lead(*home, "approvals", "submit", file, f"{changed}.anna.sig", expect=1)
+    assert "does not verify" in refused
+    assert "no such proposal" in lead(*home, "approvals", "execute", changed, expect=1)
+    for name in ("anna", "ben"):
+        lead("approvals", "sign", file, "--name", name, "--key", tmp_path / f"{name}.pem", "--yes")
+        lead(*home, "approvals", "submit", file, f"{file}.{name}.sig")
+    lead(*home, "approvals", "execute", file)
+    status = coordinator.admin.details(session).status
+    assert (status.phase, status.reason) == (Phase.ABORTED, "aborted by the lead: wrong prompts")
+    coordinator.enrol("site-9")

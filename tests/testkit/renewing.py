@@ -1,0 +1,49 @@
+"""Certificates of another age, and what members send to renew them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from testkit.coordinator import CONSORTIUM, Identity, RunningCoordinator
+from vdb_coordinator.config import Home
+from vdb_coordinator.identity.ca import CertificateAuthority, spiffe_id
+from vdb_coordinator.identity.keys import key_pem, new_tls_key, read_tls_key
+from vdb_participant.site.keys import certificate_digest
+from vdb_shared import labels
+from vdb_shared.identity import Signer
+from vdb_shared.wire import federation_pb2 as pb
+from vdb_shared.wire.enrolment import renewal_body
+
+
+def authority_of(home: Home) -> CertificateAuthority:
+    certificate = x509.load_pem_x509_certificate(home.ca_certificate.read_bytes())
+    return CertificateAuthority(certificate, read_tls_key(home.key("ca"), None))
+
+
+def aged(coordinator: RunningCoordinator, identity: Identity, days: float) -> Identity:
+    """Return an institution whose certificate was issued so many days ago."""
+    authority, key = authority_of(coordinator.home), new_tls_key()
+    name = spiffe_id(CONSORTIUM, "participant", identity.institution)
+    leaf = authority.issue_client(key.public_key(), name, datetime.now(UTC) - timedelta(days=days))
+    return replace(identity, tls_key=key_pem(key, None), certificate_chain=leaf + authority.pem)
+
+
+def request_for(key: EllipticCurvePrivateKey) -> bytes:
+    csr = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, SHA256())
+    return csr.public_bytes(Encoding.DER)
+
+
+def renewal(
+    identity: Identity, key: EllipticCurvePrivateKey, signer: Signer | None = None, consortium: str = CONSORTIUM
+) -> pb.RenewCertificateRequest:
+    """Return what an institution sends to renew its certificate, signed by somebody else if that is said."""
+    request = request_for(key)
+    body = renewal_body(consortium, identity.institution, certificate_digest(identity.certificate_chain), request)
+    possession = (signer or identity.statement_key).sign(labels.TYPE_RENEWAL, body)
+    return pb.RenewCertificateRequest(certificate_request=request, possession=possession)
