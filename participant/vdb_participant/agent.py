@@ -22,7 +22,7 @@ from vdb_participant.session import records
 from vdb_participant.session.attempts import run_rounds
 from vdb_participant.session.claim import check_claim
 from vdb_participant.session.consent import Plan
-from vdb_participant.session.correspondence import Correspondence
+from vdb_participant.session.correspondence import ACKNOWLEDGED, Correspondence
 from vdb_participant.session.exchange import Exchange
 from vdb_participant.session.finishing import RESULT_FILE, Ending, finish
 from vdb_participant.session.preparation import Prepared, Resources, prepare
@@ -42,12 +42,14 @@ from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.statement import Abort, Join, Statement, parse_statement
 from vdb_shared.canonical import digest_bytes
 from vdb_shared.errors import (
+    IdentityError,
     PrivacyError,
     ProtocolError,
     SessionAbortedError,
     SignatureError,
     StatisticError,
     UnreachableError,
+    UsageError,
     VdbError,
     VerificationError,
 )
@@ -150,6 +152,22 @@ def take_part(site: Site, link: Link, request: Request) -> Outcome:
         return participation.run()
 
 
+def leave_session(site: Site, link: Link, session: str, reason: str) -> bool:
+    """Leave a session that was consented to, for good, and return whether the coordinator was told.
+
+    Raises:
+        UsageError: it has ended for us.
+        StoreError: another process works on it.
+    """
+    with Journal(FileStorage(site.folder.session(session) / "journal"), digest_bytes(session)) as journal:
+        if records.OUTCOME in journal:
+            raise UsageError(f"session {session[:19]} has ended for us; there is nothing to leave")
+        consented = Consented.decode(journal.recall(records.CONSENTED))
+        opening = verify_opening(consented.offered, session, site.pins, consented.moment)
+        request = Request(session, Resources(Path(consented.folder), site.folder.models), lambda _plan: None)
+        return Participation(site, Correspondence(journal, link, session), opening, consented, request).leave(reason)
+
+
 @dataclass(frozen=True, slots=True)
 class Participation:
     """One session after consent.
@@ -182,6 +200,16 @@ class Participation:
                 settle(self.site, journal, self.opening.session)
                 raise
         return self._conclude()
+
+    def leave(self, reason: str) -> bool:
+        """Leave, and return whether the coordinator knows; who has not joined owes nobody a word."""
+        journal = self.post.journal
+        joined = records.JOIN_SENT in journal
+        if joined:
+            self._object(reason)
+        self._end(f"we left the session: {reason}".encode())
+        settle(self.site, journal, self.opening.session)
+        return not joined or f"{records.ABORT_SENT}{ACKNOWLEDGED}" in journal
 
     def _go_on(self) -> None:
         if records.ABORT_SENT in self.post.journal:
@@ -276,7 +304,7 @@ class Participation:
     def _tell(self, statement: bytes) -> None:
         try:
             self.post.deliver(records.ABORT_SENT, lambda: self.post.link.abort(self.post.session, statement))
-        except (UnreachableError, SessionAbortedError, ProtocolError):
+        except (UnreachableError, SessionAbortedError, ProtocolError, IdentityError):
             return  # the deadline will tell it
 
     def _end(self, outcome: bytes) -> None:

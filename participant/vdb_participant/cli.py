@@ -14,7 +14,20 @@ from typing import Annotated, Any
 
 import typer
 
-from vdb_participant.commands import budget, certificate, disputes, journal, metrics, policy, prompts, sample, service
+from vdb_participant.commands import (
+    budget,
+    certificate,
+    disputes,
+    journal,
+    leaving,
+    metrics,
+    policy,
+    prompts,
+    relay,
+    sample,
+    service,
+    weights,
+)
 from vdb_participant.commands.makers import Address, Device, Engine, Makers, Together, Workers
 from vdb_participant.commands.screen import console
 from vdb_shared.canonical import canonical_json
@@ -29,10 +42,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 data_app = typer.Typer(help="Look at a data directory.", no_args_is_help=True, rich_markup_mode=None)
-models_app = typer.Typer(help="Models that are known, and their weights.", no_args_is_help=True, rich_markup_mode=None)
-for name, group in {"data": data_app, "models": models_app}.items():
+for name, group in {"data": data_app, "models": weights.app}.items():
     app.add_typer(group, name=name)
-for module in (metrics, prompts, budget, journal, policy, service, certificate):
+for module in (metrics, prompts, budget, journal, policy, service, certificate, relay):
     app.add_typer(module.app, name=module.__name__.rpartition(".")[2])
 
 
@@ -53,6 +65,18 @@ ModelsFolder = Annotated[
 ]
 AcceptLicence = Annotated[
     bool, typer.Option("--accept-licence", help="Accept the licences of models without a question.")
+]
+OfflineFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--offline",
+        help="No network here: write requests into DIR/outbox, read answers from DIR/inbox.",
+        show_default=False,
+    ),
+]
+WaitForFiles = Annotated[
+    bool,
+    typer.Option("--wait-for-files", help="With --offline: wait for each answer instead of ending until it is there."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -83,10 +107,17 @@ def enroll(
     plaintext_keys: Annotated[
         bool, typer.Option("--plaintext-keys", help="Store keys unencrypted (tests only).")
     ] = False,
+    offline: OfflineFolder = None,
 ) -> None:
-    """Make keys here, ask for membership, and print the fingerprint to read out to the lead."""
-    commands = _load("commands.enrolling")
-    commands.enroll(_state(context), invitation, _new_passphrase(context, plaintext_keys), wait=wait)
+    """Make keys here, ask for membership, and print the fingerprint to read out to the lead.
+
+    With --offline, INVITATION is the offer that `vdb-participant relay prepare` made of it.
+    """
+    commands, passphrase = _load("commands.enrolling"), _new_passphrase(context, plaintext_keys)
+    if offline is None:
+        commands.enroll(_state(context), invitation, passphrase, wait=wait)
+    elif not commands.enroll_offline(_state(context), invitation, passphrase, _offline(offline, wait)):
+        raise typer.Exit(_load("commands.reaching").ENDED_AWAITING)
 
 
 @app.command(epilog="Example: vdb-participant join 4f2a --data DIR --models DIR --dry-run")
@@ -108,6 +139,8 @@ def join(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     yes: Annotated[bool, typer.Option("--yes", help="Consent without being asked.")] = False,
     accept_licence: AcceptLicence = False,
     plaintext_keys: Annotated[bool, typer.Option("--plaintext-keys", help="With an invitation: see enroll.")] = False,
+    offline: OfflineFolder = None,
+    wait_for_files: WaitForFiles = False,
 ) -> None:
     """Show what will leave and what it costs, ask for consent, then generate, measure and contribute.
 
@@ -120,11 +153,9 @@ def join(  # noqa: PLR0913, PLR0917 - each is an option of the command line
             _state(context), Path(session), _new_passphrase(context, plaintext_keys), _passphrase(context)
         )
     licences = _licences(context, accepted=accept_licence)
-    wish = commands.Wish(session, resources, licences, yes=yes)
-    if dry_run:
-        commands.dry_run(_state(context), _passphrase(context), wish)
-    else:
-        commands.join(_state(context), _passphrase(context), wish)
+    wish = commands.Wish(session, resources, licences, yes=yes, offline=_offline(offline, wait_for_files))
+    act = commands.dry_run if dry_run else commands.join
+    act(_state(context), _passphrase(context), wish)
 
 
 @app.command(epilog="Example: vdb-participant run spec.toml --data DIR --models DIR -o figures.json")
@@ -178,6 +209,8 @@ def report(
     console().print(str(_load("commands.reporting").write_session_page(_state(context), session, html, prompts)))
 
 
+app.command(epilog="Example: vdb-participant status")(leaving.status)
+app.command(epilog="Example: vdb-participant leave 4f2a --reason 'our data were withdrawn'")(leaving.leave)
 app.command(
     name="object",
     epilog="Example: vdb-participant object 4f2a --reason model --text 'our driver was broken' -o mine.dsse.json",
@@ -239,101 +272,6 @@ def data_check(  # noqa: PLR0913, PLR0917 - each is an option of the command lin
         raise typer.Exit(1)
 
 
-ModelId = Annotated[str, typer.Argument(help="Id of a model; see models list.", show_default=False)]
-
-
-@models_app.command("list", epilog="Example: vdb-participant models list --json")
-def models_list(context: typer.Context, as_json: Json = False) -> None:
-    """Show all models that are known here: the packaged ones and the site's own."""
-    registry = _load("commands.models").load_registry(_state(context).registry)
-    if as_json:
-        show = _load("commands.models").facts
-        _print_json([show(row, own=row.id in registry.own) for row in registry.rows.values()])
-    else:
-        _load("commands.models").print_list(console(), registry.rows.values())
-
-
-@models_app.command("show", epilog="Example: vdb-participant models show wan2.1-t2v-1.3b")
-def models_show(context: typer.Context, model: ModelId, as_json: Json = False) -> None:
-    """Show all that is known of a model, with its licence and the territories that it leaves out."""
-    commands = _load("commands.models")
-    registry = commands.load_registry(_state(context).registry)
-    row = commands.known_model(registry, model)
-    if as_json:
-        _print_json(commands.facts(row, own=model in registry.own))
-    else:
-        commands.print_facts(console(), row, own=model in registry.own)
-
-
-@models_app.command("verify", epilog="Example: vdb-participant models verify DIR")
-def models_verify(
-    context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Folder with <id>/ folders of weights.", show_default=False)],
-    as_json: Json = False,
-) -> None:
-    """Show the manifest digest of each model and extractor, as specs name them, and of every file in it."""
-    commands = _load("commands.models")
-    found = commands.verified(folder, commands.load_registry(_state(context).registry))
-    if as_json:
-        _print_json(found)
-        return
-    for name, item in found.items():
-        console().print(f"{name}  {item['manifest']}")
-        for file, digest in item["files"].items():
-            console().print(f"    {digest}  {file}")
-
-
-@models_app.command("fetch", epilog="Example: vdb-participant models fetch wan2.1-t2v-1.3b --from DIR --accept-licence")
-def models_fetch(
-    context: typer.Context,
-    model: ModelId,
-    directory: Annotated[Path | None, typer.Option("--from", help="Copy from this directory instead of a hub.")] = None,
-    mirror: Annotated[str | None, typer.Option(help="Address of the institution's mirror of the hub.")] = None,
-    models: ModelsFolder = None,
-    accept_licence: AcceptLicence = False,
-) -> None:
-    """Show licence and territory, then bring the pinned weights into the folder of models."""
-    commands, state = _load("commands.models"), _state(context)
-    row = commands.known_model(commands.load_registry(state.registry), model)
-    commands.check_fetchable(row)
-    console(stderr=True).print(f"{row.id}: {commands.notice(row)}")
-    commands.accept_licence(state, row, _licence_question(), accepted=accept_licence)
-    place, digest = commands.fetch(row, commands.Source(directory, mirror), models or state.models)
-    console().print(f"{place}  {digest}")
-
-
-@models_app.command("pin", epilog="Example: vdb-participant models pin wan2.1-t2v-1.3b COMMIT DIR")
-def models_pin(
-    context: typer.Context,
-    model: ModelId,
-    revision: Annotated[str, typer.Argument(help="Commit of the repository, 40 hex digits.", show_default=False)],
-    directory: Annotated[
-        Path | None, typer.Argument(help="Directory of weights whose digest is pinned too.", show_default=False)
-    ] = None,
-) -> None:
-    """Write the revision of a model, and the digest of its weights, into the site's own registry."""
-    row = _load("commands.models").pin(_state(context), model, revision, directory)
-    console().print(f"{row.id}  {row.revision}  {row.manifest}")
-
-
-@models_app.command("add", epilog="Example: vdb-participant models add my-model.toml")
-def models_add(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Registry file with own models.", show_default=False)],
-) -> None:
-    """Check a file with models of your own and copy it into the site's registry."""
-    for name in _load("commands.models").add(_state(context), file):
-        console().print(f"added {name}")
-
-
-@models_app.command("retry", epilog="Example: vdb-participant models retry wan2.1-t2v-1.3b")
-def models_retry(context: typer.Context, model: ModelId, models: ModelsFolder = None) -> None:
-    """Forget that clips of a model failed, so that the next run makes them again; finished clips stay."""
-    state = _state(context)
-    count = _load("commands.retrying").retry(state, model, models or state.models)
-    console().print(f"{model}: {count} failed clips will be made again")
-
-
 def main() -> None:
     """Run the command line."""
     run_script(app, extra="participant")
@@ -370,8 +308,8 @@ def _resources(context: typer.Context, data: Path, models: Path | None, makers: 
     return make(data, models, makers.device, registry, makers.workers, **known)
 
 
-def _licence_question() -> Any:
-    return (lambda _: typer.confirm("Accept it?", err=True)) if sys.stdin.isatty() else None
+def _offline(folder: Path | None, wait: bool) -> Any:
+    return folder and _load("commands.reaching").Offline(folder, wait, console(stderr=True).print)
 
 
 def _licences(context: typer.Context, *, accepted: bool) -> Any:
@@ -379,7 +317,7 @@ def _licences(context: typer.Context, *, accepted: bool) -> Any:
     return partial(
         _load("commands.models").accept_licences,
         _state(context),
-        ask=_licence_question(),
+        ask=weights.licence_question(),
         accepted=accepted,
         show=console(stderr=True).print,
     )

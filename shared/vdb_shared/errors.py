@@ -17,6 +17,7 @@
     ├── RoundsRestartedError         the rounds go on in a later attempt; ask for the cause
     ├── StoreError              durable storage refuses or is damaged
     ├── UnreachableError        the coordinator cannot be reached; says what to check
+    │   └── AwaitedAnswerError  it is asked by files that people carry, and the answer has not come yet
     └── VerificationError       a bundle check that failed; carries its id
 
 Misuse by our own code is ValueError or RuntimeError. Messages are one line: what was expected, what came, from whom,
@@ -123,6 +124,10 @@ class StoreError(VdbError):
 
 class UnreachableError(VdbError):
     """The coordinator cannot be reached."""
+
+
+class AwaitedAnswerError(UnreachableError):
+    """A request waits to be carried to the relay as a file, or its answer to be carried back; run again to go on."""
 
 
 class VerificationError(VdbError):

@@ -44,6 +44,7 @@ HASH_INVITATION_TOKEN: Final = "vdb-enrolment/1|token"  # noqa: S105 - a label, 
 HASH_SUBMISSION: Final = "vdb-events/1|submission"
 HASH_JOURNAL: Final = "vdb-journal/1|record"
 HASH_EGRESS: Final = "vdb-egress/1|entry"
+HASH_CARRIED: Final = "vdb-carried/1|call"
 
 # Key derivations, §2.3.
 KDF_MASK_KEY: Final = "vdb-secagg/1|mask-key"
@@ -67,6 +68,8 @@ TYPE_COMPLAINT: Final = "application/vnd.vdb.secagg.complaint.v1"
 TYPE_POSSESSION: Final = "application/vnd.vdb.enrolment.possession.v1"
 TYPE_APPROVAL: Final = "application/vnd.vdb.admin.approval.v1"
 TYPE_RENEWAL: Final = "application/vnd.vdb.membership.renewal.v1"
+TYPE_CARRIED_REQUEST: Final = "application/vnd.vdb.carried.request.v1"
+TYPE_CARRIED_ANSWER: Final = "application/vnd.vdb.carried.answer.v1"
 
 # in-toto statement and predicate types, §9.2.
 STATEMENT_V1: Final = "https://in-toto.io/Statement/v1"

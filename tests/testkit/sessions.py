@@ -55,10 +55,13 @@ def consortium(
     mechanism: str = "distributed-discrete-gaussian",
     minimum: int = SITES,
     round_seconds: int = 30,
+    waiting_seconds: int = 60,
 ) -> list[Institution]:
     """Open a session and give every institution a state folder, data and stand-ins for weights."""
     spec = session_spec(path / "models", mechanism=mechanism, minimum=minimum)
-    deadlines = Deadlines(joining=60, computing=60, round=round_seconds, countersigning=round_seconds)
+    deadlines = Deadlines(
+        joining=waiting_seconds, computing=waiting_seconds, round=round_seconds, countersigning=round_seconds
+    )
     session = coordinator.admin.create_session(spec.model_copy(update={"deadlines": deadlines}))
     found = []
     for number, identity in enumerate(coordinator.identities):

@@ -7,14 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from vdb_participant.commands.reaching import Offline, carriage
 from vdb_participant.commands.screen import console
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
+from vdb_participant.offline.files import Parties
+from vdb_participant.offline.relay_folder import Offer, parse_offer
 from vdb_participant.site import enrolment
 from vdb_participant.site.config import StateFolder, grouped_fingerprint
 from vdb_participant.site.institution import open_site
-from vdb_participant.site.keys import Passphrase
-from vdb_shared.errors import IdentityError, UsageError
+from vdb_participant.site.keys import Passphrase, requested_key
+from vdb_participant.site.signing import open_signer
+from vdb_shared.errors import AwaitedAnswerError, FormatError, IdentityError, UsageError
 from vdb_shared.wire.status import Phase
 
 POLL_SECONDS: Final = 2.0
@@ -30,9 +34,7 @@ def enroll(folder: StateFolder, invitation: Path, passphrase: Passphrase | None,
     request = enrolment.begin(folder, enrolment.read_invitation(invitation), passphrase, datetime.now(UTC))
     enrolment.submit(folder, request)
     out = console()
-    out.print(f"{request.invitation.institution} asks to join consortium {request.invitation.consortium}")
-    out.print(f"fingerprint: {grouped_fingerprint(request.fingerprint)}")
-    out.print("Read it out to the lead by telephone; the lead approves when it is the same there.")
+    _tell(request)
     found = enrolment.ask(folder, request)
     while wait and found is None:
         time.sleep(POLL_SECONDS)
@@ -42,6 +44,57 @@ def enroll(folder: StateFolder, invitation: Path, passphrase: Passphrase | None,
         return
     config = enrolment.finish(folder, request, found, passphrase or (lambda: b""), datetime.now(UTC))
     out.print(f"{config.institution} is a member of {config.consortium}. Next: vdb-participant doctor")
+
+
+def enroll_offline(folder: StateFolder, offer: Path, passphrase: Passphrase | None, offline: Offline) -> bool:
+    """Ask for membership by files, with the offer of a relay; return whether the answer has come.
+
+    Raises:
+        IdentityError: offer, certificate or roster are not in order.
+        UsageError: the offer cannot be read.
+    """
+    found = _read_offer(offer)
+    part = enrolment.RelayPart(found.certificate_request, found.relay_key)
+    requested_key(part.certificate_request)
+    request = enrolment.begin(folder, found.invitation, passphrase, datetime.now(UTC), part)
+    if request.certificate_request != part.certificate_request:
+        raise IdentityError(f"{offer}: another relay's offer waits for approval here; choose another --dir")
+    _tell(request)
+    invited = found.invitation
+    out, signer = console(), open_signer(folder, passphrase or (lambda: b""))
+    out.print(f"fingerprint of the relay: {grouped_fingerprint(part.key.key_id)}; compare it with what the relay shows")
+    parties = Parties(invited.consortium, invited.institution)
+    calls = carriage(folder, offline, parties, invited.address, signer)
+    try:
+        enrolment.submit(folder, request, calls)
+        answer = enrolment.ask(folder, request, calls)
+    except AwaitedAnswerError as error:
+        out.print(str(error))
+        return False
+    if answer is None:
+        out.print("The lead has not approved yet. Run the same command again.")
+        return False
+    config = enrolment.finish(folder, request, answer, passphrase or (lambda: b""), datetime.now(UTC))
+    out.print(
+        f"{config.institution} is a member of {config.consortium}. Next: vdb-participant join SESSION --offline DIR"
+    )
+    return True
+
+
+def _tell(request: enrolment.Request) -> None:
+    out = console()
+    out.print(f"{request.invitation.institution} asks to join consortium {request.invitation.consortium}")
+    out.print(f"fingerprint: {grouped_fingerprint(request.fingerprint)}")
+    out.print("Read it out to the lead by telephone; the lead approves when it is the same there.")
+
+
+def _read_offer(path: Path) -> Offer:
+    try:
+        return parse_offer(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path}: expected a relay's offer, cannot read it ({error.strerror})") from error
+    except FormatError as error:
+        raise IdentityError(f"{path}: expected a relay's offer, found something else ({error})") from error
 
 
 def enrol_for_session(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 
 import typer
 
 from vdb_participant.agent import Request, look, take_part
+from vdb_participant.commands.reaching import ENDED_AWAITING, Offline, calls_of, warning
 from vdb_participant.commands.sampling import tell_dropped
 from vdb_participant.commands.screen import console
 from vdb_participant.commands.showing import shown_progress
+from vdb_participant.network.calls import Calls
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
 from vdb_participant.session.consent import Plan
@@ -20,28 +23,32 @@ from vdb_participant.session.preparation import Resources
 from vdb_participant.session.stopping import Stopping
 from vdb_participant.site.config import StateFolder
 from vdb_participant.site.failpoints import failpoints_from_environment
-from vdb_participant.site.institution import open_site
+from vdb_participant.site.institution import Site, open_site
 from vdb_participant.site.keys import Passphrase
 from vdb_participant.site.renewal import Keeper
-from vdb_shared.errors import UsageError
+from vdb_shared.errors import AwaitedAnswerError, UsageError
 from vdb_shared.spec import Spec
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the operator typed; `licences` raises where a model's licence is not accepted."""
+    """What the operator typed; `licences` raises where a model's licence is not accepted; `offline` where files are carried."""
 
     session: str
     resources: Resources
     licences: Callable[[Spec], None]
     yes: bool
+    offline: Offline | None = None
 
 
 def dry_run(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     """Show the plan of a session and do nothing."""
     site = open_site(folder, passphrase)
-    with Client(Connection(site.config.address, site.tls, site.egress)) as link:
-        console().print(look(site, link, wish.session, wish.resources).plan.text)
+    with _awaiting(), Client(calls_of(site, wish.offline)) as link:
+        prepared = look(site, link, wish.session, wish.resources)
+    console().print(prepared.plan.text)
+    if wish.offline is not None:
+        console().print(warning(prepared.spec))
 
 
 def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
@@ -62,18 +69,40 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
             out.print("not joined; nothing was sent")
             raise typer.Exit(1)
 
-    renewal = Keeper.of(site, asked_once, failpoints)
-    connection = Connection(site.config.address, site.tls, site.egress, renewal=renewal)
-    with Client(connection) as link, shown_progress() as shown:
-        connection.agreement()  # before anything else, so that a program that is too old is told so
+    def licences(spec: Spec) -> None:
+        wish.licences(spec)
+        if wish.offline is not None:
+            out.print(warning(spec))
+
+    calls = _calls(site, wish, Keeper.of(site, asked_once, failpoints))
+    with _awaiting(), Client(calls) as link, shown_progress() as shown:
+        if isinstance(calls, Connection):
+            calls.agreement()  # before anything else, so that a program that is too old is told so
         stopping = Stopping(shown.progress, console(stderr=True).print)
         resources = replace(wish.resources, tell=shown.tell)
-        request = Request(wish.session, resources, consent, stopping, failpoints, wish.licences)
+        request = Request(wish.session, resources, consent, stopping, failpoints, licences)
         with stopping.listening():
             outcome = take_part(site, link, request)
     out.print(f"published: {outcome.bundle}")
     out.print(f"verify it with: vdb-audit verify {outcome.bundle} --root {site.config.root_fingerprint}")
     show_page(folder, outcome.session)
+
+
+def _calls(site: Site, wish: Wish, renewal: Keeper) -> Calls:
+    """Return how the calls of a session are made: as files, or over a connection that renews our certificate."""
+    if wish.offline is not None:
+        return calls_of(site, wish.offline)
+    return Connection(site.config.address, site.tls, site.egress, renewal=renewal)
+
+
+@contextmanager
+def _awaiting() -> Iterator[None]:
+    """End with what is to be carried, which is no failure."""
+    try:
+        yield
+    except AwaitedAnswerError as error:
+        console().print(str(error))
+        raise typer.Exit(ENDED_AWAITING) from error
 
 
 def show_page(folder: StateFolder, session: str) -> None:

@@ -26,7 +26,7 @@ from vdb_shared.errors import (
 )
 from vdb_shared.wire import reasons
 
-_DETAILS_KEY: Final = "grpc-status-details-bin"
+DETAILS_KEY: Final = "grpc-status-details-bin"
 
 _KINDS: Final[Mapping[str, type[VdbError]]] = {
     reasons.NOT_A_MEMBER: IdentityError,
@@ -46,18 +46,21 @@ _KINDS: Final[Mapping[str, type[VdbError]]] = {
 
 def reason_of(error: grpc.RpcError) -> str:
     """Return the reason in an error's ErrorInfo, or ""."""
-    for key, value in cast(Iterable[tuple[str, bytes]], error.trailing_metadata() or ()):
-        if key != _DETAILS_KEY:
-            continue
-        try:
-            status = Status.FromString(value)
-        except DecodeError:
-            return ""
-        for detail in status.details:
-            found = ErrorInfo()
-            if detail.Is(ErrorInfo.DESCRIPTOR) and detail.Unpack(found) and found.domain == reasons.DOMAIN:
-                return str(found.reason)
+    try:
+        status = Status.FromString(details_of(error))
+    except DecodeError:
+        return ""
+    for detail in status.details:
+        found = ErrorInfo()
+        if detail.Is(ErrorInfo.DESCRIPTOR) and detail.Unpack(found) and found.domain == reasons.DOMAIN:
+            return str(found.reason)
     return ""
+
+
+def details_of(error: grpc.RpcError) -> bytes:
+    """Return the bytes of google.rpc.Status that came with an error, or b""."""
+    metadata = cast(Iterable[tuple[str, bytes]], error.trailing_metadata() or ())
+    return next((value for key, value in metadata if key == DETAILS_KEY), b"")
 
 
 def refusal(error: grpc.RpcError) -> VdbError:

@@ -16,7 +16,7 @@ from typing import Any, Final, Self, TypeVar
 
 import grpc
 
-from vdb_participant.network.connection import Connection
+from vdb_participant.network.calls import Calls
 from vdb_participant.network.link import Upload
 from vdb_shared.errors import FormatError
 from vdb_shared.secagg.masking import masked_digest
@@ -59,7 +59,7 @@ REPORT_SECONDS: Final = 2.0
 class Client:
     """A coordinator reached over gRPC; implements Link."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Calls) -> None:
         """Use a connection; nothing is sent yet."""
         self._connection = connection
 

@@ -80,11 +80,13 @@ class Prepared:
     """A session that could be joined.
 
     Attributes:
+        spec: of the session.
         plan: what to consent to.
         dataset: content id of the data.
         cost: the most that it debits, in rho.
     """
 
+    spec: Spec
     plan: Plan
     dataset: str
     cost: Decimal
@@ -125,7 +127,7 @@ def prepare(site: Site, opening: Opening, resources: Resources) -> Prepared:
     holdings = _holdings(spec, data, resources.cluster)
     budget = _budget(site, spec, terms, (accounting, opinions), data.private)
     plan = make_plan(opening, terms.layout, accounting, budget, holdings, os.urandom(PLAN_NUMBER_BYTES))
-    return Prepared(plan, holdings.dataset, budget.cost)
+    return Prepared(spec, plan, holdings.dataset, budget.cost)
 
 
 @contextmanager

@@ -5,6 +5,8 @@ Leaves the content of keys to `keys.py` and of the ledger to `ledger.py`.
 
     DIR/config.json  policy.toml  statement-key.pem  tls-key.pem  certificate.pem  roster/  ledger.sqlite
     DIR/signer.toml (instead of statement-key.pem)  DIR/tls.pem (instead of tls-key.pem and certificate.pem)
+    DIR/signer.toml (instead of statement-key.pem)
+    DIR/relay-key (instead of tls-key.pem, where there is no network)  DIR/offline/
     DIR/log/checkpoint  DIR/egress.jsonl  DIR/objections/
     DIR/sessions/<session>/{journal,samples.jsonl,choice.json,result.vdbb}  DIR/clips/  DIR/models/  DIR/registry/
 """
@@ -90,6 +92,16 @@ class StateFolder:
     def tls_key(self) -> Path:
         """ECDSA P-256, PKCS#8 PEM."""
         return self.path / "tls-key.pem"
+
+    @property
+    def relay_key(self) -> Path:
+        """Public key of the relay, 32 bytes; there only where no network is."""
+        return self.path / "relay-key"
+
+    @property
+    def offline(self) -> Path:
+        """What was asked by files that are carried, and answered."""
+        return self.path / "offline"
 
     @property
     def certificate(self) -> Path:

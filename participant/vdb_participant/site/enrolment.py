@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from vdb_participant.network.calls import Calls
 from vdb_participant.network.connection import Connection
 from vdb_participant.site.config import ConfigFile, StateFolder, save_roster
 from vdb_participant.site.egress import EgressJournal
@@ -26,6 +28,7 @@ from vdb_participant.site.keys import (
     decode_tls_key,
     encode_tls_key,
     generate_tls_key,
+    requested_key,
     same_public_key,
     unlock,
 )
@@ -75,6 +78,19 @@ class Request:
         return self.statement_key.key_id
 
 
+@dataclass(frozen=True, slots=True)
+class RelayPart:
+    """What a relay has and a site that is not connected has not.
+
+    Attributes:
+        certificate_request: for the relay's TLS key, PKCS#10, DER.
+        key: under which the relay signs answers.
+    """
+
+    certificate_request: bytes
+    key: StatementPublicKey
+
+
 def read_invitation(path: Path) -> InvitationFile:
     """Return the invitation in a file.
 
@@ -91,7 +107,13 @@ def read_invitation(path: Path) -> InvitationFile:
         ) from error
 
 
-def begin(folder: StateFolder, invitation: InvitationFile, passphrase: Passphrase | None, now: datetime) -> Request:
+def begin(
+    folder: StateFolder,
+    invitation: InvitationFile,
+    passphrase: Passphrase | None,
+    now: datetime,
+    relay: RelayPart | None = None,
+) -> Request:
     """Return the request to enrol: the one that waits in the folder, or a new one with fresh keys.
 
     Args:
@@ -99,6 +121,7 @@ def begin(folder: StateFolder, invitation: InvitationFile, passphrase: Passphras
         invitation: from the lead.
         passphrase: encrypts both keys, or None to store them in plain.
         now: UTC.
+        relay: has the TLS key of this site, where that is not connected; else the key is made here.
 
     Raises:
         IdentityError: the folder belongs to somebody else, or the invitation has expired.
@@ -111,8 +134,8 @@ def begin(folder: StateFolder, invitation: InvitationFile, passphrase: Passphras
         raise IdentityError(f"the invitation expired on {invitation.expires}; ask the lead for a new one")
     make_folder(folder.path)
     secret = passphrase() if passphrase is not None else None
-    signer, tls_key = _signer(folder, secret), generate_tls_key()
-    request = certificate_request(tls_key, invitation.institution)
+    signer = _signer(folder, secret)
+    request = _tls_request(folder, invitation.institution, secret) if relay is None else relay.certificate_request
     body = possession_body(invitation.token_bytes, invitation.institution, request)
     possession = signer.sign(labels.TYPE_POSSESSION, body)
     pending = PendingFile(
@@ -120,15 +143,21 @@ def begin(folder: StateFolder, invitation: InvitationFile, passphrase: Passphras
         certificate_request=encode_base64(request),
         possession=encode_base64(possession),
     )
-    write_durably(folder.tls_key, encode_tls_key(tls_key, secret))
+    if relay is not None:
+        write_durably(folder.relay_key, relay.key.raw)
     if not folder.policy.exists():
         write_durably(folder.policy, DEFAULT_POLICY.encode())
     write_durably(folder.enrolment, canonical_json(pending.model_dump(mode="json")))
     return Request(invitation, signer.public_key, request, possession)
 
 
-def submit(folder: StateFolder, request: Request) -> None:
+def submit(folder: StateFolder, request: Request, calls: Calls | None = None) -> None:
     """Send the request; again with the same bytes is harmless.
+
+    Args:
+        folder: state folder.
+        request: what `begin` returned.
+        calls: how the coordinator is reached, if not by a connection from here.
 
     Raises:
         IdentityError: the invitation is used or expired, in the coordinator's words.
@@ -141,7 +170,7 @@ def submit(folder: StateFolder, request: Request) -> None:
         statement_key=request.statement_key.raw,
         possession=request.possession,
     )
-    connection = _bootstrap(folder, request.invitation)
+    connection = calls or _bootstrap(folder, request.invitation)
     try:
         stub = EnrolmentServiceStub(connection.channel)
         connection.attempt(lambda: stub.Enrol(message, timeout=connection.call_seconds))
@@ -149,10 +178,10 @@ def submit(folder: StateFolder, request: Request) -> None:
         connection.close()
 
 
-def ask(folder: StateFolder, request: Request) -> Enrolment | None:
-    """Return certificate and roster if the lead has approved, else None."""
+def ask(folder: StateFolder, request: Request, calls: Calls | None = None) -> Enrolment | None:
+    """Return certificate and roster if the lead has approved, else None; arguments as for `submit`."""
     message = pb.GetEnrolmentRequest(institution=request.invitation.institution, token=request.invitation.token_bytes)
-    connection = _bootstrap(folder, request.invitation)
+    connection = calls or _bootstrap(folder, request.invitation)
     try:
         stub = EnrolmentServiceStub(connection.channel)
         return connection.attempt(
@@ -174,8 +203,7 @@ def finish(
     member = enrolment.roster.verify(invitation.root_fingerprint, now).member(invitation.institution)
     if member.public_key != request.statement_key or member.seat is None:
         raise IdentityError("the roster names another key for us than the one made here; tell the lead by telephone")
-    data = folder.tls_key.read_bytes()
-    if not same_public_key(enrolment.certificate_chain, decode_tls_key(data, unlock(data, passphrase))):
+    if not same_public_key(enrolment.certificate_chain, _asked_key(folder, request, passphrase)):
         raise IdentityError("the certificate is for another key than the one made here; tell the lead by telephone")
     if certificate_uri(enrolment.certificate_chain) != member.spiffe_id:
         raise IdentityError("certificate and roster name us differently; tell the lead by telephone")
@@ -192,6 +220,21 @@ def finish(
     write_durably(folder.config, config.encode())
     erase(folder.enrolment)
     return config
+
+
+def _tls_request(folder: StateFolder, institution: str, secret: bytes | None) -> bytes:
+    """Return the request for a certificate of a fresh TLS key, which is written down."""
+    key = generate_tls_key()
+    write_durably(folder.tls_key, encode_tls_key(key, secret))
+    return certificate_request(key, institution)
+
+
+def _asked_key(folder: StateFolder, request: Request, passphrase: Passphrase) -> PublicKeyTypes:
+    """Return the public key that our certificate must be for."""
+    if folder.relay_key.exists():
+        return requested_key(request.certificate_request)
+    data = folder.tls_key.read_bytes()
+    return decode_tls_key(data, unlock(data, passphrase)).public_key()
 
 
 def _bootstrap(folder: StateFolder, invitation: InvitationFile) -> Connection:

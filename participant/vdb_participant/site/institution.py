@@ -12,6 +12,7 @@ from vdb_participant.site.keys import Passphrase, TlsIdentity, decode_tls_key, e
 from vdb_participant.site.policy import PolicyFile, read_policy
 from vdb_participant.site.signing import StatementSigner, open_signer
 from vdb_participant.site.tls_files import read_pair
+from vdb_shared.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +24,27 @@ class Site:
         config: who it is and whom it trusts.
         policy: its own rules.
         signer: signs with its statement key, wherever that lies.
-        tls: what its connections show and trust.
+        connected: what its connections show and trust; None where there is no network and a relay has it.
     """
 
     folder: StateFolder
     config: ConfigFile
     policy: PolicyFile
     signer: StatementSigner = field(repr=False)
-    tls: TlsIdentity = field(repr=False)
+    connected: TlsIdentity | None = field(repr=False)
+
+    @property
+    def tls(self) -> TlsIdentity:
+        """What its connections show and trust.
+
+        Raises:
+            UsageError: it has none: this site has no network.
+        """
+        if self.connected is None:
+            raise UsageError(
+                f"{self.folder.path}: this site is not connected, its relay is; say with --offline DIR where its requests lie"
+            )
+        return self.connected
 
     @property
     def pins(self) -> Pins:
@@ -56,10 +70,12 @@ def open_site(folder: StateFolder, passphrase: Passphrase) -> Site:
         StoreError: a file is missing or damaged.
         UsageError: signer.toml is not in order.
     """
-    config = read_config(folder)
-    tls_pem, chain = read_pair(folder)
-    asked_once = cache(passphrase)
-    signer = open_signer(folder, asked_once)
-    tls_key = decode_tls_key(tls_pem, unlock(tls_pem, asked_once))
-    tls = TlsIdentity(chain, encode_tls_key(tls_key, None), config.ca_certificate.encode())
-    return Site(folder, config, read_policy(folder.policy), signer, tls)
+    config, asked_once = read_config(folder), cache(passphrase)
+    connected = None if folder.relay_key.exists() else _tls(folder, config, asked_once)
+    return Site(folder, config, read_policy(folder.policy), open_signer(folder, asked_once), connected)
+
+
+def _tls(folder: StateFolder, config: ConfigFile, passphrase: Passphrase) -> TlsIdentity:
+    pem, chain = read_pair(folder)
+    key = decode_tls_key(pem, unlock(pem, passphrase))
+    return TlsIdentity(chain, encode_tls_key(key, None), config.ca_certificate.encode())

@@ -18,6 +18,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -91,10 +92,26 @@ def decode_tls_key(data: bytes, passphrase: bytes | None) -> EllipticCurvePrivat
     return key
 
 
-def same_public_key(certificate_chain: bytes, key: EllipticCurvePrivateKey) -> bool:
+def requested_key(request: bytes) -> PublicKeyTypes:
+    """Return the public key that a PKCS#10 request (DER) asks a certificate for.
+
+    Raises:
+        IdentityError: it is no request, or was not signed by that key.
+    """
+    try:
+        found = x509.load_der_x509_csr(request)
+        signed = found.is_signature_valid
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise IdentityError(f"the request for a certificate cannot be read: {error}") from error
+    if not signed:
+        raise IdentityError("the request for a certificate is not signed by its own key")
+    return found.public_key()
+
+
+def same_public_key(certificate_chain: bytes, key: PublicKeyTypes) -> bool:
     """Return whether the leaf of a PEM chain certifies this key."""
     certified = _leaf(certificate_chain).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return certified == key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return certified == key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def certificate_digest(certificate_chain: bytes) -> bytes:

@@ -137,7 +137,7 @@ class Keeper:
             request = x509.load_pem_x509_csr(found[1])
         except ValueError as error:
             raise StoreError(f"{self.folder.tls_next}: is damaged ({error}); remove it and run again") from error
-        return None if same_public_key(chain, key) else (key, request.public_bytes(Encoding.DER))
+        return None if same_public_key(chain, key.public_key()) else (key, request.public_bytes(Encoding.DER))
 
     def _fresh(self, secret: bytes | None) -> tuple[EllipticCurvePrivateKey, bytes]:
         """Make a key and its request (DER), durably."""
@@ -150,7 +150,7 @@ class Keeper:
         """Check that a new chain is for our new key and name, by our authority, valid now, and lasts longer."""
         begins, ends = certificate_validity(chain)
         wrong = (
-            (not same_public_key(chain, key), "for another key"),
+            (not same_public_key(chain, key.public_key()), "for another key"),
             (certificate_uri(chain) != self.config.spiffe_id, "for another name"),
             (not issued_by(chain, self.config.ca_certificate.encode()), "by another authority"),
             (not begins <= self.now() < ends, "for another time"),

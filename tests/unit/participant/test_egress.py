@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -245,6 +246,20 @@ def test_a_failed_write_is_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         journal.record(departure())
 
 
+def test_threads_of_one_process_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """gRPC records the rest of an upload from a thread of its own while the next call is recorded here."""
+    journal, fsync = EgressJournal(tmp_path / "egress.jsonl"), os.fsync
+
+    def slow(descriptor: int) -> None:
+        time.sleep(0.01)  # long enough that every other thread begins meanwhile
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(journal.record, [departure(number) for number in range(8)]))
+    assert len(journal.read().entries) == 8
+
+
 def _refuse(descriptor: int) -> None:
     raise OSError(28, "No space left on device")
 
@@ -280,6 +295,9 @@ def test_a_channel_is_recorded_before_it_is_opened() -> None:
 MAY_SPEAK = {
     "network/connection.py": {"grpc"},
     "network/recording.py": {"grpc"},
+    "network/calls.py": {"grpc"},
+    "offline/channel.py": {"grpc"},
+    "offline/relay.py": {"grpc"},
     "network/client.py": {"grpc"},
     "network/answers.py": {"grpc"},
     "network/diagnosis.py": {"socket", "ssl"},

@@ -1,0 +1,55 @@
+"""`vdb-participant status` and `leave`.
+
+Like `cli.py`, to which it belongs, it loads what a command needs when it runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vdb_participant.commands.screen import console
+
+
+def status(
+    context: typer.Context,
+    session: Annotated[str, typer.Argument(help="Session id, or its beginning. [default: all]")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Show what the agent is doing: every session, how far it is, what it cost, and what leaving it now would mean."""
+    _commands().show(_state(context), session, as_json=as_json)
+
+
+def leave(
+    context: typer.Context,
+    session: Annotated[str, typer.Argument(help="Session id, or its beginning.", show_default=False)],
+    reason: Annotated[
+        str, typer.Option(help="Why, in a signed statement to the coordinator.")
+    ] = "the institution decided to leave",
+    yes: Annotated[bool, typer.Option("--yes", help="Leave without being asked.")] = False,
+    offline: Annotated[
+        Path | None, typer.Option("--offline", help="No network here: see join.", show_default=False)
+    ] = None,
+) -> None:
+    """Say what leaving a session now would mean, ask, and leave it for good."""
+    commands = _commands()
+    reaching = importlib.import_module("vdb_participant.commands.reaching")
+    carried = offline and reaching.Offline(offline, False, console(stderr=True).print)
+    commands.leave(_state(context), _passphrase(context), commands.Wish(session, reason, yes, carried))
+
+
+def _commands() -> Any:
+    return importlib.import_module("vdb_participant.commands.standing")
+
+
+def _state(context: typer.Context) -> Any:
+    return importlib.import_module("vdb_participant.site.config").state_folder(context.obj.folder)
+
+
+def _passphrase(context: typer.Context) -> Any:
+    ask = (lambda: typer.prompt("Passphrase of the keys", hide_input=True)) if sys.stdin.isatty() else None
+    return importlib.import_module("vdb_participant.site.keys").passphrase_from(context.obj.passphrase_file, ask)

@@ -1,0 +1,205 @@
+"""`status` and `leave`: what the agent is doing in each session, and how to leave one with the consequence said first."""
+
+from __future__ import annotations
+
+import fcntl
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from vdb_participant.agent import leave_session
+from vdb_participant.commands.reaching import ENDED_AWAITING, Offline, calls_of
+from vdb_participant.commands.screen import console
+from vdb_participant.network.client import Client
+from vdb_participant.offline.mailbox import waiting
+from vdb_participant.session import records
+from vdb_participant.session.records import Consented
+from vdb_participant.session.standing import CONSEQUENCES, Step, step_of
+from vdb_participant.site.config import StateFolder
+from vdb_participant.site.institution import open_site
+from vdb_participant.site.journal_format import read_journal
+from vdb_participant.site.keys import Passphrase
+from vdb_participant.site.ledger import Ledger
+from vdb_shared.canonical import canonical_json, decimal_string, digest_bytes
+from vdb_shared.errors import StoreError, UsageError
+from vdb_shared.privacy.ledger import LedgerEntry
+from vdb_shared.spec import parse_spec_json
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One session as this site's own files show it; nobody is asked.
+
+    Attributes:
+        session: session id.
+        title: of its spec.
+        step: how far we are.
+        outcome: how it ended for us, or "".
+        at_work: whether a process works on it now.
+        last: when the journal grew last, UTC.
+        spent: rho that is debited for it and was not taken back, or "".
+    """
+
+    session: str
+    title: str
+    step: Step
+    outcome: str
+    at_work: bool
+    last: datetime
+    spent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the operator typed."""
+
+    session: str
+    reason: str
+    yes: bool
+    offline: Offline | None = None
+
+
+def show(folder: StateFolder, name: str, *, as_json: bool) -> None:
+    """Print how every session stands, or those whose id begins with `name`; asks nobody and needs no passphrase.
+
+    Raises:
+        UsageError: no session begins with `name`.
+        StoreError: a journal is damaged.
+    """
+    found = [item for item in _standings(folder) if item.session.startswith(f"sha256:{name.removeprefix('sha256:')}")]
+    if name and not found:
+        raise UsageError(f"{name}: nobody consented to such a session here")
+    if as_json:
+        sys.stdout.write(canonical_json([_facts(item) for item in found]).decode() + "\n")
+        return
+    out = console()
+    if (number := waiting(folder.offline)) is not None:
+        out.print(
+            f"request {number} waits for its answer: carry the outbox to the relay, then run the same command again"
+        )
+    if not found:
+        out.print("no session: nobody consented to one here")
+    for item in found:
+        out.print(f"{item.session[7:19]}  {item.title}")
+        at = " by a process that works on it now" if item.at_work else "; no process works on it now"
+        out.print(f"  {item.outcome or item.step.value} (last step {item.last:%Y-%m-%d %H:%M:%S} UTC{at})")
+        out.print(f"  budget: {f'rho {item.spent} debited' if item.spent else 'nothing debited'}")
+        if item.step is not Step.ENDED:
+            out.print(f"  leaving now: {CONSEQUENCES[item.step]}")
+
+
+def leave(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
+    """Say what follows, ask, and leave a session.
+
+    Raises:
+        UsageError: there is no such session here, it has ended, or nobody could be asked.
+        StoreError: the agent works on it now.
+    """
+    found, reason = _to_leave(folder, wish.session), " ".join(wish.reason.split())
+    if not reason:
+        raise UsageError("--reason: say in a few words why; the coordinator and the lead read it")
+    out = console()
+    out.print(f"{found.session[7:19]}  {found.title}: {found.step.value}")
+    out.print(CONSEQUENCES[found.step])
+    out.print("It is for good: this site cannot come back into the session.")
+    if not wish.yes:
+        _ask()
+    site = open_site(folder, passphrase)
+    with Client(calls_of(site, wish.offline)) as link:
+        told = leave_session(site, link, found.session, reason)
+    out.print("left" if told else "left; the coordinator was not told, and will see it at the deadline")
+    if not told and wish.offline is not None:
+        out.print(f"carry {wish.offline.exchange}/outbox to the relay, so that the others need not wait")
+        raise typer.Exit(ENDED_AWAITING)
+
+
+def _to_leave(folder: StateFolder, name: str) -> Standing:
+    """Return the session that is meant, if it can be left."""
+    session = folder.find_session(name)
+    found = next((item for item in _standings(folder) if item.session == session), None)
+    if found is None:
+        raise UsageError(f"{name}: nobody consented to such a session here; there is nothing to leave")
+    if found.step is Step.ENDED:
+        raise UsageError(f"session {found.session[7:19]} has ended for us ({found.outcome}); there is nothing to leave")
+    if found.at_work:
+        raise StoreError(
+            f"session {found.session[7:19]}: the agent works on it now; stop it first (Ctrl-C, or systemctl stop)"
+        )
+    return found
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("not left, nothing was sent: this needs a terminal, or --yes")
+    if not typer.confirm("Leave?"):
+        console().print("not left; nothing was sent")
+        raise typer.Exit(1)
+
+
+def _standings(folder: StateFolder) -> Iterator[Standing]:
+    """Yield how each session stands, the one that grew last first."""
+    places = sorted((folder.path / "sessions").glob("*/journal"), key=lambda place: -place.stat().st_mtime)
+    debited = _debited(folder)
+    for place in places:
+        session = f"sha256:{place.parent.name}"
+        found = {record.name: record.value for record in _read(place, session)}
+        if records.CONSENTED not in found:
+            continue
+        spec = parse_spec_json(Consented.decode(found[records.CONSENTED]).offered.spec)
+        last = datetime.fromtimestamp(place.stat().st_mtime, UTC)
+        outcome = found.get(records.OUTCOME, b"").decode(errors="replace")
+        words = (spec.title, step_of(found), outcome, _at_work(place), last, debited.get(session, ""))
+        yield Standing(session, *words)
+
+
+def _read(place: Path, session: str) -> tuple[Any, ...]:
+    try:
+        return read_journal(place.read_bytes(), digest_bytes(session)).records
+    except OSError as error:
+        raise StoreError(f"{place}: cannot be read ({error.strerror})") from error
+
+
+def _debited(folder: StateFolder) -> dict[str, str]:
+    """Return what each session has cost, by id; a debit that was taken back is none."""
+    if not folder.ledger.exists():
+        return {}
+    with Ledger(folder.ledger) as ledger:
+        chain: tuple[LedgerEntry, ...] = ledger.chain()
+    costs: dict[str, str] = {}
+    for entry in chain:
+        if entry.kind == "debit":
+            costs[entry.charge.session] = decimal_string(entry.charge.rho)
+        else:
+            costs.pop(entry.charge.session, None)
+    return costs
+
+
+def _at_work(journal: Path) -> bool:
+    """Return whether a process holds the session's lock."""
+    try:
+        with journal.with_suffix(".lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _facts(item: Standing) -> dict[str, Any]:
+    return {
+        "session": item.session,
+        "title": item.title,
+        "step": item.step.name.lower(),
+        "words": item.step.value,
+        "outcome": item.outcome,
+        "at_work": item.at_work,
+        "last": item.last.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "rho": item.spent,
+        "leaving": CONSEQUENCES[item.step],
+    }

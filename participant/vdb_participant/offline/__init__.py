@@ -1,0 +1,1 @@
+"""Taking part without a network: the same messages as files, carried by people or a data diode."""

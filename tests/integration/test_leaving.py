@@ -1,0 +1,198 @@
+"""Leaving a session at every step: what was said would follow is what follows; and what `status` says of each."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from testkit.agent_cli import run
+from testkit.carried import DiedError
+from testkit.coordinator import RunningCoordinator, running_coordinator
+from testkit.institutions import Institution, no_passphrase
+from testkit.sessions import SITES, Runs, consortium, journal_of, kinds, recorded
+from vdb_participant.agent import leave_session
+from vdb_participant.commands import standing
+from vdb_participant.network.client import Client
+from vdb_participant.network.connection import Connection
+from vdb_participant.network.link import Link
+from vdb_participant.session import records
+from vdb_participant.session.exchange import LEAVING
+from vdb_participant.session.standing import CONSEQUENCES, Step, step_of
+from vdb_participant.site.config import StateFolder
+from vdb_participant.site.institution import open_site
+from vdb_participant.site.journal_format import Record, encode_journal, read_journal
+from vdb_participant.site.storage import FileStorage
+from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.statement import Abort, parse_statement
+from vdb_shared.canonical import digest_bytes
+from vdb_shared.errors import StoreError, UnreachableError, UsageError, VdbError
+from vdb_shared.secagg.parameters import Seat
+from vdb_shared.wire.status import Shares
+
+
+@pytest.fixture(scope="module")
+def coordinator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCoordinator]:
+    with running_coordinator(tmp_path_factory.mktemp("consortium"), institutions=SITES) as running:
+        yield running
+
+
+class Stopped(Client):
+    """Its agent ends when it has sent its shares."""
+
+    def shared_keys(self, session: str, seat: Seat, attempt: int) -> Shares:
+        raise DiedError
+
+
+@dataclass(frozen=True)
+class Story:
+    """A session that one left after its shares, as its operator saw it, and one who took part to the end."""
+
+    victim: Institution
+    whole: Institution
+    shown: str
+    refused: subprocess.CompletedProcess[str]
+    gone: subprocess.CompletedProcess[str]
+    errors: dict[str, VdbError]
+
+
+@pytest.fixture(scope="module")
+def story(coordinator: RunningCoordinator, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    path = tmp_path_factory.mktemp("story")
+    victim, *others = consortium(coordinator, path, minimum=3, round_seconds=600, waiting_seconds=300)
+    runs = Runs()
+    runs.start(*others)
+    config = victim.site.config
+    with Stopped(Connection(config.address, victim.site.tls, victim.site.egress)) as link, pytest.raises(DiedError):
+        victim.take_part(link)
+    state = victim.site.folder.path
+    shown = io.StringIO()
+    with redirect_stdout(shown):
+        standing.show(victim.site.folder, victim.session[7:15], as_json=True)
+    refused = run("--dir", state, "leave", victim.session)
+    gone = run("--dir", state, "leave", victim.session, "--reason", "our data were withdrawn", "--yes")
+    runs.join()
+    return Story(victim, others[0], shown.getvalue(), refused, gone, runs.errors)
+
+
+@pytest.fixture(scope="module")
+def whole(story: Story) -> Institution:
+    return story.whole
+
+
+@dataclass
+class Told:
+    """A coordinator that is told of an abort, or is away."""
+
+    away: bool = False
+    statements: list[bytes] = field(default_factory=list)
+
+    def abort(self, session: str, statement: bytes) -> None:
+        if self.away:
+            raise UnreachableError("away")
+        self.statements.append(statement)
+
+
+def of(institution: Institution) -> tuple[Record, ...]:
+    data = (institution.folder / "journal").read_bytes()
+    return read_journal(data, digest_bytes(institution.session)).records
+
+
+def cut(whole: Institution, length: int, path: Path) -> Institution:
+    """Return the institution as it was after so many records: what a crash would have left, but for secrets and the ledger."""
+    shutil.copytree(whole.site.folder.path, path)
+    site = open_site(StateFolder(path), no_passphrase)
+    found = Institution(site, whole.resources, whole.session)
+    kept = [
+        Record(item.name, "secret" if item.kind == "erased" else item.kind, item.value) for item in of(whole)[:length]
+    ]
+    (found.folder / "journal").write_bytes(encode_journal(digest_bytes(whole.session), kept)[0])
+    if records.DEBIT_BEGUN not in {item.name for item in kept}:
+        site.folder.ledger.unlink()
+    return found
+
+
+def test_every_step_is_reached_in_order(whole: Institution) -> None:
+    names = [record.name for record in of(whole)]
+    steps = [step_of(names[: length + 1]) for length in range(len(names))]
+    assert list(dict.fromkeys(steps)) == [step for step in Step if step is not Step.LEFT]
+    assert set(CONSEQUENCES) == set(Step)
+
+
+def test_an_input_that_left_before_a_restart_is_not_forgotten() -> None:
+    before = ["consent", "join/sent", "seal/received", "measurement", "advertise-keys/sent", "share-keys/sent"]
+    assert step_of([*before, "restart/1"]) is Step.MEASURED
+    assert step_of([*before, "restart/1", "attempt-1/advertise-keys/sent"]) is Step.ADVERTISED
+    assert step_of([*before, "masked-input/leaving", "restart/1"]) is Step.CONTRIBUTED
+
+
+def test_leaving_after_every_record_does_what_was_said(whole: Institution, tmp_path: Path) -> None:
+    done = of(whole)
+    for length in range(1, len(done)):
+        names = {record.name for record in done[:length]}
+        step, victim, told = step_of(names), cut(whole, length, tmp_path / str(length)), Told()
+        assert leave_session(victim.site, cast(Link, told), victim.session, "our data were withdrawn")
+        assert len(told.statements) == (records.JOIN_SENT in names), step
+        for statement in told.statements:
+            abort, _ = parse_statement(Envelope.from_json(statement).payload, Abort)
+            assert (abort.reason, abort.session) == ("our data were withdrawn", victim.session)
+        stays = "stays spent" in CONSEQUENCES[step]
+        assert stays == (LEAVING in names)
+        left = kinds(victim) if victim.site.folder.ledger.exists() else []
+        assert left in ((["debit"],) if stays else ([], ["debit", "refund"])), step
+        assert "secret" not in journal_of(victim).values()
+        assert recorded(victim, records.OUTCOME) == b"we left the session: our data were withdrawn"
+        with pytest.raises(UsageError, match="there is nothing to leave"):
+            leave_session(victim.site, cast(Link, told), victim.session, "again")
+
+
+def test_a_coordinator_that_is_away_does_not_keep_us(whole: Institution, tmp_path: Path) -> None:
+    victim = cut(whole, 3, tmp_path / "state")
+    assert not leave_session(victim.site, cast(Link, Told(away=True)), victim.session, "why")
+    assert records.OUTCOME in journal_of(victim)
+
+
+def test_one_leaves_after_its_shares_and_the_others_finish(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """They need not wait for the deadline, which is far away."""
+    victim = story.victim
+    assert not story.errors
+    (shown,) = json.loads(story.shown)
+    assert (shown["step"], shown["at_work"], shown["rho"]) == ("shared", False, "")
+    assert story.refused.returncode == 2
+    assert CONSEQUENCES[Step.SHARED] in story.refused.stdout
+    assert "not left, nothing was sent" in story.refused.stderr
+    assert story.gone.returncode == 0, story.gone.stderr
+    assert story.gone.stdout.endswith("left\n")
+    assert kinds(victim) == []
+    standing.show(victim.site.folder, "", as_json=False)
+    after = capsys.readouterr().out
+    assert "we left the session: our data were withdrawn" in after
+    assert "leaving now" not in after
+    with pytest.raises(UsageError, match=r"has ended for us \(we left the session: our data were withdrawn\)"):
+        leave(victim)
+
+
+def leave(victim: Institution, session: str = "") -> None:
+    wish = standing.Wish(session or victim.session, "why", yes=True)
+    standing.leave(victim.site.folder, no_passphrase, wish)
+
+
+def test_who_works_on_it_is_seen(whole: Institution, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    victim = cut(whole, 4, tmp_path / "state")
+    with closing(FileStorage(victim.folder / "journal")):
+        standing.show(victim.site.folder, "", as_json=False)
+        assert "by a process that works on it now" in capsys.readouterr().out
+        with pytest.raises(StoreError, match="the agent works on it now; stop it first"):
+            leave(victim)
+    with pytest.raises(UsageError, match="nobody consented to such a session here"):
+        leave(victim, "ffff")
+    with pytest.raises(UsageError, match="nobody consented to such a session here"):
+        standing.show(victim.site.folder, "ffff", as_json=False)
