@@ -40,9 +40,11 @@ debits: setup
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.debiting --seeds 500 $$(mktemp -d)
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.power_cuts --disks 40
 
-# A coordinator that dies, is refused by its storage or stands still at each of 15 places of a session.
+# The fault campaign: failpoints of both sides, 200 sessions with random kills, 600 power losses (strace), messages, network, clocks,
+# disks and certificates. SEED=… chooses the moments, PARTS=… some of it; the table is written to REPORT=… (docs/faults.md).
 faults: setup
-	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.faulting $$(mktemp -d)
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.faults --seed $(or $(SEED),1) $(if $(PARTS),--parts $(PARTS)) \
+		--report $(or $(REPORT),$(VENV)/faults) $$(mktemp -d)
 
 # 3000 malformed media files through `data check` and measuring's decoder; SEED=… chooses how they are spoilt.
 mutants: setup

@@ -29,10 +29,10 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-        sync_directory(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
+    sync_directory(path.parent)
 
 
 def make_directories(path: Path) -> None:
@@ -46,18 +46,25 @@ def make_directories(path: Path) -> None:
     make_directories(path.parent)
     try:
         path.mkdir(exist_ok=True)
-        sync_directory(path.parent)
     except OSError as error:
         raise StoreError(f"{path}: cannot be made: {error.strerror}") from error
+    sync_directory(path.parent)
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    """Make the names in a directory durable.
+
+    Raises:
+        StoreError: the file system refuses.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StoreError(f"{directory}: cannot be made durable: {error.strerror}") from error
 
 
 def write_secret(path: Path, content: bytes) -> None:

@@ -217,8 +217,9 @@ class Participation:
         sealed = self._join()
         if records.COUNTERSIGN_SENT not in self.post.journal:
             self._contribute(sealed)
-        folder = self.site.folder.session(self.opening.session)
-        finish(Ending(self.post, sealed, self._witness, self.site.signer, self.site.config.root_fingerprint, folder))
+        site, folder = self.site, self.site.folder.session(self.opening.session)
+        root, failpoints = site.config.root_fingerprint, self.request.failpoints
+        finish(Ending(self.post, sealed, self._witness, site.signer, root, folder, failpoints))
         self._end(records.PUBLISHED)
 
     def _contribute(self, sealed: SealedTerms) -> None:
@@ -229,7 +230,9 @@ class Participation:
         exchange = Exchange(
             self.post, sealed.parameters, self.opening.seat, self.site.signer, failpoints=self.request.failpoints
         )
-        maker = contribution_maker(self.site, self.post.journal, sealed, self.consented, measured)
+        maker = contribution_maker(
+            self.site, self.post.journal, sealed, self.consented, measured, self.request.failpoints
+        )
         try:
             run_rounds(exchange, measured.lanes, maker)
         finally:
@@ -237,7 +240,13 @@ class Participation:
 
     @property
     def _witness(self) -> Witness:
-        return Witness(self.post, self.opening, SeenLog(self.site.folder.log), self.site.signer)
+        return Witness(
+            self.post,
+            self.opening,
+            SeenLog(self.site.folder.log),
+            self.site.signer,
+            failpoints=self.request.failpoints,
+        )
 
     def _join(self) -> SealedTerms:
         """Sign our join, wait for the seal and check it."""

@@ -1,60 +1,124 @@
-"""A coordinator that dies, is refused by its storage or stands still keeps its promises; a slice of `make faults`."""
+"""A slice of the fault campaign (`make faults`), and that its comparison sees what it is for."""
 
 from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from testkit.coordinator import running_coordinator
-from testkit.faulting import SPEC, Fault, Notes, broken_result, broken_store, one_hot, suffer
+from testkit.coordinator import RunningCoordinator, running_coordinator
+from testkit.faults import certificates, clocks, failpoints, messages, network, random_kills
+from testkit.faults.clocks import Jump
+from testkit.faults.crew import MEMBERS, SPEC, Crew, one_hot, place_of
+from testkit.faults.failpoints import Fault
+from testkit.faults.history import Held, broken_growth, broken_result, held_by
+from testkit.faults.outcomes import Outcome, from_json, to_json, to_table
 from testkit.members import STEPS, TestMember, play
+from vdb_shared.transparency.checkpoint import Checkpoint
 from vdb_shared.wire.status import Phase, Receipt
 
 SLICE = (
-    Fault("in-commit", "error", 5),
-    Fault("after-commit", "kill", 6),
-    Fault("after-commit", "error", 14),
-    Fault("before-acknowledge", "kill", 9),
-    Fault("before-freeze", "kill", 1),
-    Fault("after-unmask", "kill", 1),
-    Fault("in-append", "kill", 1),
-    Fault("after-publish", "kill", 1),
+    Fault("coordinator", "in-commit", "error", 5),
+    Fault("coordinator", "after-commit", "kill", 6),
+    Fault("coordinator", "before-acknowledge", "kill", 9),
+    Fault("coordinator", "before-freeze", "kill"),
+    Fault("coordinator", "in-append", "kill"),
+    Fault("coordinator", "after-publish", "kill"),
+    Fault("agent", "after-debit", "error"),
+    Fault("agent", "before-countersign", "kill"),
 )
 
 
-@pytest.mark.parametrize("fault", SLICE, ids=lambda fault: fault.setting)
-def test_every_promise_is_kept(fault: Fault, tmp_path: Path) -> None:
-    outcome = suffer(fault, tmp_path)
+@pytest.mark.parametrize("fault", SLICE, ids=lambda fault: f"{fault.side}-{fault.setting}")
+def test_every_promise_is_kept_at_a_failpoint(fault: Fault, tmp_path: Path) -> None:
+    outcome = failpoints.suffer(fault, tmp_path)
     assert not outcome.broken
     assert outcome.deaths == (fault.action == "kill")
+    assert outcome.ended == "published"
+
+
+@pytest.mark.parametrize("seed", [9])
+def test_every_promise_is_kept_when_eight_agents_and_their_coordinator_are_killed(seed: int, tmp_path: Path) -> None:
+    outcome = random_kills.suffer(seed, tmp_path)
+    assert not outcome.broken
+    assert outcome.deaths
+
+
+@pytest.mark.parametrize("fault", messages.FAULTS)
+def test_every_promise_is_kept_with_messages_that_come_again_or_from_elsewhere(fault: str, tmp_path: Path) -> None:
+    assert not messages.suffer(fault, tmp_path).broken
+
+
+@pytest.mark.parametrize("weather", [network.WEATHERS[1]], ids=lambda weather: weather.name)
+def test_every_promise_is_kept_on_a_bad_network(weather: network.Weather, tmp_path: Path) -> None:
+    assert not network.suffer(weather, 1, tmp_path).broken
+
+
+@pytest.mark.parametrize(
+    "jump",
+    [Jump(timedelta(hours=-1), "in the middle"), Jump(timedelta(days=400), "before anybody connects")],
+    ids=lambda jump: jump.name,
+)
+def test_a_clock_that_was_wrong_for_a_while_costs_no_session(jump: Jump, tmp_path: Path) -> None:
+    outcome = clocks.suffer(jump, tmp_path)
+    assert not outcome.broken
+    assert outcome.ended == "published by 4 of 4"
+
+
+@pytest.mark.parametrize("fault", ["another's certificate and key", certificates.RENEWED])
+def test_certificates_open_what_they_must_and_nothing_else(fault: str, tmp_path: Path) -> None:
+    assert not certificates.suffer(fault, tmp_path).broken
 
 
 def test_the_comparison_sees_what_it_is_for(tmp_path: Path) -> None:
-    notes = Notes()
-    with running_coordinator(tmp_path, institutions=4) as coordinator:
+    with running_coordinator(tmp_path, institutions=MEMBERS) as coordinator:
         session = coordinator.admin.create_session(SPEC)
-        members = [TestMember(coordinator, one, session, one_hot(one.seat)) for one in coordinator.identities]
-        play(members, *STEPS)
-        members[0].wait(Phase.PUBLISHED)
-        notes.add(0, "join", members[0].join())
-        bundle = members[0].bundle()
-        for member in members:
-            member.__exit__(None, None, None)
-        coordinator.stop()
-        assert not list(broken_store(coordinator, session, notes))
-        assert not list(broken_result(coordinator, bundle))
-        notes.add(1, "join", Receipt(bytes(32), 2))
-        assert list(broken_store(coordinator, session, notes)) == ["seat 1, join: acknowledged and not stored"]
-        with closing(sqlite3.connect(coordinator.home.sqlite)) as connection, connection:
-            connection.execute("delete from receipts where seat = 0")
-        assert "seat 0, join: acknowledged and not stored" in list(broken_store(coordinator, session, notes))
+        with Crew(coordinator, coordinator.identities, session) as crew:
+            bundle, broken = crew.finish()
+            coordinator.stop()
+            assert bundle is not None
+            assert not broken
+            assert not list(crew.compare(coordinator, bundle))
+            crew.notes.add(1, "join", Receipt(bytes(32), 2))
+            assert list(crew.compare(coordinator, bundle)) == ["seat 1, join: acknowledged and not stored"]
+            with closing(sqlite3.connect(coordinator.home.sqlite)) as connection, connection:
+                connection.execute("delete from receipts where seat = 0")
+            assert "seat 0, join: acknowledged and not stored" in list(crew.compare(coordinator, bundle))
+
+
+def test_a_log_that_shrinks_and_a_state_that_goes_back_are_seen(tmp_path: Path) -> None:
+    coordinator = RunningCoordinator(tmp_path / "coordinator")
+    coordinator.start()
+    for number in range(4):
+        coordinator.enrol(f"site-{number}")
+    session = coordinator.admin.create_session(SPEC)
+    coordinator.stop()
+    now = held_by(coordinator.home)
+    assert not list(broken_growth([now], now))
+    assert now.checkpoint is not None
+    forked = replace(now, checkpoint=Checkpoint(now.checkpoint.origin, now.checkpoint.size, bytes(32)))
+    further = replace(now, phase={session: int(Phase.PUBLISHED)})
+    more = replace(now, events={**now.events, (session, 99): bytes(32)}, receipts={(session, 0, "Join"): bytes(32)})
+    assert [_words(one, now) for one in (forked, further, more)] == [
+        [f"the log as it was at death 0 ({now.checkpoint.size} entries) is no beginning of the log"],
+        ["the session went back from PUBLISHED to ACCEPTING"],
+        [
+            "events that were stored at death 0 are not there any more",
+            "receipts that were stored at death 0 are not there any more",
+        ],
+    ]
+
+
+def _words(earlier: Held, now: Held) -> list[str]:
+    return list(broken_growth([earlier], now))
 
 
 def test_a_sum_that_counts_somebody_twice_is_seen(tmp_path: Path) -> None:
-    with running_coordinator(tmp_path, institutions=4) as coordinator:
+    with running_coordinator(tmp_path, institutions=MEMBERS) as coordinator:
         session = coordinator.admin.create_session(SPEC)
         lanes = [one_hot(one.seat) + one_hot(0) for one in coordinator.identities]
         members = [
@@ -65,4 +129,24 @@ def test_a_sum_that_counts_somebody_twice_is_seen(tmp_path: Path) -> None:
         bundle = members[0].bundle()
         for member in members:
             member.__exit__(None, None, None)
-        assert list(broken_result(coordinator, bundle)) == ["the sum holds [5, 1, 1, 1], expected each member once"]
+        expected = {place_of(seat): 1 for seat in range(MEMBERS)}
+        assert list(broken_result(coordinator, bundle, expected)) == [
+            "the sum holds [5, 1, 1, 1], expected [1, 1, 1, 1]"
+        ]
+
+
+def test_the_report_names_every_fault_and_what_was_broken() -> None:
+    outcomes = [
+        Outcome("kills", "agents seed 1", "published", deaths=2, recovery=1.5),
+        Outcome("kills", "agents seed 2", "published", deaths=1),
+        Outcome("disks", "full", "published"),
+    ]
+    table = to_table(outcomes)
+    assert "| kills | agents | 2 | 3 | 1.50 | 2 published |" in table
+    assert "| disks | full | 1 | 0 |  | published |" in table
+    assert from_json(to_json(outcomes, 7)) == outcomes
+    outcomes[1].recovery = 6.0
+    outcomes[1].judge(busy=True)
+    assert "BROKEN" not in to_table(outcomes)
+    outcomes[1].judge(busy=False)
+    assert "| kills | agents | 2 | 3 | 6.00 | BROKEN: served again only after 6.0 s |" in to_table(outcomes)

@@ -34,7 +34,7 @@ class Process:
         self.address = coordinator.address
         self._bound = coordinator.home.bound
         self.output = output or Path(os.devnull)
-        with self.output.open("wb") as file:
+        with self.output.open("ab") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", program, *arguments],
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | (environment or {}),

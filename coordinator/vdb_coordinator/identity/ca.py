@@ -128,9 +128,9 @@ def parse_request(data: bytes) -> EllipticCurvePublicKey:
 
 
 def needs_renewal(pem: bytes, now: datetime) -> bool:
-    """Return whether less than two thirds of a certificate's life are left."""
+    """Return whether less than two thirds of a certificate's life are left, or it was issued by a clock that was ahead."""
     certificate = x509.load_pem_x509_certificate(pem)
-    return now > certificate.not_valid_after_utc - LEAF_LIFETIME * 2 / 3
+    return now < certificate.not_valid_before_utc or now > certificate.not_valid_after_utc - LEAF_LIFETIME * 2 / 3
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

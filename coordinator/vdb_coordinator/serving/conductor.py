@@ -159,7 +159,7 @@ class Conductor:
 
     async def abort(self, live: LiveSession, reason: str, by: str) -> None:
         """End a session without a result, because its lead says so."""
-        now = self._services.clock.now()
+        now = live.moment(self._services.clock.now())
         event = SessionFailed(now, f"aborted by the lead: {reason}"[:LONGEST_REASON])
         await self._finish(self._append(live, event))
         await self._services.database.run(
@@ -182,7 +182,7 @@ class Conductor:
         Raises:
             StoreError: that could not be stored.
         """
-        event = DeadlinePassed(self._services.clock.now(), phase_of(live.state))
+        event = DeadlinePassed(live.moment(self._services.clock.now()), phase_of(live.state))
         await self._finish(self._append_in_time(live, event, "deadline"))
 
     async def look_at_members(self) -> None:
@@ -232,7 +232,7 @@ class Conductor:
                 if known is None:
                     if submission.attempt is not None:
                         check_attempt(live.state, submission.attempt)
-                    await self._append_locked(live, make(self._services.clock.now()), submission)
+                    await self._append_locked(live, make(live.moment(self._services.clock.now())), submission)
                     self._services.failpoints.reach("before-acknowledge")
                     return live.snapshot.receipts[key]
         except (ProtocolError, SignatureError) as error:
@@ -326,7 +326,7 @@ class Conductor:
                 await self._services.transparency.publish()
                 news, duty = live.news(), duty_of(live.state)
                 if (seat := self._revoked(live)) is not None:
-                    event = MemberRevoked(self._services.clock.now(), seat)
+                    event = MemberRevoked(live.moment(self._services.clock.now()), seat)
                     await self._finish(self._append_in_time(live, event, "revocation"))
                 elif duty in WITNESSED:
                     await self._perform_witnessed(live, duty, news)
@@ -359,7 +359,7 @@ class Conductor:
         live.ask_witnesses(transparency.size, frozenset(seat for seat in seats if keys[seat] in silent))
         if not await happens(news, self._remaining(live)):
             self._waiting.discard(live.id)
-            now = self._services.clock.now()
+            now = live.moment(self._services.clock.now())
             reason = f"{found} institutions witnessed the log, {quorum} of those who joined must"
             await self._finish(self._append_in_time(live, SessionFailed(now, reason), "deadline"))
 
@@ -369,7 +369,7 @@ class Conductor:
             self._sessions[session].wake()
 
     async def _perform(self, live: LiveSession, duty: Duty, proof: LogProof | None = None) -> None:
-        coordinator, now = self._services.coordinator, self._services.clock.now()
+        coordinator, now = self._services.coordinator, live.moment(self._services.clock.now())
         try:
             self._services.failpoints.reach("before-sign")
             salt = secrets.token_bytes(SALT_BYTES)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 
 from vdb_coordinator.states import Accepting, Sealing, SessionState, attempt_of, phase_of, reason_of, stages_of
@@ -60,6 +61,13 @@ class LiveSession:
     def state(self) -> SessionState:
         """The present state."""
         return self.snapshot.state
+
+    def moment(self, now: datetime) -> datetime:
+        """Return the time at which something happens in the session: now, but later than its present phase began.
+
+        Whoever sets a clock back must not make a session that ends before it began: its institutions would refuse the result.
+        """
+        return max(now, self.state.since + timedelta.resolution)
 
     def advance(self, snapshot: Snapshot, now: float) -> None:
         """Show a new end of the log and wake who waits; `now` is monotonic."""

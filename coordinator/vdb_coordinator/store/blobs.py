@@ -9,6 +9,7 @@ Source: protos/README.md §11.4.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -82,12 +83,15 @@ class UploadStore:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._extending = threading.Lock()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def stored(self, name: str) -> int:
         """Return how many bytes of an upload are there."""
-        path = self._path(name)
-        return path.stat().st_size if path.exists() else 0
+        try:
+            return self._path(name).stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def extend(self, name: str, offset: int, chunk: bytes) -> int:
         """Write a chunk at the end of an upload and return its new size.
@@ -97,7 +101,7 @@ class UploadStore:
             ValueError: `offset` is not the end.
         """
         try:
-            with self._path(name).open("ab") as stream:
+            with self._extending, self._path(name).open("ab") as stream:
                 if stream.tell() != offset:
                     raise ValueError(f"upload {name} ends at {stream.tell()}, not at {offset}")
                 stream.write(chunk)
@@ -107,8 +111,10 @@ class UploadStore:
 
     def content(self, name: str) -> bytes:
         """Return what is there of an upload."""
-        path = self._path(name)
-        return path.read_bytes() if path.exists() else b""
+        try:
+            return self._path(name).read_bytes()
+        except FileNotFoundError:
+            return b""
 
     def discard(self, name: str) -> None:
         """Forget an upload."""

@@ -22,6 +22,7 @@ from vdb_participant.session.exchange import AGREE_SENT, MASK_SENT
 from vdb_participant.session.records import in_attempt, present_attempt
 from vdb_participant.session.terms import SealedTerms
 from vdb_participant.session.witnessing import Witness
+from vdb_participant.site.failpoints import Failpoints
 from vdb_participant.site.journal import Journal
 from vdb_participant.site.storage import write_durably
 from vdb_shared.bundle.archive import read_archive
@@ -44,6 +45,7 @@ class Ending:
         signer: our statement key.
         root: the pinned trust root.
         folder: where the result is kept.
+        failpoints: none outside tests.
     """
 
     post: Correspondence
@@ -52,6 +54,7 @@ class Ending:
     signer: Signer = field(repr=False)
     root: str
     folder: Path
+    failpoints: Failpoints = field(default_factory=Failpoints)
 
 
 def finish(end: Ending) -> None:
@@ -79,9 +82,11 @@ def _finish(end: Ending) -> None:
 
     signed = post.journal.once(records.COUNTERSIGN_SENT, sign)
     post.journal.erase_secrets()  # no round needs them any more, and there is no deadline for the witnesses
+    end.failpoints.reach("before-countersign")
     post.in_time(
         attempt, lambda: post.deliver(records.COUNTERSIGN_SENT, lambda: post.link.countersign(post.session, signed))
     )
+    end.failpoints.reach("after-countersign")
     end.witness.wait_in(attempt, Phase.PUBLISHED)
     published = post.link.bundle(post.session)
     audit_published(published, signed, end.sealed, end.root)

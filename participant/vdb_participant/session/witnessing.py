@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from vdb_participant.session.correspondence import Correspondence, going_on
 from vdb_participant.session.known_log import KnownLog
 from vdb_participant.session.terms import COORDINATOR, Opening
+from vdb_participant.site.failpoints import Failpoints
 from vdb_participant.site.seen_log import SeenLog
 from vdb_shared.bundle.witnessed import witness_name
 from vdb_shared.errors import FormatError, ProtocolError
@@ -35,6 +36,7 @@ class Witness:
         seen: what the site saw of the log so far.
         signer: its statement key.
         clock: POSIX seconds.
+        failpoints: none outside tests.
     """
 
     post: Correspondence
@@ -42,6 +44,7 @@ class Witness:
     seen: SeenLog
     signer: NoteSigner = field(repr=False)
     clock: Callable[[], float] = time.time
+    failpoints: Failpoints = field(default_factory=Failpoints)
 
     def look(self) -> int:
         """See the newest log, sign that we saw it, and return its size.
@@ -57,9 +60,11 @@ class Witness:
             if before is not None:
                 self._log.check_grown(before, now, view.consistency, (held.note, view.checkpoint))
             held.remember(view.checkpoint)
+        self.failpoints.reach("before-cosign")
         name = witness_name(self.opening.roster.consortium, self.opening.member.institution)
         signed = cosign(now, name, self.signer, int(self.clock()))
         self.post.link.cosign(self.post.session, now.size, signed.value)
+        self.failpoints.reach("after-cosign")
         return now.size
 
     def wait(self, phase: Phase) -> SessionStatus:

@@ -1,7 +1,7 @@
-"""Failpoints: named places at which a test makes the agent stop or die.
+"""Failpoints: named places at which a test makes the agent stop, die, be refused by its storage, or stand still.
 
-A testing tool that is harmless to privacy: a failpoint can only stop an agent, which a power cut can do as well. Set by the
-environment variable VDB_FAILPOINTS, such as "after-share-keys=hold,after-consistency=kill".
+A testing tool that is harmless to privacy: a failpoint does nothing that a power cut, a full disk or a slow one could not do as
+well. Set by the environment variable VDB_FAILPOINTS, such as "after-share-keys=hold,after-consistency=kill".
 """
 
 from __future__ import annotations
@@ -15,15 +15,19 @@ from typing import Final, Literal, NoReturn, cast, get_args
 
 import structlog
 
-from vdb_shared.errors import UsageError
+from vdb_shared.errors import StoreError, UsageError
 
 VARIABLE: Final = "VDB_FAILPOINTS"
 
 Place = Literal[
+    "before-cosign",
+    "after-cosign",
     "after-join",
     "after-measure",
     "after-advertise-keys",
     "after-share-keys",
+    "before-debit",
+    "after-debit",
     "before-masked-input",
     "after-masked-input",
     "after-complaint",
@@ -33,9 +37,16 @@ Place = Literal[
     "before-renewal",
     "after-renewal-answered",
     "after-renewal-kept",
+    "before-countersign",
+    "after-countersign",
 ]
-Action = Literal["hold", "kill"]
-"""hold: log a line and sleep until killed; kill: SIGKILL to oneself."""
+"""Cosign: of a checkpoint of the log that was remembered. Debit: of the ledger. Countersign: the signature of the result is
+recorded, and was acknowledged."""
+
+Action = Literal["hold", "kill", "error", "delay"]
+"""hold: log a line and sleep until killed; kill: SIGKILL to oneself; error: the storage refuses; delay: stand still a while."""
+
+DELAY_SECONDS: Final = 1.0
 
 _LOG = structlog.get_logger("vdb_participant")
 
@@ -47,12 +58,20 @@ class Failpoints:
     actions: Mapping[Place, Action] = field(default_factory=dict)
 
     def reach(self, place: Place) -> None:
-        """Pass through a place, or stop there."""
+        """Pass through a place, or act there.
+
+        Raises:
+            StoreError: it was set so.
+        """
         match self.actions.get(place):
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "hold":
                 _hold(place)
+            case "error":
+                raise StoreError(f"failpoint {place}: refused, as {VARIABLE} asks for")
+            case "delay":
+                time.sleep(DELAY_SECONDS)
             case None:
                 pass
 

@@ -19,6 +19,7 @@ from vdb_participant.session.contribution import contribution_statement
 from vdb_participant.session.exchange import ContributionOf
 from vdb_participant.session.records import Consented, Measured
 from vdb_participant.session.terms import SealedTerms
+from vdb_participant.site.failpoints import Failpoints
 from vdb_participant.site.institution import Site
 from vdb_participant.site.journal import Journal
 from vdb_participant.site.ledger import Ledger
@@ -30,10 +31,16 @@ NONCE_BYTES: Final = 32
 
 
 def contribution_maker(
-    site: Site, journal: Journal, sealed: SealedTerms, consented: Consented, measured: Measured
+    site: Site,
+    journal: Journal,
+    sealed: SealedTerms,
+    consented: Consented,
+    measured: Measured,
+    failpoints: Failpoints | None = None,
 ) -> ContributionOf:
     """Return what makes the contribution statement; it debits the ledger on the way."""
     private, manifest = measured.private, measured.manifest
+    failpoints = failpoints or Failpoints()
 
     def make(masked_digest: bytes) -> bytes:
         accounting = account(sealed.terms.calibration)
@@ -49,8 +56,10 @@ def contribution_maker(
         )
         policy = site.policy
         check_kept(site.folder)
+        failpoints.reach("before-debit")
         with Ledger(site.folder.ledger) as ledger:
             entry = ledger.debit(private, charge, policy.rho_cap, policy.charge, _now())
+        failpoints.reach("after-debit")
         return contribution_statement(sealed, masked_digest, entry.digest, manifest, site.signer)
 
     return make

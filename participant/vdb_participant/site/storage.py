@@ -1,8 +1,8 @@
 """Files that survive a crash: appended, replaced and erased with fsync, readable by their owner alone.
 
-Promises that what `append`, `replace` and `write_once` returned from is on the disk, and that a failed write leaves what was
-there. Leaves formats to callers. Erasing overwrites the bytes in place; file systems that copy on write, and flash drives,
-may keep older ones (§12.4).
+Promises that what `append`, `replace` and `write_durably` returned from is on the disk, with the folders in which it lies, and
+that a failed write leaves what was there. Leaves formats to callers. Erasing overwrites the bytes in place; file systems that
+copy on write, and flash drives, may keep older ones (§12.4).
 """
 
 from __future__ import annotations
@@ -100,9 +100,16 @@ class FileStorage:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder (and those above it) that only its owner may read."""
+    """Make a folder (and those above it) that only its owner may read, so that a power cut takes none of them back.
+
+    Without the second part a journal could be durable in a folder that is not.
+    """
     try:
-        path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        if path.is_dir():
+            return
+        make_folder(path.parent)
+        path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+        sync_folder(path.parent)
     except OSError as error:
         raise StoreError(f"{path}: cannot be made a folder ({error.strerror}); choose another with --dir") from error
 
@@ -128,10 +135,18 @@ def erase(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Make the names in a folder durable.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    descriptor = _open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        raise StoreError(
+            f"{folder}: cannot be made durable ({error.strerror}); look at the disk and run again"
+        ) from error
     finally:
         os.close(descriptor)
 
@@ -171,7 +186,11 @@ def _finish_replacing(path: Path) -> None:
 
 
 def _wipe(path: Path) -> None:
-    """Overwrite a file with zeros and remove it, if it is there."""
+    """Overwrite a file with zeros and remove it, if it is there.
+
+    Raises:
+        StoreError: the disk refuses; the file is there still.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY)
     except FileNotFoundError:
@@ -179,6 +198,8 @@ def _wipe(path: Path) -> None:
     try:
         _write(descriptor, bytes(os.fstat(descriptor).st_size), 0)
         os.fsync(descriptor)
+        path.unlink()
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be erased ({error.strerror}); look at the disk and run again") from error
     finally:
         os.close(descriptor)
-    path.unlink()

@@ -73,6 +73,8 @@ def test_certificates_are_renewed_after_a_third_of_their_life(authority: Certifi
     pem = authority.issue_client(new_tls_key().public_key(), NAME, NOW)
     assert not needs_renewal(pem, NOW + LEAF_LIFETIME / 3 - timedelta(minutes=1))
     assert needs_renewal(pem, NOW + LEAF_LIFETIME / 3 + timedelta(minutes=1))
+    assert not needs_renewal(pem, NOW - timedelta(minutes=59))
+    assert needs_renewal(pem, NOW - timedelta(minutes=61)), "issued while the clock was ahead: nobody takes it now"
 
 
 def test_requests_must_be_signed_p256_keys() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 from testkit.session_story import Story, story
 from vdb_coordinator.serving.live import LiveSession, Snapshot
@@ -68,3 +69,11 @@ def test_all_watchers_are_given_the_same_object_until_something_changes() -> Non
         assert live.status() is kept
 
     asyncio.run(watched())
+
+
+def test_a_clock_that_is_set_back_sets_no_session_back() -> None:
+    told = story(Story.advertise)
+    live, since = live_of(told), told.state.since
+    assert live.moment(since + timedelta(hours=1)) == since + timedelta(hours=1)
+    for now in (since, since - timedelta(hours=1), since - timedelta(days=400)):
+        assert live.moment(now) == since + timedelta.resolution

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from vdb_participant.site.failpoints import Failpoints, parse_failpoints
-from vdb_shared.errors import UsageError
+from vdb_participant.site.failpoints import DELAY_SECONDS, Failpoints, parse_failpoints
+from vdb_shared.errors import StoreError, UsageError
 
 PROGRAM = """
 from vdb_participant.site.failpoints import failpoints_from_environment
@@ -52,6 +52,18 @@ def test_hold_says_where_and_waits_to_be_killed() -> None:
         assert "after-share-keys" in process.stdout.readline()
         assert process.poll() is None
         process.kill()
+
+
+def test_error_is_a_storage_that_refuses() -> None:
+    with pytest.raises(StoreError, match="after-debit: refused"):
+        parse_failpoints("after-debit=error").reach("after-debit")
+
+
+def test_delay_stands_still_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("vdb_participant.site.failpoints.time.sleep", slept.append)
+    parse_failpoints("before-cosign=delay").reach("before-cosign")
+    assert slept == [DELAY_SECONDS]
 
 
 @pytest.mark.parametrize(
