@@ -24,7 +24,13 @@ TIMES: Final = (1, 5)
 """The how many-th passages at which a coordinator suffers."""
 
 Action = Literal["kill", "error", "delay"]
-ELSEWHERE: Final = ("after-complaint", "after-restart", "before-renewal", "after-renewal-answered", "after-renewal-kept")
+ELSEWHERE: Final = (
+    "after-complaint",
+    "after-restart",
+    "before-renewal",
+    "after-renewal-answered",
+    "after-renewal-kept",
+)
 
 AGENT_PLACES: Final = tuple(place for place in get_args(agents.Place) if place not in ELSEWHERE)
 """Places of a session in which nobody cheats and no certificate is renewed; the others have tests of their own."""
