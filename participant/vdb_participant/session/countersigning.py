@@ -9,18 +9,16 @@ Source: protos/README.md §9.5, §10.2, §12.2.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from vdb_participant.session.terms import SealedTerms
-from vdb_shared.audit.evidence import moment
 from vdb_shared.audit.policy import Policy
 from vdb_shared.audit.report import Report, Status
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.envelope import Envelope, sign_envelope
 from vdb_shared.bundle.record import RESULT, SessionRecord, of_record, read_envelope
-from vdb_shared.bundle.statement import Result, parse_statement
 from vdb_shared.errors import VerificationError
 from vdb_shared.identity import Signer
 from vdb_shared.secagg.messages import Signed
@@ -28,9 +26,6 @@ from vdb_shared.secagg.parameters import Seat
 from vdb_shared.spec import Spec
 
 _NOISE_CHECK: Final = "V42"
-
-CLOCKS: Final = timedelta(days=1)
-"""By which our clock and the coordinator's may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +63,16 @@ def audit_draft(data: bytes, own: OwnPart, sealed: SealedTerms, root: str, now: 
         own: what we know at first hand.
         sealed: the terms we agreed to; they are what the audit demands.
         root: the pinned trust root.
-        now: UTC, for the expiry of root and roster, and for the time that the result states.
+        now: UTC, for the expiry of root and roster.
 
     Raises:
-        VerificationError: the first check that failed, or which own part is missing, or a result of tomorrow.
+        VerificationError: the first check that failed, or which own part is missing.
         IdentityError: root or roster have expired.
     """
     _audit(data, sealed, root, draft=True)
     members = read_archive(data)
     found = SessionRecord.from_members(of_record(members))
     found.roster.verify(root, now)
-    stated = parse_statement(read_envelope(members, RESULT).payload, Result)[0].published
-    if moment(stated) > now + CLOCKS:
-        raise VerificationError(
-            f"the result says that it was made at {stated}, and it is {now:%Y-%m-%dT%H:%M:%SZ} here: compare your clock with "
-            "the coordinator's (`vdb-participant doctor`)",
-            check="own part",
-        )
     contribution = found.contributions.get(own.institution)
     join = found.joins.get(own.institution)
     for what, same in (
