@@ -9,7 +9,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-SHA512_DIGEST: Final = {"algorithm": "sha512"}
+_HASHES: Final[dict[str, hashes.HashAlgorithm]] = {"sha512": hashes.SHA512(), "sha1": hashes.SHA1()}  # noqa: S303 - to be refused
 BORN: Final = datetime(2025, 1, 1, tzinfo=UTC)
 YEARS: Final = timedelta(days=3650)
 
@@ -35,11 +35,19 @@ class Authority:
         name: common name of the certificate that signs.
         purpose: extended key usage of that certificate, and whether it is critical.
         ends: when that certificate ends.
+        digest: of what is signed, as asn1crypto names it.
+        attributes: what is signed besides the stamp.
+        names: SHA-256 of the certificate that the signature names; None for the right one.
+        beside: certificates (DER) that the answer holds before the right one, which no signature covers.
     """
 
     name: str = "Clock of the Observatory"
     purpose: tuple[x509.ObjectIdentifier, bool] = (ExtendedKeyUsageOID.TIME_STAMPING, True)
     ends: datetime = BORN + YEARS
+    digest: str = "sha512"
+    attributes: tuple[str, ...] = ("content_type", "message_digest", "signing_certificate_v2")
+    names: bytes | None = None
+    beside: tuple[bytes, ...] = ()
     root_key: ec.EllipticCurvePrivateKey = field(
         default_factory=lambda: ec.generate_private_key(ec.SECP256R1()), repr=False
     )
@@ -66,6 +74,11 @@ class Authority:
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=critical)
         return builder.sign(self.root_key, hashes.SHA256())
 
+    def certificate_of(self, *, issuer: str) -> bytes:
+        """Return a worthless certificate (DER) of this name and key, that claims to be issued by another authority's root."""
+        builder = _certificate(_name(self.name), _name(f"Root of {issuer}"), self.key, self.ends, 2)
+        return builder.sign(self.root_key, hashes.SHA256()).public_bytes(Encoding.DER)
+
     def answer(self, question: bytes, at: datetime, **changes: Any) -> bytes:
         """Return the answer to a question at a time; `changes` are fields of the stamp that differ from an honest one."""
         asked = tsp.TimeStampReq.load(question)
@@ -90,46 +103,42 @@ class Authority:
     def _signed(self, info: tsp.TSTInfo) -> bytes:
         certificate = asn1_x509.Certificate.load(self.certificate.public_bytes(Encoding.DER))
         content = info.dump()
-        identified = {"cert_hash": hashlib.sha256(certificate.dump()).digest()}
+        identified = {"cert_hash": self.names or hashlib.sha256(certificate.dump()).digest()}
+        values = {
+            "content_type": "tst_info",
+            "message_digest": hashlib.new(self.digest, content, usedforsecurity=False).digest(),
+            "signing_certificate_v2": tsp.SigningCertificateV2({"certs": [identified]}),
+        }
         attributes = cms.CMSAttributes(
-            [
-                cms.CMSAttribute({"type": "content_type", "values": ["tst_info"]}),
-                cms.CMSAttribute({"type": "message_digest", "values": [hashlib.sha512(content).digest()]}),
-                cms.CMSAttribute(
-                    {"type": "signing_certificate_v2", "values": [tsp.SigningCertificateV2({"certs": [identified]})]}
-                ),
-            ]
+            [cms.CMSAttribute({"type": kind, "values": [values[kind]]}) for kind in self.attributes]
         )
         signer = {
             "version": "v1",
             "sid": {
                 "issuer_and_serial_number": {"issuer": certificate.issuer, "serial_number": certificate.serial_number}
             },
-            "digest_algorithm": SHA512_DIGEST,
+            "digest_algorithm": {"algorithm": self.digest},
             "signed_attrs": attributes,
-            "signature_algorithm": algos.SignedDigestAlgorithm({"algorithm": "sha512_ecdsa"}),
-            "signature": self.key.sign(attributes.dump(), ec.ECDSA(hashes.SHA512())),
+            "signature_algorithm": algos.SignedDigestAlgorithm({"algorithm": f"{self.digest}_ecdsa"}),
+            "signature": self.key.sign(attributes.dump(), ec.ECDSA(_HASHES[self.digest])),
         }
         signed = {
             "version": "v3",
-            "digest_algorithms": [SHA512_DIGEST],
+            "digest_algorithms": [{"algorithm": self.digest}],
             "encap_content_info": {"content_type": "tst_info", "content": core.ParsableOctetString(content)},
-            "certificates": [certificate],
+            "certificates": [*map(asn1_x509.Certificate.load, self.beside), certificate],
             "signer_infos": [signer],
         }
         token = {"content_type": "signed_data", "content": cms.SignedData(signed)}
         encoded: bytes = tsp.TimeStampResp({"status": {"status": "granted"}, "time_stamp_token": token}).dump()
         return encoded
 
-    def signs_as(self, name: str) -> Authority:
-        """Return one with the same keys whose certificate has another name."""
-        return replace(self, name=name)
-
 
 def refusal(words: str) -> bytes:
     """Return an answer that holds no stamp, which the structure of asn1crypto does not foresee."""
     status: bytes = tsp.PKIStatusInfo({"status": "rejection", "status_string": [words]}).dump()
-    return bytes([0x30, len(status)]) + status
+    size = len(status)
+    return bytes([0x30, *([size] if size < 128 else [0x82, *size.to_bytes(2, "big")])]) + status
 
 
 @contextmanager

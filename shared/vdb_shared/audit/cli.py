@@ -87,6 +87,8 @@ def verify(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     if (attest is None) != (key is None):
         raise UsageError("--attest and --key go together; `vdb-audit key FILE` makes a key")
     pinned, demands = _root(root), _policy(policy)
+    given = [path for path in (bundle, policy, checkpoint, time_stamp, tsa_roots, key) if path is not None]
+    commands.spare(given, (html, attest))
     report = audit(
         _read(bundle, MAX_BUNDLE_BYTES),
         root=pinned,
@@ -151,6 +153,7 @@ def leaderboard(  # noqa: PLR0913, PLR0917 - each is an option of the command li
 
     Of several bundles there is one table for all figures on one scale; results are not ranked against each other.
     """
+    commands.spare([*bundles, *([] if policy is None else [policy])], (html, csv, latex))
     opened = commands.open_all(bundles, root, _policy(policy), log)
     commands.write_tables(opened, csv, latex)
     if len(bundles) > 1:

@@ -6,7 +6,7 @@ With `cli.py` and `reading.py` the only modules of the audit that print, read fi
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -82,6 +82,7 @@ def compare(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 
     What is on different scales is listed with the reason instead of compared.
     """
+    spare([first, second, *([] if policy is None else [policy])], (html,))
     found = compare_results(*open_all([first, second], root, policy_of(policy), log))
     if html is not None:
         write_file(html, comparison_page(found))
@@ -89,6 +90,17 @@ def compare(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         print_json(found.to_json())
     else:
         print_comparison(console(), found)
+
+
+def spare(inputs: Sequence[Path], outputs: Iterable[Path | None]) -> None:
+    """Check that no output would be written over what a command reads, before it reads anything.
+
+    Raises:
+        UsageError: one would.
+    """
+    for out in outputs:
+        if out is not None and any(path.exists() and out.exists() and out.samefile(path) for path in inputs):
+            raise UsageError(f"{out}: is what this command reads, and would be written over; name another file")
 
 
 def open_all(

@@ -64,6 +64,8 @@ def open_log(place: str, key: NoteKey, patience: Patience = Patience()) -> tuple
 def fetch_from(place: str, patience: Patience = Patience()) -> Fetch:
     """Return what reads files of a log in a folder or at a URL."""
     if place.startswith(("http://", "https://")):
+        if "?" in place or "#" in place:
+            raise UsageError(f"{place}: a log's files lie below its address; give it without ? and #")
         end = time.monotonic() + patience.log
         return lambda path: _download(f"{place.rstrip('/')}/{path}", patience, end)
     folder = Path(place)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
 from rfc3161_client import (
     HashAlgorithm,
     TimestampRequestBuilder,
@@ -27,6 +26,7 @@ from rfc3161_client import (
 )
 
 from vdb_shared.errors import FormatError, SignatureError, UsageError
+from vdb_shared.transparency.time_signer import one_line, signing_authority
 
 MAX_STAMP_BYTES: Final = 2**17
 """Of an answer with all certificates of its authority."""
@@ -42,7 +42,7 @@ class TimeStamp:
     Attributes:
         at: POSIX seconds of the authority's clock.
         accuracy: seconds by which it may be off, rounded up; 0 where the authority does not say.
-        authority: common name in the certificate that signed, or its whole subject.
+        authority: common name in the certificate that signed, or its whole subject; one line of at most 80 characters.
     """
 
     at: int
@@ -116,9 +116,9 @@ def read_time_stamp(answer: bytes, message: bytes, roots: Sequence[x509.Certific
         builder = builder.add_root_certificate(root)
     try:
         builder.build().verify_message(found, message)
-        return TimeStamp(int(found.tst_info.gen_time.timestamp()), _accuracy(found), _authority(found))
     except (VerificationError, ValueError) as error:
         raise SignatureError(f"no authority that you trust vouches for it: {_reason(str(error))}") from error
+    return TimeStamp(int(found.tst_info.gen_time.timestamp()), _accuracy(found), signing_authority(answer))
 
 
 def _decoded(answer: bytes) -> TimeStampResponse:
@@ -131,8 +131,8 @@ def _decoded(answer: bytes) -> TimeStampResponse:
 
 
 def _refusal(found: TimeStampResponse) -> str:
-    words = "; ".join(found.status_string) or "it says no reason"
-    return f"status {found.status}, {words}"
+    words = one_line("; ".join(found.status_string))
+    return f"status {found.status}, {f'“{words}”' if words else 'it says no reason'}"
 
 
 def _check_imprint(found: TimeStampResponse, message: bytes) -> None:
@@ -178,15 +178,4 @@ def _accuracy(found: TimeStampResponse) -> int:
     accuracy = found.tst_info.accuracy
     if accuracy is None:
         return 0
-    return accuracy.seconds + bool(accuracy.millis or accuracy.micros)
-
-
-def _authority(found: TimeStampResponse) -> str:
-    """Return the name in the certificate that signed; the signature covers which one that is."""
-    (signer,) = found.signed_data.signer_infos
-    for encoded in found.signed_data.certificates:
-        certificate = x509.load_der_x509_certificate(encoded)
-        if (certificate.issuer, certificate.serial_number) == (signer.issuer, signer.serial_number):
-            names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-            return str(names[0].value) if names else certificate.subject.rfc4514_string()
-    raise ValueError("its answer holds no certificate of the signer")
+    return (accuracy.seconds or 0) + bool(accuracy.millis or accuracy.micros)

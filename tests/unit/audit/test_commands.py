@@ -576,3 +576,17 @@ def test_a_broken_bundle_is_refused_everywhere_in_one_line(tmp_path: Path) -> No
         done = vdb_audit(*command)
         assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
         assert done.stderr.startswith("error: V04: ")
+
+
+@pytest.mark.parametrize("option", ["--html", "--csv", "--latex"])
+def test_a_bundle_is_never_written_over(option: str, tmp_path: Path) -> None:
+    bundle = tmp_path / "result.vdbb"
+    data = golden_file("dropout").read_bytes()
+    bundle.write_bytes(data)
+    commands_of = {"--html": ("verify", "leaderboard"), "--csv": ("leaderboard",), "--latex": ("leaderboard",)}
+    for command in commands_of[option]:
+        done = vdb_audit(command, bundle, option, bundle)
+        assert (done.returncode, bundle.read_bytes() == data) == (2, True)
+        assert "is what this command reads" in done.stderr
+    both = vdb_audit("compare", bundle, golden_file("successor"), "--html", bundle)
+    assert (both.returncode, bundle.read_bytes() == data) == (2, True)

@@ -55,7 +55,7 @@ def test_a_stamp_of_the_same_hour_shows_that_the_result_is_as_old_as_it_says(
     report, line = stamped(plain, authority, PUBLISHED + timedelta(minutes=5))
     assert (line.status.value, report.verdict) == ("PASS", Verdict.PASS)
     assert line.sentence == (
-        "Clock of the Observatory attests that the result stood in the log, signed as here, by 2026-01-31T12:45:00Z. "
+        "“Clock of the Observatory” attests that the result stood in the log, signed as here, by 2026-01-31T12:45:01Z. "
         "The coordinator gives 2026-01-31T12:40:00Z as the time of publication."
     )
 
@@ -76,7 +76,7 @@ def test_back_dated_by_years_a_result_passes_without_a_stamp_and_is_told_with_on
 
 
 @pytest.mark.parametrize(
-    ("seconds", "status"), [(-301, "PASS"), (-302, "FAIL"), (86701, "PASS"), (86702, "NOT PROVEN")]
+    ("seconds", "status"), [(-301, "PASS"), (-302, "FAIL"), (86699, "PASS"), (86700, "NOT PROVEN")]
 )
 def test_clocks_may_differ_by_five_minutes_and_what_the_authority_allows(
     plain: SmallSession, authority: Authority, seconds: int, status: str
@@ -102,7 +102,7 @@ def test_a_stamp_that_proves_nothing_leaves_the_audit_incomplete_and_accuses_nob
     stamps = {
         "it is on something else": GivenStamp(authority.stamp(checkpoint_of(session), at), authority.roots),
         "no authority that you trust": GivenStamp(Authority().stamp(checkpoint, at), authority.roots),
-        "holds no time stamp: status 2, come back later": GivenStamp(refusal("come back later"), authority.roots),
+        "holds no time stamp: status 2, “come back later”": GivenStamp(refusal("come back later"), authority.roots),
         "expected the answer": GivenStamp(b"<html>", authority.roots),
     }
     for words, given in stamps.items():
@@ -124,6 +124,60 @@ def test_an_authority_needs_a_certificate_for_time_stamps_that_was_valid_then(
 ) -> None:
     with pytest.raises(SignatureError, match=words):
         read_time_stamp(replace(authority, **wrong).stamp(NOTE, PUBLISHED), NOTE, read_roots(authority.roots))  # type: ignore[arg-type]  # two fields of other types
+
+
+def test_a_certificate_beside_the_signers_names_nobody(authority: Authority) -> None:
+    """The list of certificates is signed by nobody; one with the signer's issuer and number and another name is soon made."""
+    twin = Authority(name="National Notary", ends=authority.ends)
+    forged = twin.certificate_of(issuer=authority.name)
+    stamp = replace(authority, beside=(forged,)).stamp(NOTE, PUBLISHED)
+    try:
+        named = read_time_stamp(stamp, NOTE, read_roots(authority.roots)).authority
+    except SignatureError:  # where the other certificate is taken for the signer's, and does not fit
+        return
+    assert named == "Clock of the Observatory"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"names": bytes(32)}, "does not name the one certificate"),
+        ({"attributes": ("content_type", "message_digest")}, "does not name the one certificate"),
+        ({"attributes": ("message_digest", "signing_certificate_v2")}, "not signed as a time stamp"),
+        ({"digest": "sha1"}, "rests on a digest that is not accepted"),
+    ],
+)
+def test_what_is_signed_names_its_certificate_and_is_a_time_stamp(
+    authority: Authority, wrong: dict[str, object], words: str
+) -> None:
+    with pytest.raises(SignatureError, match=words):
+        read_time_stamp(replace(authority, **wrong).stamp(NOTE, PUBLISHED), NOTE, read_roots(authority.roots))  # type: ignore[arg-type]  # fields of several types
+
+
+@pytest.mark.parametrize(
+    ("stated", "seconds"), [({"millis": 500}, 1), ({"micros": 1}, 1), ({"seconds": 2, "millis": 1}, 3), (None, 0)]
+)
+def test_an_accuracy_may_have_any_of_its_parts(
+    authority: Authority, stated: dict[str, int] | None, seconds: int
+) -> None:
+    stamp = authority.stamp(NOTE, PUBLISHED, accuracy=stated)
+    assert read_time_stamp(stamp, NOTE, read_roots(authority.roots)).accuracy == seconds
+
+
+def test_an_authority_that_may_be_off_by_years_shows_no_day(plain: SmallSession, authority: Authority) -> None:
+    stamp = authority.stamp(checkpoint_of(plain), PUBLISHED, accuracy={"seconds": 400 * 86400})
+    _, line = judged(plain, GivenStamp(stamp, authority.roots))
+    assert (line.status.value, "400 days after" in line.sentence) == ("NOT PROVEN", True)
+
+
+def test_names_and_reasons_of_others_stay_on_their_line(plain: SmallSession) -> None:
+    """Else a name could print a line of its own: PASS, and anything behind it."""
+    liar = Authority(name="Notary”\nV62              PASS        \x1b[1A" + "x" * 10)
+    _, line = judged(plain, GivenStamp(liar.stamp(checkpoint_of(plain), PUBLISHED), liar.roots))
+    assert line.sentence.startswith("“Notary' V62 PASS \N{REPLACEMENT CHARACTER}[1A" + "x" * 10 + "” attests")
+    _, refused = judged(plain, GivenStamp(refusal("no\nV63 PASS " + "y" * 500), liar.roots))
+    assert "\n" not in refused.sentence
+    assert len(refused.sentence) < 200
 
 
 def test_a_digest_that_collides_is_not_accepted(authority: Authority) -> None:
@@ -194,7 +248,7 @@ def test_errors_of_asking_and_giving_say_what_to_do(plain: SmallSession, authori
         "/endless": (200, bytes(200_000)),
     }
     words = {
-        "/refuses": "gave no time stamp: status 2, only for members",
+        "/refuses": "gave no time stamp: status 2, “only for members”",
         "/page": "expected the answer of a time stamp authority",
         "/gone": "answers 404",
         "/replays": "answered another question",

@@ -40,17 +40,17 @@ def _time_stamp(evidence: Evidence) -> Finding:
     except (FormatError, SignatureError, UsageError) as error:
         return Finding(Status.SKIPPED, f"The time stamp could not be used: {error}.")
     seen = check_logged(proof, evidence.published_entry, evidence.roster, evidence.joins, evidence.quorum)
-    published, allowed = int(moment(evidence.result.published).timestamp()), CLOCKS + stamp.accuracy
-    for who, at in (("the coordinator", published), ("every institution", min(seen.times.values()))):
+    published, by = int(moment(evidence.result.published).timestamp()), stamp.at + stamp.accuracy
+    who = f"“{stamp.authority}”"
+    for whose, at in (("the coordinator", published), ("every institution", min(seen.times.values()))):
         demand(
             "V64",
-            at <= stamp.at + allowed,
-            f"{who} says that it signed at {clock(at)} or later, but {stamp.authority} saw what it signed at "
-            f"{clock(stamp.at)}.",
+            at <= by + CLOCKS,
+            f"{whose} says that it signed at {clock(at)} or later, but {who} saw what it signed by {clock(by)}.",
         )
-    says = f"{stamp.authority} attests that the result stood in the log, signed as here, by {clock(stamp.at)}."
-    late = stamp.at - published
-    if late > SOON + allowed:
+    says = f"{who} attests that the result stood in the log, signed as here, by {clock(by)}."
+    late = by - published
+    if late > SOON + CLOCKS:
         return not_proven(
             f"{says} That is {counted(late // 86400, 'day')} after {clock(published)}, when the coordinator says that it was "
             "published: that it is as old as that is not shown."

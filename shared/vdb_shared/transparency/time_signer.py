@@ -1,0 +1,76 @@
+"""Who signed a time stamp: the one certificate that its signature covers.
+
+The certificates of a stamp are a list that nobody signs: anybody can add one with the same issuer and number and any name. What
+is signed is the attribute that names the certificate by its digest (ESSCertID). Promises that it names exactly one, and that no
+digest below the signature is one that collides. Leaves the signature and the chain to `time_stamps.py`.
+
+Source: RFC 3161 §2.4.1; RFC 5816; RFC 5652 §5.3; protos/README.md §9.9.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+from asn1crypto import tsp
+
+from vdb_shared.errors import SignatureError
+
+LONGEST_NAME: Final = 80
+
+_DIGESTS: Final = frozenset({"sha256", "sha384", "sha512"})
+
+
+def signing_authority(answer: bytes) -> str:
+    """Return the name in the certificate that a stamp's signature covers.
+
+    Args:
+        answer: TimeStampResp, DER, whose signature was verified.
+
+    Raises:
+        SignatureError: it names no certificate or several, or rests on a digest that collides.
+    """
+    try:
+        signed = tsp.TimeStampResp.load(answer, strict=True)["time_stamp_token"]["content"]
+        (signer,) = signed["signer_infos"]
+        digest = signer["digest_algorithm"]["algorithm"].native
+        attributes = {item["type"].native: item["values"] for item in signer["signed_attrs"]}
+        kinds = [item.native for item in attributes.get("content_type", ())]
+        named = [item.chosen.dump() for item in signed["certificates"] if item.name == "certificate"]
+        subjects = [item.chosen.subject.native for item in signed["certificates"] if item.name == "certificate"]
+        places = [place for place, encoded in enumerate(named) if _is_named(encoded, attributes)]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SignatureError("what it signs cannot be read") from error
+    if digest not in _DIGESTS:
+        raise SignatureError(f"its signature rests on a digest that is not accepted ({digest})")
+    if kinds != ["tst_info"]:
+        raise SignatureError("it is not signed as a time stamp")
+    if len(set(places)) != 1:
+        raise SignatureError("its signature does not name the one certificate that it was made with")
+    subject = subjects[places[0]]
+    name = subject.get("common_name") or ", ".join(str(value) for value in subject.values())
+    return one_line(str(name)) or "an authority without a name"
+
+
+def _is_named(encoded: bytes, attributes: dict[str, Any]) -> bool:
+    """Return whether signed attributes name a certificate (DER) first, which is the signer's."""
+    found = False
+    for kind in ("signing_certificate_v2", "signing_certificate"):
+        for value in attributes.get(kind, ()):
+            first = value["certs"][0]
+            algorithm = first["hash_algorithm"]["algorithm"].native if kind.endswith("v2") else "sha1"
+            if algorithm not in _DIGESTS and kind.endswith("v2"):
+                raise ValueError(algorithm)
+            if hashlib.new(algorithm, encoded, usedforsecurity=False).digest() != first["cert_hash"].native:
+                return False
+            found = True
+    return found
+
+
+def one_line(words: str) -> str:
+    """Return others' words as one line of at most 80 characters, without quotation marks of ours."""
+    line = " ".join(words.split())
+    plain = "".join(
+        "'" if sign in "“”" else sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line
+    )
+    return plain if len(plain) <= LONGEST_NAME else f"{plain[: LONGEST_NAME - 1]}…"
