@@ -72,6 +72,8 @@ def prove(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
         )
     if not wish.out.parent.is_dir():
         raise UsageError(f"{wish.out}: there is no such folder to write it to; make it, or choose another")
+    if wish.out.is_dir() or (wish.out.exists() and wish.checkpoint.exists() and wish.out.samefile(wish.checkpoint)):
+        raise UsageError(f"{wish.out}: is a folder, or what this command reads; name another file")
     _check_name(wish.auditor)
     site = open_site(folder, passphrase)
     tell_dropped(site)

@@ -22,7 +22,7 @@ from vdb_shared.audit.reading import console as _console
 from vdb_shared.audit.reading import policy_of as _policy
 from vdb_shared.audit.reading import print_json as _print_json
 from vdb_shared.audit.reading import root_of as _root
-from vdb_shared.audit.reading import statements_in
+from vdb_shared.audit.reading import say_unpinned, statements_in
 from vdb_shared.audit.reading import write_file as _write
 from vdb_shared.audit.text import print_facts, print_leaderboard, print_monitored, print_report, standing_lines
 from vdb_shared.audit.vbench import print_vbench, vbench_reports
@@ -205,7 +205,8 @@ def vbench(
     A bundle is verified first; figures in a file of their own are taken as they are.
     """
     data, standing = _read(file, MAX_BUNDLE_BYTES), None
-    if data[:64].lstrip().startswith(b"{"):
+    alone = data[:64].lstrip().startswith(b"{")
+    if alone:
         if log is not None:
             raise UsageError(f"{file}: figures in a file of their own stand in no log; give --log with a bundle")
     else:
@@ -221,6 +222,8 @@ def vbench(
     for sentence in standing_lines(standing):
         _console().print(sentence, soft_wrap=True)
     print_vbench(_console(), reports)
+    if not alone:
+        say_unpinned(root, _policy(policy))
 
 
 @app.command(

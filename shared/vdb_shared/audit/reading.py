@@ -108,6 +108,14 @@ def statements_in(folder: Path | None) -> dict[str, bytes]:
     return {place.name: read_file(place, MAX_OBJECTION_BYTES) for place in places}
 
 
+def say_unpinned(root: str | None, policy: Policy) -> None:
+    """Say on the terminal that the trust root was taken from the bundle itself, if nothing from elsewhere names it."""
+    if root is None and policy.root is None:
+        console().print(
+            "THE TRUST ROOT IS NOT CHECKED: it was taken from the bundle itself; give --root.", soft_wrap=True
+        )
+
+
 def policy_of(path: Path | None) -> Policy:
     """Return the policy in a file, or the default one where none is given.
 

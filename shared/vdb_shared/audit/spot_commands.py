@@ -14,7 +14,7 @@ import typer
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.log_files import fetch_from, open_log
 from vdb_shared.audit.options import Bundle, Json, Log, PolicyFile, Root
-from vdb_shared.audit.reading import console, policy_of, print_json, root_of, write_file
+from vdb_shared.audit.reading import console, policy_of, print_json, root_of, say_unpinned, write_file
 from vdb_shared.audit.spot_check import Asked, check_samples
 from vdb_shared.audit.text import print_line
 from vdb_shared.audit.verified import open_verified
@@ -88,6 +88,7 @@ def check_sample(  # noqa: PLR0913, PLR0917 - each is an option of the command l
         for line in report.lines:
             print_line(console(), line)
         console().print(f"\n{report.verdict}", soft_wrap=True)
+        say_unpinned(asked.root, asked.policy)
     raise typer.Exit(report.exit_code)
 
 

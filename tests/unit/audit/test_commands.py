@@ -474,9 +474,9 @@ def test_vbench_takes_a_bundle_or_figures(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     figures.write_bytes(b"\n  " + metrics)
     found = vbench_reports(metrics, file="x")
-    for file in (golden_file("full"), figures):
-        shown(vdb_audit("vbench", file), lambda to: print_vbench(to, found))
-        assert vdb_audit("vbench", file, "--json").stdout == printed_json([report.to_json() for report in found])
+    for given in ((golden_file("full"), "--root", ROOT), (figures,)):
+        shown(vdb_audit("vbench", *given), lambda to: print_vbench(to, found))
+        assert vdb_audit("vbench", *given, "--json").stdout == printed_json([report.to_json() for report in found])
     assert vdb_audit("vbench", golden_file("full"), "--root", ROOT).returncode == 0
     assert vdb_audit("vbench", golden_file("full"), "--root", OTHER).stderr.startswith("error: V10: ")
     logged = vdb_audit("vbench", figures, "--log", DISPUTED / "log")
@@ -505,7 +505,7 @@ def test_vbench_says_what_was_said_of_a_result_since_and_marks_its_figures() -> 
             to.print(sentence, soft_wrap=True)
         print_vbench(to, found)
 
-    given = ("vbench", golden_file("disputed"), "--log", DISPUTED / "log")
+    given = ("vbench", golden_file("disputed"), "--root", ROOT, "--log", DISPUTED / "log")
     shown(vdb_audit(*given), show)
     done = vdb_audit(*given, "--json")
     assert done.stdout == printed_json([report.to_json() for report in found])
@@ -590,3 +590,12 @@ def test_a_bundle_is_never_written_over(option: str, tmp_path: Path) -> None:
         assert "is what this command reads" in done.stderr
     both = vdb_audit("compare", bundle, golden_file("successor"), "--html", bundle)
     assert (both.returncode, bundle.read_bytes() == data) == (2, True)
+
+
+def test_every_command_that_verifies_says_that_the_root_was_not_checked(tmp_path: Path) -> None:
+    bundle, file = golden_file("dropout"), tmp_path / "samples.vdbs"
+    file.write_bytes(b"no answer")
+    for words in (("vbench", bundle), ("check-sample", bundle, file)):
+        assert "TRUST ROOT IS NOT CHECKED" in vdb_audit(*words).stdout, words
+    pinned = vdb_audit("check-sample", bundle, file, "--root", "sha256:" + "0" * 64)
+    assert "TRUST ROOT IS NOT CHECKED" not in pinned.stdout
