@@ -10,6 +10,7 @@ from typing import get_args
 import pytest
 
 from testkit.coordinator import RunningCoordinator, running_coordinator
+from testkit.faults.failpoints import ELSEWHERE
 from testkit.sessions import SITES, Runs, consortium, journal_of, kinds, run_with_failpoint
 from vdb_participant.session.exchange import LEAVING
 from vdb_participant.site.failpoints import Place
@@ -18,7 +19,7 @@ from vdb_shared.errors import SessionAbortedError
 SHORT_ROUND = 4
 """Seconds that the others wait for the dead one."""
 
-PLACES = tuple(place for place in get_args(Place) if place not in ("after-complaint", "after-restart"))
+PLACES = tuple(place for place in get_args(Place) if place not in ELSEWHERE)
 """Failpoints of a session without a restart; see `test_agent_restarts.py` for the others."""
 
 

@@ -40,7 +40,7 @@ ALLOWED = {
 
 def documented() -> dict[str, set[str]]:
     """Return the names of §11.8 with their labels."""
-    section = DOCUMENT.read_text().split("### 11.8 ")[1].split("\n## ")[0]
+    section = DOCUMENT.read_text().split("### 11.8 ")[1].split("\n### ")[0]
     found = {}
     for line in section.splitlines():
         cells = line.split("|")
