@@ -15,7 +15,7 @@ from testkit.coordinator import CALL, CONSORTIUM, Identity, RunningCoordinator, 
 from testkit.crowd import crowd
 from testkit.faults.crew import MEMBERS, SPEC, Crew
 from testkit.faults.outcomes import Outcome
-from testkit.members import TestMember
+from testkit.members import STEPS, TestMember
 from testkit.proxies import tls_server
 from vdb_coordinator.identity.ca import LEAF_LIFETIME, CertificateAuthority, spiffe_id
 from vdb_coordinator.identity.keys import key_pem, new_tls_key, read_tls_key
@@ -72,20 +72,32 @@ def suffer(fault: str, folder: Path) -> Outcome:
     identities = crowd(coordinator, MEMBERS)
     coordinator.start()
     session = coordinator.admin.create_session(SPEC)
-    with Crew(coordinator, identities, session) as crew:
+    crew = Crew(coordinator, identities, session)
+    if fault == RENEWED:
+        _renew_before(crew.members[0], STEPS[2], _issued(coordinator, identities[0], timedelta(0)))
+    with crew:
         if fault in SHOWN:
             outcome.broken += _refused(coordinator, SHOWN[fault](coordinator, *identities[:2]), session)
         elif fault == IMPOSTOR:
             outcome.broken += _not_fooled(coordinator, folder)
-        else:
-            crew.members[0].identity = _issued(coordinator, identities[0], timedelta(0))
-            crew.members[0].reconnect()
         bundle, broken = crew.finish()
         coordinator.stop()
         outcome.broken += broken
         if bundle is not None:
             outcome.broken += crew.compare(coordinator, bundle)
     return outcome
+
+
+def _renew_before(member: TestMember, step: str, identity: Identity) -> None:
+    """Let a member show another certificate from a step on; its own thread changes it, as nobody else may close its channel."""
+    send = getattr(member, step)
+
+    def renewed() -> object:
+        member.identity = identity
+        member.reconnect()
+        return send()
+
+    setattr(member, step, renewed)
 
 
 def _refused(coordinator: RunningCoordinator, identity: Identity, session: str) -> Iterator[str]:
