@@ -39,7 +39,7 @@ def signing_authority(answer: bytes) -> str:
         named = [item.chosen.dump() for item in signed["certificates"] if item.name == "certificate"]
         subjects = [item.chosen.subject.native for item in signed["certificates"] if item.name == "certificate"]
         places = [place for place, encoded in enumerate(named) if _is_named(encoded, attributes)]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise SignatureError("what it signs cannot be read") from error
     if digest not in _DIGESTS:
         raise SignatureError(f"its signature rests on a digest that is not accepted ({digest})")
