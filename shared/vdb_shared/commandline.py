@@ -6,6 +6,10 @@ interrupted. Leaves parsing and output to the scripts.
 
 from __future__ import annotations
 
+import codecs
+import errno
+import io
+import os
 import sys
 import unicodedata
 from collections.abc import Callable
@@ -16,6 +20,9 @@ from vdb_shared.errors import UsageError, VdbError
 FAILED: Final = 1
 UNUSABLE: Final = 2
 INTERRUPTED: Final = 130
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""How systems say that a disk takes no more."""
 
 _KEPT: Final = frozenset("\n\t")
 
@@ -32,6 +39,7 @@ def run_script(program: Callable[[], object], *, extra: str = "") -> None:
         program: the script; exits by itself with other codes where it has them.
         extra: the extra of the distribution that the script needs, or "".
     """
+    _speak_utf8()
     if "--debug" in sys.argv[1:]:
         program()
         return
@@ -41,12 +49,10 @@ def run_script(program: Callable[[], object], *, extra: str = "") -> None:
         _exit("stopped; run the same command again to go on", INTERRUPTED)
     except UsageError as error:
         _exit(f"error: {error}", UNUSABLE)
-    except VdbError as error:
-        _exit(f"error: {error}", FAILED)
-    except ModuleNotFoundError as error:
-        _exit(f"error: {_missing(error, extra)}", FAILED)
+    except BrokenPipeError:
+        _exit("stopped: nobody reads the output any more", FAILED)
     except Exception as error:  # the outermost edge: a mistake of ours must not end in a traceback either
-        _exit(f"error: {_mistake(error)}", FAILED)
+        _exit(f"error: {_told(error, extra)}", FAILED)
 
 
 def shown(text: str) -> str:
@@ -61,13 +67,46 @@ def shown(text: str) -> str:
     )
 
 
+def _speak_utf8() -> None:
+    """Write UTF-8 whatever the locale says, as Python does by itself in the locale "C" (PEP 538)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
 def _run(program: Callable[[], object]) -> None:
     try:
         program()
     except SystemExit as exit_:
+        _flush()
         if exit_.code == INTERRUPTED:  # how the argument parser passes a keyboard interrupt on
             raise KeyboardInterrupt from exit_
         raise
+    _flush()
+
+
+def _flush() -> None:
+    """Write out what standard output holds back, so that nobody takes a part for the whole.
+
+    Raises:
+        OSError: it takes no more. A pipe whose reader has seen enough is no error.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _let_go()
+
+
+def _told(error: Exception, extra: str) -> str:
+    """Return what a user can do about an error."""
+    if isinstance(error, VdbError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return _missing(error, extra)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        what = f"{error.filename}:" if error.filename else "the output"
+        return f"{what} cannot be written ({error.strerror}); make room and run the same command again"
+    return _mistake(error)
 
 
 def _missing(error: ModuleNotFoundError, extra: str) -> str:
@@ -81,6 +120,16 @@ def _mistake(error: Exception) -> str:
     return f"this is a mistake in the program ({type(error).__name__}: {text}); add --debug before the command to see where"
 
 
+def _let_go() -> None:
+    """Keep the interpreter from writing once more, at its end, what nobody takes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _exit(line: str, code: int) -> None:
+    """Say one line on standard error and exit; what standard output still holds back and cannot write is let go."""
     sys.stderr.write(f"{shown(line)}\n")
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _let_go()
     sys.exit(code)

@@ -38,6 +38,7 @@ class Authority:
         digest: of what is signed, as asn1crypto names it.
         attributes: what is signed besides the stamp.
         names: SHA-256 of the certificate that the signature names; None for the right one.
+        certificates_named: how often the signature names it.
         beside: certificates (DER) that the answer holds before the right one, which no signature covers.
     """
 
@@ -47,6 +48,7 @@ class Authority:
     digest: str = "sha512"
     attributes: tuple[str, ...] = ("content_type", "message_digest", "signing_certificate_v2")
     names: bytes | None = None
+    certificates_named: int = 1
     beside: tuple[bytes, ...] = ()
     root_key: ec.EllipticCurvePrivateKey = field(
         default_factory=lambda: ec.generate_private_key(ec.SECP256R1()), repr=False
@@ -65,6 +67,11 @@ class Authority:
     def roots(self) -> bytes:
         """The root certificate as PEM."""
         return self.root.public_bytes(Encoding.PEM)
+
+    @property
+    def leaf(self) -> bytes:
+        """The certificate that signs as PEM, which is no root."""
+        return self.certificate.public_bytes(Encoding.PEM)
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -107,7 +114,7 @@ class Authority:
         values = {
             "content_type": "tst_info",
             "message_digest": hashlib.new(self.digest, content, usedforsecurity=False).digest(),
-            "signing_certificate_v2": tsp.SigningCertificateV2({"certs": [identified]}),
+            "signing_certificate_v2": tsp.SigningCertificateV2({"certs": [identified] * self.certificates_named}),
         }
         attributes = cms.CMSAttributes(
             [cms.CMSAttribute({"type": kind, "values": [values[kind]]}) for kind in self.attributes]

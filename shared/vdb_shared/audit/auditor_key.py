@@ -94,6 +94,8 @@ def read_key(path: Path, passphrase: Callable[[], bytes]) -> StatementKey:
         IdentityError: it holds no such key, or the passphrase is wrong.
     """
     data = read_file(path, MAX_KEY_BYTES)
+    if b"PUBLIC KEY" in data:
+        raise IdentityError(f"{path}: this is a public key, which signs nothing; give the private one beside it")
     try:
         return StatementKey.from_pem(data, passphrase() if _ENCRYPTED in data else None)
     except IdentityError as error:

@@ -74,8 +74,10 @@ def time_stamp(
     What it answers is not verified here, since only you know whom you trust: verify --time-stamp FILE --tsa-roots PEM.
     """
     checkpoint = _checkpoint_in(bundle)
-    if out.exists():
+    if out.exists() or out.is_symlink():
         raise UsageError(f"{out}: is there already; choose another name")
+    if not out.parent.is_dir():
+        raise UsageError(f"{out}: its folder does not exist; make it first")
     question = ask(checkpoint)
     answer = _answer(tsa, question.data)
     try:
@@ -83,7 +85,8 @@ def time_stamp(
     except (FormatError, UsageError) as error:
         raise UsageError(f"{tsa}: {error}") from error
     try:
-        out.write_bytes(answer)
+        with out.open("xb") as file:
+            file.write(answer)
     except OSError as error:
         raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
     console().print(f"{out}: time stamp on the log's checkpoint in {bundle}, not verified yet", soft_wrap=True)

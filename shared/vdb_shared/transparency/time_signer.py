@@ -1,4 +1,4 @@
-"""Who signed a time stamp: the one certificate that its signature covers.
+"""Who signed a time stamp: the one certificate that its signature covers; and the answer around it, which nobody signed.
 
 The certificates of a stamp are a list that nobody signs: anybody can add one with the same issuer and number and any name. What
 is signed is the attribute that names the certificate by its digest (ESSCertID). Promises that it names exactly one, and that no
@@ -12,13 +12,47 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Final
 
-from asn1crypto import tsp
+from asn1crypto import cms, tsp
 
 from vdb_shared.errors import SignatureError
 
 LONGEST_NAME: Final = 80
 
 _DIGESTS: Final = frozenset({"sha256", "sha384", "sha512"})
+
+
+def granted(data: bytes) -> bytes:
+    """Return a time stamp as the plain answer that grants it (TimeStampResp, DER).
+
+    Some authorities grant with modifications, and some tools keep the token alone; the signature covers no more than that.
+
+    Args:
+        data: an answer, also one that grants with modifications, or a token alone; all else is returned as it is.
+    """
+    try:
+        token = _token(data)
+        if token is None:
+            return data
+        encoded: bytes = tsp.TimeStampResp({"status": {"status": "granted"}, "time_stamp_token": token}).dump()
+    except _UNREADABLE:
+        return data
+    return encoded
+
+
+def _token(data: bytes) -> cms.ContentInfo | None:
+    """Return the token that stands alone, or that was granted with modifications; None for all else."""
+    try:
+        answer = tsp.TimeStampResp.load(data, strict=True)
+        if answer["status"]["status"].native != "granted_with_mods":
+            return None
+        token = answer["time_stamp_token"]
+    except _UNREADABLE:
+        token = cms.ContentInfo.load(data, strict=True)
+    return token if token["content_type"].native == "signed_data" else None
+
+
+_UNREADABLE: Final = (ValueError, TypeError, LookupError, AttributeError)
+"""What asn1crypto raises for bytes that are something else."""
 
 
 def signing_authority(answer: bytes) -> str:
@@ -39,7 +73,7 @@ def signing_authority(answer: bytes) -> str:
         named = [item.chosen.dump() for item in signed["certificates"] if item.name == "certificate"]
         subjects = [item.chosen.subject.native for item in signed["certificates"] if item.name == "certificate"]
         places = [place for place, encoded in enumerate(named) if _is_named(encoded, attributes)]
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise SignatureError("what it signs cannot be read") from error
     if digest not in _DIGESTS:
         raise SignatureError(f"its signature rests on a digest that is not accepted ({digest})")

@@ -26,7 +26,7 @@ from rfc3161_client import (
 )
 
 from vdb_shared.errors import FormatError, SignatureError, UsageError
-from vdb_shared.transparency.time_signer import one_line, signing_authority
+from vdb_shared.transparency.time_signer import granted, one_line, signing_authority
 
 MAX_STAMP_BYTES: Final = 2**17
 """Of an answer with all certificates of its authority."""
@@ -86,7 +86,7 @@ def check_answer(answer: bytes, question: Question, message: bytes) -> None:
         FormatError: it is no answer.
         UsageError: the authority refused, or answered another question.
     """
-    found = _decoded(answer)
+    found = _decoded(_bounded(answer))
     if found.status != 0:
         raise UsageError(f"the authority gave no time stamp: {_refusal(found)}")
     if found.tst_info.nonce != question.nonce:
@@ -98,7 +98,7 @@ def read_time_stamp(answer: bytes, message: bytes, roots: Sequence[x509.Certific
     """Return what an authority under one of these roots says of a message.
 
     Args:
-        answer: its answer (TimeStampResp, DER).
+        answer: its answer (TimeStampResp, DER), or the token of one.
         message: what was to be stamped.
         roots: at least one.
 
@@ -107,6 +107,7 @@ def read_time_stamp(answer: bytes, message: bytes, roots: Sequence[x509.Certific
         UsageError: the stamp is on something else.
         SignatureError: none of the roots vouches for it.
     """
+    answer = _bounded(answer)
     found = _decoded(answer)
     if found.status != 0:
         raise FormatError(f"holds no time stamp: {_refusal(found)}")
@@ -121,9 +122,13 @@ def read_time_stamp(answer: bytes, message: bytes, roots: Sequence[x509.Certific
     return TimeStamp(int(found.tst_info.gen_time.timestamp()), _accuracy(found), signing_authority(answer))
 
 
-def _decoded(answer: bytes) -> TimeStampResponse:
+def _bounded(answer: bytes) -> bytes:
     if len(answer) > MAX_STAMP_BYTES:
         raise FormatError(f"has more than the {MAX_STAMP_BYTES} bytes of a time stamp")
+    return granted(answer)
+
+
+def _decoded(answer: bytes) -> TimeStampResponse:
     try:
         return decode_timestamp_response(answer)
     except ValueError as error:

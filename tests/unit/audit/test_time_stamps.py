@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from asn1crypto import tsp
+from asn1crypto import cms, tsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from testkit.audit_cli import vdb_audit
@@ -104,6 +104,7 @@ def test_a_stamp_that_proves_nothing_leaves_the_audit_incomplete_and_accuses_nob
         "no authority that you trust": GivenStamp(Authority().stamp(checkpoint, at), authority.roots),
         "holds no time stamp: status 2, “come back later”": GivenStamp(refusal("come back later"), authority.roots),
         "expected the answer": GivenStamp(b"<html>", authority.roots),
+        "unable to get local issuer": GivenStamp(authority.stamp(checkpoint, at), authority.leaf),
     }
     for words, given in stamps.items():
         report, line = judged(plain, given)
@@ -143,6 +144,7 @@ def test_a_certificate_beside_the_signers_names_nobody(authority: Authority) -> 
     [
         ({"names": bytes(32)}, "does not name the one certificate"),
         ({"attributes": ("content_type", "message_digest")}, "does not name the one certificate"),
+        ({"certificates_named": 0}, "cannot be read"),
         ({"attributes": ("message_digest", "signing_certificate_v2")}, "not signed as a time stamp"),
         ({"digest": "sha1"}, "rests on a digest that is not accepted"),
     ],
@@ -178,6 +180,25 @@ def test_names_and_reasons_of_others_stay_on_their_line(plain: SmallSession) -> 
     _, refused = judged(plain, GivenStamp(refusal("no\nV63 PASS " + "y" * 500), liar.roots))
     assert "\n" not in refused.sentence
     assert len(refused.sentence) < 200
+
+
+def test_a_token_alone_and_one_with_modifications_are_stamps_as_well(authority: Authority) -> None:
+    """The signature covers the token; the answer around it is signed by nobody."""
+    roots, answer = read_roots(authority.roots), authority.stamp(NOTE, PUBLISHED)
+    honest = read_time_stamp(answer, NOTE, roots)
+    token = tsp.TimeStampResp.load(answer)["time_stamp_token"]
+    assert read_time_stamp(token.dump(), NOTE, roots) == honest
+    assert read_time_stamp(answered(token, "granted_with_mods"), NOTE, roots) == honest
+    for status in ("rejection", "waiting", "revocation_notification"):
+        with pytest.raises(FormatError, match="holds no time stamp: status"):
+            read_time_stamp(answered(token, status), NOTE, roots)
+    with pytest.raises(SignatureError):
+        read_time_stamp(Authority().stamp(NOTE, PUBLISHED)[9:], NOTE, roots)
+
+
+def answered(token: cms.ContentInfo, status: str) -> bytes:
+    encoded: bytes = tsp.TimeStampResp({"status": {"status": status}, "time_stamp_token": token}).dump()
+    return encoded
 
 
 def test_a_digest_that_collides_is_not_accepted(authority: Authority) -> None:
@@ -259,6 +280,11 @@ def test_errors_of_asking_and_giving_say_what_to_do(plain: SmallSession, authori
             found = vdb_audit("time-stamp", bundle, "--tsa", url + path, "--out", out)
             assert (found.returncode != 0, expected in found.stderr, out.exists()) == (True, True, False), found.stderr
     assert "cannot be reached" in vdb_audit("time-stamp", bundle, "--tsa", url, "--out", out).stderr
+    missing = vdb_audit("time-stamp", bundle, "--tsa", url, "--out", tmp_path / "none" / "x")
+    assert (missing.returncode, "its folder does not exist" in missing.stderr) == (2, True)
+    (tmp_path / "dangling").symlink_to(tmp_path / "elsewhere")
+    dangling = vdb_audit("time-stamp", bundle, "--tsa", url, "--out", tmp_path / "dangling")
+    assert (dangling.returncode, "is there already" in dangling.stderr) == (2, True)
     assert "begins with http" in vdb_audit("time-stamp", bundle, "--tsa", "ftp://x", "--out", out).stderr
     out.write_bytes(old)
     alone = vdb_audit("verify", bundle, "--time-stamp", out)

@@ -47,7 +47,8 @@ def _countersigned(evidence: Evidence) -> Finding:
 def _receipts(_evidence: Evidence) -> Finding:
     return not_proven(
         "That no institution's accepted contribution vanished cannot be shown from the bundle: only the institution itself "
-        "holds the evidence. An institution that dropped out is listed as such."
+        "holds the evidence, and `vdb-participant journal verify` compares it with this bundle. An institution that dropped "
+        "out is listed as such."
     )
 
 

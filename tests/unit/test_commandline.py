@@ -1,0 +1,57 @@
+"""The edge of every command: output that cannot be written or spelled, and mistakes, each in one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+FULL = Path("/dev/full")
+
+
+def ended(program: str, out: IO[bytes] | int = subprocess.PIPE, **environment: str) -> tuple[int, bytes, str]:
+    """Run a script around a program of one line; return its exit code, output and errors."""
+    script = f"import sys, typer; from vdb_shared.commandline import run_script\nrun_script(lambda: {program})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], stdout=out, stderr=subprocess.PIPE, check=False, env=os.environ | environment
+    )
+    return done.returncode, done.stdout or b"", done.stderr.decode()
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize(
+    "program",
+    ["print('PASS')", "sys.stdout.write('PASS' * 100_000)", "(print('PASS'), sys.exit(0))", "typer.echo('PASS')"],
+)
+def test_output_that_cannot_be_written_is_an_error_and_no_success(program: str) -> None:
+    with FULL.open("wb") as full:
+        code, _, errors = ended(program, full)
+    assert code == 1
+    assert errors.startswith("error: the output cannot be written (No space left on device); make room")
+    assert errors.count("\n") == 1
+
+
+def test_a_full_disk_elsewhere_is_named_and_other_errors_of_the_system_are_mistakes() -> None:
+    full = "(_ for _ in ()).throw(OSError(28, 'No space left on device', 'kept.bin'))"
+    assert ended(full)[2].startswith("error: kept.bin: cannot be written (No space left on device); make room")
+    assert "a mistake in the program (FileNotFoundError" in ended("open('nowhere')")[2]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    end, start = os.pipe()
+    os.close(end)
+    with os.fdopen(start, "wb") as unread:
+        assert ended("print('PASS')", unread, PYTHONUNBUFFERED="")[::2] == (0, "")
+        stopped = ended("print('PASS')", unread, PYTHONUNBUFFERED="1")
+    assert stopped[::2] == (1, "stopped: nobody reads the output any more\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_words_are_written_whole_in_a_locale_that_lacks_their_signs(encoding: str) -> None:
+    code, out, errors = ended("print('ε = 8, “東京” \\udcff')", PYTHONIOENCODING=encoding)
+    assert (code, errors) == (0, "")
+    assert out == "ε = 8, “東京” \\udcff\n".encode()
