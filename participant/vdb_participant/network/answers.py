@@ -63,6 +63,16 @@ def details_of(error: grpc.RpcError) -> bytes:
     return next((value for key, value in metadata if key == DETAILS_KEY), b"")
 
 
+def is_absence(error: grpc.RpcError) -> bool:
+    """Return whether an error says that the coordinator is not there, or went away during the call.
+
+    A server that stops cancels what its grace did not suffice for. We cancel no call that we wait for.
+    """
+    return error.code() is grpc.StatusCode.UNAVAILABLE or (
+        error.code() is grpc.StatusCode.CANCELLED and not reason_of(error)
+    )
+
+
 def refusal(error: grpc.RpcError) -> VdbError:
     """Return the error that a refusal is, with the coordinator's sentence."""
     kind = _KINDS.get(reason_of(error))

@@ -21,7 +21,7 @@ import grpc
 import structlog
 
 from vdb_participant.network import diagnosis as network
-from vdb_participant.network.answers import reason_of, refusal
+from vdb_participant.network.answers import is_absence, reason_of, refusal
 from vdb_participant.network.proxy import Proxy, proxy_for
 from vdb_participant.network.recording import Egress, RecordingChannel, vector_of
 from vdb_participant.site.egress_format import Departure
@@ -170,7 +170,7 @@ class Connection:
         self.egress.record(vector_of(self.address, session, attempt, masked))
 
     def attempt(self, call: Callable[[], T], *, patient: bool = True) -> T:
-        """Return what a call returns, retrying it for as long as it is UNAVAILABLE and patience lasts.
+        """Return what a call returns, retrying it for as long as the coordinator is absent and patience lasts.
 
         Args:
             call: the call.
@@ -250,7 +250,7 @@ class Connection:
         return self.attempt(lambda: stub.RenewCertificate(request, timeout=CALL_SECONDS), patient=False)
 
     def _is_worth_retrying(self, error: grpc.RpcError, waited: float) -> bool:
-        if error.code() is not grpc.StatusCode.UNAVAILABLE:
+        if not is_absence(error):
             return False
         return waited <= self.patience and (self._answered or bool(reason_of(error)))
 
@@ -259,7 +259,7 @@ class Connection:
         late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         if late and (self._answered or not patient):
             return UnreachableError(f"the coordinator at {self.address} did not answer in time; run again")
-        if not late and (error.code() is not grpc.StatusCode.UNAVAILABLE or reason_of(error)):
+        if not late and (not is_absence(error) or reason_of(error)):
             return refusal(error)
         self.close()
         network.check_own_certificate(self.tls.certificate_chain, datetime.now(UTC))

@@ -88,6 +88,11 @@ def test_a_busy_coordinator_is_asked_again_with_growing_pauses() -> None:
     assert max(script.pauses) == LONGEST_PAUSE
 
 
+def test_a_call_that_a_stopping_coordinator_cancelled_is_made_again() -> None:
+    script = Script([Refusal(grpc.StatusCode.CANCELLED)])
+    assert script.connection().attempt(script) == "answer"
+
+
 def test_storage_trouble_is_worth_retrying_even_at_first() -> None:
     script = Script([Refusal(grpc.StatusCode.UNAVAILABLE, "disk full", reasons.STORAGE)])
     assert script.connection(answered=False).attempt(script) == "answer"
