@@ -106,6 +106,8 @@ def _told(error: Exception, extra: str) -> str:
     if isinstance(error, OSError) and error.errno in _FULL:
         what = f"{error.filename}:" if error.filename else "the output"
         return f"{what} cannot be written ({error.strerror}); make room and run the same command again"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}; add --debug before the command to see where"
     return _mistake(error)
 
 

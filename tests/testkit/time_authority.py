@@ -23,6 +23,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {"sha512": hashes.SHA512(), "sha1": hashes.SHA1()}  # noqa: S303 - to be refused
+_KINDS: Final = {"weak": "signing_certificate_v2"}
+"""Attributes of ours that are a kind of the format's."""
+
 BORN: Final = datetime(2025, 1, 1, tzinfo=UTC)
 YEARS: Final = timedelta(days=3650)
 
@@ -33,16 +36,18 @@ class Authority:
 
     Attributes:
         name: common name of the certificate that signs.
+        organisation: in that certificate instead of a common name; None for the name.
         purpose: extended key usage of that certificate, and whether it is critical.
         ends: when that certificate ends.
         digest: of what is signed, as asn1crypto names it.
-        attributes: what is signed besides the stamp.
+        attributes: what is signed besides the stamp; "weak" names the certificate by SHA-1 where that is not allowed.
         names: SHA-256 of the certificate that the signature names; None for the right one.
         certificates_named: how often the signature names it.
         beside: certificates (DER) that the answer holds before the right one, which no signature covers.
     """
 
     name: str = "Clock of the Observatory"
+    organisation: str | None = None
     purpose: tuple[x509.ObjectIdentifier, bool] = (ExtendedKeyUsageOID.TIME_STAMPING, True)
     ends: datetime = BORN + YEARS
     digest: str = "sha512"
@@ -77,7 +82,10 @@ class Authority:
     def certificate(self) -> x509.Certificate:
         """The certificate that signs."""
         usage, critical = self.purpose
-        builder = _certificate(_name(self.name), _name(f"Root of {self.name}"), self.key, self.ends, 2)
+        subject = _name(self.name)
+        if self.organisation is not None:
+            subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, self.organisation)])
+        builder = _certificate(subject, _name(f"Root of {self.name}"), self.key, self.ends, 2)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=critical)
         return builder.sign(self.root_key, hashes.SHA256())
 
@@ -111,13 +119,17 @@ class Authority:
         certificate = asn1_x509.Certificate.load(self.certificate.public_bytes(Encoding.DER))
         content = info.dump()
         identified = {"cert_hash": self.names or hashlib.sha256(certificate.dump()).digest()}
+        older = {"cert_hash": self.names or hashlib.sha1(certificate.dump(), usedforsecurity=False).digest()}
+        weak = {"hash_algorithm": {"algorithm": "sha1"}, **older}
         values = {
             "content_type": "tst_info",
             "message_digest": hashlib.new(self.digest, content, usedforsecurity=False).digest(),
             "signing_certificate_v2": tsp.SigningCertificateV2({"certs": [identified] * self.certificates_named}),
+            "signing_certificate": tsp.SigningCertificate({"certs": [older]}),
+            "weak": tsp.SigningCertificateV2({"certs": [weak]}),
         }
         attributes = cms.CMSAttributes(
-            [cms.CMSAttribute({"type": kind, "values": [values[kind]]}) for kind in self.attributes]
+            [cms.CMSAttribute({"type": _KINDS.get(kind, kind), "values": [values[kind]]}) for kind in self.attributes]
         )
         signer = {
             "version": "v1",

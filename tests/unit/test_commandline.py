@@ -35,10 +35,11 @@ def test_output_that_cannot_be_written_is_an_error_and_no_success(program: str) 
     assert errors.count("\n") == 1
 
 
-def test_a_full_disk_elsewhere_is_named_and_other_errors_of_the_system_are_mistakes() -> None:
+def test_a_full_disk_elsewhere_is_named_and_so_is_a_file_with_another_trouble() -> None:
     full = "(_ for _ in ()).throw(OSError(28, 'No space left on device', 'kept.bin'))"
     assert ended(full)[2].startswith("error: kept.bin: cannot be written (No space left on device); make room")
-    assert "a mistake in the program (FileNotFoundError" in ended("open('nowhere')")[2]
+    assert ended("open('nowhere')")[2].startswith("error: nowhere: No such file or directory; add --debug")
+    assert "a mistake in the program (OSError: unnamed)" in ended("(_ for _ in ()).throw(OSError('unnamed'))")[2]
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:

@@ -16,14 +16,18 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from testkit.audit_cli import vdb_audit
 from testkit.bundles import SmallSession
+from testkit.evidence import but_for, found, golden_evidence, refused, with_result
 from testkit.time_authority import Authority, refusal, serving
+from vdb_shared.audit.checks.stamped import CLOCKS
 from vdb_shared.audit.evidence import GivenStamp
-from vdb_shared.audit.report import Line, Report, Verdict
+from vdb_shared.audit.report import Line, Report, Status, Verdict
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.record import COUNTERSIGN, RESULT_PROOF
+from vdb_shared.bundle.witnessed import check_logged
 from vdb_shared.errors import FormatError, SignatureError, UsageError, VdbError
 from vdb_shared.transparency.proof import parse_proof
-from vdb_shared.transparency.time_stamps import ask, check_answer, read_roots, read_time_stamp
+from vdb_shared.transparency.time_signer import one_line
+from vdb_shared.transparency.time_stamps import MAX_STAMP_BYTES, ask, check_answer, read_roots, read_time_stamp
 
 PUBLISHED = datetime(2026, 1, 31, 12, 40, tzinfo=UTC)
 """When the coordinator of the small session says that it published."""
@@ -95,6 +99,22 @@ def test_a_result_that_claims_a_later_time_than_a_third_party_saw_it_fails(
     assert "the coordinator says that it signed at 2026-01-31T12:40:00Z" in line.detail
 
 
+def test_institutions_that_signed_later_than_a_third_party_saw_it_are_told_by_themselves(authority: Authority) -> None:
+    """The coordinator dated its result back; the clocks of the institutions that witnessed the log were right."""
+    evidence = with_result(golden_evidence("dropout"), published="2020-01-01T00:00:00Z")
+    proof = evidence.result_proof
+    seen = min(
+        check_logged(proof, evidence.published_entry, evidence.roster, evidence.joins, evidence.quorum).times.values()
+    )
+    for late, words in ((CLOCKS + 2, "every institution says that it signed at"), (CLOCKS + 1, None)):
+        at = datetime.fromtimestamp(seen - late, UTC)
+        given = but_for(evidence, stamp=GivenStamp(authority.stamp(proof.checkpoint, at), authority.roots))
+        if words is None:
+            assert found("V64", given).status is Status.NOT_PROVEN
+        else:
+            assert refused("V64", given).startswith(words)
+
+
 def test_a_stamp_that_proves_nothing_leaves_the_audit_incomplete_and_accuses_nobody(
     plain: SmallSession, session: SmallSession, authority: Authority
 ) -> None:
@@ -146,6 +166,7 @@ def test_a_certificate_beside_the_signers_names_nobody(authority: Authority) -> 
         ({"attributes": ("content_type", "message_digest")}, "does not name the one certificate"),
         ({"certificates_named": 0}, "cannot be read"),
         ({"attributes": ("message_digest", "signing_certificate_v2")}, "not signed as a time stamp"),
+        ({"attributes": ("content_type", "message_digest", "weak")}, "cannot be read"),
         ({"digest": "sha1"}, "rests on a digest that is not accepted"),
     ],
 )
@@ -154,6 +175,41 @@ def test_what_is_signed_names_its_certificate_and_is_a_time_stamp(
 ) -> None:
     with pytest.raises(SignatureError, match=words):
         read_time_stamp(replace(authority, **wrong).stamp(NOTE, PUBLISHED), NOTE, read_roots(authority.roots))  # type: ignore[arg-type]  # fields of several types
+
+
+def test_the_older_attribute_names_the_certificate_as_well(authority: Authority) -> None:
+    """ESSCertID, by SHA-1, which is what RFC 3161 knew: a second preimage of a certificate is still out of reach."""
+    older = ("content_type", "message_digest", "signing_certificate")
+    stamp = replace(authority, attributes=older).stamp(NOTE, PUBLISHED)
+    assert read_time_stamp(stamp, NOTE, read_roots(authority.roots)).authority == "Clock of the Observatory"
+    for wrong in (
+        {"attributes": older, "names": bytes(20)},
+        {"attributes": (*older, "signing_certificate_v2"), "names": bytes(32)},
+    ):
+        with pytest.raises(SignatureError, match="does not name the one certificate"):
+            read_time_stamp(replace(authority, **wrong).stamp(NOTE, PUBLISHED), NOTE, read_roots(authority.roots))  # type: ignore[arg-type]  # fields of several types
+    both = replace(authority, attributes=(*older, "signing_certificate_v2")).stamp(NOTE, PUBLISHED)
+    assert read_time_stamp(both, NOTE, read_roots(authority.roots)).authority == "Clock of the Observatory"
+
+
+@pytest.mark.parametrize(
+    ("organisation", "shown"),
+    [
+        ("Observatory of Lyon", "Observatory of Lyon"),
+        (" ", "an authority without a name"),
+        ("x" * 64, "x" * 64),
+    ],
+)
+def test_an_authority_without_a_common_name_is_called_by_its_subject(
+    authority: Authority, organisation: str, shown: str
+) -> None:
+    stamp = replace(authority, organisation=organisation).stamp(NOTE, PUBLISHED)
+    assert read_time_stamp(stamp, NOTE, read_roots(authority.roots)).authority == shown
+
+
+def test_words_of_others_have_80_characters_at_most() -> None:
+    assert one_line("x" * 80) == "x" * 80
+    assert one_line("x" * 81) == "x" * 79 + "…"
 
 
 @pytest.mark.parametrize(
@@ -177,9 +233,22 @@ def test_names_and_reasons_of_others_stay_on_their_line(plain: SmallSession) -> 
     liar = Authority(name="Notary”\nV62              PASS        \x1b[1A" + "x" * 10)
     _, line = judged(plain, GivenStamp(liar.stamp(checkpoint_of(plain), PUBLISHED), liar.roots))
     assert line.sentence.startswith("“Notary' V62 PASS \N{REPLACEMENT CHARACTER}[1A" + "x" * 10 + "” attests")
-    _, refused = judged(plain, GivenStamp(refusal("no\nV63 PASS " + "y" * 500), liar.roots))
-    assert "\n" not in refused.sentence
-    assert len(refused.sentence) < 200
+    _, told = judged(plain, GivenStamp(refusal("no\nV63 PASS " + "y" * 500), liar.roots))
+    assert "\n" not in told.sentence
+    assert len(told.sentence) < 200
+    assert "status 2, it says no reason." in judged(plain, GivenStamp(refusal(""), liar.roots))[1].sentence
+
+
+def test_a_stamp_has_a_largest_size(authority: Authority) -> None:
+    for size, words in ((MAX_STAMP_BYTES, "expected the answer"), (MAX_STAMP_BYTES + 1, "has more than the")):
+        with pytest.raises(FormatError, match=words):
+            read_time_stamp(bytes(size), NOTE, read_roots(authority.roots))
+
+
+def test_a_signature_that_does_not_hold_is_told_in_our_words(authority: Authority) -> None:
+    stamp = authority.stamp(NOTE, PUBLISHED)
+    with pytest.raises(SignatureError, match=r"vouches for it: its signature does not hold$"):
+        read_time_stamp(stamp[:-1] + bytes([stamp[-1] ^ 1]), NOTE, read_roots(authority.roots))
 
 
 def test_a_token_alone_and_one_with_modifications_are_stamps_as_well(authority: Authority) -> None:
@@ -188,6 +257,9 @@ def test_a_token_alone_and_one_with_modifications_are_stamps_as_well(authority: 
     honest = read_time_stamp(answer, NOTE, roots)
     token = tsp.TimeStampResp.load(answer)["time_stamp_token"]
     assert read_time_stamp(token.dump(), NOTE, roots) == honest
+    for data in (answer + b"x", token.dump() + b"x", answered(token, "granted_with_mods") + b"x"):
+        with pytest.raises(FormatError, match="expected the answer"):
+            read_time_stamp(data, NOTE, roots)
     assert read_time_stamp(answered(token, "granted_with_mods"), NOTE, roots) == honest
     for status in ("rejection", "waiting", "revocation_notification"):
         with pytest.raises(FormatError, match="holds no time stamp: status"):
@@ -227,7 +299,8 @@ def test_a_question_holds_no_more_than_a_digest_and_its_answer_must_repeat_its_n
     one, other = ask(NOTE), ask(NOTE)
     fields = tsp.TimeStampReq.load(one.data)
     assert set(fields.native) == {"version", "message_imprint", "req_policy", "nonce", "cert_req", "extensions"}
-    assert (fields["extensions"].native, len(one.data) < 110) == (None, True)
+    assert (fields["extensions"].native, len(one.data) < 110, fields["cert_req"].native) == (None, True, True)
+    assert (fields["nonce"].native, one.nonce != other.nonce) == (one.nonce, True)
     check_answer(authority.answer(one.data, PUBLISHED), one, NOTE)
     with pytest.raises(UsageError, match="another question"):
         check_answer(authority.answer(other.data, PUBLISHED), one, NOTE)
@@ -257,6 +330,22 @@ def test_from_the_question_to_the_verified_stamp_by_the_command_line(
     assert (found.returncode, "V64              PASS" in found.stdout) == (0, True)
 
 
+def test_a_stamp_that_cannot_be_written_is_an_error_and_paths_are_not_broken_into_lines(
+    plain: SmallSession, authority: Authority, tmp_path: Path
+) -> None:
+    bundle, out = tmp_path / "result.vdbb", tmp_path / ("x" * 150) / "result.tsr"
+    bundle.write_bytes(plain.bundle())
+    out.parent.mkdir()
+    with serving(lambda _path, _kind, question: (200, authority.answer(question, PUBLISHED))) as url:
+        long = vdb_audit("time-stamp", bundle, "--tsa", url, "--out", tmp_path / ("y" * 300))
+        kept = vdb_audit("time-stamp", bundle, "--tsa", url, "--out", out)
+    assert (long.returncode, f"{'y' * 300}: File name too long" in long.stderr) == (1, True)
+    assert kept.stdout.splitlines() == [
+        f"{out}: time stamp on the log's checkpoint in {bundle}, not verified yet",
+        f"verify it: vdb-audit verify {bundle} --time-stamp {out} --tsa-roots ROOTS.pem",
+    ]
+
+
 def test_errors_of_asking_and_giving_say_what_to_do(plain: SmallSession, authority: Authority, tmp_path: Path) -> None:
     bundle, out = tmp_path / "result.vdbb", tmp_path / "result.tsr"
     bundle.write_bytes(plain.bundle())
@@ -269,8 +358,8 @@ def test_errors_of_asking_and_giving_say_what_to_do(plain: SmallSession, authori
         "/endless": (200, bytes(200_000)),
     }
     words = {
-        "/refuses": "gave no time stamp: status 2, “only for members”",
-        "/page": "expected the answer of a time stamp authority",
+        "/refuses": "/refuses: the authority gave no time stamp: status 2, “only for members”",
+        "/page": "/page: expected the answer of a time stamp authority",
         "/gone": "answers 404",
         "/replays": "answered another question",
         "/endless": "more than the",
@@ -279,7 +368,10 @@ def test_errors_of_asking_and_giving_say_what_to_do(plain: SmallSession, authori
         for path, expected in words.items():
             found = vdb_audit("time-stamp", bundle, "--tsa", url + path, "--out", out)
             assert (found.returncode != 0, expected in found.stderr, out.exists()) == (True, True, False), found.stderr
-    assert "cannot be reached" in vdb_audit("time-stamp", bundle, "--tsa", url, "--out", out).stderr
+    for nobody in (url, url.replace("http", "https"), "http://[::1", "http://127.0.0.1:x"):
+        away = vdb_audit("time-stamp", bundle, "--tsa", nobody, "--out", out)
+        assert (away.returncode, f"{nobody}: cannot be reached (" in away.stderr) == (1, True), away.stderr
+        assert "<urlopen" not in away.stderr
     missing = vdb_audit("time-stamp", bundle, "--tsa", url, "--out", tmp_path / "none" / "x")
     assert (missing.returncode, "its folder does not exist" in missing.stderr) == (2, True)
     (tmp_path / "dangling").symlink_to(tmp_path / "elsewhere")
@@ -289,6 +381,8 @@ def test_errors_of_asking_and_giving_say_what_to_do(plain: SmallSession, authori
     out.write_bytes(old)
     alone = vdb_audit("verify", bundle, "--time-stamp", out)
     assert (alone.returncode, "go together" in alone.stderr) == (2, True)
+    roots = vdb_audit("verify", bundle, "--tsa-roots", out)
+    assert (roots.returncode, "go together" in roots.stderr) == (2, True)
     none = vdb_audit("verify", bundle, "--time-stamp", out, "--tsa-roots", out)
     assert (none.returncode, "BEGIN CERTIFICATE" in none.stderr) == (2, True)
 
