@@ -36,7 +36,8 @@ class Authority:
 
     Attributes:
         name: common name of the certificate that signs.
-        organisation: in that certificate instead of a common name; None for the name.
+        organisation: in that certificate too; None for none.
+        nameless: whether the certificate has no common name.
         purpose: extended key usage of that certificate, and whether it is critical.
         ends: when that certificate ends.
         digest: of what is signed, as asn1crypto names it.
@@ -48,6 +49,7 @@ class Authority:
 
     name: str = "Clock of the Observatory"
     organisation: str | None = None
+    nameless: bool = False
     purpose: tuple[x509.ObjectIdentifier, bool] = (ExtendedKeyUsageOID.TIME_STAMPING, True)
     ends: datetime = BORN + YEARS
     digest: str = "sha512"
@@ -82,9 +84,9 @@ class Authority:
     def certificate(self) -> x509.Certificate:
         """The certificate that signs."""
         usage, critical = self.purpose
-        subject = _name(self.name)
-        if self.organisation is not None:
-            subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, self.organisation)])
+        parts = {} if self.organisation is None else {NameOID.ORGANIZATION_NAME: self.organisation}
+        parts |= {} if self.nameless else {NameOID.COMMON_NAME: self.name}
+        subject = x509.Name([x509.NameAttribute(kind, words) for kind, words in parts.items()])
         builder = _certificate(subject, _name(f"Root of {self.name}"), self.key, self.ends, 2)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=critical)
         return builder.sign(self.root_key, hashes.SHA256())

@@ -6,7 +6,7 @@ import collections
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -117,6 +117,18 @@ def test_a_silent_server_is_left_after_the_time_of_silence() -> None:
         pytest.raises(UnreachableError, match=r"no byte came for 0\.3 seconds"),
     ):
         fetch_from(url, Patience(silence=0.3, file=60, log=60))("checkpoint")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_server_that_takes_no_connection_is_left_after_the_time_of_silence(scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as waiting:
+        for _ in range(4):  # the system accepts some for it, and is silent to the others
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(server.getsockname())
+        url = f"{scheme}://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(UnreachableError, match="timed out"):
+            fetch_from(url, Patience(silence=0.3, file=60, log=60))("checkpoint")
 
 
 def void(_: object) -> None:

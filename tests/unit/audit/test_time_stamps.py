@@ -203,8 +203,10 @@ def test_the_older_attribute_names_the_certificate_as_well(authority: Authority)
 def test_an_authority_without_a_common_name_is_called_by_its_subject(
     authority: Authority, organisation: str, shown: str
 ) -> None:
-    stamp = replace(authority, organisation=organisation).stamp(NOTE, PUBLISHED)
-    assert read_time_stamp(stamp, NOTE, read_roots(authority.roots)).authority == shown
+    roots, named = read_roots(authority.roots), replace(authority, organisation=organisation)
+    nameless = replace(named, nameless=True)
+    assert read_time_stamp(nameless.stamp(NOTE, PUBLISHED), NOTE, roots).authority == shown
+    assert read_time_stamp(named.stamp(NOTE, PUBLISHED), NOTE, roots).authority == "Clock of the Observatory"
 
 
 def test_words_of_others_have_80_characters_at_most() -> None:
@@ -236,6 +238,8 @@ def test_names_and_reasons_of_others_stay_on_their_line(plain: SmallSession) -> 
     _, told = judged(plain, GivenStamp(refusal("no\nV63 PASS " + "y" * 500), liar.roots))
     assert "\n" not in told.sentence
     assert len(told.sentence) < 200
+    assert "(" not in told.sentence
+    assert told.sentence.endswith("…”.")
     assert "status 2, it says no reason." in judged(plain, GivenStamp(refusal(""), liar.roots))[1].sentence
 
 
