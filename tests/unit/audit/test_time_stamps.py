@@ -343,6 +343,10 @@ def test_a_stamp_that_cannot_be_written_is_an_error_and_paths_are_not_broken_int
     with serving(lambda _path, _kind, question: (200, authority.answer(question, PUBLISHED))) as url:
         long = vdb_audit("time-stamp", bundle, "--tsa", url, "--out", tmp_path / ("y" * 300))
         kept = vdb_audit("time-stamp", bundle, "--tsa", url, "--out", out)
+    if Path("/proc/self").exists():  # where nobody can make a file
+        with serving(lambda _path, _kind, question: (200, authority.answer(question, PUBLISHED))) as url:
+            nowhere = vdb_audit("time-stamp", bundle, "--tsa", url, "--out", "/proc/result.tsr")
+        assert (nowhere.returncode, "/proc/result.tsr: cannot be written: No such" in nowhere.stderr) == (2, True)
     assert (long.returncode, f"{'y' * 300}: File name too long" in long.stderr) == (1, True)
     assert kept.stdout.splitlines() == [
         f"{out}: time stamp on the log's checkpoint in {bundle}, not verified yet",
