@@ -9,19 +9,34 @@ Source: protos/README.md §11.11.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from vdb_coordinator.refusals import RefusedError
 from vdb_shared import labels
-from vdb_shared.canonical import canonical_json, parse_canonical_json
+from vdb_shared.canonical import canonical_json, decode_base64, encode_base64, parse_canonical_json
 from vdb_shared.errors import FormatError, SignatureError
 from vdb_shared.fields import Name
 from vdb_shared.identity import Signer, StatementPublicKey
+from vdb_shared.wire import reasons
 
-Action = Literal["revoke_institution", "abort_session", "withdraw_result", "approve_enrolment", "admit_auditor"]
-"""As ProposeActionRequest names them."""
+Action = Literal[
+    "revoke_institution",
+    "abort_session",
+    "withdraw_result",
+    "approve_enrolment",
+    "admit_auditor",
+    "close_early",
+    "restore",
+    "install_root",
+]
+"""As ProposeActionRequest names them; the last two are done while nobody serves (`orders.py`)."""
+
+NEVER_ALONE: Final[frozenset[Action]] = frozenset({"close_early"})
+"""What nobody can order where the policy does not say how many must sign it."""
 
 MAX_BYTES: Final = 64 * 2**10
 NONCE_BYTES: Final = 16
@@ -119,6 +134,68 @@ def proposal_digest(data: bytes) -> bytes:
 def sign_proposal(data: bytes, signer: Signer) -> bytes:
     """Return somebody's signature of a proposal."""
     return signer.sign(labels.TYPE_APPROVAL, data)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedOrder:
+    """A proposal that was taken to be done, with what proves that so many had signed it.
+
+    Attributes:
+        body: the proposal's bytes.
+        needed: how many had to sign.
+        keys: whose signatures counted, as the policy had it: all of them, by name.
+        signatures: those that counted, by name.
+    """
+
+    body: bytes
+    needed: int
+    keys: Mapping[str, str] = field(repr=False)
+    signatures: Mapping[str, bytes] = field(repr=False)
+
+    @property
+    def proposal(self) -> Proposal:
+        """What is done.
+
+        Raises:
+            FormatError: the bytes are no proposal.
+        """
+        return parse_proposal(self.body)
+
+    def check(self) -> None:
+        """Check that so many different people signed exactly these bytes.
+
+        Raises:
+            RefusedError: they did not.
+        """
+        try:
+            policy = ApprovalPolicy(actions={self.proposal.action: self.needed}, keys=dict(self.keys))
+        except ValidationError as error:
+            raise RefusedError(reasons.NEEDS_APPROVAL, f"no order of several people: {error}") from error
+        found = counted(policy, self.body, self.signatures)
+        if len(found) < self.needed:
+            raise RefusedError(reasons.NEEDS_APPROVAL, f"{self.needed} people must sign this, {len(found)} have")
+
+    def encode(self) -> dict[str, Any]:
+        """Return it as a value of canonical JSON."""
+        return {
+            "body": encode_base64(self.body),
+            "needed": self.needed,
+            "keys": dict(self.keys),
+            "signatures": {name: encode_base64(signature) for name, signature in self.signatures.items()},
+        }
+
+    @classmethod
+    def decode(cls, value: Mapping[str, Any]) -> Self:
+        """Return what `encode` made a value of.
+
+        Raises:
+            FormatError, KeyError, TypeError, ValueError: it is none.
+        """
+        signatures = {name: decode_base64(text) for name, text in dict(value["signatures"]).items()}
+        found = cls(decode_base64(value["body"]), value["needed"], dict(value["keys"]), signatures)
+        if found.encode() != value:
+            raise FormatError("a signed order that is not in its one encoding")
+        return found
 
 
 def check_approval(policy: ApprovalPolicy, data: bytes, name: str, signature: bytes) -> None:

@@ -239,11 +239,19 @@ def restore(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     keys: Annotated[
         Path | None, typer.Option(help="Folder with the keys, for a backup without them.", show_default=False)
     ] = None,
+    order: Annotated[
+        Path | None,
+        typer.Option(
+            help="What several people signed, where the backup's policy wants that; signatures beside it.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a coordinator from a backup, which goes on from the newest log; say what is lost, and check everything."""
     commands, restoring = load("commands.backup"), load("backups.restoring")
-    wish = restoring.Wish(file, into, database, tuple(log or ()), newest_known, nothing_lost, keys)
+    handed = None if order is None else load("commands.order_files").read_order(order)
+    wish = restoring.Wish(file, into, database, tuple(log or ()), newest_known, nothing_lost, keys, handed)
     commands.restore(common_of(context), wish, as_json=as_json)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
+from vdb_coordinator.approvals import SignedOrder
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.logged import SALT_BYTES
 from vdb_shared.canonical import (
@@ -142,6 +143,14 @@ class DeadlinePassed:
 
 
 @dataclass(frozen=True, slots=True)
+class ClosedEarly:
+    """Nobody is waited for any longer in the phase that the order names: enough people signed that (§11.11)."""
+
+    at: datetime
+    order: SignedOrder
+
+
+@dataclass(frozen=True, slots=True)
 class DraftMade:
     """The coordinator made the bundle that survivors countersign; `archive` is stored by digest."""
 
@@ -222,6 +231,7 @@ Event: TypeAlias = (
     | ConsistencyReceived
     | UnmaskingReceived
     | DeadlinePassed
+    | ClosedEarly
     | DraftMade
     | Countersigned
     | SessionPublished
@@ -248,6 +258,7 @@ _KINDS: Final[dict[str, type[Event]]] = {
     "consistency-received": ConsistencyReceived,
     "unmasking-received": UnmaskingReceived,
     "deadline-passed": DeadlinePassed,
+    "closed-early": ClosedEarly,
     "draft-made": DraftMade,
     "countersigned": Countersigned,
     "session-published": SessionPublished,
@@ -370,6 +381,7 @@ _CODECS: Final[dict[str, _Codec]] = {
     "statement": _SIGNED,
     "shares": _SIGNED,
     "phase": (int, Phase),
+    "order": (SignedOrder.encode, SignedOrder.decode),
     "archive": _BLOB,
     "countersignature": _ENVELOPE,
     "reason": (str, str),

@@ -15,7 +15,9 @@ from typing import Final, assert_never
 
 from vdb_coordinator.afterwards import afterwards
 from vdb_coordinator.checks import check_contribution, check_stays, check_view, expect, misplaced, predicate
+from vdb_coordinator.early import ended_phase
 from vdb_coordinator.events import (
+    ClosedEarly,
     ComplaintReceived,
     ConsistencyReceived,
     Countersigned,
@@ -128,7 +130,7 @@ def apply(state: SessionState, event: Event) -> SessionState:
             return _message(state, event)
         case ComplaintReceived():
             return _complain(state, event)
-        case DeadlinePassed():
+        case DeadlinePassed() | ClosedEarly():
             return _deadline(state, event)
         case SessionSealed() | DraftMade() | SessionPublished() | SessionFailed() | SessionAborted():
             return _by_coordinator(state, event)
@@ -380,9 +382,10 @@ def _revoked(state: SessionState, event: MemberRevoked) -> SessionState:
             raise misplaced(state, Phase.ACCEPTING)
 
 
-def _deadline(state: SessionState, event: DeadlinePassed) -> SessionState:
-    if event.phase != phase_of(state):
-        raise RefusedError(reasons.TOO_LATE, f"{event.phase.words} is over already")
+def _deadline(state: SessionState, event: DeadlinePassed | ClosedEarly) -> SessionState:
+    phase = ended_phase(state, event)
+    if phase != phase_of(state):
+        raise RefusedError(reasons.TOO_LATE, f"{phase.words} is over already")
     match state:
         case Accepting():
             return _advance_joining(state, event.at, late=True)

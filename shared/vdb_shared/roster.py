@@ -210,7 +210,10 @@ class SignedRoster:
             raise IdentityError(f"the roster is not signed as the trust root demands: {error}") from error
         for name, signed in (("root", root.signed), ("roster", targets.signed)):
             if at is not None and signed.is_expired(at):
-                raise IdentityError(f"the {name} metadata expired on {signed.expires}; ask the lead to renew it")
+                raise IdentityError(
+                    f"the {name} metadata expired on {signed.expires} (clock: {at:%Y-%m-%dT%H:%M:%SZ}); check the clock, or "
+                    "ask the lead to renew it"
+                )
         return parse_roster(self.roster)
 
 

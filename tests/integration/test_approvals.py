@@ -9,11 +9,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from testkit.bundles import small_spec as whole_spec
 from testkit.coordinator import RunningCoordinator, running_coordinator
+from testkit.members import TestMember
+from testkit.refusals import refused
 from testkit.specs import small_spec
 from vdb_coordinator.cli import app
 from vdb_coordinator.config import render_config
+from vdb_shared.wire import reasons
 from vdb_shared.wire.status import Phase
+
+PATIENT = "{ joining = 3600, computing = 3600, round = 3600, countersigning = 3600 }"
 
 
 def lead(*words: str | Path, expect: int = 0) -> str:
@@ -24,13 +30,15 @@ def lead(*words: str | Path, expect: int = 0) -> str:
 
 @pytest.fixture
 def coordinator(tmp_path: Path) -> Iterator[RunningCoordinator]:
-    """Return a coordinator that wants two of three people to revoke, and to abort a session."""
+    """Return a coordinator that wants two of three people to revoke, to abort a session, and to close a phase early."""
     with running_coordinator(tmp_path, institutions=5) as running:
         lines = []
         for name in ("anna", "ben", "carla"):
             printed = lead("approvals", "key", tmp_path / f"{name}.pem", "--plaintext-keys")
             lines.append(printed.splitlines()[-1].replace("NAME", name))
-        table = "[approvals]\nactions = { revoke_institution = 2, abort_session = 2 }\n[approvals.keys]\n"
+        table = (
+            "[approvals]\nactions = { revoke_institution = 2, abort_session = 2, close_early = 2 }\n[approvals.keys]\n"
+        )
         config = render_config(running.home.read_config())
         running.home.config_file.write_text(config + table + "\n".join(lines) + "\n")
         running.restart()
@@ -55,7 +63,7 @@ def test_a_lead_alone_revokes_nobody_and_two_people_do(coordinator: RunningCoord
     assert "a proposal is done once" in lead(*home, "approvals", "execute", file, expect=1)
     assert "nothing waits" in lead(*home, "approvals", "list")
     shown = lead(*home, "audit", "show")
-    assert "approvals: abort_session 2 of 3, revoke_institution 2 of 3" in shown
+    assert "approvals: abort_session 2 of 3, close_early 2 of 3, revoke_institution 2 of 3" in shown
     for words in (
         "propose: ",
         "approve proposal: anna: ",
@@ -96,3 +104,51 @@ def test_a_session_is_named_whole_and_other_actions_need_nobody(
     status = coordinator.admin.details(session).status
     assert (status.phase, status.reason) == (Phase.ABORTED, "aborted by the lead: wrong prompts")
     coordinator.enrol("site-9")
+
+
+def test_two_people_close_joining_before_its_deadline_and_one_does_not(
+    coordinator: RunningCoordinator, tmp_path: Path
+) -> None:
+    """Four of five have joined and nobody waits an hour for the fifth; what was decided is there after a restart."""
+    home, file = ("--dir", coordinator.home.path), tmp_path / "close.json"
+    session = coordinator.admin.create_session(whole_spec(deadlines=PATIENT))
+    members = [TestMember(coordinator, identity, session) for identity in coordinator.identities]
+    for member in members[:3]:
+        member.join()
+    propose = (*home, "approvals", "propose", "close-early", session[7:15], "-o", file)
+    assert "3 institutions are there, at least 4 must be" in lead(*propose, expect=1)
+    members[3].join()
+    lead(*propose)
+    shown = lead("approvals", "show", file)
+    for words in (f'session: "{session}"', 'phase: "accepting"', 'institutions: "site-0, site-1, site-2, site-3"'):
+        assert words in shown, words
+    lead("approvals", "sign", file, "--name", "anna", "--key", tmp_path / "anna.pem", "--yes")
+    lead(*home, "approvals", "submit", file, f"{file}.anna.sig")
+    assert "2 people must sign this, 1 have" in lead(*home, "approvals", "execute", file, expect=1)
+    assert coordinator.admin.details(session).status.phase is Phase.ACCEPTING
+    lead("approvals", "sign", file, "--name", "carla", "--key", tmp_path / "carla.pem", "--yes")
+    lead(*home, "approvals", "submit", file, f"{file}.carla.sig")
+    done = lead(*home, "approvals", "execute", file)
+    assert "accepting is over; on go site-0, site-1, site-2, site-3" in done
+    assert refused(members[4].join) == reasons.TOO_LATE
+    members[0].wait(Phase.ADVERTISING_KEYS)
+    assert [join.seat for join in members[0].seal()[1].joins] == [0, 1, 2, 3]
+    assert "a proposal is done once" in lead(*home, "approvals", "execute", file, expect=1)
+    assert f"close early: {session}: accepting" in lead(*home, "audit", "show", "--last", "2")
+    for member in members:
+        member.__exit__(None, None, None)
+    coordinator.restart()
+    assert coordinator.admin.details(session).status.phase is Phase.ADVERTISING_KEYS
+    coordinator.stop()
+    assert "everything is sound" in lead(*home, "fsck")
+
+
+def test_nobody_closes_early_where_the_policy_does_not_say_who_must_sign(
+    coordinator: RunningCoordinator, tmp_path: Path
+) -> None:
+    config = coordinator.home.config_file
+    config.write_text(config.read_text().replace(", close_early = 2", ""))
+    coordinator.restart()
+    session = coordinator.admin.create_session(small_spec())
+    propose = ("approvals", "propose", "close-early", session, "-o", tmp_path / "close.json")
+    assert "nobody can order this alone" in lead("--dir", coordinator.home.path, *propose, expect=1)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
+import time
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +15,16 @@ from pathlib import Path
 import pytest
 
 from testkit.coordinator import RunningCoordinator, running_coordinator
-from testkit.faults import certificates, clocks, failpoints, messages, network, random_kills
+from testkit.faults import (
+    certificates,
+    clocks,
+    failpoints,
+    messages,
+    network,
+    postgresql,
+    random_kills,
+    site_clocks,
+)
 from testkit.faults.clocks import Jump
 from testkit.faults.crew import MEMBERS, SPEC, Crew, one_hot, place_of
 from testkit.faults.failpoints import Fault
@@ -67,6 +80,53 @@ def test_a_clock_that_was_wrong_for_a_while_costs_no_session(jump: Jump, tmp_pat
     outcome = clocks.suffer(jump, tmp_path)
     assert not outcome.broken
     assert outcome.ended == "published by 4 of 4"
+
+
+@pytest.mark.parametrize("wrong", [site_clocks.FAULTS[1], site_clocks.FAULTS[-2]], ids=lambda wrong: wrong.name)
+def test_an_institution_whose_clock_is_wrong_costs_no_session(wrong: site_clocks.Wrong, tmp_path: Path) -> None:
+    if site_clocks.compiler() is None:
+        pytest.skip("there is no C compiler to make a wrong clock with")
+    outcome = site_clocks.suffer(wrong, tmp_path)
+    assert not outcome.broken
+    assert outcome.ended == "published by 4 of 4"
+
+
+def test_a_wrong_clock_is_wrong_for_everything_in_its_process_and_can_be_set_while_it_runs(tmp_path: Path) -> None:
+    """Python's own clocks, and those of C libraries; the monotonic one is nobody's to set."""
+    if site_clocks.compiler() is None:
+        pytest.skip("there is no C compiler to make a wrong clock with")
+    program = (
+        "import ctypes, sys, time\n"
+        "for _ in sys.stdin:\n"
+        "    print(time.time(), ctypes.CDLL(None).time(None), time.monotonic(), flush=True)\n"
+    )
+    clock = site_clocks.Clock(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        env=os.environ | clock.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for off in (timedelta(0), timedelta(hours=-1), timedelta(days=400)):
+            clock.set(off)
+            process.stdin.write("\n")
+            process.stdin.flush()
+            python, libraries, monotonic = map(float, process.stdout.readline().split())
+            wanted = time.time() + off.total_seconds()
+            assert (abs(python - wanted) < 60, abs(libraries - wanted) < 60) == (True, True)
+            assert abs(monotonic - time.monotonic()) < 60
+        process.stdin.close()
+
+
+@pytest.mark.parametrize("fault", postgresql.FAULTS)
+def test_every_promise_is_kept_on_postgresql(fault: str, tmp_path: Path) -> None:
+    outcome = postgresql.suffer(fault, tmp_path)
+    assert not outcome.broken
+    assert outcome.ended == "published by 4 of 4"
+    assert bool(outcome.deaths) == (fault != postgresql.DROPPED)
 
 
 @pytest.mark.parametrize("fault", ["another's certificate and key", certificates.RENEWED])

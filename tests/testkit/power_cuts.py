@@ -2,11 +2,9 @@
 
     PYTHONPATH=tests python -m testkit.power_cuts [--synchronous FULL] [--seed 1]
 
-strace records what a process that debits does to the ledger's folder. The replay knows a disk that keeps only what was asked
-to be kept: what was written to a file since its last fsync, sector by sector of 512 bytes, and every name that was made or
-removed since the folder's last fsync, is there or not, each by itself. Prints one line of JSON and returns 1 when some disk
-so left holds a ledger that cannot be used, or lacks a debit that had been returned. SQLite's weaker settings are chosen with
---synchronous, to see that they are found.
+strace records what a process that debits does to the ledger's folder. The replay's disk (`faults/disks.py`) keeps only what it
+was asked to keep. Prints one line of JSON and returns 1 when some disk so left holds a ledger that cannot be used, or lacks a
+debit that had been returned. SQLite's weaker settings are chosen with --synchronous, to see that they are found.
 """
 
 from __future__ import annotations
@@ -15,56 +13,37 @@ import argparse
 import json
 import os
 import random
-import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from testkit.charges import CAP, NOW, charge, list_of
+from testkit.faults.disks import Chance, Disk, Operation, write_out
+from testkit.faults.tracing import command, operations, tracer
 from vdb_participant.site.ledger import Ledger
 from vdb_shared.errors import StoreError
 
-SECTOR = 512
 DISKS = 6
 """Disks that are tried for each moment, besides those on which all or nothing is left."""
 
 FILE = "ledger.sqlite"
-CALLS = "openat,open,pwrite64,write,fsync,fdatasync,ftruncate,unlink,unlinkat,rename,close"
-_LINE = re.compile(r"(\w+)\((.*)\) += (-?\d+)")
-_TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What was done: "make", "write", "truncate", "sync", "remove" a file; "sync folder"; "say" a line on standard output."""
-
-    kind: str
-    name: str = ""
-    position: int = 0
-    data: bytes = b""
-
-
-def tracer() -> str | None:
-    """Return the path of strace, or None where there is none or it may not trace."""
-    found = shutil.which("strace")
-    if found is None or subprocess.run([found, "-o", "/dev/null", "true"], capture_output=True, check=False).returncode:
-        return None
-    return found
 
 
 def record(strace: str, synchronous: str) -> list[Operation]:
     """Return what two debits do to an empty folder."""
     with TemporaryDirectory() as place:
-        folder, log = Path(place) / "ledger", Path(place) / "log"
+        folder, before, told, log = (Path(place).resolve() / name for name in ("ledger", "before", "told", "log"))
+        folder.mkdir()
+        before.mkdir()
         program = [sys.executable, "-m", "testkit.power_cuts", "--debit", str(folder), "--synchronous", synchronous]
-        command = [strace, "-xx", "-s", str(2**24), "-e", f"trace={CALLS}", "-o", str(log), *program]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-        subprocess.run(command, check=True, capture_output=True, env=environment)
-        return list(_operations(log.read_text().splitlines(), str(folder)))
+        with told.open("wb") as stream:
+            traced = command(strace, log, program)
+            subprocess.run(traced, check=True, stdout=stream, stderr=subprocess.PIPE, env=environment)
+        return list(operations(log.read_text().splitlines(), folder, told, before))
 
 
 def debit_twice(folder: Path, synchronous: str) -> None:
@@ -76,131 +55,6 @@ def debit_twice(folder: Path, synchronous: str) -> None:
             entry = ledger.debit(data, charge(number, data), CAP, "overlapping", NOW)
             sys.stdout.write(entry.digest + "\n")
             sys.stdout.flush()
-
-
-def _operations(lines: Sequence[str], folder: str) -> Iterator[Operation]:
-    opened: dict[int, str] = {1: ">"}
-    known: set[str] = set()
-    for line in lines:
-        match = _LINE.match(line)
-        if match is None or int(match[3]) < 0:
-            continue
-        call, arguments, result = match[1], match[2], int(match[3])
-        texts = [bytes.fromhex(text.replace("\\x", "")) for text in _TEXT.findall(arguments)]
-        if call in ("openat", "open"):
-            opened[result] = texts[0].decode()
-            name = _inside(opened[result], folder)
-            if name and "O_CREAT" in arguments and name not in known:
-                known.add(name)
-                yield Operation("make", name)
-        elif call in ("unlink", "unlinkat", "rename"):
-            name = _inside(texts[0].decode(), folder)
-            if name:
-                known.discard(name)
-                yield Operation("remove", name)
-                if call == "rename":
-                    raise AssertionError("SQLite is not known to rename")
-        else:
-            yield from _on_descriptor(call, arguments, texts, opened, folder)
-
-
-def _on_descriptor(
-    call: str, arguments: str, texts: list[bytes], opened: dict[int, str], folder: str
-) -> Iterator[Operation]:
-    numbers = [int(number) for number in re.findall(r"(?:^|, )(\d+)", _TEXT.sub("", arguments))]
-    path = opened.get(numbers[0], "")
-    name = _inside(path, folder)
-    if call == "write" and path == ">":
-        yield Operation("say", data=texts[0].strip())
-    elif path == folder and call in ("fsync", "fdatasync"):
-        yield Operation("sync folder")
-    elif call == "close":
-        opened.pop(numbers[0], None)
-    elif name and call == "pwrite64":
-        yield Operation("write", name, numbers[-1], texts[0])
-    elif name and call == "ftruncate":
-        yield Operation("truncate", name, numbers[-1])
-    elif name and call in ("fsync", "fdatasync"):
-        yield Operation("sync", name)
-    elif name:
-        raise AssertionError(f"{call} on {name} is not replayed")
-
-
-def _inside(path: str, folder: str) -> str:
-    return path.removeprefix(folder + "/") if path.startswith(folder + "/") else ""
-
-
-@dataclass
-class Inode:
-    """A file's bytes that are surely there, and what was done to it since, sector by sector."""
-
-    kept: bytes = b""
-    pending: list[Operation] = field(default_factory=list)
-
-    def content(self, chosen: random.Random | bool) -> bytes:
-        """Return the bytes that a disk may hold: with none, all, or some of what is pending."""
-        found = bytearray(self.kept)
-        for operation in self.pending:
-            if not _happens(chosen):
-                continue
-            if operation.kind == "truncate":
-                del found[operation.position :]
-                found.extend(bytes(operation.position - len(found)))
-            else:
-                end = operation.position + len(operation.data)
-                found.extend(bytes(max(0, end - len(found))))
-                found[operation.position : end] = operation.data
-        return bytes(found)
-
-
-def _happens(chosen: random.Random | bool) -> bool:
-    return chosen if isinstance(chosen, bool) else chosen.random() < 0.5
-
-
-@dataclass
-class Disk:
-    """The folder as it is, and what of it is surely there after a power cut."""
-
-    names: dict[str, Inode] = field(default_factory=dict)
-    kept_names: dict[str, Inode] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
-
-    def do(self, operation: Operation) -> None:
-        """Do the next operation."""
-        name = operation.name
-        match operation.kind:
-            case "make":
-                self.names[name] = Inode()
-            case "remove":
-                del self.names[name]
-            case "sync folder":
-                self.kept_names = dict(self.names)
-            case "say":
-                self.said.append(operation.data.decode())
-            case "sync":
-                self.names[name].kept, self.names[name].pending = self.names[name].content(True), []
-            case "truncate":
-                self.names[name].pending.append(operation)
-            case _:
-                self.names[name].pending.extend(_sectors(operation))
-
-    def after_a_cut(self, chosen: random.Random | bool) -> dict[str, bytes]:
-        """Return files that may be left."""
-        found = {}
-        for name in sorted({*self.names, *self.kept_names}):
-            now, kept = self.names.get(name), self.kept_names.get(name)
-            inode = now if now is kept or _happens(chosen) else kept
-            if inode is not None:
-                found[name] = inode.content(chosen)
-        return found
-
-
-def _sectors(write: Operation) -> Iterator[Operation]:
-    start = write.position
-    while start < write.position + len(write.data):
-        end = min(write.position + len(write.data), (start // SECTOR + 1) * SECTOR)
-        yield Operation("write", write.name, start, write.data[start - write.position : end - write.position])
-        start = end
 
 
 @dataclass(slots=True)
@@ -217,31 +71,31 @@ class Findings:
         return not (self.undercounts or self.unusable)
 
 
-def campaign(operations: Sequence[Operation], seed: int, disks: int = DISKS) -> Findings:
+def campaign(done: Sequence[Operation], seed: int, disks: int = DISKS) -> Findings:
     """Cut the power after every operation, in several ways, and open what is left."""
     dice = random.Random(seed)  # noqa: S311 (losses, no secrets)
-    disk, found, tried = Disk(), Findings(), set[tuple[tuple[str, bytes], ...]]()
-    for number, operation in enumerate(operations):
+    disk, found, tried = Disk(), Findings(), set[tuple[tuple[str, bytes | None], ...]]()
+    for number, operation in enumerate(done):
         disk.do(operation)
-        ways: list[random.Random | bool] = [False, True, *[dice] * disks]
-        for chosen in ways:
-            files = disk.after_a_cut(chosen)
-            state = (*sorted(files.items()), ("said", str(len(disk.said)).encode()))
+        ways: list[Chance] = [False, True, *[dice] * disks]
+        for chance in ways:
+            files = disk.after_a_cut(chance, below="")
+            state = (*files.items(), ("said", str(len(disk.said)).encode()))
             if state not in tried:
                 tried.add(state)
-                _open(files, disk.said, f"after operation {number} ({operation.kind} {operation.name})", found)
+                said = [line.decode() for line in disk.said]
+                _open(files, said, f"after operation {number} ({operation.kind} {operation.path})", found)
         found.operations += 1
     found.disks = len(tried)
     return found
 
 
-def _open(files: dict[str, bytes], said: Sequence[str], place: str, found: Findings) -> None:
+def _open(files: Mapping[str, bytes | None], said: Sequence[str], place: str, found: Findings) -> None:
     memory = Path("/dev/shm")  # noqa: S108 - only to be quick; an own folder is made there
     with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-        for name, data in files.items():
-            (Path(folder) / name).write_bytes(data)
+        write_out(files, Path(folder) / "ledger")
         try:
-            with Ledger(Path(folder) / FILE) as ledger:
+            with Ledger(Path(folder) / "ledger" / FILE) as ledger:
                 digests = [entry.digest for entry in ledger.verify()]
         except StoreError as error:
             found.unusable.append(f"{place}: {str(error).removeprefix(folder)}")

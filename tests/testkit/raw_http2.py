@@ -21,6 +21,7 @@ from testkit.coordinator import Identity
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 ACKNOWLEDGED, END_STREAM, END_HEADERS = 1, 1, 4
+ENHANCE_YOUR_CALM: Final = 0xB
 _WINDOW: Final = 65535
 _FRAME: Final = 16384
 
@@ -52,6 +53,8 @@ class RawPeer:
         resets: streams that the server reset.
         answered: streams on which the server sent headers.
         dismissed: whether the server said GOAWAY.
+        why: the error code of that, or None.
+        pongs: how many pings the server answered.
     """
 
     def __init__(self, address: str, identity: Identity | None, *, preface: bool = True) -> None:
@@ -63,6 +66,8 @@ class RawPeer:
         self.resets: set[int] = set()
         self.answered: set[int] = set()
         self.dismissed = False
+        self.why: int | None = None
+        self.pongs = 0
         self.closed = False
         if preface:
             self.send(PREFACE + frame(SETTINGS, 0, 0))
@@ -137,8 +142,10 @@ class RawPeer:
             self.resets.add(stream)
         elif kind == HEADERS:
             self.answered.add(stream)
+        elif kind == PING and flags & ACKNOWLEDGED:
+            self.pongs += 1
         elif kind == GOAWAY:
-            self.dismissed = True
+            self.dismissed, self.why = True, int.from_bytes(payload[4:8], "big")
 
     def _take_settings(self, payload: bytes) -> None:
         for place in range(0, len(payload), 6):

@@ -18,9 +18,11 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, select
 
+from vdb_coordinator.approvals import SignedOrder
 from vdb_coordinator.duties import LONGEST_REASON
 from vdb_coordinator.events import EndLost, Event, SessionFailed
 from vdb_coordinator.identity.rosters import RosterAuthority, without_member
+from vdb_coordinator.orders import keep
 from vdb_coordinator.serving.clock import timestamp
 from vdb_coordinator.serving.history import SessionHistory
 from vdb_coordinator.sessions import apply
@@ -73,6 +75,7 @@ class Circumstances:
         checkpoint: note of the newest checkpoint; b"" if there never was one.
         rosters: signs the roster.
         signer: the coordinator's statement key.
+        order: what several people have signed, or None where nobody must.
     """
 
     at: datetime
@@ -81,6 +84,7 @@ class Circumstances:
     checkpoint: bytes = field(repr=False)
     rosters: RosterAuthority
     signer: Signer = field(repr=False)
+    order: SignedOrder | None = None
 
     @property
     def reason(self) -> str:
@@ -134,6 +138,7 @@ def take_losses(connection: Connection, history: SessionHistory, found: Later, c
 
     Raises:
         StoreError: the events of a session are damaged.
+        RefusedError: the order was done before the backup was made.
     """
     kept = log_entries.size(connection)
     for entry in found.entries:
@@ -156,6 +161,8 @@ def take_losses(connection: Connection, history: SessionHistory, found: Later, c
     )
     restorations.store(connection, restoration, lost)
     outcome = f"backup of {circumstances.made}: {len(found.entries)} entries taken, {len(aborted)} sessions to abort"
+    if circumstances.order is not None:
+        outcome = f"{outcome}; {keep(connection, circumstances.order, circumstances.at)}"
     attempts.record(connection, circumstances.at, "vdb-coordinator restore", "restore", outcome)
     return Losses(epoch, len(found.entries), tuple(aborted), tuple(ended), tuple(lost), left_out, version)
 

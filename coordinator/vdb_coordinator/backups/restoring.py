@@ -20,6 +20,7 @@ from typing import Final
 from cryptography import x509
 from sqlalchemy import Connection
 
+from vdb_coordinator.approvals import SignedOrder, parse_proposal
 from vdb_coordinator.backups.container import ManifestFile, read_container
 from vdb_coordinator.backups.losses import Circumstances, Losses, later, take_losses
 from vdb_coordinator.backups.making import CHECKPOINT, KEYS
@@ -29,6 +30,7 @@ from vdb_coordinator.config import ConfigFile, Home
 from vdb_coordinator.files import make_directories, read_file, write_durably, write_secret
 from vdb_coordinator.identity.keys import is_encrypted
 from vdb_coordinator.identity.rosters import RosterAuthority
+from vdb_coordinator.orders import Handed, ordered, restoration
 from vdb_coordinator.serving.fsck import Holdings, look
 from vdb_coordinator.serving.history import SessionHistory
 from vdb_coordinator.serving.server import Keys, read_keys
@@ -60,6 +62,7 @@ class Wish:
         newest_known: entries that the log has in the newest checkpoint which anybody has, as the operator says; or None.
         nothing_lost: whether the operator says that no coordinator served after the backup.
         keys: folder with the private keys, for a backup without them.
+        order: what several people signed, where the policy in the backup wants that.
     """
 
     backup: Path
@@ -69,6 +72,7 @@ class Wish:
     newest_known: int | None = None
     nothing_lost: bool = False
     keys: Path | None = None
+    order: Handed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ class _Unpacked:
     home: Home
     config: ConfigFile
     manifest: ManifestFile
+    digest: str
     keys: Keys = field(repr=False)
 
 
@@ -98,12 +103,13 @@ def restore(wish: Wish, passphrase_for: PassphraseFor, now: datetime) -> Restore
         FormatError: the backup is damaged, or it and the log are not of one piece.
         IdentityError: the keys are not those of the backup, or the passphrase is wrong.
         StoreError: something cannot be read or written, or what was restored is not sound.
+        RefusedError: several people must sign it, and have not, or have signed something else.
     """
     _check_wish(wish)
     with workshop(wish.into) as folder:
         unpacked = _unpack(wish, Home(folder / "home"), passphrase_for)
         newest = _newest(wish, unpacked)
-        losses = _take_losses(wish, unpacked, newest, now)
+        losses = _take_losses(wish, unpacked, newest, _order(wish, unpacked, newest, now), now)
         _write_log(unpacked.home, newest)
         looked_at = _check_sound(unpacked.home, unpacked.home.sqlite)
         if wish.database is not None:
@@ -128,7 +134,7 @@ def _unpack(wish: Wish, home: Home, passphrase_for: PassphraseFor) -> _Unpacked:
     """Unpack a backup, with its keys, and bring its database's schema up to date."""
     make_directories(home.path)
     home.path.chmod(0o700)
-    manifest, _ = read_container(wish.backup, home.path)
+    manifest, digest = read_container(wish.backup, home.path)
     if not home.sqlite.is_file():
         raise UsageError(f"{wish.backup}: holds no database; take another backup")
     home.blobs.mkdir(exist_ok=True)
@@ -144,7 +150,7 @@ def _unpack(wish: Wish, home: Home, passphrase_for: PassphraseFor) -> _Unpacked:
         database.run_now(migrate)
     finally:
         database.close()
-    return _Unpacked(home, config, manifest, keys)
+    return _Unpacked(home, config, manifest, digest, keys)
 
 
 def _put_keys(wish: Wish, manifest: ManifestFile, home: Home) -> None:
@@ -220,7 +226,21 @@ def _check_known(wish: Wish, manifest: ManifestFile, newest: Newest, own: int) -
         )
 
 
-def _take_losses(wish: Wish, unpacked: _Unpacked, newest: Newest, now: datetime) -> Losses:
+def _order(wish: Wish, unpacked: _Unpacked, newest: Newest, now: datetime) -> SignedOrder | None:
+    """Return what several people have signed of this restoration, where the backup's policy wants that.
+
+    They say of how many entries the log at least is, which nobody who restores alone can then make shorter.
+    """
+    entries = len(newest.entries)
+    if wish.order is not None:
+        said = parse_proposal(wish.order.body).parameters.get("entries", "")
+        if said.isascii() and said.isdecimal() and int(said) <= entries:
+            entries = int(said)
+    deed = restoration(unpacked.config.consortium, unpacked.digest, entries, nothing_lost=wish.nothing_lost)
+    return ordered(unpacked.config.approvals, deed, wish.order, now)
+
+
+def _take_losses(wish: Wish, unpacked: _Unpacked, newest: Newest, order: SignedOrder | None, now: datetime) -> Losses:
     home, keys = unpacked.home, unpacked.keys
     circumstances = Circumstances(
         now,
@@ -229,6 +249,7 @@ def _take_losses(wish: Wish, unpacked: _Unpacked, newest: Newest, now: datetime)
         newest.seen.note if newest.seen else b"",
         RosterAuthority(home.read_roots(), keys.roster),
         keys.statement,
+        order,
     )
     database = Database(home.sqlite)
     history = SessionHistory(database, BlobStore(home.blobs))

@@ -63,6 +63,14 @@ def abort(context: typer.Context, session: Session, reason: Why, output: Output)
     _commands().propose(common_of(context), "abort_session", {"session": session, "reason": reason}, output)
 
 
+@propose_app.command(
+    name="close-early", epilog="Example: vdb-coordinator approvals propose close-early 4f2a -o close.json"
+)
+def close_early(context: typer.Context, session: Session, output: Output) -> None:
+    """Propose to end joining or computing before its deadline, with the institutions that are there now."""
+    _commands().propose(common_of(context), "close_early", {"session": session}, output)
+
+
 @propose_app.command(epilog="Example: vdb-coordinator approvals propose withdraw 4f2a --reason 'other clips' -o w.json")
 def withdraw(
     context: typer.Context,
@@ -99,6 +107,40 @@ def admit(
 ) -> None:
     """Propose to admit an auditor."""
     _commands().propose_auditor(common_of(context), name, public, output)
+
+
+@propose_app.command(
+    epilog="Example: vdb-coordinator approvals propose restore testbed.vdbbackup --entries 240 -o restore.json"
+)
+def restore(
+    backup: Annotated[Path, typer.Argument(help="Backup.", show_default=False)],
+    entries: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Entries that the log at least has: the newest that anybody has seen.", show_default=False
+        ),
+    ],
+    output: Output,
+    nothing_lost: Annotated[
+        bool, typer.Option("--nothing-lost", help="Nobody served after this backup: open sessions go on.")
+    ] = False,
+    hours: Annotated[int, typer.Option(min=1, help="How long it may be signed and done.")] = 72,
+) -> None:
+    """Propose to restore a backup; asks no coordinator. `restore --order FILE` does it."""
+    _commands().propose_restoration(backup, entries, hours, output, nothing_lost=nothing_lost)
+
+
+@propose_app.command(
+    name="install-root",
+    epilog="Example: vdb-coordinator --dir consortium approvals propose install-root next-root.json -o order.json",
+)
+def install_root(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Proposed version of the trust root.", show_default=False)],
+    output: Output,
+) -> None:
+    """Propose to install a version of the trust root; asks no coordinator. `root install --order FILE` does it."""
+    _commands().propose_root(common_of(context), file, output)
 
 
 @app.command(epilog="Example: vdb-coordinator approvals show revoke.json")

@@ -9,14 +9,21 @@ from pathlib import Path
 import typer
 
 from vdb_coordinator.approvals import Action, Proposal, parse_proposal, proposal_digest, sign_proposal
+from vdb_coordinator.backups.container import read_container
 from vdb_coordinator.commands.consortium import administration
+from vdb_coordinator.commands.order_files import read_proposal, read_signature
 from vdb_coordinator.commands.terminal import Common, check_new, console, print_json, write_new
+from vdb_coordinator.config import Home
 from vdb_coordinator.files import read_file
 from vdb_coordinator.identity.keys import is_encrypted
+from vdb_coordinator.identity.roots import contents, digest_of
+from vdb_coordinator.orders import Deed, installation, restoration
+from vdb_coordinator.orders import propose as propose_deed
 from vdb_coordinator.service.wishes import request_for
+from vdb_coordinator.serving.clock import SystemClock
 from vdb_shared.audit.auditor_key import read_public_key
-from vdb_shared.canonical import canonical_json, decode_base64, encode_base64
-from vdb_shared.errors import FormatError, UsageError
+from vdb_shared.canonical import canonical_json, encode_base64
+from vdb_shared.errors import UsageError
 from vdb_shared.identity import StatementKey
 
 
@@ -48,17 +55,41 @@ def propose(common: Common, action: Action, fields: Mapping[str, str], output: P
     check_new(output)
     with administration(common) as admin:
         body = admin.propose(request_for(action, fields))
+    _write(output, body)
+
+
+def propose_restoration(backup: Path, entries: int, hours: int, output: Path, *, nothing_lost: bool) -> None:
+    """Write down that a backup is to be restored; asks no coordinator, since there is none."""
+    check_new(output)
+    manifest, digest = read_container(backup)
+    deed = restoration(manifest.consortium, digest, entries, nothing_lost=nothing_lost)
+    _propose_deed(deed, hours, output)
+
+
+def propose_root(common: Common, file: Path, output: Path) -> None:
+    """Write down that a version of the trust root is to be installed; asks no coordinator, which must be stopped then."""
+    check_new(output)
+    config, data = Home(common.directory).read_config(), read_file(file)
+    deed = installation(config.consortium, contents(data).version, digest_of(data))
+    _propose_deed(deed, config.approvals.hours, output)
+
+
+def _propose_deed(deed: Deed, hours: int, output: Path) -> None:
+    _write(output, propose_deed(deed, hours, SystemClock().now()))
+    console().print(f"keep {output.name} and the signatures in one folder, and give it with --order")
+
+
+def _write(output: Path, body: bytes) -> None:
     write_new(output, body)
-    screen = console()
     _tell(parse_proposal(body), body)
-    screen.print(
+    console().print(
         f"wrote {output}; each signer runs: vdb-coordinator approvals sign {output.name} --name NAME --key KEY"
     )
 
 
 def show(file: Path) -> None:
     """Print a proposal."""
-    body = _read(file)
+    body = read_proposal(file)
     _tell(parse_proposal(body), body)
 
 
@@ -68,7 +99,7 @@ def sign(common: Common, file: Path, name: str, private_key: Path, *, yes: bool)
     Raises:
         UsageError: nobody is there to ask, or the answer was no.
     """
-    body = _read(file)
+    body = read_proposal(file)
     _tell(parse_proposal(body), body)
     if not yes:
         if not sys.stdin.isatty():
@@ -84,10 +115,10 @@ def sign(common: Common, file: Path, name: str, private_key: Path, *, yes: bool)
 
 def submit(common: Common, file: Path, signatures: tuple[Path, ...]) -> None:
     """Hand in signatures."""
-    digest = proposal_digest(_read(file))
+    digest = proposal_digest(read_proposal(file))
     with administration(common) as admin:
         for place in signatures:
-            name, signature = _signature(place)
+            name, signature = read_signature(place)
             approved, needed = admin.approve_proposal(digest, name, signature)
             console().print(f"{name} has signed: {approved} of {needed}")
 
@@ -119,7 +150,7 @@ def list_proposals(common: Common, *, as_json: bool) -> None:
 def execute(common: Common, file: Path) -> None:
     """Do what was signed."""
     with administration(common) as admin:
-        console().print(admin.execute(proposal_digest(_read(file))))
+        console().print(admin.execute(proposal_digest(read_proposal(file))))
 
 
 def _tell(proposal: Proposal, body: bytes) -> None:
@@ -128,17 +159,3 @@ def _tell(proposal: Proposal, body: bytes) -> None:
     for name, value in proposal.parameters.items():
         screen.print(f"  {name}: {canonical_json(value).decode()}")
     screen.print(f"  proposed by {proposal.proposer} on {proposal.proposed}, until {proposal.expires}")
-
-
-def _read(file: Path) -> bytes:
-    body = read_file(file)
-    parse_proposal(body)
-    return body
-
-
-def _signature(place: Path) -> tuple[str, bytes]:
-    try:
-        name, encoded = read_file(place).decode().split()
-        return name, decode_base64(encoded)
-    except (ValueError, FormatError) as error:
-        raise UsageError(f"{place}: expected a signature, as `approvals sign` writes it") from error

@@ -88,6 +88,16 @@ def sign(
 
 
 @app.command(epilog="Example: vdb-coordinator --dir consortium root install next-root.json")
-def install(context: typer.Context, files: Copies) -> None:
+def install(
+    context: typer.Context,
+    files: Copies,
+    order: Annotated[
+        Path | None,
+        typer.Option(
+            help="What several people signed, where coordinator.toml wants that; signatures beside it.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Make a proposed version the trust root, once enough holders have signed; the coordinator must be stopped."""
-    load("commands.root_files").install(common_of(context), files)
+    load("commands.root_files").install(common_of(context), files, order)

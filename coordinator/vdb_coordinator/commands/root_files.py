@@ -15,7 +15,9 @@ from pathlib import Path
 
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from sqlalchemy import Connection
 
+from vdb_coordinator.commands.order_files import read_order
 from vdb_coordinator.commands.terminal import Common, check_new, console, print_json, write_new
 from vdb_coordinator.config import Home
 from vdb_coordinator.files import DirectoryLock, make_directories, read_file, write_durably
@@ -25,6 +27,7 @@ from vdb_coordinator.identity.roots import (
     RootContents,
     accepted,
     contents,
+    digest_of,
     key_id_of,
     parse_public_pem,
     proposed,
@@ -32,7 +35,10 @@ from vdb_coordinator.identity.roots import (
     with_signature,
 )
 from vdb_coordinator.identity.roster_key import check_held, next_roster_key
+from vdb_coordinator.orders import Handed, installation, keep, ordered
 from vdb_coordinator.serving.clock import SystemClock, timestamp
+from vdb_coordinator.store import attempts
+from vdb_coordinator.store.database import Database, migrate
 from vdb_shared.errors import IdentityError, UsageError
 from vdb_shared.wire.enrolment import grouped, ungrouped
 
@@ -119,15 +125,21 @@ def sign(common: Common, file: Path, private_key: Path | None, *, yes: bool) -> 
     console().print(f"signed {file} with {grouped(key_id_of(holder.public_key()))}; send it back to the lead")
 
 
-def install(common: Common, files: Sequence[Path]) -> None:
-    """Make a version the trust root; the server signs the roster under it when it starts."""
+def install(common: Common, files: Sequence[Path], order: Path | None) -> None:
+    """Make a version the trust root; the server signs the roster under it when it starts.
+
+    Raises:
+        UsageError, RefusedError: the policy wants the signatures of several people, who have not signed this.
+    """
     home = _home(common)
+    handed = None if order is None else read_order(order)
     passphrase = common.passphrase_for(encrypted=is_encrypted(home.key("roster")))
     lock = DirectoryLock(home.lock)
     try:
         chain = home.read_roots()
         data = accepted(chain, [read_file(file) for file in files], SystemClock().now())
         check_held(home, data, passphrase)
+        _record(home, data, handed)
         place = home.root_version(len(chain) + 1)
         make_directories(place.parent)
         write_durably(place, data)
@@ -138,6 +150,25 @@ def install(common: Common, files: Sequence[Path]) -> None:
         f"the trust root has version {len(chain) + 1}; its first version, which everybody pins, stays as it is"
     )
     screen.print(f"next: vdb-coordinator --dir {home.path} serve")
+
+
+def _record(home: Home, data: bytes, handed: Handed | None) -> None:
+    """Write into the audit log which version is installed, and who has signed that where the policy wants it."""
+    config, now = home.read_config(), SystemClock().now()
+    deed = installation(config.consortium, contents(data).version, digest_of(data))
+    order = ordered(config.approvals, deed, handed, now)
+    outcome = f"version {deed.parameters['version']}, {deed.parameters['root']}"
+
+    def store(connection: Connection) -> None:
+        migrate(connection)
+        said = outcome if order is None else f"{outcome}; {keep(connection, order, now)}"
+        attempts.record(connection, now, "vdb-coordinator root install", "install root", said)
+
+    database = Database(home.database(config))
+    try:
+        database.run_now(store)
+    finally:
+        database.close()
 
 
 def _home(common: Common) -> Home:

@@ -24,6 +24,7 @@ from tuf.api.metadata import Metadata
 from tuf.api.serialization import DeserializationError
 
 from vdb_coordinator.identity.trust import ROOT_LIFETIME, tuf_key
+from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import IdentityError, UsageError
 from vdb_shared.identity import StatementPublicKey
 from vdb_shared.roster import last_root, read_root
@@ -170,6 +171,15 @@ def contents(file: bytes) -> RootContents:
         roster_keys=tuple(sorted(_key_id(root, name) for name in root.roles[Targets.type].keyids)),
         signed=tuple(sorted(_key_id(root, name) for name in signed)),
     )
+
+
+def digest_of(file: bytes) -> str:
+    """Return the digest of what the holders of a version sign, whoever has signed this copy.
+
+    Raises:
+        IdentityError: it is no root.
+    """
+    return sha256_digest(_parsed(file).signed_bytes)
 
 
 def key_id_of(key: Ed25519PublicKey) -> str:

@@ -12,6 +12,8 @@ from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from vdb_coordinator.approvals import SignedOrder
+from vdb_coordinator.early import closable
 from vdb_coordinator.identity.ca import spiffe_id
 from vdb_coordinator.identity.enrolment import Enrolments
 from vdb_coordinator.identity.enrolment_stages import EnrolmentStage, EnrolmentStatus
@@ -21,6 +23,7 @@ from vdb_coordinator.service.boundary import Context
 from vdb_coordinator.service.callers import current_caller
 from vdb_coordinator.service.wishes import Wish, parameters_of, wish_in, wish_of
 from vdb_coordinator.serving.conductor import Conductor
+from vdb_coordinator.serving.live import LiveSession
 from vdb_coordinator.serving.objections import Objections
 from vdb_shared.bundle.logged import RevocationReason
 from vdb_shared.errors import UsageError, VdbError
@@ -128,8 +131,12 @@ class AdminServicer(AdminServiceServicer):
     async def ProposeAction(self, request: pb.ProposeActionRequest, context: Context) -> pb.ProposeActionResponse:
         """Write down what is to be signed."""
         action, wish = wish_in(request)
-        if isinstance(wish, pb.AbortSessionRequest | pb.WithdrawResultRequest):
-            wish.session = (await self._conductor.find(wish.session)).id  # a beginning may be another's tomorrow
+        self._approvals.check_proposable(action)
+        if isinstance(wish, pb.AbortSessionRequest | pb.WithdrawResultRequest | pb.CloseEarlyRequest):
+            live = await self._conductor.find(wish.session)
+            wish.session = live.id  # a beginning may be another's tomorrow
+            if isinstance(wish, pb.CloseEarlyRequest):
+                wish.phase, wish.institutions = _closable(live, wish)
         proposal = await self._approvals.propose(action, parameters_of(wish), current_caller().spiffe_id)
         return pb.ProposeActionResponse(proposal=proposal)
 
@@ -155,14 +162,14 @@ class AdminServicer(AdminServiceServicer):
 
     async def _execute(self, digest: bytes, by: str) -> str:
         """Take a proposal and do it; return what was done."""
-        proposal = await self._approvals.take(digest, by)
+        order = await self._approvals.take(digest, by)
         try:
-            return await self._done(wish_of(proposal), by)
+            return await self._done(order, wish_of(order.proposal), by)
         except VdbError as error:
             await self._approvals.failed(digest, by, str(error))
             raise
 
-    async def _done(self, wish: Wish, by: str) -> str:
+    async def _done(self, order: SignedOrder, wish: Wish, by: str) -> str:
         match wish:
             case pb.RevokeInstitutionRequest():
                 revoked = await self._revoke_institution(wish, by)
@@ -179,6 +186,9 @@ class AdminServicer(AdminServiceServicer):
             case pb.AdmitAuditorRequest():
                 admitted = await self._admit_auditor(wish, by)
                 return f"{wish.name} is an auditor; the roster has version {admitted.roster_version}"
+            case pb.CloseEarlyRequest():
+                await self._conductor.close_early(await self._conductor.find(wish.session), order, by)
+                return f"{wish.phase} is over; on go {wish.institutions}"
 
     async def _approve_enrolment(self, request: pb.ApproveEnrolmentRequest, by: str) -> pb.ApproveEnrolmentResponse:
         seat, version = await self._finish(self._approve(request.institution, request.fingerprint, by))
@@ -226,6 +236,14 @@ class AdminServicer(AdminServiceServicer):
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
         return await asyncio.shield(task)
+
+
+def _closable(live: LiveSession, wish: pb.CloseEarlyRequest) -> tuple[str, str]:
+    """Return the phase that is to be closed and who goes on, as they are now."""
+    if wish.phase or wish.institutions:
+        raise UsageError("phase and institutions are what they are now: leave them empty")
+    found = closable(live.state)
+    return found.phase, found.institutions
 
 
 def _checked_name(text: str) -> str:

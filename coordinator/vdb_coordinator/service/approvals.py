@@ -18,10 +18,12 @@ from typing import Final, TypeVar
 from sqlalchemy import Connection
 
 from vdb_coordinator.approvals import (
+    NEVER_ALONE,
     NONCE_BYTES,
     Action,
     ApprovalPolicy,
     Proposal,
+    SignedOrder,
     check_approval,
     counted,
     parse_proposal,
@@ -72,6 +74,15 @@ class Approvals:
                 f"{needed} of {len(self._policy.keys)} people must sign this; see `vdb-coordinator approvals propose --help`",
             )
 
+    def check_proposable(self, action: Action) -> None:
+        """Check that the policy wants signatures for an action.
+
+        Raises:
+            RefusedError: it does not.
+        """
+        if not self._policy.needed(action):
+            raise RefusedError(reasons.INVALID, _unnamed(action))
+
     async def propose(self, action: Action, parameters: dict[str, str], by: str) -> bytes:
         """Return a new proposal.
 
@@ -79,8 +90,7 @@ class Approvals:
             RefusedError: the action needs no signatures, or too many proposals wait.
         """
         now = self._clock.now()
-        if not self._policy.needed(action):
-            raise RefusedError(reasons.INVALID, "nobody must sign this; give the command itself")
+        self.check_proposable(action)
         proposal = Proposal(
             consortium=self._consortium,
             action=action,
@@ -128,20 +138,20 @@ class Approvals:
 
         return await self._audited(by, "approve proposal", store)
 
-    async def take(self, digest: bytes, by: str) -> Proposal:
-        """Return a proposal that is to be done now, and never again.
+    async def take(self, digest: bytes, by: str) -> SignedOrder:
+        """Return a proposal that is to be done now, and never again, with the signatures that it has.
 
         Raises:
             RefusedError: there is no such proposal, it has expired or is done, or too few have signed it.
         """
         now = self._clock.now()
 
-        def store(connection: Connection) -> Proposal:
+        def store(connection: Connection) -> SignedOrder:
             kept = _open(connection, digest, now)
             waiting = self._waiting(kept)
             if not waiting.needed:
                 raise RefusedError(
-                    reasons.INVALID, "the policy was changed: nobody must sign this any more; order it directly"
+                    reasons.INVALID, f"the policy was changed: {_unnamed(parse_proposal(kept.body).action)}"
                 )
             if len(waiting.approved_by) < waiting.needed:
                 raise RefusedError(
@@ -150,7 +160,8 @@ class Approvals:
             proposals.take(connection, digest, timestamp(now))
             names = ", ".join(waiting.approved_by)
             attempts.record(connection, now, by, "execute proposal", f"approved by {names}: {_named(kept.body)}")
-            return parse_proposal(kept.body)
+            signatures = {name: kept.signatures[name] for name in waiting.approved_by}
+            return SignedOrder(kept.body, waiting.needed, self._policy.keys, signatures)
 
         return await self._audited(by, "execute proposal", store)
 
@@ -182,6 +193,13 @@ def _open(connection: Connection, digest: bytes, now: datetime) -> Kept:
     if timestamp(now) >= kept.expires:
         raise RefusedError(reasons.TOO_LATE, f"the proposal expired on {kept.expires}; propose it again")
     return kept
+
+
+def _unnamed(action: Action) -> str:
+    """Return what to do about an action that the policy does not name."""
+    if action in NEVER_ALONE:
+        return f"nobody can order this alone: say in coordinator.toml, [approvals], how many must sign {action}"
+    return "nobody must sign this; give the command itself"
 
 
 def _named(body: bytes) -> str:

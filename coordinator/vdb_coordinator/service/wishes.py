@@ -22,6 +22,7 @@ Wish: TypeAlias = (
     | pb.WithdrawResultRequest
     | pb.ApproveEnrolmentRequest
     | pb.AdmitAuditorRequest
+    | pb.CloseEarlyRequest
 )
 
 _KINDS: Final[Mapping[Action, type[Wish]]] = {
@@ -30,6 +31,7 @@ _KINDS: Final[Mapping[Action, type[Wish]]] = {
     "withdraw_result": pb.WithdrawResultRequest,
     "approve_enrolment": pb.ApproveEnrolmentRequest,
     "admit_auditor": pb.AdmitAuditorRequest,
+    "close_early": pb.CloseEarlyRequest,
 }
 
 
@@ -62,8 +64,11 @@ def wish_of(proposal: Proposal) -> Wish:
     Raises:
         FormatError: they make none, or another one than they say.
     """
+    kind = _KINDS.get(proposal.action)
+    if kind is None:
+        raise FormatError(f"{proposal.action} is done while nobody serves, with --order")
     try:
-        wish = ParseDict(proposal.parameters, _KINDS[proposal.action]())
+        wish = ParseDict(proposal.parameters, kind())
     except ParseError as error:
         raise FormatError(f"the parameters of the proposal make no request: {error}") from error
     if parameters_of(wish) != proposal.parameters:

@@ -15,16 +15,17 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
+from vdb_coordinator.approvals import SignedOrder
 from vdb_coordinator.checks import check_attempt, check_keepable
 from vdb_coordinator.duties import LONGEST_REASON
-from vdb_coordinator.events import DeadlinePassed, Event, MemberRevoked, SessionFailed, SessionOpened
+from vdb_coordinator.events import ClosedEarly, DeadlinePassed, Event, MemberRevoked, SessionFailed, SessionOpened
 from vdb_coordinator.logged import opening_entry, witnesses_for
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.serving.history import Submission
 from vdb_coordinator.serving.live import LiveSession, happens
 from vdb_coordinator.serving.services import Services
 from vdb_coordinator.sessions import apply
-from vdb_coordinator.states import Duty, attempt_of, duty_of, phase_of, seconds_allowed, waited_for
+from vdb_coordinator.states import Duty, attempt_of, duty_of, phase_of, waited_for
 from vdb_coordinator.store import attempts
 from vdb_shared.bundle.logged import SALT_BYTES
 from vdb_shared.bundle.witnessed import witness_key
@@ -161,10 +162,18 @@ class Conductor:
         """End a session without a result, because its lead says so."""
         now = live.moment(self._services.clock.now())
         event = SessionFailed(now, f"aborted by the lead: {reason}"[:LONGEST_REASON])
-        await self._finish(self._append(live, event))
-        await self._services.database.run(
-            lambda connection: attempts.record(connection, now, by, "abort session", live.id)
-        )
+        await self._do_for_a_lead(live, event, by, "abort session", live.id)
+
+    async def close_early(self, live: LiveSession, order: SignedOrder, by: str) -> None:
+        """Wait no longer for anybody in the session's present phase, because enough people signed that.
+
+        Raises:
+            RefusedError: they did not, or not for what is there now.
+            StoreError: that could not be stored.
+        """
+        now = live.moment(self._services.clock.now())
+        outcome = f"{live.id}: {order.proposal.parameters['phase']}"
+        await self._do_for_a_lead(live, ClosedEarly(now, order), by, "close early", outcome)
 
     async def append(self, live: LiveSession, event: Event) -> None:
         """Store what was said of a session after its end, and publish it in the log.
@@ -250,6 +259,10 @@ class Conductor:
             lambda connection: attempts.record_refusal(connection, now, who, submission.kind, f"{live.id}: {why}")
         )
 
+    async def _do_for_a_lead(self, live: LiveSession, event: Event, by: str, action: str, outcome: str) -> None:
+        await self._finish(self._append(live, event))
+        await self._services.database.run(lambda connection: attempts.record(connection, event.at, by, action, outcome))
+
     async def _append(self, live: LiveSession, event: Event) -> None:
         async with live.lock:
             await self._append_locked(live, event, None)
@@ -332,7 +345,9 @@ class Conductor:
                     await self._perform_witnessed(live, duty, news)
                 elif duty is not None:
                     await self._perform(live, duty)
-                elif not phase_of(live.state).ended and not await happens(news, self._remaining(live)):
+                elif not phase_of(live.state).ended and not await happens(
+                    news, live.remaining(self._services.clock, self._started)
+                ):
                     await self.expire(live)
             except StoreError as error:
                 self._services.log.error("storage refuses", session=live.id, error=str(error))
@@ -357,7 +372,7 @@ class Conductor:
         self._waiting.add(live.id)
         silent = transparency.silent(list(keys.values()))
         live.ask_witnesses(transparency.size, frozenset(seat for seat in seats if keys[seat] in silent))
-        if not await happens(news, self._remaining(live)):
+        if not await happens(news, live.remaining(self._services.clock, self._started)):
             self._waiting.discard(live.id)
             now = live.moment(self._services.clock.now())
             reason = f"{found} institutions witnessed the log, {quorum} of those who joined must"
@@ -382,19 +397,3 @@ class Conductor:
                 raise  # what is logged cannot be taken back
             event = SessionFailed(now, f"{duty.value}: {error}"[:LONGEST_REASON])
         await self._append_in_time(live, event, "duty")
-
-    def _remaining(self, live: LiveSession) -> float | None:
-        """Return the seconds until the deadline, or None when nothing is waited for.
-
-        A state that was entered before this process started keeps its deadline, but lasts at least as long as one round
-        after the start: participants need time to come back too.
-        """
-        allowed = seconds_allowed(live.state)
-        if allowed is None:
-            return None
-        clock = self._services.clock
-        if live.entered > self._started:
-            return max(0.0, live.entered + allowed - clock.monotonic())
-        spent = (clock.now() - live.state.since).total_seconds()
-        grace = min(allowed, live.state.opening.spec.deadlines.round) - (clock.monotonic() - self._started)
-        return max(0.0, min(allowed - spent, float(allowed)), grace)

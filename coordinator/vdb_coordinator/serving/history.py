@@ -7,6 +7,7 @@ Source: protos/README.md §11.4.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -26,6 +27,7 @@ from vdb_coordinator.store.blobs import BlobStore
 from vdb_coordinator.store.database import Database
 from vdb_coordinator.store.eventlog import Position
 from vdb_coordinator.store.rows import write_row
+from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import StoreError
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.wire import reasons
@@ -133,6 +135,9 @@ class SessionHistory:
     async def _store(
         self, session: str, last: Position, event: Event, state: SessionState, submission: Submission | None
     ) -> Snapshot:
+        content = blob_of(event)
+        if content is not None:  # before the transaction, so that nobody else's event waits for this disk
+            await asyncio.to_thread(self._blobs.put, content)
         return await self._database.run(
             lambda connection: self.write(connection, session, last, event, state, submission)
         )
@@ -148,12 +153,14 @@ class SessionHistory:
     ) -> Snapshot:
         """Store an event that leads to `state` with all that belongs to it; what the log says already is not logged again.
 
+        The event's blob must be durable already.
+
         Raises:
-            StoreError: another writer was first, or the file system refuses.
+            StoreError: another writer was first.
         """
         entry, content = log_entry(event, state), blob_of(event)
         if content is not None:
-            blobs.record(connection, self._blobs.put(content), len(content))
+            blobs.record(connection, sha256_digest(content), len(content))
         position = eventlog.append(connection, session, last, encode_event(event))
         _project(connection, session, state, position)
         receipts = _receipt(connection, session, position, submission)

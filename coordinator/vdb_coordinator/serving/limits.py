@@ -45,7 +45,7 @@ OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.max_connection_age_ms", 15 * 60_000),
     ("grpc.max_connection_age_grace_ms", 5 * 60_000),
     ("grpc.max_connection_idle_ms", IDLE_SECONDS * 1000),

@@ -11,7 +11,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from vdb_coordinator.states import Accepting, Sealing, SessionState, attempt_of, phase_of, reason_of, stages_of
+from vdb_coordinator.serving.clock import Clock
+from vdb_coordinator.states import (
+    Accepting,
+    Sealing,
+    SessionState,
+    attempt_of,
+    phase_of,
+    reason_of,
+    seconds_allowed,
+    stages_of,
+)
 from vdb_coordinator.store.eventlog import Position
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.wire.status import Phase, Receipt, SessionStatus, SiteStatus
@@ -68,6 +78,21 @@ class LiveSession:
         Whoever sets a clock back must not make a session that ends before it began: its institutions would refuse the result.
         """
         return max(now, self.state.since + timedelta.resolution)
+
+    def remaining(self, clock: Clock, started: float) -> float | None:
+        """Return the seconds until the present phase's deadline, or None when nothing is waited for.
+
+        A state that was entered before this process started, at `started`, keeps its deadline, but lasts at least as long as
+        one round after the start: participants need time to come back too.
+        """
+        allowed = seconds_allowed(self.state)
+        if allowed is None:
+            return None
+        if self.entered > started:
+            return max(0.0, self.entered + allowed - clock.monotonic())
+        spent = (clock.now() - self.state.since).total_seconds()
+        grace = min(allowed, self.state.opening.spec.deadlines.round) - (clock.monotonic() - started)
+        return max(0.0, min(allowed - spent, float(allowed)), grace)
 
     def advance(self, snapshot: Snapshot, now: float) -> None:
         """Show a new end of the log and wake who waits; `now` is monotonic."""

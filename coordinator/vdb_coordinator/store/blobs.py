@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Connection, select
@@ -78,12 +80,49 @@ def recorded(connection: Connection) -> frozenset[str]:
     return frozenset(connection.scalars(select(schema.blobs.c.digest)))
 
 
+@dataclass(slots=True)
+class _Turn:
+    """A lock, and how many hold it or wait for it."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    wanted: int = 0
+
+
+class Turns:
+    """One at a time for each name; nobody waits for who has another name, and a name that nobody has is forgotten."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._turns: dict[str, _Turn] = {}
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    @contextmanager
+    def take(self, name: str) -> Iterator[None]:
+        """Hold the turn of a name."""
+        with self._guard:
+            turn = self._turns.setdefault(name, _Turn())
+            turn.wanted += 1
+        try:
+            with turn.lock:
+                yield
+        finally:
+            with self._guard:
+                turn.wanted -= 1
+                if not turn.wanted:
+                    del self._turns[name]
+
+
 class UploadStore:
-    """Uploads that are not complete: one growing file each, lost without harm."""
+    """Uploads that are not complete: one growing file each, lost without harm.
+
+    A write that a disk or a file system holds up holds up only its own upload.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._extending = threading.Lock()
+        self.extending = Turns()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def stored(self, name: str) -> int:
@@ -101,7 +140,7 @@ class UploadStore:
             ValueError: `offset` is not the end.
         """
         try:
-            with self._extending, self._path(name).open("ab") as stream:
+            with self.extending.take(name), self._path(name).open("ab") as stream:
                 if stream.tell() != offset:
                     raise ValueError(f"upload {name} ends at {stream.tell()}, not at {offset}")
                 stream.write(chunk)

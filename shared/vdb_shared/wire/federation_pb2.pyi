@@ -1995,6 +1995,36 @@ class RevokeInstitutionResponse(_message.Message):
 Global___RevokeInstitutionResponse: _TypeAlias = RevokeInstitutionResponse  # noqa: Y015
 
 @_typing.final
+class CloseEarlyRequest(_message.Message):
+    """CloseEarlyRequest ends the present phase before its deadline (§11.3). It can only be proposed (§11.11): nobody orders it alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    INSTITUTIONS_FIELD_NUMBER: _builtins.int
+    session: _builtins.str
+    phase: _builtins.str
+    """The phase, in words, and the institutions that go on, ascending, with ", " between them: the coordinator writes both into
+    the proposal; empty in a request.
+    """
+    institutions: _builtins.str
+    def __init__(
+        self,
+        *,
+        session: _builtins.str = ...,
+        phase: _builtins.str = ...,
+        institutions: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["institutions", b"institutions", "phase", b"phase", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseEarlyRequest: _TypeAlias = CloseEarlyRequest  # noqa: Y015
+
+@_typing.final
 class WithdrawResultRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2091,6 +2121,7 @@ class ProposeActionRequest(_message.Message):
     WITHDRAW_RESULT_FIELD_NUMBER: _builtins.int
     APPROVE_ENROLMENT_FIELD_NUMBER: _builtins.int
     ADMIT_AUDITOR_FIELD_NUMBER: _builtins.int
+    CLOSE_EARLY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def revoke_institution(self) -> Global___RevokeInstitutionRequest: ...
     @_builtins.property
@@ -2101,6 +2132,8 @@ class ProposeActionRequest(_message.Message):
     def approve_enrolment(self) -> Global___ApproveEnrolmentRequest: ...
     @_builtins.property
     def admit_auditor(self) -> Global___AdmitAuditorRequest: ...
+    @_builtins.property
+    def close_early(self) -> Global___CloseEarlyRequest: ...
     def __init__(
         self,
         *,
@@ -2109,12 +2142,13 @@ class ProposeActionRequest(_message.Message):
         withdraw_result: Global___WithdrawResultRequest | None = ...,
         approve_enrolment: Global___ApproveEnrolmentRequest | None = ...,
         admit_auditor: Global___AdmitAuditorRequest | None = ...,
+        close_early: Global___CloseEarlyRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["abort_session", b"abort_session", "action", b"action", "admit_auditor", b"admit_auditor", "approve_enrolment", b"approve_enrolment", "revoke_institution", b"revoke_institution", "withdraw_result", b"withdraw_result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["abort_session", b"abort_session", "action", b"action", "admit_auditor", b"admit_auditor", "approve_enrolment", b"approve_enrolment", "close_early", b"close_early", "revoke_institution", b"revoke_institution", "withdraw_result", b"withdraw_result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_session", b"abort_session", "action", b"action", "admit_auditor", b"admit_auditor", "approve_enrolment", b"approve_enrolment", "revoke_institution", b"revoke_institution", "withdraw_result", b"withdraw_result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_session", b"abort_session", "action", b"action", "admit_auditor", b"admit_auditor", "approve_enrolment", b"approve_enrolment", "close_early", b"close_early", "revoke_institution", b"revoke_institution", "withdraw_result", b"withdraw_result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["revoke_institution", "abort_session", "withdraw_result", "approve_enrolment", "admit_auditor"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["revoke_institution", "abort_session", "withdraw_result", "approve_enrolment", "admit_auditor", "close_early"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
 

@@ -17,7 +17,18 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from testkit.faults import certificates, clocks, failpoints, messages, network, power_losses, random_kills, storage
+from testkit.faults import (
+    certificates,
+    clocks,
+    failpoints,
+    messages,
+    network,
+    postgresql,
+    power_losses,
+    random_kills,
+    site_clocks,
+    storage,
+)
 from testkit.faults.outcomes import Outcome, from_json, to_json, to_table
 from testkit.faults.tracing import tracer
 
@@ -56,6 +67,16 @@ def _clocks(_: argparse.Namespace, _scratch: Path) -> Iterator[Run]:
     return (partial(clocks.suffer, jump) for jump in clocks.FAULTS)
 
 
+def _site_clocks(_: argparse.Namespace, _scratch: Path) -> Iterator[Run]:
+    if site_clocks.compiler() is None:
+        raise SystemExit("institutions' clocks need a C compiler (cc)")
+    return (partial(site_clocks.suffer, wrong) for wrong in site_clocks.FAULTS)
+
+
+def _postgresql(_: argparse.Namespace, _scratch: Path) -> Iterator[Run]:
+    return (partial(postgresql.suffer, fault) for fault in postgresql.FAULTS)
+
+
 def _disks(_: argparse.Namespace, _scratch: Path) -> Iterator[Run]:
     yield from (partial(storage.suffer, refusal) for refusal in storage.FAULTS)
     if storage.may_mount():
@@ -75,8 +96,10 @@ PARTS: Final[dict[str, Callable[[argparse.Namespace, Path], Iterator[Run]]]] = {
     "messages": _messages,
     "network": _network,
     "clocks": _clocks,
+    "site-clocks": _site_clocks,
     "disks": _disks,
     "certificates": _certificates,
+    "postgresql": _postgresql,
 }
 
 

@@ -83,7 +83,10 @@ class Held:
 
 
 def held_by(home: Home) -> Held:
-    """Return what a directory holds that nobody serves just now; a copy is looked at, so that nothing in it is mended."""
+    """Return what a directory holds that nobody serves just now; of a file a copy is looked at, so that nothing is mended."""
+    config = home.read_config()
+    if config.database is not None:
+        return read_database(config.database, lambda connection: _read(connection, home))
     with TemporaryDirectory() as folder:
         copy = Path(folder) / home.sqlite.name
         for suffix in ("", "-wal"):

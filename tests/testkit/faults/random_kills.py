@@ -94,6 +94,7 @@ def set_up(
     agents: int = AGENTS,
     address: str | None = None,
     clock: Clock | None = None,
+    database: str | None = None,
 ) -> Scene:
     """Found a consortium, enrol everybody and open a session.
 
@@ -103,8 +104,9 @@ def set_up(
         agents: how many.
         address: that agents connect to; the coordinator's own by default.
         clock: of a coordinator that runs in this process.
+        database: URL of an empty one of a server; a file by default.
     """
-    coordinator = RunningCoordinator(folder / "coordinator", clock)
+    coordinator = RunningCoordinator(folder / "coordinator", clock, database)
     identities = crowd(coordinator, agents)
     coordinator.start()
     try:

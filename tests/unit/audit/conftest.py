@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from testkit.audit_commands import NARROW
 from testkit.bundles import SPEC, SmallSession, small_session, small_spec
 
 
@@ -24,3 +25,10 @@ def plain() -> SmallSession:
         metrics='[{ id = "temporal-flickering@1", inputs = "private" }]',
     )
     return small_session(1, spec)
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands print as on a terminal of few columns, and find no passphrase in the environment."""
+    monkeypatch.setenv("COLUMNS", str(NARROW))
+    monkeypatch.delenv("VDB_PASSPHRASE", raising=False)

@@ -199,6 +199,8 @@ def test_what_the_policy_names_is_ordered_in_no_other_way(office: Office) -> Non
     office.approvals.check_alone("withdraw_result")
     with pytest.raises(RefusedError, match="nobody must sign this"):
         office.propose("withdraw_result")
+    with pytest.raises(RefusedError, match="nobody can order this alone: say in coordinator"):
+        office.propose("close_early")
     Office(office.database, policy=ApprovalPolicy()).approvals.check_alone("revoke_institution")
 
 
@@ -215,7 +217,7 @@ def test_proposals_do_not_pile_up(office: Office) -> None:
     [
         ({"actions": {"revoke_institution": 1}}, "greater than or equal to 2"),
         ({"actions": {"revoke_institution": 4}}, "needs 4 signatures, but there are 3 keys"),
-        ({"actions": {"restore": 2}}, "Input should be"),
+        ({"actions": {"sing": 2}}, "Input should be"),
         ({"keys": POLICY.keys | {"dora": POLICY.keys["anna"]}}, "a key stands there twice"),
         ({"keys": {"anna": "00"}}, "should match pattern"),
         ({"hours": 0}, "greater than or equal to 1"),
@@ -229,7 +231,7 @@ def test_a_policy_that_cannot_be_meant_is_refused(policy: dict[str, object], wor
 
 @pytest.mark.parametrize(
     "change",
-    [{"action": "restore"}, {"extra": "x"}, {"nonce": "x"}, {"parameters": {"note": 1}}, {"version": "vdb-proposal/2"}],
+    [{"action": "sing"}, {"extra": "x"}, {"nonce": "x"}, {"parameters": {"note": 1}}, {"version": "vdb-proposal/2"}],
 )
 def test_what_is_no_proposal(office: Office, change: dict[str, object]) -> None:
     body = office.propose()
@@ -251,6 +253,7 @@ def test_what_is_done_is_what_was_signed() -> None:
         pb.ProposeActionRequest(withdraw_result=pb.WithdrawResultRequest(session="s", superseded_by="t")),
         pb.ProposeActionRequest(approve_enrolment=pb.ApproveEnrolmentRequest(institution="a", fingerprint="f")),
         pb.ProposeActionRequest(admit_auditor=pb.AdmitAuditorRequest(name="a", statement_key=bytes(range(32)))),
+        pb.ProposeActionRequest(close_early=pb.CloseEarlyRequest(session="s", phase="accepting", institutions="a, b")),
     ]
     for request in requests:
         action, wish = wish_in(request)

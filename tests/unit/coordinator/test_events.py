@@ -6,8 +6,18 @@ import json
 
 import pytest
 
+from testkit.orders import order_to_close
 from testkit.session_story import EVERYBODY, STEPS, Story, story
-from vdb_coordinator.events import EndLost, Event, MemberRevoked, SessionFailed, blob_of, decode_event, encode_event
+from vdb_coordinator.events import (
+    ClosedEarly,
+    EndLost,
+    Event,
+    MemberRevoked,
+    SessionFailed,
+    blob_of,
+    decode_event,
+    encode_event,
+)
 from vdb_shared.canonical import canonical_json, sha256_digest
 from vdb_shared.errors import StoreError
 
@@ -25,6 +35,9 @@ def told() -> Story:
 
 def events_of(told: Story) -> list[Event]:
     ours: list[Event] = [MemberRevoked(told.now(), 4), SessionFailed(told.now(), "why"), EndLost(told.now(), b"{}")]
+    half = Story()
+    half.join(*EVERYBODY[:4])
+    ours.append(ClosedEarly(half.now(), order_to_close(half)))
     return [*told.events, *ours, *aborted().events[-1:], story(Story.mask).complaint(0, 1)]
 
 
@@ -36,7 +49,7 @@ def aborted() -> Story:
 
 def test_every_event_reads_back_as_it_was(told: Story) -> None:
     events = events_of(told)
-    assert len({type(event) for event in events}) == 18
+    assert len({type(event) for event in events}) == 19
     for event in events:
         body = encode_event(event)
         assert decode_event(body, told.blobs.__getitem__) == event

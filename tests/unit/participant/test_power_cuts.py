@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from testkit.power_cuts import campaign, record, tracer
+from testkit.faults.tracing import tracer
+from testkit.power_cuts import campaign, record
 
 
 @pytest.fixture(scope="module")

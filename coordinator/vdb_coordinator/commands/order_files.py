@@ -1,0 +1,47 @@
+"""Files of what several people sign: a proposal, and beside it each signature."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vdb_coordinator.approvals import parse_proposal
+from vdb_coordinator.files import read_file
+from vdb_coordinator.orders import Handed
+from vdb_shared.canonical import decode_base64
+from vdb_shared.errors import FormatError, UsageError
+
+
+def read_order(file: Path) -> Handed:
+    """Return a proposal with the signatures that lie beside it, as `approvals sign` writes them (FILE.NAME.sig).
+
+    Raises:
+        UsageError: a file cannot be read, or is no signature.
+        FormatError: the file is no proposal.
+    """
+    body = read_proposal(file)
+    places = sorted(path for path in file.parent.iterdir() if _is_signature(file, path))
+    return Handed(body, dict(map(read_signature, places)))
+
+
+def read_proposal(file: Path) -> bytes:
+    """Return the bytes of a proposal."""
+    body = read_file(file)
+    parse_proposal(body)
+    return body
+
+
+def read_signature(place: Path) -> tuple[str, bytes]:
+    """Return whose signature a file has, and the signature.
+
+    Raises:
+        UsageError: it has none.
+    """
+    try:
+        name, encoded = read_file(place).decode().split()
+        return name, decode_base64(encoded)
+    except (ValueError, FormatError) as error:
+        raise UsageError(f"{place}: expected a signature, as `approvals sign` writes it") from error
+
+
+def _is_signature(file: Path, path: Path) -> bool:
+    return path.name.startswith(f"{file.name}.") and path.name.endswith(".sig")
