@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test kills debits faults mutants fuzz mutation cluster setup check protos clean
+.PHONY: demo test kills lives debits faults mutants fuzz mutation cluster setup check protos clean
 
 setup: $(READY)
 
@@ -34,6 +34,10 @@ test: check
 # Thirty SIGKILLs at random moments of a run of 20 clips; SEED=… chooses the moments.
 kills: setup
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.killing --kills 30 --seed $(or $(SEED),1) $$(mktemp -d)
+
+# An agent killed at 50 random points of its whole life, from enrolment to countersigning, with real generation; SEED=… chooses them.
+lives: setup
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m testkit.life_kills --kills 50 --seed $(or $(SEED),1) $$(mktemp -d)
 
 # 500 sites killed at random moments while they pay and send, then power cuts after every file operation of a debit (needs strace).
 debits: setup

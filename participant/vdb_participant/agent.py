@@ -9,7 +9,7 @@ Source: protos/README.md §11.3, §12.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from vdb_participant.session.consent import Plan
 from vdb_participant.session.correspondence import ACKNOWLEDGED, Correspondence
 from vdb_participant.session.exchange import Exchange
 from vdb_participant.session.finishing import RESULT_FILE, Ending, finish
-from vdb_participant.session.preparation import Prepared, Resources, prepare
+from vdb_participant.session.preparation import Prepared, Resources, Withheld, none_withheld, prepare
 from vdb_participant.session.progress import Progress, Reporter, silent
 from vdb_participant.session.records import Consented, Measured, decode_sealed, encode_sealed
 from vdb_participant.session.terms import Offered, Opening, SealedTerms, verify_opening, verify_seal
@@ -73,7 +73,7 @@ class Request:
         session: session id, or the beginning of one.
         resources: data, weights, device.
         consent: shown the plan; raises to decline.
-        licences: given the spec before consent is asked; raises where a model's licence is not accepted.
+        licences: given the spec before a model is timed and consent is asked; raises where a licence is not accepted.
         progress: shown the work.
         failpoints: none outside tests.
         measure: from the sealed terms to lanes, instead of `measurement.measured_here`; in tests only.
@@ -117,14 +117,14 @@ def participate(
         return take_part(site, link, Request(session, resources, consent=lambda _plan: None, progress=progress))
 
 
-def look(site: Site, link: Link, session: str, resources: Resources) -> Prepared:
-    """Return the plan of a session without any promise.
+def look(site: Site, link: Link, session: str, resources: Resources, withheld: Withheld = none_withheld) -> Prepared:
+    """Return the plan of a session without any promise; `withheld` as in `prepare`.
 
     Raises:
         VdbError: why the session cannot be joined.
     """
     opening, _ = _look(site, link, session)
-    return prepare(site, opening, resources)
+    return prepare(site, opening, resources, withheld)
 
 
 def take_part(site: Site, link: Link, request: Request) -> Outcome:
@@ -358,8 +358,12 @@ def _look(site: Site, link: Link, session: str) -> tuple[Opening, Offered]:
 def _ask(site: Site, link: Link, request: Request) -> tuple[str, Consented]:
     """Show the plan and return what was consented to."""
     opening, offered = _look(site, link, request.session)
-    prepared = prepare(site, opening, request.resources)
-    request.licences(opening.spec)
+
+    def licensed(spec: Spec) -> Mapping[str, str]:
+        request.licences(spec)  # no model is run, be it for a moment, before its licence is accepted
+        return {}
+
+    prepared = prepare(site, opening, request.resources, licensed)
     request.consent(prepared.plan)
     folder = str(request.resources.data.resolve())
     return opening.session, Consented(offered, datetime.now(UTC), prepared.plan.text, prepared.dataset, folder)

@@ -136,6 +136,9 @@ def join(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would leave and what it costs; do nothing.")
     ] = False,
+    no_timing: Annotated[
+        bool, typer.Option("--no-timing", help="Make no short clip of each model to estimate its hours.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Consent without being asked.")] = False,
     accept_licence: AcceptLicence = False,
     plaintext_keys: Annotated[bool, typer.Option("--plaintext-keys", help="With an invitation: see enroll.")] = False,
@@ -146,14 +149,16 @@ def join(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 
     Run it again after a crash: it goes on where it stopped.
     """
-    resources = _resources(context, data, models, Makers(device, workers, engine, address, together))
+    makers = Makers(device, workers, engine, address, together)
+    resources = replace(_resources(context, data, models, makers), timed=not no_timing)
     commands = _load("commands.joining")
     if Path(session).is_file():
         session = _load("commands.enrolling").enrol_for_session(
             _state(context), Path(session), _new_passphrase(context, plaintext_keys), _passphrase(context)
         )
     licences = _licences(context, accepted=accept_licence)
-    wish = commands.Wish(session, resources, licences, yes=yes, offline=_offline(offline, wait_for_files))
+    withheld = partial(_load("commands.models").not_accepted, _state(context))
+    wish = commands.Wish(session, resources, licences, withheld, yes=yes, offline=_offline(offline, wait_for_files))
     act = commands.dry_run if dry_run else commands.join
     act(_state(context), _passphrase(context), wish)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from testkit.pages import pictures
+from testkit.wiretap import HEAD
+from vdb_participant.site.egress import EgressJournal
 from vdb_shared.bundle.archive import read_archive
 
 ROOT = Path(__file__).parents[2]
@@ -19,10 +22,10 @@ AUDIT = Path(sys.executable).parent / "vdb-audit"
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Return the demo's folder and what it printed."""
+    """Return the demo's folder and what it printed; one institution's connection is recorded on the way."""
     out = tmp_path_factory.mktemp("demo") / "out"
-    program = [sys.executable, str(ROOT / "deploy" / "demo" / "run.py"), "--out", str(out), "--clips", "30"]
-    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    program = [sys.executable, "-m", "testkit.tapped_demo", str(out.with_name("tap.json")), "--out", str(out)]
+    done = subprocess.run([*program, "--clips", "30"], capture_output=True, text=True, cwd=ROOT / "tests", check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return out, done.stdout
 
@@ -31,6 +34,18 @@ def audit(*arguments: str | Path, expect: int) -> str:
     done = subprocess.run([AUDIT, *map(str, arguments)], capture_output=True, text=True, check=False)
     assert done.returncode == expect, done.stdout + done.stderr
     return done.stdout
+
+
+def test_hours_and_disk_are_in_what_consent_is_asked_for(demo: tuple[Path, str]) -> None:
+    """The dry run timed the three models; the join showed the same figures, and took none of its own."""
+    out, printed = demo
+    for model in WORST_TO_BEST:
+        assert f"  {model}: about " in printed
+    assert printed.count(" steps are extrapolated") + printed.count("timed a whole clip of ") == len(WORST_TO_BEST)
+    shown = printed.partition("HOURS AND DISK")[2].partition("Plan number")[0]
+    joined = (out / "logs" / "archive-oslo.log").read_text().partition("HOURS AND DISK")[2].partition("Plan number")[0]
+    assert "Hours: about " in shown
+    assert joined.split() == shown.split()
 
 
 def test_tells_the_kill_and_finishes_without_the_victim(demo: tuple[Path, str]) -> None:
@@ -53,6 +68,19 @@ def test_what_left_an_institution_is_what_the_result_has_from_it(demo: tuple[Pat
     for name in ("chain", "join", "header of round 2", "contribution statement", "masked vector"):
         assert f"    PASS  {name}: " in printed
     assert "    FAIL" not in printed.partition("holds what left it")[2].partition("each institution also")[0]
+
+
+def test_the_egress_journal_is_what_a_recording_proxy_saw_to_the_byte(demo: tuple[Path, str]) -> None:
+    """From the enrolment to the last call: no message more in the journal than on the wire, none less, the same bytes."""
+    out, _ = demo
+    seen = json.loads(out.with_name("tap.json").read_text())
+    entries = EgressJournal(out / "sites" / seen["institution"] / "agent" / "egress.jsonl").read().entries
+    left = [entry.departure for entry in entries if entry.departure.kind == "message"]
+    assert Counter((item.size, item.digest) for item in left) == Counter(map(tuple, seen["messages"]))
+    assert sum(HEAD + item.size for item in left) == seen["bytes"]
+    assert {item.address for item in left} == {*seen["addresses"]}
+    sent = {item.what.rpartition("/")[2] for item in left}
+    assert sent >= {"Enrol", "Join", "AdvertiseKeys", "ShareKeys", "UploadMaskedInput", "RevealShares", "Countersign"}
 
 
 def test_leaderboard_recovers_the_order_that_is_known(demo: tuple[Path, str]) -> None:

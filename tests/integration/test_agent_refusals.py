@@ -142,7 +142,9 @@ def test_a_device_that_is_not_there(coordinator: RunningCoordinator, tmp_path: P
 
 
 def test_a_licence_that_is_not_accepted(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    """Nothing is run before that, be it to time it: these stand-ins for weights could not be."""
     first, *_ = consortium(coordinator, tmp_path)
+    first.resources = replace(first.resources, timed=True)
     seen: list[str] = []
 
     def refuse(spec: Spec) -> None:
@@ -156,6 +158,17 @@ def test_a_licence_that_is_not_accepted(coordinator: RunningCoordinator, tmp_pat
         take_part(first.site, client, replace(first.request(), licences=refuse))
     assert seen
     assert_nothing_happened(first)
+
+
+def test_weights_that_cannot_be_loaded_are_noticed_when_they_are_timed(
+    coordinator: RunningCoordinator, tmp_path: Path
+) -> None:
+    first, *_ = consortium(coordinator, tmp_path)
+    first.resources = replace(first.resources, timed=True)
+    with pytest.raises(ModelError, match=r"tiny-wan-a/model_index.json: expected the index of a diffusers pipeline"):
+        first.take_part()
+    assert_nothing_happened(first)
+    assert not first.site.folder.timing.exists()
 
 
 def test_a_session_that_does_not_exist(coordinator: RunningCoordinator, tmp_path: Path) -> None:

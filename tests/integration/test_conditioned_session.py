@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +28,16 @@ from vdb_participant.network.connection import Connection
 from vdb_participant.session.measurement import measured_here
 from vdb_participant.session.preparation import Resources
 from vdb_participant.session.progress import Progress
-from vdb_participant.session.records import Consented, Measured
+from vdb_participant.session.records import JOIN_SENT, Consented, Measured
 from vdb_participant.session.terms import SealedTerms
 from vdb_participant.site.institution import Site
+from vdb_participant.site.journal_format import read_journal
 from vdb_participant.synthetic.models import build_all
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.policy import DEFAULT_POLICY
+from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.statement import Join, parse_statement
+from vdb_shared.canonical import digest_bytes, sha256_digest
 from vdb_shared.errors import DatasetError
 from vdb_shared.metrics.statistic import Statistics
 from vdb_shared.privacy.mechanism import decode
@@ -51,6 +56,8 @@ class Story:
     models: Path
     data: tuple[Path, ...]
     plan: str
+    shown: str
+    signed: str
     refusal: str
     federated: Statistics
 
@@ -99,13 +106,17 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
             for number in range(SITES)
         ]
 
+        shown: dict[int, str] = {}
+
         def resources(number: int, folder: Path = models) -> Resources:
-            return Resources(data[number], folder, "cpu", allow_unnoised=True)
+            # The first site looks before it joins, and has timed all models then.
+            return Resources(data[number], folder, "cpu", timed=number == 0, allow_unnoised=True)
 
         def join(number: int) -> None:
             site = sites[number]
             with Client(Connection(site.config.address, site.tls, site.egress)) as link:
-                request = Request(session, resources(number), lambda _plan: None, measure=_one_at_a_time)
+                consent = partial(shown.__setitem__, number)
+                request = Request(session, resources(number), lambda plan: consent(plan.text), measure=_one_at_a_time)
                 bundles[number] = take_part(site, link, request).bundle.read_bytes()
 
         with Client(Connection(sites[0].config.address, sites[0].tls, sites[0].egress)) as link:
@@ -120,9 +131,12 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         for thread in threads:
             thread.join()
         assert len(bundles) == SITES, "an agent failed; its error is printed above"
+    journal = (sites[0].folder.session(session) / "journal").read_bytes()
+    (sent,) = (item for item in read_journal(journal, digest_bytes(session)).records if item.name == JOIN_SENT)
+    signed, _ = parse_statement(Envelope.from_json(sent.value).payload, Join)
     evidence = Evidence(bundles[0], root=None, policy=DEFAULT_POLICY, draft=False)
     federated = decode(evidence.terms.layout, evidence.terms.calibration, evidence.totals)
-    return Story(spec, models, data, plan, str(refusal.value), federated)
+    return Story(spec, models, data, plan, shown[0], signed.consent, str(refusal.value), federated)
 
 
 def test_a_dry_run_shows_what_models_start_from_and_what_is_missing(story: Story) -> None:
@@ -131,6 +145,19 @@ def test_a_dry_run_shows_what_models_start_from_and_what_is_missing(story: Story
     for number, prompt in enumerate(story.spec.prompts):
         assert f"    p{number}: {WORDS}, from {prompt.condition}\n" in story.plan
     assert "expected the picture or video of prompt p0, found none; get it from the lead" in story.refusal
+
+
+def test_hours_that_a_dry_run_found_are_shown_again_and_signed(story: Story) -> None:
+    """Three models were timed once: consent is asked for the same figures, and the join names the text that held them."""
+    looked, joined = (text.partition("HOURS AND DISK")[2].partition("\n\n")[0] for text in (story.plan, story.shown))
+    assert joined == looked, "figures of another run would differ"
+    for model in story.spec.models:
+        assert f"  {model.id}: about " in joined
+    assert joined.count("timed a whole clip of ") == len(story.spec.models)
+    assert "  Hours: about " in joined
+    assert "  Disk: about " in joined
+    assert story.signed == sha256_digest(story.shown.encode())
+    assert story.shown != story.plan, "each has a number of its own"
 
 
 def test_the_federated_sums_are_those_of_one_site_with_all_data(story: Story, tmp_path: Path) -> None:

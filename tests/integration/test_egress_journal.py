@@ -20,16 +20,13 @@ from testkit.agent_cli import run
 from testkit.coordinator import running_coordinator
 from testkit.institutions import Institution, write_site
 from testkit.sessions import SITES, Runs, consortium, run_with_failpoint
-from testkit.wiretap import Wiretap
+from testkit.wiretap import HEAD, Wiretap, messages_in
 from vdb_participant.session.departures import compare
 from vdb_participant.site.egress_format import Reading, encode_line, read_egress
 from vdb_shared.canonical import sha256_digest
 
 TAPPED = 2
 """Seat whose connection is recorded."""
-
-HEAD = 5
-"""Bytes before each message: whether it is compressed, and its length (gRPC over HTTP/2, "Length-Prefixed-Message")."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +64,6 @@ def session_through_a_tap(path: Path, failpoint: str = "") -> Taken:
 @pytest.fixture(scope="module")
 def taken(tmp_path_factory: pytest.TempPathFactory) -> Taken:
     return session_through_a_tap(tmp_path_factory.mktemp("egress"))
-
-
-def messages_in(stream: bytes) -> list[bytes]:
-    """Return the messages of one HTTP/2 stream's DATA."""
-    found = []
-    while stream:
-        compressed, size = stream[0], int.from_bytes(stream[1:HEAD], "big")
-        assert not compressed
-        assert len(stream) >= HEAD + size, "half a message"
-        found.append(stream[HEAD : HEAD + size])
-        stream = stream[HEAD + size :]
-    return found
 
 
 def test_the_journal_is_what_the_proxy_saw_to_the_byte(taken: Taken) -> None:

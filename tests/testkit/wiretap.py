@@ -11,19 +11,54 @@ import socket
 import ssl
 import struct
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from cryptography import x509
 
-from testkit.coordinator import Identity, RunningCoordinator
 from vdb_coordinator.config import Home
-from vdb_coordinator.identity.ca import CertificateAuthority
+from vdb_coordinator.identity.ca import CertificateAuthority, spiffe_id
 from vdb_coordinator.identity.keys import key_pem, new_tls_key, read_tls_key
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEADER_BYTES = 9
 DATA_FRAME = 0
+HEAD = 5
+"""Bytes before each message: whether it is compressed, and its length (gRPC over HTTP/2, "Length-Prefixed-Message")."""
+
+
+class Tapped(Protocol):
+    """A coordinator, and the directory with the key of its authority."""
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+
+    @property
+    def home(self) -> Home:
+        """Its directory; keys in it are plain."""
+
+
+class Caller(Protocol):
+    """Who calls a coordinator: what it shows, and whom it trusts."""
+
+    @property
+    def institution(self) -> str:
+        """Its name."""
+
+    @property
+    def tls_key(self) -> bytes:
+        """PEM."""
+
+    @property
+    def certificate_chain(self) -> bytes:
+        """PEM, leaf first."""
+
+    @property
+    def ca_certificate(self) -> bytes:
+        """PEM."""
 
 
 class Wiretap:
@@ -35,11 +70,18 @@ class Wiretap:
         address: where the agent connects to.
     """
 
-    def __init__(self, coordinator: RunningCoordinator, identity: Identity, folder: Path) -> None:
+    def __init__(self, coordinator: Tapped, caller: Caller | Callable[[], Caller], folder: Path) -> None:
+        """Listen, and go on to a coordinator whose authority's key is at hand.
+
+        Args:
+            coordinator: where the agent's calls go.
+            caller: who calls; asked for each connection, where it is not always the same.
+            folder: for files that OpenSSL reads.
+        """
         host, port = coordinator.address.rsplit(":", 1)
-        self._upstream = (host, int(port))
-        self._inward = _server_context(coordinator.home, identity, folder)
-        self._outward = _client_context(identity, folder)
+        self._upstream, self._folder = (host, int(port)), folder
+        self._caller = caller if callable(caller) else lambda: caller
+        self._inward = _server_context(coordinator.home, self._caller(), folder)
         self._received: list[bytearray] = []
         self._loop = asyncio.new_event_loop()
         listener = socket.create_server(("127.0.0.1", 0))
@@ -83,7 +125,8 @@ class Wiretap:
         self._received.append(kept)
         try:
             host, port = self._upstream
-            from_coordinator, to_coordinator = await asyncio.open_connection(host, port, ssl=self._outward)
+            outward = _client_context(self._caller(), self._folder)
+            from_coordinator, to_coordinator = await asyncio.open_connection(host, port, ssl=outward)
             try:
                 await asyncio.gather(
                     _pump(from_agent, to_coordinator, kept), _pump(from_coordinator, to_agent, bytearray())
@@ -94,6 +137,22 @@ class Wiretap:
             pass  # one of the two has gone; gRPC connects anew
         finally:
             to_agent.close()
+
+
+def messages_in(stream: bytes) -> list[bytes]:
+    """Return the messages of one HTTP/2 stream's DATA.
+
+    Raises:
+        ValueError: it ends in the middle of one, or one is compressed.
+    """
+    found = []
+    while stream:
+        compressed, size = stream[0], int.from_bytes(stream[1:HEAD], "big")
+        if compressed or len(stream) < HEAD + size:
+            raise ValueError("half a message, or a compressed one")
+        found.append(stream[HEAD : HEAD + size])
+        stream = stream[HEAD + size :]
+    return found
 
 
 async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, kept: bytearray) -> None:
@@ -120,13 +179,16 @@ def _data_by_stream(data: bytes) -> list[bytes]:
     return [bytes(content) for content in streams.values()]
 
 
-def _server_context(home: Home, identity: Identity, folder: Path) -> ssl.SSLContext:
+def _server_context(home: Home, identity: Caller, folder: Path) -> ssl.SSLContext:
     authority = CertificateAuthority(
         x509.load_pem_x509_certificate(identity.ca_certificate), read_tls_key(home.key("ca"), None)
     )
     key = new_tls_key()
     certificate = authority.issue_server(
-        key.public_key(), "spiffe://testbed/coordinator/wiretap", ["127.0.0.1"], datetime.now(UTC)
+        key.public_key(),
+        spiffe_id(home.read_config().consortium, "coordinator", "wiretap"),
+        ["127.0.0.1"],
+        datetime.now(UTC),
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*_written(folder, "wiretap", certificate, key_pem(key, None)))
@@ -136,7 +198,7 @@ def _server_context(home: Home, identity: Identity, folder: Path) -> ssl.SSLCont
     return context
 
 
-def _client_context(identity: Identity, folder: Path) -> ssl.SSLContext:
+def _client_context(identity: Caller, folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=identity.ca_certificate.decode())
     context.load_cert_chain(*_written(folder, identity.institution, identity.certificate_chain, identity.tls_key))

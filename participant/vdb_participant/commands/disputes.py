@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from vdb_participant.commands.screen import console
+
 Session = Annotated[str, typer.Argument(help="Session id, or its beginning.", show_default=False)]
 
 
@@ -29,7 +31,10 @@ def object_to(
         Path | None, typer.Option(help="Hand in what an auditor signed, instead of an objection of our own.")
     ] = None,
 ) -> None:
-    """Object to a published result, in this institution's name: signed, and logged for good."""
+    """Object to a published result, in this institution's name: signed, and logged for good.
+
+    A site without a network signs it into the file that -o names, which any member hands in with --carry.
+    """
     commands, state, passphrase = _commands(), _state(context), _passphrase(context)
     if carry is not None:
         commands.carry(state, passphrase, session, carry)
@@ -41,9 +46,14 @@ def objections(
     context: typer.Context,
     session: Session,
     out: Annotated[Path, typer.Option(help="Folder to write the signed statements to.", show_default=False)],
+    offline: Annotated[
+        Path | None, typer.Option("--offline", help="No network here: see join.", show_default=False)
+    ] = None,
 ) -> None:
     """Write all objections to a result, and its withdrawal, as files for `vdb-audit verify --statements`."""
-    _commands().fetch(_state(context), _passphrase(context), session, out)
+    reaching = importlib.import_module("vdb_participant.commands.reaching")
+    carried = offline and reaching.Offline(offline, False, console(stderr=True).print)
+    _commands().fetch(_state(context), _passphrase(context), session, out, carried)
 
 
 def _commands() -> Any:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
 import typer
 
 from vdb_participant.agent import Request, look, take_part
-from vdb_participant.commands.reaching import ENDED_AWAITING, Offline, calls_of, warning
+from vdb_participant.commands.reaching import Offline, awaiting, calls_of, warning
 from vdb_participant.commands.sampling import tell_dropped
 from vdb_participant.commands.screen import console
 from vdb_participant.commands.showing import shown_progress
@@ -19,24 +18,34 @@ from vdb_participant.network.calls import Calls
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
 from vdb_participant.session.consent import Plan
-from vdb_participant.session.preparation import Resources
+from vdb_participant.session.preparation import Resources, Withheld
 from vdb_participant.session.stopping import Stopping
 from vdb_participant.site.config import StateFolder
 from vdb_participant.site.failpoints import failpoints_from_environment
 from vdb_participant.site.institution import Site, open_site
 from vdb_participant.site.keys import Passphrase
 from vdb_participant.site.renewal import Keeper
-from vdb_shared.errors import AwaitedAnswerError, UsageError
+from vdb_shared.errors import UsageError
 from vdb_shared.spec import Spec
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the operator typed; `licences` raises where a model's licence is not accepted; `offline` where files are carried."""
+    """What the operator typed.
+
+    Attributes:
+        session: session id, or its beginning.
+        resources: data, weights, device.
+        licences: raises where a model's licence is not accepted.
+        withheld: returns the models whose licences are not accepted, without a question.
+        yes: consent without being asked.
+        offline: where files are carried.
+    """
 
     session: str
     resources: Resources
     licences: Callable[[Spec], None]
+    withheld: Withheld
     yes: bool
     offline: Offline | None = None
 
@@ -44,8 +53,8 @@ class Wish:
 def dry_run(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     """Show the plan of a session and do nothing."""
     site = open_site(folder, passphrase)
-    with _awaiting(), Client(calls_of(site, wish.offline)) as link:
-        prepared = look(site, link, wish.session, wish.resources)
+    with awaiting(), Client(calls_of(site, wish.offline)) as link:
+        prepared = look(site, link, wish.session, wish.resources, wish.withheld)
     console().print(prepared.plan.text)
     if wish.offline is not None:
         console().print(warning(prepared.spec))
@@ -75,7 +84,7 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
             out.print(warning(spec))
 
     calls = _calls(site, wish, Keeper.of(site, asked_once, failpoints))
-    with _awaiting(), Client(calls) as link, shown_progress() as shown:
+    with awaiting(), Client(calls) as link, shown_progress() as shown:
         if isinstance(calls, Connection):
             calls.agreement()  # before anything else, so that a program that is too old is told so
         stopping = Stopping(shown.progress, console(stderr=True).print)
@@ -93,16 +102,6 @@ def _calls(site: Site, wish: Wish, renewal: Keeper) -> Calls:
     if wish.offline is not None:
         return calls_of(site, wish.offline)
     return Connection(site.config.address, site.tls, site.egress, renewal=renewal)
-
-
-@contextmanager
-def _awaiting() -> Iterator[None]:
-    """End with what is to be carried, which is no failure."""
-    try:
-        yield
-    except AwaitedAnswerError as error:
-        console().print(str(error))
-        raise typer.Exit(ENDED_AWAITING) from error
 
 
 def show_page(folder: StateFolder, session: str) -> None:

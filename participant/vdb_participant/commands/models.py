@@ -183,13 +183,28 @@ def accept_licences(
     Raises:
         UsageError: one was not.
     """
+    for row in _not_accepted(state, spec):
+        show(f"{row.id}: {notice(row)}")
+        accept_licence(state, row, ask, accepted=accepted)
+
+
+def not_accepted(state: StateFolder, spec: Spec) -> Mapping[str, str]:
+    """Return the models of a spec that may not be run yet, each with what to do; see `accept_licences`."""
+    return {
+        row.id: f"{notice(row)}; not accepted here yet: `join` asks, and times it then"
+        for row in _not_accepted(state, spec)
+    }
+
+
+def _not_accepted(state: StateFolder, spec: Spec) -> tuple[Row, ...]:
+    """Return the rows of a spec's models whose licences were not accepted here."""
     registry, known = load_registry(state.registry), _accepted(state)
-    for model in spec.models:
-        row = registry.get(model.id)
-        ours = row is not None and row.packaged and row.manifest == model.manifest
-        if row is not None and not ours and known.get(row.id) != notice(row):
-            show(f"{row.id}: {notice(row)}")
-            accept_licence(state, row, ask, accepted=accepted)
+    found = ((model, row) for model in spec.models if (row := registry.get(model.id)) is not None)
+    return tuple(
+        row
+        for model, row in found
+        if not (row.packaged and row.manifest == model.manifest) and known.get(row.id) != notice(row)
+    )
 
 
 def _accepted(state: StateFolder) -> dict[str, str]:

@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from vdb_participant.commands.reaching import Offline, awaiting, calls_of
 from vdb_participant.commands.screen import console
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
 from vdb_participant.session.finishing import RESULT_FILE
 from vdb_participant.session.known_log import KnownLog, LogSource
 from vdb_participant.site.config import StateFolder
-from vdb_participant.site.institution import open_site
+from vdb_participant.site.institution import Site, check_connected, open_site
 from vdb_participant.site.keys import Passphrase
 from vdb_participant.site.seen_log import SeenLog
 from vdb_participant.site.storage import write_durably
@@ -34,6 +35,8 @@ def object_here(
 ) -> None:
     """Object to the result of a session, and say where the objection stands in the log.
 
+    A site without a network only signs, into the file; whoever brings an objection, the coordinator takes it.
+
     Args:
         folder: the state folder.
         passphrase: asked when the key is encrypted.
@@ -48,17 +51,43 @@ def object_here(
     site = open_site(folder, passphrase)
     if out is not None and out.exists():
         raise UsageError(f"{out}: exists already; name another file or remove it")
+    if site.connected is None:
+        _sign_to_file(site, session, words, out)
+        return
     with Client(Connection(site.config.address, site.tls, site.egress)) as link:
         target = target_of(_bundle(folder, link, session), site.config.root_fingerprint)
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        objection = object_to(target, site.signer, words[0], words[1], now)
+        objection = object_to(target, site.signer, words[0], words[1], _now())
         if out is not None:
             _write_new(out, objection)
         hand_in(folder, link, target, objection)
 
 
+def _sign_to_file(site: Site, session: str, words: tuple[str, str], out: Path | None) -> None:
+    """Sign an objection to a result that is kept here, for others to hand in."""
+    known = site.folder.find_session(session)
+    kept = None if known is None else site.folder.session(known) / RESULT_FILE
+    if kept is None or not kept.is_file():
+        raise UsageError(f"{session}: no result of such a session is kept here, so there is nothing to object to")
+    if out is None:
+        raise UsageError("this site is not connected: say -o FILE, and let any member hand FILE in with --carry")
+    target = target_of(kept.read_bytes(), site.config.root_fingerprint)
+    objection = object_to(target, site.signer, words[0], words[1], _now())
+    write_durably(site.folder.objections / file_of(objection), objection)
+    _write_new(out, objection)
+    console().print(
+        f"{out}: signed, and not handed in: this site is not connected. Bring it to any member, whose command is"
+    )
+    console().print(f"  vdb-participant object {target.session[7:19]} --carry {out.name}", soft_wrap=True)
+    console().print(f"or to the lead: vdb-coordinator session object {target.session[7:19]} {out.name}", soft_wrap=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def carry(folder: StateFolder, passphrase: Passphrase, session: str, file: Path) -> None:
     """Hand in what somebody else signed, and say where it stands in the log; raises as `object_here`."""
+    check_connected(folder, f"bring {file} to any member that is, or to the lead; they hand it in as you would have")
     site, objection = open_site(folder, passphrase), _read(file)
     parse_envelope(objection)
     with Client(Connection(site.config.address, site.tls, site.egress)) as link:
@@ -98,15 +127,15 @@ def hand_in(folder: StateFolder, link: Coordinator, target: Target, objection: b
     console().print(f"kept, with the entry and its proof: {kept}", soft_wrap=True)
 
 
-def fetch(folder: StateFolder, passphrase: Passphrase, session: str, out: Path) -> None:
-    """Write what was said of a result as files, those that are there already excepted.
+def fetch(folder: StateFolder, passphrase: Passphrase, session: str, out: Path, offline: Offline | None = None) -> None:
+    """Write what was said of a result as files, those that are there already excepted; over files that are carried if so.
 
     Raises:
         UsageError: the folder or a file in it cannot be written, or one of them is there with other bytes.
         VdbError: the coordinator refuses, or cannot be reached.
     """
     site = open_site(folder, passphrase)
-    with Client(Connection(site.config.address, site.tls, site.egress)) as link:
+    with awaiting(), Client(calls_of(site, offline)) as link:
         said = link.said(folder.find_session(session) or session)
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import typer
+
+from vdb_participant.commands.screen import console
 from vdb_participant.network.calls import Calls
 from vdb_participant.network.connection import Connection
 from vdb_participant.offline.channel import Carriage
@@ -15,7 +19,7 @@ from vdb_participant.offline.mailbox import Mailbox
 from vdb_participant.site.config import StateFolder
 from vdb_participant.site.egress import EgressJournal
 from vdb_participant.site.institution import Site
-from vdb_shared.errors import StoreError, UsageError
+from vdb_shared.errors import AwaitedAnswerError, StoreError, UsageError
 from vdb_shared.identity import Signer, StatementPublicKey
 from vdb_shared.spec import Spec
 
@@ -39,6 +43,16 @@ class Offline:
     exchange: Path
     wait: bool
     say: Callable[[str], None]
+
+
+@contextmanager
+def awaiting() -> Iterator[None]:
+    """End with what is to be carried, which is no failure."""
+    try:
+        yield
+    except AwaitedAnswerError as error:
+        console().print(str(error))
+        raise typer.Exit(ENDED_AWAITING) from error
 
 
 def calls_of(site: Site, offline: Offline | None) -> Calls:

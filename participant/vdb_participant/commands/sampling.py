@@ -23,7 +23,7 @@ from vdb_participant.session.records import Consented
 from vdb_participant.session.retention import drop_old_samples
 from vdb_participant.session.samples import SAMPLES_FILE, KeptSamples
 from vdb_participant.site.config import StateFolder
-from vdb_participant.site.institution import Site, open_site
+from vdb_participant.site.institution import Site, check_connected, open_site
 from vdb_participant.site.journal_format import read_journal
 from vdb_participant.site.keys import Passphrase
 from vdb_participant.site.seen_log import SeenLog
@@ -117,6 +117,7 @@ def _compare_logs(site: Site, result: OwnResult, choice: bytes, copy: str | None
         shown = open_copy(copy, log_key(result.roster), result.session, result.opened, site.egress)
         _known(site, result, shown).accept(*notes)
         return
+    check_connected(site.folder, "let the auditor bring a copy of the log's folder, and name it with --log FOLDER")
     with Client(Connection(site.config.address, site.tls, site.egress)) as link:
         _known(site, result, link).accept(*notes)
 

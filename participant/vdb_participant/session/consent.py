@@ -16,6 +16,7 @@ from pathlib import Path
 
 from vdb_participant.data.ratings import NO_RATINGS, Ratings
 from vdb_participant.session.claim import Opinion
+from vdb_participant.session.effort import NO_EFFORT, Effort
 from vdb_participant.session.terms import Opening
 from vdb_participant.site.policy import Charging
 from vdb_shared.canonical import decimal_string, sha256_digest
@@ -68,6 +69,7 @@ class Holdings:
         captioned: clips that models would start from, with the words that go with them.
         ratings: what people said of the spec's clips, as far as it would be used.
         cluster: address of the Ray cluster that would make clips of them; "" for this machine.
+        effort: what making the clips would take.
     """
 
     folder: Path
@@ -79,6 +81,7 @@ class Holdings:
     captioned: int = 0
     ratings: Ratings = NO_RATINGS
     cluster: str = ""
+    effort: Effort = NO_EFFORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +114,11 @@ def make_plan(
         _leaves(opening.spec, layout),
         _costs(opening.spec, accounting, budget, holdings),
         _work(opening.spec, holdings),
+        holdings.effort.lines(),
         _people(opening),
         _times(opening.spec),
     )
-    lines = [line for part in parts for line in (*part, "")]
+    lines = [line for part in map(tuple, parts) if part for line in (*part, "")]
     return Plan("\n".join((*lines, f"Plan number {number.hex()}", "")))
 
 

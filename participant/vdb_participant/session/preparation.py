@@ -1,15 +1,15 @@
 """Everything that can be refused, refused before anything is promised: policy, privacy claim, weights, data, budget.
 
 Promises that after `prepare` returned, a join would not fail for a reason that could have been known. Writes nothing but an
-empty ledger, and for a cluster a token that its machines look for and that is removed again. Leaves asking for consent to the
-command line and joining to `agent.py`.
+empty ledger, how long models took where they are timed, and for a cluster a token that its machines look for and that is
+removed again. Leaves asking for consent to the command line and joining to `agent.py`.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vdb_participant.data.conditions import public_conditions
-from vdb_participant.data.inputs import inputs_of
+from vdb_participant.data.inputs import Inputs, inputs_of
 from vdb_participant.generation.progress import Consumer, nobody
-from vdb_participant.models import check_prompts_stay, verify_extractors, verify_model
+from vdb_participant.generation.timings import Timings
+from vdb_participant.models import Weights, check_prompts_stay, verify_extractors, verify_model
 from vdb_participant.session.claim import Opinion, check_claim, check_cost_at
 from vdb_participant.session.consent import Budget, Holdings, Plan, make_plan
+from vdb_participant.session.effort import Effort
 from vdb_participant.session.terms import Opening
 from vdb_participant.site.institution import Site
 from vdb_participant.site.ledger import Ledger
@@ -60,6 +62,7 @@ class Resources:
             absolute; "" for this machine.
         together: GPUs of this machine that make each clip together.
         egress: journal of what leaves for endpoints when nothing is federated; a session takes its site's.
+        timed: whether models are timed before consent is asked for; the command line does, unless told not to.
         allow_unnoised: for tests only: take part although the spec adds no noise.
     """
 
@@ -72,7 +75,17 @@ class Resources:
     cluster: str = ""
     together: int = 1
     egress: Path | None = None
+    timed: bool = False
     allow_unnoised: bool = False
+
+
+Withheld = Callable[[Spec], Mapping[str, str]]
+"""Given the spec when all else is checked: the models that may not be run yet, each with the reason. May raise."""
+
+
+def none_withheld(_spec: Spec) -> Mapping[str, str]:
+    """Let every model be run."""
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +105,14 @@ class Prepared:
     cost: Decimal
 
 
-def prepare(site: Site, opening: Opening, resources: Resources) -> Prepared:
+def prepare(site: Site, opening: Opening, resources: Resources, withheld: Withheld = none_withheld) -> Prepared:
     """Check all that can be checked before joining, and return what to consent to.
+
+    Args:
+        site: the institution.
+        opening: the session, verified.
+        resources: what the site brings to it.
+        withheld: says which models must not be timed.
 
     Raises:
         BudgetError: the site's policy or ledger refuses.
@@ -109,23 +128,19 @@ def prepare(site: Site, opening: Opening, resources: Resources) -> Prepared:
     accounting = account(terms.calibration)
     unnoised = resources.allow_unnoised and accounting.rho is None
     opinions = () if unnoised else check_claim(spec, terms, accounting)
-    verify_materials(spec, resources)
+    weights = verify_materials(spec, resources)
     from vdb_participant.data.dataset import Dataset  # noqa: PLC0415 - loads torch; all that is quick comes first
-    from vdb_participant.generation.parallel import parallel_profiles  # noqa: PLC0415 - the same
-    from vdb_participant.generation.profiles import profiles_of  # noqa: PLC0415 - the same
-    from vdb_participant.generation.workers import devices_of  # noqa: PLC0415 - the same
+    from vdb_participant.session.timing import TimingRun, makers_of  # noqa: PLC0415 - the same
 
     registry = load_registry(resources.registry)
     with joined(resources, site.folder.clips) as cluster:
-        if resources.together > 1:
-            parallel_profiles(spec, resources.together, devices_of(resources.device, resources.workers))
-        elif cluster is None:
-            profiles_of(spec, registry, devices_of(resources.device, resources.workers))
-        else:
-            profiles_of(spec, registry, cluster.devices, cluster.memory)
+        makers = makers_of(spec, registry, resources, cluster)
     data = Dataset.open(resources.data, frames=spec.video.frames)
-    holdings = _holdings(spec, data, resources.cluster)
+    inputs = inputs_of(spec, data)
     budget = _budget(site, spec, terms, (accounting, opinions), data.private)
+    run = TimingRun(spec, registry, weights, makers, Timings(site.folder.timing), withheld(spec))
+    effort = run.effort(len(opening.seats), inputs, timed=resources.timed)
+    holdings = _holdings(data, inputs, resources.cluster, effort)
     plan = make_plan(opening, terms.layout, accounting, budget, holdings, os.urandom(PLAN_NUMBER_BYTES))
     return Prepared(spec, plan, holdings.dataset, budget.cost)
 
@@ -161,8 +176,11 @@ def check_libraries() -> None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-def verify_materials(spec: Spec, resources: Resources) -> None:
+def verify_materials(spec: Spec, resources: Resources) -> Mapping[str, Weights]:
     """Check that every model, extractor and public condition of a spec is the agreed one, and its clips can be made.
+
+    Returns:
+        What each model is made of, by its id.
 
     Raises:
         ModelError: names the directory and both digests.
@@ -171,20 +189,21 @@ def verify_materials(spec: Spec, resources: Resources) -> None:
     """
     registry = load_registry(resources.registry)
     check_prompts_stay(spec, registry)
+    weights = {}
     for model in spec.models:
         clip_terms(spec, model, registry)
-        verify_model(model, resources.models, registry)
+        weights[model.id] = verify_model(model, resources.models, registry)
     verify_extractors(spec, resources.models, {extractor.id for extractor in spec.extractors})
     public_conditions(spec, resources.models, registry)
+    return weights
 
 
 def _expected_terms(opening: Opening) -> SealTerms:
     """Return the terms if all that may join do; which of them join changes the scale, but hardly the cost."""
-    return seal_terms(opening.spec, [member.seat for member in opening.roster.participants if member.seat is not None])
+    return seal_terms(opening.spec, opening.seats)
 
 
-def _holdings(spec: Spec, data: Dataset, cluster: str) -> Holdings:
-    inputs = inputs_of(spec, data)
+def _holdings(data: Dataset, inputs: Inputs, cluster: str, effort: Effort) -> Holdings:
     return Holdings(
         data.directory,
         data.digest,
@@ -195,6 +214,7 @@ def _holdings(spec: Spec, data: Dataset, cluster: str) -> Holdings:
         captioned=len(inputs.captioned),
         ratings=inputs.ratings,
         cluster=cluster,
+        effort=effort,
     )
 
 

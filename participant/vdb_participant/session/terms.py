@@ -90,6 +90,11 @@ class Opening:
             raise ValueError("an opening is verified for a seated member only")
         return self.member.seat
 
+    @property
+    def seats(self) -> tuple[Seat, ...]:
+        """Seats of all that may join."""
+        return tuple(member.seat for member in self.roster.participants if member.seat is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class SealedTerms:

@@ -9,6 +9,7 @@ Leaves the content of keys to `keys.py` and of the ledger to `ledger.py`.
     DIR/relay-key (instead of tls-key.pem, where there is no network)  DIR/offline/
     DIR/log/checkpoint  DIR/egress.jsonl  DIR/objections/
     DIR/sessions/<session>/{journal,samples.jsonl,choice.json,result.vdbb}  DIR/clips/  DIR/models/  DIR/registry/
+    DIR/timing.json
 """
 
 from __future__ import annotations
@@ -137,6 +138,11 @@ class StateFolder:
     def egress(self) -> Path:
         """The journal of all that left."""
         return self.path / "egress.jsonl"
+
+    @property
+    def timing(self) -> Path:
+        """How long clips took in timing runs."""
+        return self.path / "timing.json"
 
     @property
     def clips(self) -> Path:

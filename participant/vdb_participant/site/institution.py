@@ -58,6 +58,20 @@ class Site:
         return EgressJournal(self.folder.egress)
 
 
+def check_connected(folder: StateFolder, advice: str) -> None:
+    """Refuse what needs a connection of the site's own.
+
+    Args:
+        folder: of the site.
+        advice: what a site without a network does instead.
+
+    Raises:
+        UsageError: this site has no network.
+    """
+    if folder.relay_key.exists():
+        raise UsageError(f"this site is not connected, its relay is: {advice}")
+
+
 def open_site(folder: StateFolder, passphrase: Passphrase) -> Site:
     """Return the institution of a state folder.
 

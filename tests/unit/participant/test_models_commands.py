@@ -9,7 +9,16 @@ import pytest
 
 from testkit.agent_cli import run
 from testkit.specs import small_spec
-from vdb_participant.commands.models import Source, accept_licence, accept_licences, add, fetch, known_model, pin
+from vdb_participant.commands.models import (
+    Source,
+    accept_licence,
+    accept_licences,
+    add,
+    fetch,
+    known_model,
+    not_accepted,
+    pin,
+)
 from vdb_participant.generation.breaker import Breaker
 from vdb_participant.generation.store import ClipKey, ClipStore
 from vdb_participant.models import manifest_digest
@@ -105,11 +114,16 @@ def test_only_models_with_a_row_are_asked_about(own: StateFolder) -> None:
     shown: list[str] = []
     accept_licences(own, spec, None, accepted=False, show=shown.append)
     assert shown == []
+    assert not_accepted(own, spec) == {}
     models = tuple(spec.models[0].model_copy(update={"id": name}) for name in ("tiny", "mine", "hunyuanvideo"))
     spec = spec.model_copy(update={"models": models})
     with pytest.raises(UsageError, match="mine: licence: ours; read it and say --accept-licence"):
         accept_licences(own, spec, None, accepted=False, show=shown.append)
+    barred = not_accepted(own, spec)
+    assert list(barred) == ["mine", "hunyuanvideo"], "the first comes without a row"
+    assert barred["mine"] == "licence: ours; not accepted here yet: `join` asks, and times it then"
     accept_licences(own, spec, lambda _: True, accepted=False, show=shown.append)
+    assert not_accepted(own, spec) == {}
     assert [line.split(":")[0] for line in shown] == ["mine", "mine", "hunyuanvideo"]
     assert "grants nothing in: EU, UK, KR" in shown[-1]
     accept_licences(own, spec, None, accepted=False, show=shown.append)

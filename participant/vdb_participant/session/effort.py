@@ -1,0 +1,205 @@
+"""What the work of a session would take at this site: hours by a timing run, and disk.
+
+Promises that nothing is guessed: a model that was not timed has no hours and says why, and its disk is that of uncompressed
+pictures, the most that it can be. Pure. Leaves timing to `generation/timing.py` and the rest of the plan to `consent.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from vdb_participant.generation.timings import Timing
+from vdb_shared.clips import ClipTerms
+from vdb_shared.spec import Spec
+from vdb_shared.tasks import checked_tasks
+
+_HOUR = 3600.0
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+Timed = Timing | str
+"""How long a clip of a model takes, or why that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clips:
+    """How many clips of a model this site would make.
+
+    Attributes:
+        expected: if all join that may.
+        most: if no more join than must.
+    """
+
+    expected: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEffort:
+    """The work of one model.
+
+    Attributes:
+        model: its id.
+        clips: how many.
+        uncompressed: bytes of a clip's pictures.
+        timed: how long one takes.
+    """
+
+    model: str
+    clips: Clips
+    uncompressed: int
+    timed: Timed
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """The work of all models.
+
+    Attributes:
+        models: in the spec's order.
+        devices: how many make clips at the same time.
+    """
+
+    models: tuple[ModelEffort, ...] = ()
+    devices: int = 1
+
+    def lines(self) -> Iterator[str]:
+        """Yield what the plan says of it."""
+        if not self.models:
+            return
+        yield "HOURS AND DISK of the clips, estimated; measuring them comes on top:"
+        for item in self.models:
+            yield from _model(item)
+        yield from self._hours()
+        yield from self._disk()
+
+    def _hours(self) -> Iterator[str]:
+        known = [(item, item.timed) for item in self.models if isinstance(item.timed, Timing)]
+        if not known:
+            yield "  Hours: not known, since nothing was timed"
+            return
+        unit = _unit(known[0][1])
+        expected = sum(timed.seconds * item.clips.expected for item, timed in known)
+        few = sum(timed.seconds * item.clips.most for item, timed in known)
+        side = (
+            f", {_number(expected / self.devices / _HOUR)} by the clock on {self.devices}" if self.devices > 1 else ""
+        )
+        left = len(self.models) - len(known)
+        without = f", and what {left} of {len(self.models)} models take on top, which were not timed" if left else ""
+        total = f"about {_number(expected / _HOUR)} {unit}{side}{without}"
+        yield f"  Hours: {total}; {_number(few / _HOUR)} with the fewest institutions"
+
+    def _disk(self) -> Iterator[str]:
+        most = sum(item.uncompressed * item.clips.most for item in self.models)
+        words = f"at most {_size(most)} uncompressed"
+        timed = [(item, item.timed) for item in self.models if isinstance(item.timed, Timing) and item.timed.whole]
+        if len(timed) == len(self.models):
+            kept = sum(found.clip_bytes * item.clips.expected for item, found in timed)
+            words = f"about {_size(kept)} as the timed clips were kept, {words}"
+        steps = self.devices * max((found.checkpoint_bytes for _, found in timed), default=0)
+        under_way = f"; {_size(steps)} meanwhile for clips that are under way" if steps else ""
+        yield f"  Disk: {words}{under_way}"
+
+
+NO_EFFORT: Final = Effort()
+"""Says nothing: for plans of programs that do not ask."""
+
+
+def effort_of(
+    spec: Spec,
+    institutions: int,
+    private: Mapping[str, int],
+    terms: Mapping[str, ClipTerms],
+    timed: Mapping[str, Timed],
+    devices: int,
+) -> Effort:
+    """Return the work of a session.
+
+    Args:
+        spec: of it.
+        institutions: that may join.
+        private: clips that only this site makes, of private prompts or scored by people, by model.
+        terms: of each model's clips.
+        timed: how long one of each takes.
+        devices: that make clips at the same time.
+    """
+    public = any(metric.inputs == "public" for metric in spec.metrics)
+    models = []
+    for number, model in enumerate(spec.models):
+        own = terms[model.id]
+        clips = _clips(spec, number, institutions if public else 0, private[model.id])
+        models.append(ModelEffort(model.id, clips, own.frames * own.height * own.width * 3, timed[model.id]))
+    return Effort(tuple(models), devices)
+
+
+def _clips(spec: Spec, number: int, institutions: int, private: int) -> Clips:
+    """Return how many clips of the spec's model of this number are made here; 0 institutions where no public ones are."""
+    if not institutions:
+        return Clips(private, private)
+    each = len(spec.prompts) * spec.generation.samples
+    twice = sum(item.number // each == number for item in checked_tasks(spec, spec.cohort.minimum))
+    return Clips(
+        private + _shared(each, institutions) + _shared(twice, institutions),
+        private + _shared(each, spec.cohort.minimum) + twice,
+    )
+
+
+def _shared(clips: int, institutions: int) -> int:
+    return -(-clips // institutions)
+
+
+def _model(item: ModelEffort) -> Iterator[str]:
+    clips, found = item.clips, item.timed
+    if isinstance(found, str):
+        count = f"{clips.expected:,} clips, {clips.most:,} with the fewest institutions"
+        yield f"  {item.model}: {count}; not timed: {_one_line(found)}"
+        return
+    expected, most = (_number(found.seconds * count / _HOUR) for count in (clips.expected, clips.most))
+    yield (
+        f"  {item.model}: about {expected} {_unit(found)} for {clips.expected:,} clips, {most} for {clips.most:,} with "
+        f"the fewest institutions; {_seconds(found.seconds)} a clip"
+    )
+    yield f"    {_how(found)}; on {found.device} ({found.place}), {found.day}"
+
+
+def _how(found: Timing) -> str:
+    """Return what was timed and what was extrapolated."""
+    each = f"{_seconds(found.step_seconds)} each"
+    if not found.whole:
+        return (
+            f"timed {found.timed} of {found.steps} steps, {each} with all that comes before them, and stopped: the rest is "
+            "extrapolated, and what comes after the last step is not known"
+        )
+    if found.timed == found.steps:
+        return f"timed a whole clip of {found.steps} steps"
+    return (
+        f"timed {found.timed} of {found.steps} steps, {each}, and {_seconds(found.other_seconds)} before and after them; "
+        f"the other {found.steps - found.timed} steps are extrapolated"
+    )
+
+
+def _unit(found: Timing) -> str:
+    return "GPU-hours" if found.place.startswith("cuda") else "hours of a processor"
+
+
+def _number(value: float) -> str:
+    """Return a number with two digits that count, and never an exponent."""
+    if value >= 99.5:
+        return f"{value:,.0f}"
+    return f"{float(f'{value:.2g}'):.6f}".rstrip("0").rstrip(".")
+
+
+def _seconds(value: float) -> str:
+    return f"{_number(value)} s"
+
+
+def _size(count: float) -> str:
+    unit = 0
+    while count >= 1024 and unit + 1 < len(_UNITS):
+        count, unit = count / 1024, unit + 1
+    return f"{_number(count)} {_UNITS[unit]}"
+
+
+def _one_line(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
