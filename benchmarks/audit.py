@@ -136,8 +136,8 @@ def audited(coordinator: RunningCoordinator, folder: Path, features: int) -> Aud
         verify(data, root=coordinator.root_fingerprint, fetch=fetch).require()
         own.append(time.monotonic() - began)
         work.append(time.process_time() - spent)
-    lanes, seconds = layout_of(spec).lanes, statistics.median(own[1:])
-    return Audited(lanes, len(data), seconds, min(work), statistics.median(times), memory)
+    lanes, median = layout_of(spec).lanes, statistics.median(own[1:])
+    return Audited(lanes, len(data), median, min(work), statistics.median(times), memory)
 
 
 def spec_of(features: int, institutions: int) -> Spec:
