@@ -22,9 +22,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from testkit.bundles import SmallSession
+from vdb_shared.bundle.record import RESULT_PROOF
+from vdb_shared.transparency.proof import parse_proof
+
 _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {"sha512": hashes.SHA512(), "sha1": hashes.SHA1()}  # noqa: S303 - to be refused
 _KINDS: Final = {"weak": "signing_certificate_v2"}
 """Attributes of ours that are a kind of the format's."""
+
+PUBLISHED: Final = datetime(2026, 1, 31, 12, 40, tzinfo=UTC)
+"""When the coordinator of a small session says that it published."""
 
 BORN: Final = datetime(2025, 1, 1, tzinfo=UTC)
 YEARS: Final = timedelta(days=3650)
@@ -160,6 +167,11 @@ def refusal(words: str) -> bytes:
     status: bytes = tsp.PKIStatusInfo({"status": "rejection", "status_string": [words]}).dump()
     size = len(status)
     return bytes([0x30, *([size] if size < 128 else [0x82, *size.to_bytes(2, "big")])]) + status
+
+
+def checkpoint_of(session: SmallSession) -> bytes:
+    """Return what is stamped: the checkpoint in which a session's result stands."""
+    return parse_proof(session.members[RESULT_PROOF]).checkpoint
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import pytest
 
 from testkit.audit_commands import NARROW
 from testkit.bundles import SPEC, SmallSession, small_session, small_spec
+from testkit.time_authority import Authority
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,12 @@ def plain() -> SmallSession:
         metrics='[{ id = "temporal-flickering@1", inputs = "private" }]',
     )
     return small_session(1, spec)
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    """An authority for time stamps."""
+    return Authority()
 
 
 @pytest.fixture
