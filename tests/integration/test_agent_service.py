@@ -57,7 +57,7 @@ def joined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Institution, int, 
         refused = run("--dir", state, "service", "print", first.session)
         assert refused.returncode == 2
         assert "nobody consented to such a session here" in refused.stderr
-        command = [sys.executable, "-c", PROGRAM, *map(str, words), "--yes"]
+        command = [sys.executable, "-c", PROGRAM, *map(str, words), "--yes", "--no-timing"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             while process.poll() is None and not has_joined(first):
                 time.sleep(0.1)
