@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from vdb_shared.errors import StoreError, UsageError
@@ -30,7 +31,8 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a file system that is read-only now refuses this too
+            temporary.unlink(missing_ok=True)
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
     sync_directory(path.parent)
 

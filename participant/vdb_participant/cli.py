@@ -134,7 +134,7 @@ def join(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     address: Address = "",
     together: Together = 1,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would leave and what it costs; do nothing.")
+        bool, typer.Option("--dry-run", help="Show what would leave and what it costs; promise and send nothing.")
     ] = False,
     no_timing: Annotated[
         bool, typer.Option("--no-timing", help="Make no short clip of each model to estimate its hours.")

@@ -151,10 +151,10 @@ def test_dry_run_prints_the_plan_and_promises_nothing(coordinator: RunningCoordi
         coordinator.enrol(f"site-{number}")
     first, *_ = consortium(coordinator, tmp_path)
     words = ("--dir", first.site.folder.path, "join", first.session[7:20], "--data", first.resources.data)
-    words = (*words, "--models", first.resources.models)  # of a size and digest, but no models: none can be run
-    _, unloadable = run(*words, "--dry-run", expect=1)
+    models = ("--models", first.resources.models)  # of a size and digest, but no models: none can be run
+    _, unloadable = run(*words, *models, "--dry-run", expect=1)
     assert "expected the index of a diffusers pipeline" in unloadable
-    printed, _ = run(*words, "--dry-run", "--no-timing")
+    printed, _ = run(*words, *models, "--dry-run", "--no-timing")
     for expected in (
         "left out (--no-timing)",
         "WHAT LEAVES",
@@ -165,7 +165,7 @@ def test_dry_run_prints_the_plan_and_promises_nothing(coordinator: RunningCoordi
     ):
         assert expected in printed
     assert not first.folder.exists()
-    _, complained = run(*words, "--no-timing", expect=2)
+    _, complained = run(*words, *models, "--no-timing", expect=2)
     assert complained == "error: not joined, nothing was sent: consent needs a terminal, or --yes\n"
     assert not first.folder.exists()
 

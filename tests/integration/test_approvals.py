@@ -152,3 +152,21 @@ def test_nobody_closes_early_where_the_policy_does_not_say_who_must_sign(
     session = coordinator.admin.create_session(small_spec())
     propose = ("approvals", "propose", "close-early", session, "-o", tmp_path / "close.json")
     assert "nobody can order this alone" in lead("--dir", coordinator.home.path, *propose, expect=1)
+
+
+def test_who_may_not_propose_is_in_the_audit_log(coordinator: RunningCoordinator) -> None:
+    home = ("--dir", coordinator.home.path)
+    session = coordinator.admin.create_session(small_spec())
+    lead(
+        *home,
+        "approvals",
+        "propose",
+        "withdraw",
+        session,
+        "--reason",
+        "wrong",
+        "-o",
+        coordinator.home.path / "w.json",
+        expect=1,
+    )
+    assert "propose: refused: nobody must sign this" in lead(*home, "audit", "show", "--last", "1")

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from testkit.backups import back_up, newest_note, unsound
 from testkit.coordinator import RunningCoordinator, running_coordinator
+from testkit.postgres import running_postgres
 from testkit.specs import small_spec
 from vdb_coordinator.cli import app
 from vdb_coordinator.config import Home, render_config
@@ -60,6 +61,8 @@ def test_nobody_restores_alone(coordinator: RunningCoordinator, tmp_path: Path) 
     sign(order, "anna")
     run(*words, "--order", order, error="2 people must sign this, 1 have")
     sign(order, "carla")
+    run("approvals", "propose", "restore", backup, "--entries", "0", "-o", tmp_path / "restore.json.v2")
+    sign(tmp_path / "restore.json.v2", "anna")  # whose file is called like one of a signature of the other proposal
     run(*words, "--order", order, "--nothing-lost", error="--order: nothing_lost: no was signed, this is yes")
     assert not (tmp_path / "new").exists(), "what is refused leaves nothing"
     assert "restored the backup" in run(*words, "--order", order)
@@ -88,6 +91,22 @@ def test_two_people_say_how_long_the_log_is_and_of_which_backup_they_speak(
     run(*alone, backup, error="--order: entries: 2 was signed, this is 1; propose it again")
     run("restore", other, "--log", coordinator.home.log, "--into", tmp_path / "new", "--order", order, error="backup: ")
     run("restore", backup, "--log", coordinator.home.log, "--into", tmp_path / "new", "--order", order)
+
+
+def test_a_policy_at_the_end_of_the_file_does_not_swallow_a_new_database(
+    coordinator: RunningCoordinator, tmp_path: Path
+) -> None:
+    """A line behind the head of a TOML table is the table's."""
+    backup, order = tmp_path / "backup", tmp_path / "restore.json"
+    back_up(coordinator, backup)
+    run("approvals", "propose", "restore", backup, "--entries", "1", "-o", order)
+    sign(order, "anna", "ben")
+    words = ("restore", backup, "--log", coordinator.home.log, "--order", order, "--into", tmp_path / "new")
+    with running_postgres() as server:
+        address = server.database("vdb")
+        run(*words, "--database", address)
+        config = Home(tmp_path / "new").read_config()
+    assert (config.database, config.approvals.actions) == (address, {"restore": 2, "install_root": 2})
 
 
 def test_nobody_installs_a_root_alone_although_one_key_signs_it(

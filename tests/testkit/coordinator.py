@@ -35,7 +35,7 @@ from vdb_coordinator.identity.keys import key_pem
 from vdb_coordinator.serving.clock import Clock, SystemClock
 from vdb_coordinator.serving.log import make_log
 from vdb_coordinator.serving.server import Server, read_keys
-from vdb_coordinator.states import duty_of
+from vdb_coordinator.states import duty_of, phase_of
 from vdb_shared import labels
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import VdbError
@@ -212,7 +212,8 @@ class RunningCoordinator:
             await live.news().wait()
 
     async def _expire(self, server: Server, session: str) -> None:
-        await server.conductor.expire(await server.conductor.find(session))
+        live = await server.conductor.find(session)
+        await server.conductor.expire(live, phase_of(live.state))
 
     def _close_admin(self) -> None:
         if self._admin is not None:

@@ -175,7 +175,7 @@ def _configure(home: Home, database: str | None) -> ConfigFile:
         return before
     text = _DATABASE_LINE.sub("", read_file(home.config_file).decode())
     line = "" if database is None else f"database = {json.dumps(database)}\n"
-    write_durably(home.config_file, f"{text.rstrip()}\n{line}".encode())
+    write_durably(home.config_file, f"{line}{text.strip()}\n".encode())  # behind a table's head it would be the table's
     wanted = before.model_copy(update={"database": database})
     if home.read_config() != wanted:
         raise UsageError(

@@ -19,8 +19,11 @@ def read_order(file: Path) -> Handed:
         FormatError: the file is no proposal.
     """
     body = read_proposal(file)
-    places = sorted(path for path in file.parent.iterdir() if _is_signature(file, path))
-    return Handed(body, dict(map(read_signature, places)))
+    places = sorted(path for path in file.parent.iterdir() if _may_be_signature(file, path))
+    found = {place: read_signature(place) for place in places}
+    return Handed(
+        body, {name: sign for place, (name, sign) in found.items() if place.name == f"{file.name}.{name}.sig"}
+    )
 
 
 def read_proposal(file: Path) -> bytes:
@@ -43,5 +46,6 @@ def read_signature(place: Path) -> tuple[str, bytes]:
         raise UsageError(f"{place}: expected a signature, as `approvals sign` writes it") from error
 
 
-def _is_signature(file: Path, path: Path) -> bool:
+def _may_be_signature(file: Path, path: Path) -> bool:
+    """Return whether a file is called like a signature of a proposal; that of a neighbour, FILE.v2, may be too."""
     return path.name.startswith(f"{file.name}.") and path.name.endswith(".sig")

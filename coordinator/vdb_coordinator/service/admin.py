@@ -18,6 +18,7 @@ from vdb_coordinator.identity.ca import spiffe_id
 from vdb_coordinator.identity.enrolment import Enrolments
 from vdb_coordinator.identity.enrolment_stages import EnrolmentStage, EnrolmentStatus
 from vdb_coordinator.identity.revocation import Revocation
+from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.service.approvals import Approvals
 from vdb_coordinator.service.boundary import Context
 from vdb_coordinator.service.callers import current_caller
@@ -130,14 +131,18 @@ class AdminServicer(AdminServiceServicer):
 
     async def ProposeAction(self, request: pb.ProposeActionRequest, context: Context) -> pb.ProposeActionResponse:
         """Write down what is to be signed."""
-        action, wish = wish_in(request)
-        self._approvals.check_proposable(action)
-        if isinstance(wish, pb.AbortSessionRequest | pb.WithdrawResultRequest | pb.CloseEarlyRequest):
-            live = await self._conductor.find(wish.session)
-            wish.session = live.id  # a beginning may be another's tomorrow
-            if isinstance(wish, pb.CloseEarlyRequest):
-                wish.phase, wish.institutions = _closable(live, wish)
-        proposal = await self._approvals.propose(action, parameters_of(wish), current_caller().spiffe_id)
+        (action, wish), by = wish_in(request), current_caller().spiffe_id
+        try:
+            self._approvals.check_proposable(action)
+            if isinstance(wish, pb.AbortSessionRequest | pb.WithdrawResultRequest | pb.CloseEarlyRequest):
+                live = await self._conductor.find(wish.session)
+                wish.session = live.id  # a beginning may be another's tomorrow
+                if isinstance(wish, pb.CloseEarlyRequest):
+                    wish.phase, wish.institutions = _closable(live, wish)
+        except RefusedError as error:
+            await self._approvals.refused(by, "propose", str(error))
+            raise
+        proposal = await self._approvals.propose(action, parameters_of(wish), by)
         return pb.ProposeActionResponse(proposal=proposal)
 
     async def ListProposals(self, request: pb.ListProposalsRequest, context: Context) -> pb.ListProposalsResponse:

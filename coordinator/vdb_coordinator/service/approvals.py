@@ -170,6 +170,11 @@ class Approvals:
         now, outcome = self._clock.now(), f"failed: sha256:{digest.hex()}: {why}"
         await self._database.run(lambda connection: attempts.record(connection, now, by, "execute proposal", outcome))
 
+    async def refused(self, by: str, action: str, why: str) -> None:
+        """Note that something was refused."""
+        now = self._clock.now()
+        await self._database.run(lambda connection: attempts.record_refusal(connection, now, by, action, why))
+
     def _waiting(self, kept: Kept) -> Waiting:
         needed = self._policy.needed(parse_proposal(kept.body).action)
         return Waiting(kept.body, tuple(counted(self._policy, kept.body, kept.signatures)), needed)
@@ -178,8 +183,7 @@ class Approvals:
         try:
             return await self._database.run(work)
         except (RefusedError, SignatureError) as error:
-            now, why = self._clock.now(), str(error)
-            await self._database.run(lambda connection: attempts.record_refusal(connection, now, by, action, why))
+            await self.refused(by, action, str(error))
             raise
 
 

@@ -185,13 +185,13 @@ class Conductor:
         await self._finish(self._append(live, event))
         await self._services.transparency.publish()
 
-    async def expire(self, live: LiveSession) -> None:
-        """Wait no longer for anybody in the session's present phase.
+    async def expire(self, live: LiveSession, phase: Phase) -> None:
+        """Wait no longer for anybody in a phase of a session; nothing happens if it is over meanwhile.
 
         Raises:
             StoreError: that could not be stored.
         """
-        event = DeadlinePassed(live.moment(self._services.clock.now()), phase_of(live.state))
+        event = DeadlinePassed(live.moment(self._services.clock.now()), phase)
         await self._finish(self._append_in_time(live, event, "deadline"))
 
     async def look_at_members(self) -> None:
@@ -337,7 +337,7 @@ class Conductor:
         while not phase_of(live.state).ended or duty_of(live.state) is not None:
             try:
                 await self._services.transparency.publish()
-                news, duty = live.news(), duty_of(live.state)
+                news, duty, phase = live.news(), duty_of(live.state), phase_of(live.state)
                 if (seat := self._revoked(live)) is not None:
                     event = MemberRevoked(live.moment(self._services.clock.now()), seat)
                     await self._finish(self._append_in_time(live, event, "revocation"))
@@ -345,10 +345,8 @@ class Conductor:
                     await self._perform_witnessed(live, duty, news)
                 elif duty is not None:
                     await self._perform(live, duty)
-                elif not phase_of(live.state).ended and not await happens(
-                    news, live.remaining(self._services.clock, self._started)
-                ):
-                    await self.expire(live)
+                elif not phase.ended and not await happens(news, live.remaining(self._services.clock, self._started)):
+                    await self.expire(live, phase)
             except StoreError as error:
                 self._services.log.error("storage refuses", session=live.id, error=str(error))
                 await asyncio.sleep(STORE_RETRY_SECONDS)

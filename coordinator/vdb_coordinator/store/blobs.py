@@ -39,7 +39,7 @@ class BlobStore:
         """
         digest = sha256_digest(content)
         path = self._path(digest)
-        if path.exists():
+        if _is_there(path):
             sync_directory(self._directory)
         else:
             write_durably(path, content, mode=0o600)
@@ -68,6 +68,13 @@ class BlobStore:
 
     def _path(self, digest: str) -> Path:
         return self._directory / check_digest(digest).removeprefix("sha256:")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be looked for: {error.strerror}") from error
 
 
 def record(connection: Connection, digest: str, size: int) -> None:
@@ -117,7 +124,7 @@ class Turns:
 class UploadStore:
     """Uploads that are not complete: one growing file each, lost without harm.
 
-    A write that a disk or a file system holds up holds up only its own upload.
+    A write that a disk or a file system holds up holds up only its own upload, while the process has threads left.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -1,8 +1,9 @@
 """A short timing run: one clip of few steps at its full size, made as the engine makes clips and thrown away.
 
-Promises that nothing of it is kept, that it ends soon after its limit even where a whole clip would take hours, and that
-the first clip, which pays for what only a first one pays, is not the one that is timed where both fit the limit. Words and
-pictures are made up, nobody's data; they change no arithmetic. Leaves keeping figures to `timings.py`.
+Promises that nothing of it is kept, that it ends with the step in which its limit is passed, even where a whole clip would
+take hours, and that the first clip, which pays for what only a first one pays, is not the one that is timed where both fit
+the limit. A single step, and loading, are not cut short. Words and pictures are made up, nobody's data; they change no
+arithmetic. Leaves keeping figures to `timings.py`.
 """
 
 from __future__ import annotations

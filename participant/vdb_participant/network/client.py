@@ -1,6 +1,6 @@
 """The coordinator over gRPC with mutual TLS; implements `Link`.
 
-Promises a deadline on every call, that only UNAVAILABLE is retried, with the same bytes, and that what comes back is well
+Promises a deadline on every call, that calls are made again with the same bytes alone, and that what comes back is well
 formed or an error. Leaves the truth of answers to the caller, and naming the cause of silence to `network.py`.
 
 Source: protos/README.md §11.

@@ -1,9 +1,10 @@
 """One mutually authenticated channel to a coordinator, and the discipline of calls on it.
 
-Promises that nothing leaves on it that was not recorded before, that only UNAVAILABLE is retried, for as long as patience
-lasts, that a coordinator which cannot be reached is an error that names the cause, and that our certificate is renewed between
-calls without ending one. Leaves what is called to `client.py` and `enrolment.py`, and how a certificate is renewed to
-`site/renewal.py`; the first failed call of an impatient connection is reported within ten seconds.
+Promises that nothing leaves on it that was not recorded before, that only calls are made again to which nobody answered
+(UNAVAILABLE, or CANCELLED by a server that stops), for as long as patience lasts, that a coordinator which cannot be reached
+is an error that names the cause, and that our certificate is renewed between calls without ending one. Leaves what is called
+to `client.py` and `enrolment.py`, and how a certificate is renewed to `site/renewal.py`; the first failed call of an
+impatient connection is reported within ten seconds.
 
 Source: protos/README.md §11.4, §11.5, §11.9.
 """

@@ -70,20 +70,28 @@ def signing_authority(answer: bytes) -> str:
         digest = signer["digest_algorithm"]["algorithm"].native
         attributes = {item["type"].native: item["values"] for item in signer["signed_attrs"]}
         kinds = [item.native for item in attributes.get("content_type", ())]
-        named = [item.chosen.dump() for item in signed["certificates"] if item.name == "certificate"]
-        subjects = [item.chosen.subject.native for item in signed["certificates"] if item.name == "certificate"]
-        places = [place for place, encoded in enumerate(named) if _is_named(encoded, attributes)]
+        certificates = [item.chosen for item in signed["certificates"] if item.name == "certificate"]
+        named = [item for item in certificates if _is_named(item.dump(), attributes)]
+        signers = {item.dump() for item in named if _is_of(item, signer["sid"].chosen)}
     except _UNREADABLE as error:
         raise SignatureError("what it signs cannot be read") from error
     if digest not in _DIGESTS:
         raise SignatureError(f"its signature rests on a digest that is not accepted ({digest})")
     if kinds != ["tst_info"]:
         raise SignatureError("it is not signed as a time stamp")
-    if len(set(places)) != 1:
+    if len(signers) != 1:
         raise SignatureError("its signature does not name the one certificate that it was made with")
-    subject = subjects[places[0]]
+    subject = named[0].subject.native
     name = subject.get("common_name") or ", ".join(str(value) for value in subject.values())
     return one_line(str(name)) or "an authority without a name"
+
+
+def _is_of(certificate: Any, signer: Any) -> bool:
+    """Return whether a certificate is the one by whose issuer and number the signature was verified.
+
+    Its digest alone could name another authority's, which lies beside the signer's.
+    """
+    return bool(certificate.issuer == signer["issuer"] and certificate.serial_number == signer["serial_number"].native)
 
 
 def _is_named(encoded: bytes, attributes: dict[str, Any]) -> bool:

@@ -5,12 +5,14 @@ The authority of these tests is built from other code than the one that reads it
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from asn1crypto import cms, tsp
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from testkit.bundles import SmallSession
@@ -141,6 +143,19 @@ def test_a_certificate_beside_the_signers_names_nobody(authority: Authority) -> 
     except SignatureError:  # where the other certificate is taken for the signer's, and does not fit
         return
     assert named == "Clock of the Observatory"
+
+
+def test_an_authority_cannot_sign_in_the_name_of_another_that_the_reader_trusts(authority: Authority) -> None:
+    """The signed attribute names the other's true certificate, which lies beside the signer's."""
+    other = Authority(name="National Notary")
+    certificate = other.certificate.public_bytes(Encoding.DER)
+    forger = replace(authority, names=hashlib.sha256(certificate).digest(), beside=(certificate,))
+    roots = (*read_roots(authority.roots), *read_roots(other.roots))
+    with pytest.raises(SignatureError, match="does not name the one certificate"):
+        read_time_stamp(forger.stamp(NOTE, PUBLISHED), NOTE, roots)
+    assert read_time_stamp(replace(authority, beside=(certificate,)).stamp(NOTE, PUBLISHED), NOTE, roots).authority == (
+        "Clock of the Observatory"
+    )
 
 
 @pytest.mark.parametrize(

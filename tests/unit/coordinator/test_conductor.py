@@ -158,12 +158,17 @@ def test_a_deadline_that_was_overtaken_changes_nothing(tmp_path: Path) -> None:
         async with conducting(tmp_path) as (conductor, live, _):
             for seat in range(4):
                 await join(conductor, live, seat)
-            first, second = conductor.expire(live), conductor.expire(live)
+            first, second = (conductor.expire(live, Phase.ACCEPTING) for _ in range(2))
             await asyncio.gather(first, second)
             async for status in live.watch():
                 if status.phase is not Phase.ACCEPTING:
                     assert status.phase is Phase.ADVERTISING_KEYS
                     break
+            late = live.snapshot.position
+            await conductor.expire(live, Phase.ACCEPTING)  # fires while the phase after it begins
+            assert live.snapshot.position == late
+            await conductor.expire(live, Phase.ADVERTISING_KEYS)
+            assert live.snapshot.position != late
 
     asyncio.run(play())
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from alembic import command
@@ -203,6 +205,27 @@ def test_a_blob_is_there_under_its_digest_or_not_at_all(tmp_path: Path) -> None:
         store.get(digest)
     with pytest.raises(StoreError, match="cannot be read"):
         store.get(sha256_digest(b"other"))
+
+
+def test_a_disk_that_became_read_only_refuses_a_blob_as_storage_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux asks whether the file system may be written before it looks for the file that is to be removed."""
+    blobs = BlobStore(tmp_path)
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("os.open", refuse)
+        broken.setattr("os.unlink", refuse)
+        with pytest.raises(StoreError, match="Read-only file system"):
+            blobs.put(b"content")
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "exists", refuse)
+        with pytest.raises(StoreError, match="Read-only file system"):
+            blobs.put(b"content")
+    assert blobs.get(blobs.put(b"content")) == b"content"
 
 
 def test_blobs_without_rows_are_swept(tmp_path: Path, database: Database) -> None:
