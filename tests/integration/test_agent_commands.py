@@ -112,7 +112,19 @@ def test_another_invitation_in_the_same_folder(coordinator: RunningCoordinator, 
     run("--dir", state, "enroll", invitation_of(coordinator, "clinic", tmp_path), "--plaintext-keys")
     other = invitation_of(coordinator, "archive", tmp_path)
     _, complained = run("--dir", state, "enroll", other, "--plaintext-keys", expect=1)
-    assert complained == f"error: {state}: another invitation waits for approval here; choose another --dir\n"
+    assert complained == (
+        f"error: {state}: clinic of testbed began to enrol here by another invitation; go on with that one, or choose "
+        "another --dir\n"
+    )
+
+
+@pytest.mark.parametrize("command", [("status",), ("journal", "verify"), ("budget",)])
+def test_a_folder_that_is_not_there_is_not_taken_for_an_empty_one(command: tuple[str, ...], tmp_path: Path) -> None:
+    _, complained = run("--dir", tmp_path / "mistyped", *command, expect=2)
+    assert (
+        complained
+        == f"error: {tmp_path}/mistyped: expected this site's state folder, found none; choose it with --dir\n"
+    )
 
 
 def test_a_new_invitation_replaces_one_that_waits(coordinator: RunningCoordinator, tmp_path: Path) -> None:

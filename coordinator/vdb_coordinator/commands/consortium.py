@@ -33,7 +33,7 @@ def invite(common: Common, institution: str, output: Path) -> None:
         write_new(output, admin.invite(institution) + b"\n", secret=True)
     screen = console()
     screen.print(f"wrote {output}: single use, good for 72 hours; send it to {institution} privately")
-    screen.print("the institution runs: vdb-participant enroll FILE, and reads its fingerprint out to you")
+    screen.print("the institution runs: vdb-participant enroll FILE --wait, and reads its fingerprint out to you")
 
 
 def approve(common: Common, institution: str, fingerprint: str | None, *, yes: bool) -> None:

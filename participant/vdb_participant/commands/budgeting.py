@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from vdb_participant.commands.screen import console
-from vdb_participant.site.config import StateFolder
+from vdb_participant.site.config import StateFolder, check_folder
 from vdb_participant.site.ledger import Holding, Ledger
 from vdb_participant.site.policy import DEFAULT_POLICY, PolicyFile, parse_policy, read_policy
 from vdb_participant.site.receipts import bundle_receipt, kept_receipts
@@ -108,7 +108,7 @@ def verify(folder: StateFolder, receipts: Iterable[Path] = (), head: str = "") -
         UsageError: no such folder or bundle, or `head` is no digest.
         StoreError: the ledger is damaged, or entries are missing.
     """
-    _check_folder(folder)
+    check_folder(folder)
     bundles = [bundle_receipt(folder, path) for path in receipts]
     known = [*kept_receipts(folder), *bundles]
     if not (known or head):
@@ -177,18 +177,13 @@ def export(folder: StateFolder, form: Format, output: Path | None) -> None:
 
 
 def _overview(folder: StateFolder) -> Overview:
-    _check_folder(folder)
+    check_folder(folder)
     _check_site(folder)
     policy = read_policy(folder.policy) if folder.policy.exists() else parse_policy(DEFAULT_POLICY)
     if not folder.ledger.exists():
         return Overview(policy)
     with Ledger(folder.ledger) as ledger:
         return Overview(policy, ledger.holdings(policy.charge), ledger.chain())
-
-
-def _check_folder(folder: StateFolder) -> None:
-    if not folder.path.is_dir():
-        raise UsageError(f"{folder.path}: expected this site's state folder, found none; choose it with --dir")
 
 
 def _check_site(folder: StateFolder) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from vdb_participant.commands.screen import console
 from vdb_participant.session.departures import Comparison, compare
-from vdb_participant.site.config import StateFolder, read_config
+from vdb_participant.site.config import StateFolder, check_folder, read_config
 from vdb_participant.site.egress import EgressJournal
 from vdb_participant.site.egress_format import Entry, Reading, encode_line
 from vdb_participant.site.storage import PRIVATE_FILE
@@ -59,9 +59,10 @@ def verify(folder: StateFolder, bundle: Path | None, head: str, *, as_json: bool
     """Check the chain, and hold a bundle against it; return whether all fits.
 
     Raises:
-        UsageError: the bundle cannot be read, this site is not in it, or `head` is no digest.
+        UsageError: there is no such state folder, the bundle cannot be read, this site is not in it, or `head` is no digest.
         StoreError: the journal was changed, or lacks the entry that was noted.
     """
+    check_folder(folder)
     reading = EgressJournal(folder.egress).read()
     if head:
         _check_head(reading, head)

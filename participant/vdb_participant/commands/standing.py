@@ -20,7 +20,7 @@ from vdb_participant.offline.mailbox import waiting
 from vdb_participant.session import records
 from vdb_participant.session.records import Consented
 from vdb_participant.session.standing import CONSEQUENCES, Step, step_of
-from vdb_participant.site.config import StateFolder
+from vdb_participant.site.config import StateFolder, check_folder
 from vdb_participant.site.institution import open_site
 from vdb_participant.site.journal_format import read_journal
 from vdb_participant.site.keys import Passphrase
@@ -68,9 +68,10 @@ def show(folder: StateFolder, name: str, *, as_json: bool) -> None:
     """Print how every session stands, or those whose id begins with `name`; asks nobody and needs no passphrase.
 
     Raises:
-        UsageError: no session begins with `name`.
+        UsageError: there is no such state folder, or no session begins with `name`.
         StoreError: a journal is damaged.
     """
+    check_folder(folder)
     found = [item for item in _standings(folder) if item.session.startswith(f"sha256:{name.removeprefix('sha256:')}")]
     if name and not found:
         raise UsageError(f"{name}: nobody consented to such a session here")

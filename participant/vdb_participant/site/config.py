@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vdb_participant.site.storage import write_durably
 from vdb_shared.canonical import canonical_json, check_digest, parse_canonical_json
-from vdb_shared.errors import FormatError, IdentityError, StoreError
+from vdb_shared.errors import FormatError, IdentityError, StoreError, UsageError
 from vdb_shared.fields import Digest, Name
 from vdb_shared.roster import SignedRoster
 
@@ -176,6 +176,16 @@ def state_folder(chosen: Path | None) -> StateFolder:
     return StateFolder(chosen or Path(os.environ.get(VARIABLE) or DEFAULT_FOLDER).expanduser())
 
 
+def check_folder(folder: StateFolder) -> None:
+    """Check that a state folder is there, so that a mistyped one is not taken for an empty one.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not folder.path.is_dir():
+        raise UsageError(f"{folder.path}: expected this site's state folder, found none; choose it with --dir")
+
+
 def read_config(folder: StateFolder) -> ConfigFile:
     """Return the configuration.
 
@@ -188,7 +198,8 @@ def read_config(folder: StateFolder) -> ConfigFile:
     except FileNotFoundError as error:
         if folder.enrolment.exists():
             raise IdentityError(
-                f"{folder.path}: enrolment waits for the lead's approval; then run `vdb-participant enroll INVITE` again"
+                f"{folder.path}: enrolment is not finished; run `vdb-participant enroll INVITE --wait` again, which "
+                "waits for the lead's approval if it is not there"
             ) from error
         raise IdentityError(
             f"{folder.path}: no institution is enrolled here; run `vdb-participant enroll INVITE` or choose --dir"

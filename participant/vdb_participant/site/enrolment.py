@@ -256,7 +256,10 @@ def _resume(folder: StateFolder, invitation: InvitationFile, passphrase: Passphr
             f"{folder.enrolment}: is damaged; remove {folder.path} and ask for a new invitation"
         ) from error
     if (stored.consortium, stored.institution) != (invitation.consortium, invitation.institution):
-        raise IdentityError(f"{folder.path}: another invitation waits for approval here; choose another --dir")
+        raise IdentityError(
+            f"{folder.path}: {stored.institution} of {stored.consortium} began to enrol here by another invitation; go on with "
+            "that one, or choose another --dir"
+        )
     if stored != invitation:
         return None
     signer = open_signer(folder, passphrase or _no_passphrase)
