@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,9 @@ class Weather:
     name: str
     moods: tuple[tuple[Mood, float], ...]
 
+
+LONGEST_WAIT: Final = 60.0
+"""Seconds for which a bad mood lasts on until it has done something: agents start slowly on a busy machine."""
 
 WEATHERS: Final = (
     Weather("connections end again and again", (("cut", 6.0), ("fair", 0))),
@@ -57,6 +61,8 @@ def suffer(weather: Weather, seed: int, folder: Path) -> Outcome:
                 for agent in agents if number == 0 else ():
                     agent.start()
                 _wait(seconds, agents)
+                if seconds and mood != "fair":
+                    _wait(LONGEST_WAIT, agents, lambda: bool(proxy.done))
             for agent in agents:
                 agent.join()
             process.stop()
@@ -66,7 +72,7 @@ def suffer(weather: Weather, seed: int, folder: Path) -> Outcome:
     return outcome
 
 
-def _wait(seconds: float, agents: list[Agent]) -> None:
+def _wait(seconds: float, agents: list[Agent], enough: Callable[[], bool] = lambda: False) -> None:
     end = time.monotonic() + seconds
-    while time.monotonic() < end and not all(agent.ended for agent in agents):
+    while time.monotonic() < end and not enough() and not all(agent.ended for agent in agents):
         time.sleep(0.05)
