@@ -47,6 +47,7 @@ class Authority:
         nameless: whether the certificate has no common name.
         purpose: extended key usage of that certificate, and whether it is critical.
         ends: when that certificate ends.
+        serial: number of that certificate.
         digest: of what is signed, as asn1crypto names it.
         attributes: what is signed besides the stamp; "weak" names the certificate by SHA-1 where that is not allowed.
         names: SHA-256 of the certificate that the signature names; None for the right one.
@@ -59,6 +60,7 @@ class Authority:
     nameless: bool = False
     purpose: tuple[x509.ObjectIdentifier, bool] = (ExtendedKeyUsageOID.TIME_STAMPING, True)
     ends: datetime = BORN + YEARS
+    serial: int = 2
     digest: str = "sha512"
     attributes: tuple[str, ...] = ("content_type", "message_digest", "signing_certificate_v2")
     names: bytes | None = None
@@ -94,7 +96,7 @@ class Authority:
         parts = {} if self.organisation is None else {NameOID.ORGANIZATION_NAME: self.organisation}
         parts |= {} if self.nameless else {NameOID.COMMON_NAME: self.name}
         subject = x509.Name([x509.NameAttribute(kind, words) for kind, words in parts.items()])
-        builder = _certificate(subject, _name(f"Root of {self.name}"), self.key, self.ends, 2)
+        builder = _certificate(subject, _name(f"Root of {self.name}"), self.key, self.ends, self.serial)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=critical)
         return builder.sign(self.root_key, hashes.SHA256())
 

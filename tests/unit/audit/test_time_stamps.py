@@ -147,6 +147,10 @@ def test_a_certificate_beside_the_signers_names_nobody(authority: Authority) -> 
 
 def test_an_authority_cannot_sign_in_the_name_of_another_that_the_reader_trusts(authority: Authority) -> None:
     """The signed attribute names the other's true certificate, which lies beside the signer's."""
+    sister = replace(authority, serial=3, organisation="Under the same root").certificate.public_bytes(Encoding.DER)
+    forger = replace(authority, names=hashlib.sha256(sister).digest(), beside=(sister,))
+    with pytest.raises(SignatureError, match="does not name the one certificate"):
+        read_time_stamp(forger.stamp(NOTE, PUBLISHED), NOTE, read_roots(authority.roots))
     other = Authority(name="National Notary")
     certificate = other.certificate.public_bytes(Encoding.DER)
     forger = replace(authority, names=hashlib.sha256(certificate).digest(), beside=(certificate,))
