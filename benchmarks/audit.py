@@ -101,7 +101,12 @@ def main() -> int:
         rows += [
             Row(f"{name}: verify, median", one.seconds, "s", SECONDS if bounded else None),
             Row(f"{name}: verify, least processor time", one.work, "s"),
-            Row(f"{name}: verify, whole program with its start, median", one.program, "s"),
+            Row(
+                f"{name}: verify, whole program with its start, median",
+                one.program,
+                "s",
+                SECONDS if bounded else None,
+            ),
             Row(f"{name}: most memory", one.memory / 1e6, "MB", MEGABYTES if bounded else None),
             Row(f"{name}: bundle", one.size / 1e6, "MB", BUNDLE_MEGABYTES if bounded else None),
         ]

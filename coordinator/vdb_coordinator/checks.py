@@ -18,6 +18,7 @@ from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.statement import Contribution, Predicate, parse_statement
 from vdb_shared.canonical import digest_bytes, digest_string
 from vdb_shared.errors import ProtocolError, UsageError
+from vdb_shared.privacy.accountant import account
 from vdb_shared.roster import SignedRoster, parse_roster
 from vdb_shared.seal import seal_terms
 from vdb_shared.secagg.messages import MaskedInputHeader
@@ -130,4 +131,4 @@ def check_keepable(spec: Spec, roster: SignedRoster) -> None:
             f"cohort.minimum: {minimum} institutions must join, but only {len(seats)} are members; invite and approve more"
         )
     for joined in {minimum, len(seats)}:
-        seal_terms(spec, seats[:joined])
+        account(seal_terms(spec, seats[:joined]).calibration)

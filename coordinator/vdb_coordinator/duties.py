@@ -30,6 +30,7 @@ from vdb_shared.bundle.objections import Withdrawal, made
 from vdb_shared.bundle.statement import Abort, Seal, SealedJoin, SessionOpen, Statement
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.identity import Signer
+from vdb_shared.privacy.accountant import account
 from vdb_shared.roster import SignedRoster, parse_roster
 from vdb_shared.seal import seal_terms
 from vdb_shared.spec import Spec
@@ -135,6 +136,7 @@ class Coordinator:
     def _seal(self, state: Sealing, at: datetime, proof: LogProof) -> SessionSealed:
         opening = state.opening
         terms = seal_terms(opening.spec, sorted(state.joins))
+        account(terms.calibration)  # nobody computes for a session whose cost dp-accounting finds above its promise
         predicate = Seal(
             session=opening.session,
             spec=opening.spec.digest,

@@ -84,7 +84,10 @@ def sealed_terms(session: str) -> SealedTerms:
     )
     roster = Roster(version="vdb-roster/1", consortium="t", members=(member, head))
     return SealedTerms(
-        Opening(session, SPEC, roster, member, b"entry"), sha256_digest(b"seal"), TERMS, {SEAT: "site-1"}
+        Opening(session, SPEC, roster, member, b"entry", "2026-11-22T22:50:00Z"),
+        sha256_digest(b"seal"),
+        TERMS,
+        {SEAT: "site-1"},
     )
 
 

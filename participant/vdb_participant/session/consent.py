@@ -17,6 +17,7 @@ from pathlib import Path
 from vdb_participant.data.ratings import NO_RATINGS, Ratings
 from vdb_participant.session.claim import Opinion
 from vdb_participant.session.effort import NO_EFFORT, Effort
+from vdb_participant.session.in_short import LANE_BYTES, in_short, joining_ends, session_ends
 from vdb_participant.session.terms import Opening
 from vdb_participant.site.policy import Charging
 from vdb_shared.canonical import decimal_string, sha256_digest
@@ -26,8 +27,6 @@ from vdb_shared.privacy.calibration import LOCAL_SIGMA
 from vdb_shared.spec import Spec
 from vdb_shared.tasks import checked_count
 from vdb_shared.wire.enrolment import grouped
-
-LANE_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +110,13 @@ def make_plan(
     """
     parts = (
         _head(opening),
+        in_short(opening, layout, accounting, _left(budget), holdings.effort),
         _leaves(opening.spec, layout),
         _costs(opening.spec, accounting, budget, holdings),
         _work(opening.spec, holdings),
         holdings.effort.lines(),
         _people(opening),
-        _times(opening.spec),
+        _times(opening),
     )
     lines = [line for part in map(tuple, parts) if part for line in (*part, "")]
     return Plan("\n".join((*lines, f"Plan number {number.hex()}", "")))
@@ -177,6 +177,10 @@ def _costs(spec: Spec, accounting: Accounting, budget: Budget, holdings: Holding
     if budget.charging == "overlapping":
         yield "  A video in another encoding, or a prompt in other words, counts as another record; where that may happen, set"
         yield '  charge = "site" in policy.toml and decline until then.'
+
+
+def _left(budget: Budget) -> str:
+    return f"rho {decimal_string(budget.left)} of {decimal_string(budget.cap)} would remain"
 
 
 def _who_counts(budget: Budget) -> str:
@@ -261,12 +265,15 @@ def _people(opening: Opening) -> Iterator[str]:
     yield "  Who takes part is published, and so is the result."
 
 
-def _times(spec: Spec) -> Iterator[str]:
-    times = spec.deadlines
+def _times(opening: Opening) -> Iterator[str]:
+    times = opening.spec.deadlines
     yield (
         f"DEADLINES: {times.joining} s to join, {times.computing} s to generate and measure, {times.round} s for each round, "
         f"{times.countersigning} s to countersign."
     )
+    yield f"  Opened {opening.opened.replace('T', ' ').replace('Z', ' UTC')}: joining ends {joining_ends(opening)},"
+    yield f"  and with every deadline used to its end the session ends {session_ends(opening)}."
+    yield "  A phase ends as soon as all have done their part."
 
 
 def _one_line(text: str) -> str:

@@ -74,13 +74,31 @@ class Effort:
         yield from self._hours()
         yield from self._disk()
 
+    def in_short(self) -> str:
+        """Return hours and the most disk, in one line."""
+        if not self.models:
+            return "hours and disk were not estimated"
+        known = self._known()
+        hours = f"about {_number(_expected(known) / _HOUR)} {_unit(known[0][1])}" if known else "hours not known"
+        left = (
+            f", {len(self.models) - len(known)} of {len(self.models)} models not timed"
+            if len(known) < len(self.models)
+            else ""
+        )
+        return f"{hours}{left}; at most {_size(self._most())} of disk"
+
+    def _known(self) -> list[tuple[ModelEffort, Timing]]:
+        return [(item, item.timed) for item in self.models if isinstance(item.timed, Timing)]
+
+    def _most(self) -> int:
+        return sum(item.uncompressed * item.clips.most for item in self.models)
+
     def _hours(self) -> Iterator[str]:
-        known = [(item, item.timed) for item in self.models if isinstance(item.timed, Timing)]
+        known = self._known()
         if not known:
             yield "  Hours: not known, since nothing was timed"
             return
-        unit = _unit(known[0][1])
-        expected = sum(timed.seconds * item.clips.expected for item, timed in known)
+        unit, expected = _unit(known[0][1]), _expected(known)
         few = sum(timed.seconds * item.clips.most for item, timed in known)
         side = (
             f", {_number(expected / self.devices / _HOUR)} by the clock on {self.devices}" if self.devices > 1 else ""
@@ -91,9 +109,8 @@ class Effort:
         yield f"  Hours: {total}; {_number(few / _HOUR)} with the fewest institutions"
 
     def _disk(self) -> Iterator[str]:
-        most = sum(item.uncompressed * item.clips.most for item in self.models)
-        words = f"at most {_size(most)} uncompressed"
-        timed = [(item, item.timed) for item in self.models if isinstance(item.timed, Timing) and item.timed.whole]
+        words = f"at most {_size(self._most())} uncompressed"
+        timed = [(item, found) for item, found in self._known() if found.whole]
         if len(timed) == len(self.models):
             kept = sum(found.clip_bytes * item.clips.expected for item, found in timed)
             words = f"about {_size(kept)} as the timed clips were kept, {words}"
@@ -143,6 +160,11 @@ def _clips(spec: Spec, number: int, institutions: int, private: int) -> Clips:
         private + _shared(each, institutions) + _shared(twice, institutions),
         private + _shared(each, spec.cohort.minimum) + twice,
     )
+
+
+def _expected(known: list[tuple[ModelEffort, Timing]]) -> float:
+    """Return the seconds of all clips of models that were timed, if all join that may."""
+    return sum(timed.seconds * item.clips.expected for item, timed in known)
 
 
 def _shared(clips: int, institutions: int) -> int:

@@ -73,6 +73,7 @@ class Opening:
         roster: who may take part.
         member: our own line in it.
         entry: what the consortium's log must hold of it.
+        opened: when, by the coordinator's clock, as its statement has it.
         supersedes: an earlier session, whose result it is to replace, or None.
     """
 
@@ -81,6 +82,7 @@ class Opening:
     roster: Roster = field(repr=False)
     member: Member
     entry: bytes = field(repr=False)
+    opened: str
     supersedes: str | None = None
 
     @property
@@ -176,7 +178,7 @@ def verify_opening(offered: Offered, wanted: str, pins: Pins, now: datetime) -> 
         entry = opened_entry(envelope.payload_digest, opened, spec.deadlines)
     except FormatError as error:
         raise ProtocolError(f"its opening statement cannot be logged: {error}", peer=COORDINATOR) from error
-    return Opening(envelope.payload_digest, spec, roster, member, entry, opened.supersedes)
+    return Opening(envelope.payload_digest, spec, roster, member, entry, opened.opened, opened.supersedes)
 
 
 def verify_seal(opening: Opening, sealed: SealedSession, own_join: bytes) -> SealedTerms:

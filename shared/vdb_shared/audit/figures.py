@@ -16,6 +16,7 @@ from vdb_shared.checked_clips import Comparison
 from vdb_shared.errors import PrivacyError, StatisticError
 from vdb_shared.evaluation import evaluate
 from vdb_shared.privacy.accountant import account
+from vdb_shared.privacy.conversion import DP_ACCOUNTING, Accountant
 from vdb_shared.privacy.mechanism import decode, noise_level
 from vdb_shared.seal import SealTerms
 from vdb_shared.spec import Spec
@@ -46,14 +47,18 @@ def metrics_json(
         raise StatisticError(f"no figures can be computed from these totals: {error}") from error
 
 
-def accounting_json(terms: SealTerms) -> bytes:
+def accounting_json(terms: SealTerms, accountant: Accountant = DP_ACCOUNTING) -> bytes:
     """Return the bytes of accounting.json.
+
+    Args:
+        terms: of the seal.
+        accountant: dp-accounting for whoever claims the cost, the formulas for whoever checks the claim.
 
     Raises:
         PrivacyError: the terms do not keep the spec's promise.
     """
     try:
-        return canonical_json(account(terms.calibration).to_json())
+        return canonical_json(account(terms.calibration, accountant).to_json())
     except ArithmeticError as error:
         raise PrivacyError(
             "the cost of these parameters cannot be computed; they are out of any sensible range"

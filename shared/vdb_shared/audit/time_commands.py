@@ -20,7 +20,6 @@ from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES, read_archive
 from vdb_shared.bundle.record import RESULT_PROOF, read_proof
 from vdb_shared.errors import FormatError, UnreachableError, UsageError
 from vdb_shared.named_files import read_file
-from vdb_shared.transparency.time_stamps import MAX_STAMP_BYTES, QUERY_TYPE, ask, check_answer, read_roots
 
 PATIENCE: Final = 30.0
 """Seconds in which an authority has to answer."""
@@ -53,6 +52,8 @@ def given_stamp(stamp: Path | None, roots: Path | None) -> GivenStamp | None:
         if stamp is not roots:
             raise UsageError("--time-stamp and --tsa-roots go together: whose time stamps do you trust?")
         return None
+    from vdb_shared.transparency.time_stamps import MAX_STAMP_BYTES, read_roots  # noqa: PLC0415 - loads ASN.1, which most audits do without
+
     trusted = read_file(roots, MAX_ROOTS_BYTES)
     try:
         read_roots(trusted)
@@ -73,6 +74,8 @@ def time_stamp(
 
     What it answers is not verified here, since only you know whom you trust: verify --time-stamp FILE --tsa-roots PEM.
     """
+    from vdb_shared.transparency.time_stamps import ask, check_answer  # noqa: PLC0415 - loads ASN.1, which most audits do without
+
     checkpoint = _checkpoint_in(bundle)
     if out.exists() or out.is_symlink():
         raise UsageError(f"{out}: is there already; choose another name")
@@ -104,6 +107,8 @@ def _checkpoint_in(bundle: Path) -> bytes:
 def _answer(url: str, question: bytes) -> bytes:
     if not url.startswith(("http://", "https://")):
         raise UsageError(f"--tsa {url}: expected an address that begins with http:// or https://")
+    from vdb_shared.transparency.time_stamps import MAX_STAMP_BYTES, QUERY_TYPE  # noqa: PLC0415 - loads ASN.1, which most audits do without
+
     end = time.monotonic() + PATIENCE
     limit = Limit(PATIENCE, end, f"no answer was there after {PATIENCE:g} seconds")
     try:

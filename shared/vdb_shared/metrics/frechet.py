@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.linalg import eigh
 
 from vdb_shared.errors import StatisticError
 from vdb_shared.metrics.features import Vector, unsvec
@@ -180,6 +179,8 @@ def _distance(a: Moments, b: Moments, *, drawn: bool = False) -> float:
 
 def _eigenvalues_of_product(a: Matrix, b: Matrix) -> Vector:
     """Return the eigenvalues of A B, shape (d,), rising; LinAlgError where B has no Cholesky root."""
+    from scipy.linalg import eigh  # noqa: PLC0415 - loads slowly, and most results have no distance of this kind
+
     found = eigh(a.T, b.T, type=2, eigvals_only=True, driver="gv", check_finite=False)
     return np.asarray(found, dtype=np.float64)
 

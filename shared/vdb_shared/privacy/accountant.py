@@ -15,7 +15,7 @@ from typing import Final
 from vdb_shared.canonical import decimal_string
 from vdb_shared.errors import PrivacyError
 from vdb_shared.privacy.calibration import LOCAL_SIGMA, Calibration
-from vdb_shared.privacy.conversion import epsilon_of_rho, gaussian_epsilon_of_rho, round_rho
+from vdb_shared.privacy.conversion import DP_ACCOUNTING, Accountant, epsilon_of_rho, round_rho
 
 _UP: Final = Context(prec=60, rounding=ROUND_CEILING)
 _SENSITIVITY_STEP: Final = Decimal("0.000001")
@@ -58,11 +58,15 @@ class Accounting:
         }
 
 
-def account(calibration: Calibration) -> Accounting:
+def account(calibration: Calibration, accountant: Accountant = DP_ACCOUNTING) -> Accounting:
     """Return what a session with this calibration costs any record, in the worst admitted survivor set.
 
     rho = Delta_2^2 / (2 (n_min - c) 2^40); the term tau d of the sum of discrete Gaussians is below 10^(-10^12) and
     vanishes. Without private lanes the cost is 0.
+
+    Args:
+        calibration: of the session.
+        accountant: who turns rho into epsilon; dp-accounting but for an auditor.
 
     Raises:
         PrivacyError: the calibration does not keep its promise; it was not made by `calibrate`.
@@ -75,10 +79,10 @@ def account(calibration: Calibration) -> Accounting:
     sensitivity = calibration.sensitivity
     square = _UP.multiply(sensitivity, sensitivity)
     rho = round_rho(_UP.divide(square, Decimal(2 * promise.honest * LOCAL_SIGMA**2)))
-    epsilon = epsilon_of_rho(rho, promise.delta)
+    epsilon = accountant.zcdp(rho, promise.delta)
     if epsilon > promise.epsilon:
         raise PrivacyError(f"privacy.epsilon: promised {promise.epsilon}, but the release costs {epsilon}")
-    return Accounting(calibration, rho, epsilon, gaussian_epsilon_of_rho(rho, promise.delta))
+    return Accounting(calibration, rho, epsilon, accountant.gaussian(rho, promise.delta))
 
 
 def rho_within(epsilon: Decimal, delta: Decimal) -> Decimal:

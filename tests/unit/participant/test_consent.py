@@ -45,7 +45,7 @@ def opening(spec: Spec) -> Opening:
         institution="vdb", role="coordinator", seat=None, statement_key="0" * 64, spiffe_id="spiffe://t/coordinator/vdb"
     )
     roster = Roster(version="vdb-roster/1", consortium="t", members=(*members, head))
-    return Opening("sha256:" + "5" * 64, spec, roster, members[1], b"entry")
+    return Opening("sha256:" + "5" * 64, spec, roster, members[1], b"entry", "2026-11-22T22:50:00Z")
 
 
 def plan(spec: Spec | None = None, budget: Budget = BUDGET, number: bytes = bytes(16)) -> Plan:
@@ -97,6 +97,14 @@ def test_names_every_block_with_its_size_and_kind() -> None:
         "  museum-lima  ",
         "Whoever holds the consortium's roster key decides who is a member",
         "60 s to join, 600 s to generate and measure, 10 s for each round, 30 s to countersign",
+        "IN SHORT:\n  Leaves   ",
+        "bytes of masked sums and our signed statements; no video, prompt or file name\n",
+        "  Costs    epsilon 8 at delta 0.000001 for each record; rho 0.3656 of 0.5 would remain\n",
+        "  Works    hours and disk were not estimated\n",
+        "  Ends     joining at 2026-11-22 22:51:00 UTC, the session at the latest at 2026-11-22 23:02:30 UTC\n",
+        "  With     at least 4 of 4 institutions: archive-oslo, clinic-lyon, lab-kyoto, museum-lima\n",
+        "Opened 2026-11-22 22:50:00 UTC: joining ends 2026-11-22 22:51:00 UTC",
+        "session ends 2026-11-22 23:02:30 UTC",
         "Session   sha256:5555",
         "Title     Three tiny models",
     ],
@@ -138,6 +146,7 @@ def test_a_spec_without_noise_is_called_that() -> None:
     spec = small_spec()
     unnoised = spec.model_copy(update={"privacy": spec.privacy.model_copy(update={"mechanism": "none"})})
     assert "PRIVACY: NONE" in plan(unnoised).text
+    assert "Costs    no privacy is kept: this spec adds no noise" in plan(unnoised).text
 
 
 def test_a_title_cannot_rewrite_the_screen() -> None:

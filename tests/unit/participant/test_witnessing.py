@@ -86,7 +86,7 @@ class LogLink(RoundsOnly):
 def witness(folder: Path, *logs: MadeLog, moment: int = 1) -> tuple[Witness, LogLink]:
     """Return one life of the site as a witness, and the coordinator that it sees."""
     link = LogLink(list(logs))
-    opening = Opening("sha256:" + "5" * 64, small_spec(), ROSTER, ROSTER.seated(SEAT), OURS)
+    opening = Opening("sha256:" + "5" * 64, small_spec(), ROSTER, ROSTER.seated(SEAT), OURS, "2026-11-22T22:50:00Z")
     post = Correspondence(Journal(Disk(), bytes(32)), cast(Link, link), opening.session)
     return Witness(post, opening, SeenLog(folder), signer(0, SEAT), clock=lambda: moment), link
 

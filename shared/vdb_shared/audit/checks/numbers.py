@@ -20,6 +20,7 @@ from vdb_shared.canonical import parse_canonical_json
 from vdb_shared.layout import count_block
 from vdb_shared.metrics.statistic import Block
 from vdb_shared.privacy.calibration import LOCAL_SIGMA, NOISE_TAIL, Calibration
+from vdb_shared.privacy.conversion import FORMULAS
 
 _V40: Final = "V40"
 
@@ -123,7 +124,7 @@ def _accounting(evidence: Evidence) -> Finding:
         "The result is not private: no noise was added. Such sessions exist for tests only.",
     )
     demand_equal("V42", "privacy claimed by the result", True, evidence.result.private)
-    expected = accounting_json(evidence.terms)
+    expected = accounting_json(evidence.terms, FORMULAS)
     demand("V42", evidence.members[ACCOUNTING] == expected, _first_difference(expected, evidence.members[ACCOUNTING]))
     if evidence.terms.layout.private_lanes == 0:
         return passed("Nothing private entered the result, so it costs no privacy.")

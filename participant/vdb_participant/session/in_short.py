@@ -1,0 +1,64 @@
+"""The plan in five lines, for whoever reads no further: what leaves, what it costs, what is done here, until when, with whom.
+
+Promises no word that the plan below it does not say at length, and moments of the clock beside durations. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from vdb_participant.session.effort import Effort
+from vdb_participant.session.terms import Opening
+from vdb_shared.bundle.logged import ROUNDS
+from vdb_shared.canonical import decimal_string
+from vdb_shared.metrics.statistic import Layout
+from vdb_shared.privacy.accountant import Accounting
+
+LANE_BYTES = 8
+
+_NAMED = 4
+"""Institutions that are named; the rest is counted."""
+
+
+def in_short(opening: Opening, layout: Layout, accounting: Accounting, left: str, effort: Effort) -> Iterator[str]:
+    """Yield the lines.
+
+    Args:
+        opening: the session, verified.
+        layout: its lanes.
+        accounting: its cost, with as many institutions as may join.
+        left: rho that would remain to this site afterwards, and of how much.
+        effort: what making the clips would take.
+    """
+    spec, members = opening.spec, opening.roster.participants
+    names = [member.institution for member in members[:_NAMED]]
+    more = f" and {len(members) - len(names)} more" if len(members) > len(names) else ""
+    yield "IN SHORT:"
+    size = layout.lanes * LANE_BYTES
+    yield f"  Leaves   {size:,} bytes of masked sums and our signed statements; no video, prompt or file name"
+    if accounting.rho is None:
+        yield "  Costs    no privacy is kept: this spec adds no noise"
+    else:
+        yield (
+            f"  Costs    epsilon {decimal_string(spec.privacy.epsilon)} at delta {decimal_string(spec.privacy.delta)} for "
+            f"each record; {left}"
+        )
+    yield f"  Works    {effort.in_short()}"
+    yield f"  Ends     joining at {joining_ends(opening)}, the session at the latest at {session_ends(opening)}"
+    yield f"  With     at least {spec.cohort.minimum} of {len(members)} institutions: {', '.join(names)}{more}"
+
+
+def joining_ends(opening: Opening) -> str:
+    """Return the moment by the coordinator's clock from which nobody can join, UTC."""
+    return _after(opening, opening.spec.deadlines.joining)
+
+
+def session_ends(opening: Opening) -> str:
+    """Return the moment by the coordinator's clock at which the last deadline has passed, UTC."""
+    times = opening.spec.deadlines
+    return _after(opening, times.joining + times.computing + ROUNDS * times.round + times.countersigning)
+
+
+def _after(opening: Opening, seconds: int) -> str:
+    return f"{datetime.fromisoformat(opening.opened) + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S} UTC"
