@@ -21,6 +21,7 @@ from vdb_shared.canonical import canonical_json, decode_base64, encode_base64, p
 from vdb_shared.errors import FormatError, SignatureError
 from vdb_shared.fields import Name
 from vdb_shared.identity import Signer, StatementPublicKey
+from vdb_shared.schema_words import first_mistake
 from vdb_shared.wire import reasons
 
 Action = Literal[
@@ -119,8 +120,7 @@ def parse_proposal(data: bytes) -> Proposal:
     try:
         found = Proposal.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise FormatError(f"no proposal: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise FormatError(f"no proposal: {first_mistake(error)}") from error
     if found.encode() != data:
         raise FormatError("a proposal that is not in its one encoding")
     return found

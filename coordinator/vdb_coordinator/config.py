@@ -16,7 +16,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from vdb_coordinator.approvals import ApprovalPolicy
 from vdb_coordinator.files import read_file
 from vdb_shared.errors import FormatError, UsageError
-from vdb_shared.fields import Name, first_mistake
+from vdb_shared.fields import Name
+from vdb_shared.schema_words import first_mistake
 from vdb_shared.wire.versions import CURRENT, OLDEST, Version
 
 CONFIG_VERSION: Final = "vdb-coordinator/1"

@@ -114,7 +114,8 @@ def _told(error: Exception, extra: str) -> str:
 def _missing(error: ModuleNotFoundError, extra: str) -> str:
     if not extra or error.name is None or error.name.split(".")[0] in _OURS:
         return _mistake(error)
-    return f"this command needs {error.name}; install it with: pip install 'video-diffusion-bench[{extra}]'"
+    package = f"pip install 'video-diffusion-bench[{extra}]'"
+    return f"this command needs {error.name}; install it with: {package} (in a checkout: pip install '.[{extra}]')"
 
 
 def _mistake(error: Exception) -> str:
@@ -129,7 +130,7 @@ def _let_go() -> None:
 
 def _exit(line: str, code: int) -> None:
     """Say one line on standard error and exit; what standard output still holds back and cannot write is let go."""
-    sys.stderr.write(f"{shown(line)}\n")
+    sys.stderr.write(f"{shown(' '.join(line.splitlines()))}\n")  # a file's name may hold lines of its own
     try:
         sys.stdout.flush()
     except OSError:

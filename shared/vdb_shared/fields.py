@@ -10,10 +10,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StringConstraints, ValidationError
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StringConstraints
 
 from vdb_shared.canonical import check_digest, decimal_string, parse_decimal
 from vdb_shared.errors import FormatError
+from vdb_shared.schema_words import METRIC_ID, NAME
 
 
 def _decimal(value: object) -> object:
@@ -50,17 +51,11 @@ Digest = Annotated[str, BeforeValidator(_digest)]  # sha256:<64 hex digits>
 
 Condition = Annotated[str, AfterValidator(_condition)]  # digest of the bytes of a picture or video file
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Name = Annotated[str, StringConstraints(pattern=NAME)]
 """An identifier: at most 64 lower-case letters, digits, dots, dashes, underscores."""
 
 KeyId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]  # of a statement key
 
-MetricId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+@[0-9]+$")]  # metric and version
+MetricId = Annotated[str, StringConstraints(pattern=METRIC_ID)]  # metric and version
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
-
-
-def first_mistake(error: ValidationError) -> str:
-    """Return in words what a schema refuses first: the path of the field, and why."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"

@@ -23,8 +23,9 @@ from tuf.api.serialization import DeserializationError
 
 from vdb_shared.canonical import canonical_json, parse_canonical_json, sha256_digest
 from vdb_shared.errors import FormatError, IdentityError
-from vdb_shared.fields import Name, first_mistake
+from vdb_shared.fields import Name
 from vdb_shared.identity import StatementPublicKey
+from vdb_shared.schema_words import first_mistake
 
 ROSTER_TARGET: Final = "roster.json"
 

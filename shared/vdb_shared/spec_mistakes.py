@@ -11,6 +11,7 @@ from typing import get_args
 from pydantic import BaseModel, ValidationError
 
 from vdb_shared.errors import SpecError
+from vdb_shared.schema_words import in_words
 
 
 def first_mistake(error: ValidationError, schema: type[BaseModel]) -> SpecError:
@@ -24,14 +25,14 @@ def first_mistake(error: ValidationError, schema: type[BaseModel]) -> SpecError:
             hint = f"; did you mean {near[0]}?" if near else ""
             return SpecError(f"is not a field of a spec{hint}", field=field)
         case "missing":
-            return SpecError("is missing", field=field)
+            return SpecError(in_words(first), field=field)
         case "value_error":
-            problem = first["msg"].removeprefix("Value error, ")
+            problem = in_words(first)
             if not field and ": " in problem:
                 field, problem = problem.split(": ", 1)
             return SpecError(problem, field=field)
         case _:
-            return SpecError(f"{first['msg']} (found {first['input']!s})", field=field)
+            return SpecError(f"{in_words(first)} (found {first['input']!s})", field=field)
 
 
 def _field_names(section: type[BaseModel]) -> list[str]:

@@ -109,7 +109,7 @@ def test_changed_weights(coordinator: RunningCoordinator, tmp_path: Path) -> Non
 def test_data_without_what_the_spec_needs(coordinator: RunningCoordinator, tmp_path: Path) -> None:
     first, *_ = consortium(coordinator, tmp_path)
     first.resources = replace(first.resources, data=tmp_path / "nowhere")
-    with pytest.raises(DatasetError, match="nowhere: expected a data folder, found none; check --data"):
+    with pytest.raises(DatasetError, match="nowhere: expected a data folder, found none; name the one with clips/"):
         first.take_part()
     assert_nothing_happened(first)
 

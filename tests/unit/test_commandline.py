@@ -56,3 +56,11 @@ def test_words_are_written_whole_in_a_locale_that_lacks_their_signs(encoding: st
     code, out, errors = ended("print('ε = 8, “東京” \\udcff')", PYTHONIOENCODING=encoding)
     assert (code, errors) == (0, "")
     assert out == "ε = 8, “東京” \\udcff\n".encode()
+
+
+def test_a_name_with_lines_of_its_own_says_them_in_one() -> None:
+    code, _, errors = ended("open('no\\nerror: all is well')")
+    assert (code, errors) == (
+        1,
+        "error: no error: all is well: No such file or directory; add --debug before the command to see where\n",
+    )

@@ -135,7 +135,7 @@ def test_a_sites_file_adds_replaces_and_builds_on_models(tmp_path: Path) -> None
         ("models = []", 'f.toml: version: expected "vdb-registry/1", found None'),
         (HEAD + "model = []", "f.toml: model: expected version and tables"),
         (HEAD + OWN.replace('id = "mine"', ""), "f.toml: models.0.id: is missing"),
-        (HEAD + OWN.replace("steps", "step"), "f.toml: mine: steps: Field required"),
+        (HEAD + OWN.replace("steps", "step"), "f.toml: mine: steps: is missing"),
         (HEAD + OWN.replace("WanPipeline", "WanPipelines"), "did you mean WanPipeline?"),
         (HEAD + OWN.replace("frames = 9", "frames = 10"), "10 frames cannot be made by WanPipeline"),
         (HEAD + OWN + 'lora = "x.safetensors"\n', "lora: goes over the weights of another model"),

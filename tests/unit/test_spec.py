@@ -63,7 +63,7 @@ def test_mixed_precision_of_an_extractor_is_the_spec_s_to_ask_for() -> None:
     assert asked.extractors[0].precision == "float16"
     assert parse_spec_json(asked.canonical()) == asked
     for other in ("float32", "bfloat16"):
-        with pytest.raises(SpecError, match=r"extractors\.0\.precision: Input should be 'float16'"):
+        with pytest.raises(SpecError, match=r"extractors\.0\.precision: expected 'float16'"):
             parse_spec_toml(TOML.replace("dimension = ", f'precision = "{other}"\ndimension = ', 1))
 
 
@@ -100,12 +100,12 @@ def test_reals_are_exact() -> None:
             "epsilom = 8",
             "spec.toml:11: privacy.epsilom: is not a field of a spec; did you mean epsilon?",
         ),
-        ("epsilon = 8", "epsilon = 0", "spec.toml:11: privacy.epsilon: Input should be greater than 0 (found 0)"),
+        ("epsilon = 8", "epsilon = 0", "spec.toml:11: privacy.epsilon: must be above 0 (found 0)"),
         ("epsilon = 8\n", "", "spec.toml:10: privacy.epsilon: is missing"),
         (
             "minimum = 4",
             "minimum = 4.5",
-            "spec.toml:6: cohort.minimum: Input should be a valid integer (found 4.5)",
+            "spec.toml:6: cohort.minimum: expected a whole number (found 4.5)",
         ),
         (
             "collusion = 1",
@@ -132,7 +132,7 @@ def test_reals_are_exact() -> None:
         (
             "epsilon = 8",
             'sampler = "numpy"\nepsilon = 8',
-            "spec.toml:11: privacy.sampler: Input should be 'opendp' or 'integer' (found numpy)",
+            "spec.toml:11: privacy.sampler: expected 'opendp' or 'integer' (found numpy)",
         ),
         (
             "[video]",

@@ -20,6 +20,7 @@ from vdb_coordinator.serving.limits import allow_descriptors
 from vdb_coordinator.serving.log import make_log
 from vdb_coordinator.serving.server import Server, read_keys
 from vdb_shared.errors import UsageError
+from vdb_shared.schema_words import in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,8 @@ def _default_listen(address: str) -> str:
 def _first_problem(error: ValueError) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
-        return f"--{'.'.join(map(str, first['loc']))}: {first['input']!r}: {first['msg']}"
-    return "--address: expected host:port"
+        return f"--{'.'.join(map(str, first['loc']))} {first['input']!r}: {in_words(first)}"
+    return "--address: expected a host and a port that institutions reach, such as vdb.example.org:7443"
 
 
 def serve(common: Common, listen: str | None, *, as_json: bool) -> None:

@@ -102,7 +102,9 @@ class Dataset:
             DatasetError: no such folder, nothing in it that could be used, or prompts.jsonl is wrong (names file:line).
         """
         if not directory.is_dir():
-            raise DatasetError(f"{directory}: expected a data folder, found none; check --data")
+            raise DatasetError(
+                f"{directory}: expected a data folder, found none; name the one with clips/ and prompts.jsonl"
+            )
         root = directory.resolve()
         clips_folder, prompts_file = root / CLIPS_FOLDER, root / PROMPTS_FILE
         ratings_file = root / RATINGS_FILE

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vdb_shared.errors import DatasetError
 from vdb_shared.fields import Name, Text
+from vdb_shared.schema_words import first_field
 
 MAX_LINE_BYTES: Final = 64 * 1024
 """A prompt has at most 2000 characters; a longer line is not a prompt."""
@@ -46,9 +47,10 @@ def parse_line(place: str, raw: bytes) -> PromptLineFile:
     except UnicodeDecodeError as error:
         raise DatasetError(f"{place}: is not UTF-8 text: {error.reason}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "line"
-        raise DatasetError(f'{place}: {field}: {first["msg"]}; expected {{"id": …, "prompt": …, "clip": …}}') from error
+        field, words = first_field(error)
+        raise DatasetError(
+            f'{place}: {field or "line"}: {words}; expected {{"id": …, "prompt": …, "clip": …}}'
+        ) from error
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{place}: is not a JSON object: {error}") from error
 

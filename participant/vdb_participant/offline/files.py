@@ -29,6 +29,7 @@ from vdb_shared.canonical import (
 from vdb_shared.errors import FormatError
 from vdb_shared.fields import Digest, Name
 from vdb_shared.identity import Signer, StatementPublicKey
+from vdb_shared.schema_words import first_mistake
 
 VERSION: Final = "vdb-carried/1"
 MAX_FILE_BYTES: Final = 2**30
@@ -281,8 +282,7 @@ def _decode(data: bytes, kind: str, key: StatementPublicKey, model: type[Header]
     try:
         header = model.model_validate_json(payload)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise FormatError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise FormatError(first_mistake(error)) from error
     return header, sha256_digest(payload), _Body(data, end + 1)
 
 

@@ -22,6 +22,7 @@ from vdb_participant.site.storage import write_durably
 from vdb_shared.canonical import canonical_json, decode_base64, encode_base64, parse_canonical_json
 from vdb_shared.errors import FormatError, IdentityError, StoreError
 from vdb_shared.identity import StatementKey, StatementPublicKey
+from vdb_shared.schema_words import first_mistake
 from vdb_shared.wire.enrolment import InvitationFile, parse_invitation
 
 OFFER_VERSION: Final = "vdb-relay-offer/1"
@@ -173,8 +174,7 @@ def parse_offer(data: bytes) -> Offer:
     try:
         file = OfferFile.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise FormatError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise FormatError(first_mistake(error)) from error
     return Offer(
         parse_invitation(decode_base64(file.invitation)),
         decode_base64(file.certificate_request),

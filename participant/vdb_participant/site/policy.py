@@ -13,8 +13,8 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from vdb_shared.errors import BudgetError, UsageError
-from vdb_shared.fields import first_mistake
 from vdb_shared.privacy.accountant import rho_within
+from vdb_shared.schema_words import first_mistake
 from vdb_shared.secagg.parameters import smallest_cohort
 from vdb_shared.spec import Spec
 

@@ -14,6 +14,7 @@ from decimal import Decimal
 from pydantic import ValidationError
 
 from vdb_participant.site.policy import ANY, PolicyFile
+from vdb_shared.schema_words import in_words
 from vdb_shared.toml_lines import line_of
 
 
@@ -55,12 +56,16 @@ def lint(text: str, metrics: Collection[str], models: Collection[str]) -> tuple[
 
 
 def _mistakes(text: str, error: ValidationError) -> Iterator[Remark]:
-    for item in error.errors(include_url=False):
+    mistakes = error.errors(include_url=False)
+    unknown = [str(item["loc"][0]) for item in mistakes if item["type"] == "extra_forbidden"]
+    meant = {name: near for name in unknown for near in difflib.get_close_matches(name, PolicyFile.model_fields, n=1)}
+    for item in mistakes:
         field = ".".join(str(part) for part in item["loc"])
-        words = str(item["msg"])
+        if item["type"] == "missing" and field in meant.values():
+            continue  # the misspelt one says it
+        words = in_words(item)
         if item["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(field, PolicyFile.model_fields, n=1)
-            words = f"is no rule{f'; did you mean {near[0]}?' if near else ''}"
+            words = f"is no rule; did you mean {meant[field]}?" if field in meant else "is no rule"
         yield Remark(line_of(text, field), field, words, True)
 
 

@@ -29,7 +29,6 @@ from vdb_participant.site.config import StateFolder
 from vdb_participant.site.keys import Passphrase, unlock
 from vdb_shared.audit.auditor_key import read_public_key
 from vdb_shared.errors import IdentityError, SignatureError, StoreError, UsageError
-from vdb_shared.fields import first_mistake
 from vdb_shared.identity import (
     Signer,
     StatementKey,
@@ -38,6 +37,7 @@ from vdb_shared.identity import (
     pre_authentication_encoding,
     verify_message,
 )
+from vdb_shared.schema_words import first_mistake
 from vdb_shared.transparency.note import NoteSigner
 
 SIGNATURE_BYTES: Final = 64

@@ -307,7 +307,7 @@ class Evidence:
         """
         return replay(self.parameters, self.record)
 
-    @property
+    @cached_property
     def full(self) -> bool:
         """Whether the bundle has the profile `full`, with which unmasking can be played again; a damaged file has none."""
         try:

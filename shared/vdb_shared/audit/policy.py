@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vdb_shared.errors import UsageError
 from vdb_shared.fields import Digest, Real
+from vdb_shared.schema_words import first_mistake
 
 MAX_POLICY_BYTES: Final = 2**16
 
@@ -53,9 +54,8 @@ def parse_policy(data: bytes, *, file: str = "policy") -> Policy:
     try:
         return Policy.model_validate(tomllib.loads(data.decode("utf-8"), parse_float=Decimal))
     except ValidationError as error:
-        first = error.errors()[0]
         raise UsageError(
-            f"{file}: {first['loc'][0]}: {first['msg']}; known fields are {', '.join(Policy.model_fields)}"
+            f"{file}: {first_mistake(error)}; known fields are {', '.join(Policy.model_fields)}"
         ) from error
     except (ValueError, ArithmeticError, RecursionError) as error:  # no text, no TOML, digits or nesting without end
         raise UsageError(f"{file}: not TOML: {error}") from error

@@ -57,6 +57,10 @@ def root_of(given: str | None) -> str | None:
     if given is None:
         return None
     if not given.startswith("sha256:"):
+        if not Path(given).exists():
+            raise UsageError(
+                f"--root: {given} is neither a fingerprint (sha256: and 64 digits, as the lead read it out) nor a file here"
+            )
         return sha256_digest(read_file(Path(given), MAX_ROOT_BYTES))
     try:
         return check_digest(given)

@@ -57,9 +57,20 @@ _INDENT: Final = 29
 
 
 def print_report(console: Console, report: Report) -> None:
-    """Print one line for each check, then the verdict; lines break only on a terminal."""
-    for line in report.lines:
+    """Print one line for each check, then the verdict; lines break only on a terminal.
+
+    Of a file that is no container of a bundle one line says all: every other check would say that it builds on that one.
+    """
+    first = report.lines[0]
+    unreadable = first.status is Status.FAIL
+    for line in report.lines[:1] if unreadable else report.lines:
         print_line(console, line)
+    if unreadable:
+        left = len(report.lines) - 1
+        console.print(
+            f"Nothing else of it can be read: the other {left} checks were not tried, and prove nothing.",
+            soft_wrap=True,
+        )
     console.print()
     console.print(Text(verdict_sentence(report), style="bold green" if _calm(report) else "bold red"), soft_wrap=True)
 

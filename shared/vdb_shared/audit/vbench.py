@@ -18,6 +18,7 @@ from rich.table import Table
 from vdb_shared.errors import UsageError
 from vdb_shared.fields import Real
 from vdb_shared.metrics.vbench import DIMENSIONS, VBenchReport, vbench_report
+from vdb_shared.schema_words import first_field
 from vdb_shared.sums import rounded
 
 OTHER_PROMPTS: Final = (
@@ -107,9 +108,7 @@ def vbench_reports(data: bytes, *, file: str, mark: str = "") -> tuple[ModelRepo
     try:
         results = FiguresFile.model_validate_json(data).results
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        problem = ": ".join(part for part in (file, field, first["msg"]) if part)
+        problem = ": ".join(part for part in (file, *first_field(error)) if part)
         raise UsageError(f"{problem}; expected figures as `vdb-participant run -o` writes them") from error
     reports = []
     for model, inputs in dict.fromkeys((result.model, result.inputs) for result in results):

@@ -30,7 +30,8 @@ from pydantic import (
 from vdb_shared.bundle.statement import Hex32, Line, Result, SessionOpen, Time, parse_statement
 from vdb_shared.canonical import canonical_json, parse_canonical_json, parse_decimal, sha256_digest
 from vdb_shared.errors import FormatError
-from vdb_shared.fields import Digest, KeyId, Name, Real, first_mistake
+from vdb_shared.fields import Digest, KeyId, Name, Real
+from vdb_shared.schema_words import first_mistake
 from vdb_shared.spec import Deadlines
 from vdb_shared.transparency.tiles import MAX_ENTRY_BYTES
 

@@ -24,6 +24,7 @@ from vdb_shared.errors import FormatError, IdentityError, SignatureError, UsageE
 from vdb_shared.fields import Digest, Name, Text
 from vdb_shared.identity import Signer, StatementPublicKey
 from vdb_shared.roster import Member, Roster
+from vdb_shared.schema_words import first_mistake
 
 MAX_OBJECTION_BYTES: Final = 2**14
 """Two thousand characters of four bytes each, in base64, with room for the rest."""
@@ -122,8 +123,7 @@ def made(kind: type[P], **fields: str | None) -> P:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise UsageError(f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise UsageError(first_mistake(error)) from error
 
 
 def objector_of(roster: Roster, key: StatementPublicKey) -> str:

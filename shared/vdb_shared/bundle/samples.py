@@ -24,7 +24,8 @@ from vdb_shared import labels
 from vdb_shared.bundle.statement import Hex32, Line, Predicate
 from vdb_shared.canonical import canonical_json, digest_bytes, digest_string, labelled_hash
 from vdb_shared.errors import FormatError
-from vdb_shared.fields import Digest, first_mistake
+from vdb_shared.fields import Digest
+from vdb_shared.schema_words import first_mistake
 from vdb_shared.transparency.merkle import leaf_hash, of_leaves, tree_root
 
 SALT_BYTES: Final = 32

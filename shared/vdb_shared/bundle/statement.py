@@ -30,8 +30,9 @@ from vdb_shared import labels
 from vdb_shared.bundle.envelope import Envelope, sign_envelope
 from vdb_shared.canonical import canonical_json, decode_base64, parse_canonical_json, sha256_digest
 from vdb_shared.errors import FormatError
-from vdb_shared.fields import Digest, MetricId, Name, Real, first_mistake
+from vdb_shared.fields import Digest, MetricId, Name, Real
 from vdb_shared.identity import Signer
+from vdb_shared.schema_words import first_mistake
 from vdb_shared.spec import Profile
 from vdb_shared.tasks import MOST_CHECKED
 

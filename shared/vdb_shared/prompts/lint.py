@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from vdb_shared.prompts.drafts import Draft, Finding, Level
 from vdb_shared.prompts.vocabulary import Tag, occurs, vocabulary
+from vdb_shared.schema_words import in_words
 from vdb_shared.spec import Prompt
 
 CLIP_TOKENS: Final = 77
@@ -93,7 +94,7 @@ def _refused(draft: Draft) -> Iterator[Finding]:
             if field == "id":
                 words = "id: expected at most 64 lower-case letters, digits, dots, dashes, underscores"
             else:
-                words = f"text: {mistake['msg']}"
+                words = f"text: {in_words(mistake)}"
             yield _error(draft, "id" if field == "id" else "length", words)
 
 

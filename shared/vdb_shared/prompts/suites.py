@@ -27,6 +27,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from vdb_shared.errors import UsageError
 from vdb_shared.fields import Text
 from vdb_shared.prompts.drafts import Draft, Finding
+from vdb_shared.schema_words import first_field, first_mistake
 from vdb_shared.spec import MAX_SPEC_BYTES
 from vdb_shared.toml_lines import line_of
 
@@ -141,7 +142,7 @@ def _header(text: str, file: str) -> SuiteFile:
     try:
         return SuiteFile.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        field, problem = _first(error)
+        field, problem = first_field(error)
         line = line_of(text, field)
         place = file if line is None else f"{file}:{line}"
         raise UsageError(f'{place}: {field}: {problem}; a suite has version "vdb-prompts/1", title, purpose') from error
@@ -158,17 +159,11 @@ def _own(text: str, header: SuiteFile) -> tuple[list[Draft], list[Finding]]:
         try:
             found = PromptFile.model_validate(table)
         except ValidationError as error:
-            words = "{}: {}; expected id, text and tags".format(*_first(error))
+            words = f"{first_mistake(error)}; expected id, text and tags"
             findings.append(Finding(line, "error", "form", words))
         else:
             drafts.append(Draft(found.id, found.text, dict(found.tags), line))
     return drafts, findings
-
-
-def _first(error: ValidationError) -> tuple[str, str]:
-    """Return field and problem of the first mistake, without the input."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    return ".".join(str(part) for part in first["loc"]), first["msg"]
 
 
 @lru_cache(maxsize=1)

@@ -35,6 +35,7 @@ from vdb_shared.registry.classes import (
     pipeline_classes,
 )
 from vdb_shared.registry.external import Command, Endpoint
+from vdb_shared.schema_words import first_field
 from vdb_shared.weights import UNPINNED
 
 SUFFIX: Final = ".toml"
@@ -330,9 +331,7 @@ def _row(name: str, tables: _Tables, pins: _Tables, file: str) -> Row:
     try:
         return Row.model_validate(table)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        problem = first["msg"].removeprefix("Value error, ")
+        field, problem = first_field(error)
         raise UsageError(f"{file}: {name}: {field + ': ' if field else ''}{problem}") from error
 
 

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from vdb_shared import labels
 from vdb_shared.canonical import canonical_json, encode_fields, labelled_hash, parse_canonical_json
 from vdb_shared.errors import FormatError
-from vdb_shared.fields import Digest, Name, first_mistake
+from vdb_shared.fields import Digest, Name
+from vdb_shared.schema_words import first_mistake
 
 INVITATION_VERSION: Final = "vdb-invitation/1"
 TOKEN_BYTES: Final = 32

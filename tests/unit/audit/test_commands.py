@@ -183,9 +183,7 @@ def test_vbench_takes_a_bundle_or_figures(tmp_path: Path) -> None:
         f"error: {figures}: no figure of it stands for a dimension of VBench\n",
     )
     figures.write_bytes(b"{}")
-    assert vdb_audit("vbench", figures).stderr.startswith(
-        f"error: {figures}: results: Field required; expected figures"
-    )
+    assert vdb_audit("vbench", figures).stderr.startswith(f"error: {figures}: results: is missing; expected figures")
 
 
 def test_vbench_says_what_was_said_of_a_result_since_and_marks_its_figures() -> None:
@@ -260,6 +258,28 @@ def test_every_command_is_known_and_says_what_it_is_for() -> None:
         assert f"Example: vdb-audit {command} " in " ".join(vdb_audit(command, "--help").stdout.split())
     nothing = vdb_audit()
     assert (nothing.returncode, "Usage: " in nothing.stdout + nothing.stderr) == (2, True)
+
+
+def test_a_file_that_is_no_bundle_fails_in_few_lines(tmp_path: Path) -> None:
+    """Every other check would only say that it builds on the first one; the verdict is the same, and so is the JSON."""
+    page = tmp_path / "README.md"
+    page.write_text("# Not a bundle\n", encoding="utf-8")
+    done = vdb_audit("verify", page)
+    first, second, empty, verdict = done.stdout.splitlines()
+    assert first.startswith("V01              FAIL        Container. The file is not a result bundle")
+    assert second == "Nothing else of it can be read: the other 36 checks were not tried, and prove nothing."
+    assert empty == ""
+    assert verdict.startswith("FAIL: do not rely on this bundle. The first check that failed is V01")
+    assert done.returncode == 1
+    assert len(json.loads(vdb_audit("verify", page, "--json").stdout)["checks"]) == 37
+
+
+def test_a_root_that_is_neither_fingerprint_nor_file_is_refused() -> None:
+    done = vdb_audit("verify", golden_file("full"), "--root", "4d68")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: --root: 4d68 is neither a fingerprint (sha256: and 64 digits, as the lead read it out) nor a file here\n"
+    )
 
 
 def test_a_broken_bundle_is_refused_everywhere_in_one_line(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_mistake_is_told_with_the_fields_there_are() -> None:
     with pytest.raises(UsageError) as caught:
         parse_policy(b"epsilon = 1", file="mine.toml")
     assert str(caught.value) == (
-        "mine.toml: epsilon: Extra inputs are not permitted; known fields are version, maximum_epsilon, maximum_delta, "
+        "mine.toml: epsilon: is no field that is known here; known fields are version, maximum_epsilon, maximum_delta, "
         "minimum_cohort, minimum_collusion, root"
     )
 

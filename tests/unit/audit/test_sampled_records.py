@@ -207,11 +207,11 @@ def line() -> dict[str, object]:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"side": "own"}, "a line of the list: side: Input should be 'public', 'second', 'private' or 'reference'"),
-        ({"number": -1}, "a line of the list: number: Input should be greater than or equal to 0"),
-        ({"number": 2**32}, "a line of the list: number: Input should be less than 4294967296"),
-        ({"clip": None, "failure": ""}, "a line of the list: : Value error, a clip that was made has a digest, one"),
-        ({"more": 1}, "a line of the list: more: Extra inputs are not permitted"),
+        ({"side": "own"}, "a line of the list: side: expected 'public', 'second', 'private' or 'reference'"),
+        ({"number": -1}, "a line of the list: number: must be at least 0"),
+        ({"number": 2**32}, "a line of the list: number: must be below 4294967296"),
+        ({"clip": None, "failure": ""}, "a line of the list: a clip that was made has a digest, one"),
+        ({"more": 1}, "a line of the list: more: is no field that is known here"),
         ({"condition": None}, "a line of the list is not in its one form"),
     ],
 )

@@ -311,9 +311,9 @@ def test_an_auditor_of_the_roster_signs_an_objection(disputed: Dispute, files: P
             ["--reason", "data", "--text", "x"],
             "no participant or auditor in the session's roster",
         ),
-        (None, ["--reason", "taste", "--text", "x"], "reason: Input should be 'data', 'model', "),
+        (None, ["--reason", "taste", "--text", "x"], "reason: expected 'data', 'model', "),
         (None, ["--reason", "data", "--text", "a\x07b"], "text: one paragraph, without control characters"),
-        (None, ["--reason", "data", "--text", "x" * 2001], "text: String should have at most 2000 characters"),
+        (None, ["--reason", "data", "--text", "x" * 2001], "text: expected at most 2000 characters"),
     ],
 )
 def test_objections_that_nobody_would_take_are_not_signed(

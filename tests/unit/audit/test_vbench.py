@@ -96,7 +96,7 @@ def test_a_bundle_is_verified_first(session: SmallSession, tmp_path: Path) -> No
     ("data", "words"),
     [
         (b"{", "x: Invalid JSON"),
-        (b"{}", "x: results: Field required; expected figures"),
+        (b"{}", "x: results: is missing; expected figures"),
         (b'{"results":[{"model":"a"}]}', "x: results.0."),
         (figures(("a", "public", "temporal-flickering@1", "0.9.8", "exact")), "x: results.0.value: "),
         (figures(("a", "public", "temporal-flickering@1", "98", "exact")), "temporal-flickering@1: expected a value"),
@@ -130,6 +130,6 @@ def refused(data: bytes) -> str:
 
 def test_what_is_no_figures_says_which_field_is_not() -> None:
     expected = "; expected figures as `vdb-participant run -o` writes them"
-    assert refused(b"{}") == f"figures.json: results: Field required{expected}"
-    assert refused(b'{"results":[{}]}') == f"figures.json: results.0.metric: Field required{expected}"
+    assert refused(b"{}") == f"figures.json: results: is missing{expected}"
+    assert refused(b'{"results":[{}]}') == f"figures.json: results.0.metric: is missing{expected}"
     assert refused(b"").startswith("figures.json: Invalid JSON: ")

@@ -104,7 +104,8 @@ def test_a_missing_extra_is_named(tmp_path: Path, words: tuple[str, ...], missin
     done = run(*(str(tmp_path / "spec.toml") if word == "SPEC" else word for word in words), program=program)
     assert done.returncode == 1, done.stdout + done.stderr
     assert done.stderr == (
-        f"error: this command needs {missing}; install it with: pip install 'video-diffusion-bench[participant]'\n"
+        f"error: this command needs {missing}; install it with: pip install 'video-diffusion-bench[participant]' "
+        "(in a checkout: pip install '.[participant]')\n"
     )
 
 
@@ -153,7 +154,7 @@ def test_models_that_are_not_there(tmp_path: Path) -> None:
 
 def test_a_wrong_data_folder(tmp_path: Path) -> None:
     assert error_of("data", "check", tmp_path / "none", expect=2) == (
-        f"{tmp_path}/none: expected a data folder, found none; check --data"
+        f"{tmp_path}/none: expected a data folder, found none; name the one with clips/ and prompts.jsonl"
     )
     (tmp_path / "empty").mkdir()
     assert "expected clips/ with videos, prompts.jsonl or ratings.jsonl, found none of them" in error_of(

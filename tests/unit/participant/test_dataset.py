@@ -141,12 +141,12 @@ def test_a_line_less_takes_away_its_own_prompt_and_nothing_else(
     ("line", "problem"),
     [
         ('{"id": "b", "prompt": "x"', "is not a JSON object"),
-        ('["b", "x"]', "valid dictionary"),
-        ('{"id": "b"}', "prompt: Field required"),
-        ('{"id": "b", "prompt": ""}', "prompt: String should have at least 1 character"),
-        ('{"id": "b", "prompt": 3}', "prompt: Input should be a valid string"),
-        ('{"id": "B b", "prompt": "x"}', "id: String should match"),
-        ('{"id": "b", "prompt": "x", "image": "y"}', "image: Extra inputs"),
+        ('["b", "x"]', "fields with values"),
+        ('{"id": "b"}', "prompt: is missing"),
+        ('{"id": "b", "prompt": ""}', "prompt: is empty"),
+        ('{"id": "b", "prompt": 3}', "prompt: expected text"),
+        ('{"id": "B b", "prompt": "x"}', "id: expected at most 64 lower-case letters"),
+        ('{"id": "b", "prompt": "x", "image": "y"}', "image: is no field"),
         ('{"id": "b", "prompt": "x", "prompt": "y"}', "a key stands twice"),
         ('{"id": "a", "prompt": "x"}', "id 'a' stands already in prompts.jsonl:1"),
         ('{"id": "b", "prompt": "x", "clip": "../clips/site5-0000.mp4"}', "is not a file of"),
@@ -172,7 +172,7 @@ def test_text_that_is_not_utf8_is_named(data: Path) -> None:
 
 
 def test_missing_folders_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="check --data"):
+    with pytest.raises(DatasetError, match="name the one with clips/"):
         Dataset.open(tmp_path / "nowhere")
     with pytest.raises(DatasetError, match="put videos into"):
         Dataset.open(tmp_path)

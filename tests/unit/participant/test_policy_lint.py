@@ -31,10 +31,10 @@ def test_the_policy_that_enrolment_writes_has_no_mistakes() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "rule", "words"),
     [
-        ("minimum_cohort = 3", "minimum_cohort = 2", "minimum_cohort", "greater than or equal to 3"),
+        ("minimum_cohort = 3", "minimum_cohort = 2", "minimum_cohort", "must be at least 3"),
         ("minimum_cohort = 3", "minimum_kohort = 3", "minimum_kohort", "is no rule; did you mean minimum_cohort?"),
-        ("epsilon_total = 20", "epsilon_total = -1", "epsilon_total", "greater than 0"),
-        ("epsilon_total = 20", 'epsilon_total = "20"', "epsilon_total", "Decimal"),
+        ("epsilon_total = 20", "epsilon_total = -1", "epsilon_total", "must be above 0"),
+        ("epsilon_total = 20", 'epsilon_total = "20"', "epsilon_total", "expected a number"),
         ('charge = "overlapping"', 'charge = "never"', "charge", "'overlapping' or 'site'"),
     ],
 )

@@ -147,7 +147,7 @@ def test_an_own_suite_may_include_packaged_prompts_and_add_its_own() -> None:
     [
         ("version = ", "ours.toml: not TOML"),
         ('version = "vdb-prompts/2"\n' + HEAD.split("\n", 1)[1], "ours.toml:1: version"),
-        (HEAD.replace("purpose", "reason"), "ours.toml: purpose: Field required"),
+        (HEAD.replace("purpose", "reason"), "ours.toml: purpose: is missing"),
         (HEAD + "colour = 1\n", "ours.toml:4: colour"),
         (HEAD + 'theme = "camera"\n', "ours.toml:4: theme"),
         (HEAD + "prompts = 3\n", "ours.toml:4: prompts"),
