@@ -6,6 +6,7 @@ Commands import what they need when they run, so that enrolling and looking at t
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from dataclasses import dataclass, replace
 from functools import partial
@@ -279,7 +280,18 @@ def data_check(  # noqa: PLR0913, PLR0917 - each is an option of the command lin
 
 def main() -> None:
     """Run the command line."""
+    share_processors()
     run_script(app, extra="participant")
+
+
+def share_processors() -> None:
+    """Let threads that wait for each other sleep soon, unless somebody chose otherwise; before torch is loaded.
+
+    They would keep a processor busy meanwhile: four agents on two processors made clips in 10 s that take 0.4 s alone, and
+    make them in 2 s now. Alone they are as fast as before.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def _load(module: str) -> Any:

@@ -9,7 +9,7 @@ from rich.console import Console
 from testkit.audit_cli import Done
 from testkit.golden import FOLDER, golden_file
 from testkit.published import golden_told
-from testkit.shown import plain
+from testkit.shown_ways import plain
 from vdb_shared.audit.report import Report
 from vdb_shared.audit.verify import verify
 from vdb_shared.canonical import canonical_json

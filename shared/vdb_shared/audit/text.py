@@ -61,8 +61,7 @@ def print_report(console: Console, report: Report) -> None:
 
     Of a file that is no container of a bundle one line says all: every other check would say that it builds on that one.
     """
-    first = report.lines[0]
-    unreadable = first.status is Status.FAIL
+    unreadable = report.lines[0].status is Status.FAIL and len(report.lines) > 1
     for line in report.lines[:1] if unreadable else report.lines:
         print_line(console, line)
     if unreadable:

@@ -110,7 +110,10 @@ class Agent:
         with self._lock:
             if self._pid is None:
                 return False
-            os.kill(self._pid, signal.SIGKILL)
+            try:
+                os.kill(self._pid, signal.SIGKILL)
+            except ProcessLookupError:  # it ended just now, and whoever waits for it has not come round yet
+                return False
             return True
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from testkit.agent_cli import run
 from testkit.ratings import rated_spec, score, vote, written
 from testkit.specs import TOML
+from vdb_participant.cli import share_processors
 from vdb_participant.commands.doctor import Subject, examine
 from vdb_participant.site.config import StateFolder
 from vdb_participant.site.policy import DEFAULT_POLICY
@@ -107,6 +109,27 @@ def test_a_missing_extra_is_named(tmp_path: Path, words: tuple[str, ...], missin
         f"error: this command needs {missing}; install it with: pip install 'video-diffusion-bench[participant]' "
         "(in a checkout: pip install '.[participant]')\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("chosen", "spins"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
+)
+def test_threads_that_wait_leave_processors_to_others_unless_somebody_chose(
+    monkeypatch: pytest.MonkeyPatch, chosen: dict[str, str], spins: str | None
+) -> None:
+    monkeypatch.setattr(os, "environ", chosen)
+    share_processors()
+    assert chosen.get("GOMP_SPINCOUNT") == spins
+
+
+def test_that_is_settled_before_torch_is_loaded() -> None:
+    ends = "print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+    done = run(
+        "--help",
+        program=f"import os, sys\nfrom vdb_participant.cli import main\ntry:\n    main()\nfinally:\n    {ends}",
+    )
+    assert done.stdout.splitlines()[-1] == "1000 False"
 
 
 def test_not_enrolled(tmp_path: Path) -> None:
