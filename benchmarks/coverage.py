@@ -7,10 +7,9 @@ code, summed, encoded, noised with the discrete Gaussian of the session's calibr
 Fresh populations are those of `coverage_fresh.py`. How often equal models are told apart is measured by `comparisons.py`.
 Every session of a kernel distance belongs to one of 50 specs, and so has one of 50 sketches of the covariance.
 
-All cases of a kind together must cover between 93 and 97 %. A single case is broken if it is below 93 % by more than the
-binomial error of so many seeds, for such an interval claims what it does not know; one above 97 % by as much is longer than it
-need be, and counted. Few clips from a population far from normal, and metrics whose intervals are upper bounds, are shown
-without bounds.
+A case is broken if its coverage is below 93 % or above 97 % by more than the binomial error of so many seeds; all cases of a
+kind together have the plain bounds. Two cases (`LONG`) are known to be above: what was tried stands in docs/decisions.md, 134.
+Few clips from a population far from normal, and metrics whose intervals are upper bounds, are shown without bounds.
 """
 
 from __future__ import annotations
@@ -57,6 +56,14 @@ FEATURES: Final = 512
 
 LEAST: Final = 93.0
 MOST: Final = 97.0
+LONG: Final = frozenset(
+    {
+        "2-d rings, 400 references, 80 clips, no noise, public prompts",
+        "2-d rings, 1500 references, 300 clips, epsilon 4, public prompts",
+    }
+)
+"""Cases that cover more than 97 %: distances of less than two of their own deviations, in intervals that could be shorter."""
+
 CHEAP: Final = 4
 """How many times as many seeds scores and rates get, which cost nothing."""
 
@@ -83,7 +90,7 @@ def main() -> int:
 
 def covered(kind: str, cases: Sequence[Case], seeds: int, processes: int) -> list[Row]:
     """Return the coverage of each case, and of the bounded ones together."""
-    rows, all_held, all_seeds, long = [], 0, 0, 0
+    rows, all_held, all_seeds = [], 0, 0
     _QUEUE[:] = cases
     with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
         found = list(pool.map(_coverage_at, range(len(cases)), [seeds] * len(cases)))
@@ -95,7 +102,10 @@ def covered(kind: str, cases: Sequence[Case], seeds: int, processes: int) -> lis
         print(f"{name}: {share:.1f} %, width {width:.3g}", file=sys.stderr)
         if case.bounded:
             rows.append(Row(name, share, "%", LEAST - error, at_least=True))
-            long += share > MOST + error
+            if case.name in LONG:
+                rows.append(Row(f"{name}, known to be too long", share, "%"))
+            else:
+                rows.append(Row(f"{name}, not above", share, "%", MOST + error))
             all_held, all_seeds = all_held + held, all_seeds + count
         else:
             rows.append(Row(f"{name}, for the record", share, "%"))
@@ -103,8 +113,6 @@ def covered(kind: str, cases: Sequence[Case], seeds: int, processes: int) -> lis
         share = 100.0 * all_held / all_seeds
         rows.append(Row(f"{kind}: all cases together", share, "%", LEAST, at_least=True))
         rows.append(Row(f"{kind}: all cases together, not above", share, "%", MOST))
-        bounded = sum(case.bounded for case in cases)
-        rows.append(Row(f"{kind}: cases whose intervals are longer than they need be", long, f"of {bounded}"))
     return rows
 
 

@@ -1,7 +1,7 @@
 """What a schema refuses, in words of whoever wrote the file and not of the library that read it.
 
-Promises one line that says what was expected, and never the value that was found: it may be private. Leaves the name of the
-file, and what to do, to whoever read it.
+Promises one line that says what was expected, and adds no value that was found, which may be private: what a validator of ours
+says of one is its own. Leaves the name of the file, and what to do, to whoever read it.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import pytest
 from testkit.coordinator import RunningCoordinator, running_coordinator
 from testkit.institutions import Institution
 from testkit.sessions import SITES, Runs, consortium, journal_of, kinds
+from testkit.wrong_accountants import spoil_the_first_accountant
 from vdb_participant import agent
 from vdb_participant.agent import take_part
 from vdb_participant.network.client import Client
@@ -25,7 +26,7 @@ from vdb_participant.session import preparation
 from vdb_participant.session.claim import Opinion
 from vdb_participant.session.consent import Plan
 from vdb_shared.errors import PrivacyError
-from vdb_shared.privacy import accountant, calibration, conversion
+from vdb_shared.privacy import accountant, calibration
 
 
 @pytest.fixture
@@ -40,9 +41,7 @@ class DeclinedError(Exception):
 
 def halve_rho(monkeypatch: pytest.MonkeyPatch) -> None:
     """The conversion takes rho for half of what it is, in calibration and in the claim alike."""
-    right = conversion.epsilon_of_rho
-    for module in (calibration, accountant):
-        monkeypatch.setattr(module, "epsilon_of_rho", lambda rho, delta: right(rho / 2, delta))
+    spoil_the_first_accountant(monkeypatch, rho=0.5)
 
 
 def believe_in_more_noise(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from testkit.crashes import Crash
 from testkit.dishonest import Remembering
 from testkit.institutions import no_passphrase
 from testkit.sessions import SITES, Runs, consortium, journal_of, kinds, recorded, wait_for_journal
+from testkit.wrong_accountants import spoil_the_first_accountant
 from vdb_participant.session.correspondence import ACKNOWLEDGED
 from vdb_participant.session.records import ABORT_SENT, JOIN_SENT
 from vdb_participant.site.institution import open_site
@@ -20,8 +20,6 @@ from vdb_participant.site.storage import write_durably
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.statement import Abort, parse_statement
 from vdb_shared.errors import BudgetError, PrivacyError
-from vdb_shared.privacy import accountant, calibration
-from vdb_shared.privacy.conversion import epsilon_of_rho
 from vdb_shared.wire.status import SealedSession
 
 
@@ -84,8 +82,7 @@ def test_an_accountant_that_understates_the_sealed_cost_is_contradicted(
     runs.start(*joining)
     for institution in joining:
         wait_for_journal(institution, JOIN_SENT + ACKNOWLEDGED)
-    for module in (calibration, accountant):
-        monkeypatch.setattr(module, "epsilon_of_rho", lambda *claim: epsilon_of_rho(*claim) * Decimal("0.95"))
+    spoil_the_first_accountant(monkeypatch, epsilon=0.95)
     coordinator.expire(joining[0].session)
     runs.join()
     assert len(runs.errors) == len(joining)

@@ -216,6 +216,10 @@ def test_specs_are_written_and_checked_without_a_server(tmp_path: Path) -> None:
     assert "unpinned" not in out
     out, _ = run("spec", "lint", path, "--json")
     assert json.loads(out)["public_clips"] == 72
+    path.write_text(path.read_text().replace("delta = 1e-6", "delta = 1e-17"))
+    _, error = run("spec", "lint", path, expect=1)
+    assert error.startswith("error: privacy.delta: ")
+    assert error.endswith("is too small to account for; raise it, to 1e-15 or more\n")
 
 
 def test_every_help_has_an_example() -> None:

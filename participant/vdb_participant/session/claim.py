@@ -22,7 +22,7 @@ from vdb_participant.session.second_accountant import (
 from vdb_shared.canonical import decimal_string
 from vdb_shared.errors import PrivacyError
 from vdb_shared.privacy.accountant import Accounting
-from vdb_shared.privacy.conversion import epsilon_of_rho
+from vdb_shared.privacy.conversion import DP_ACCOUNTING
 from vdb_shared.seal import SealTerms
 from vdb_shared.spec import Spec
 
@@ -95,7 +95,7 @@ def check_cost_at(delta: Decimal, spec: Spec, terms: SealTerms, cost: Decimal) -
     Raises:
         PrivacyError: the two differ.
     """
-    return _agreed("the debit", delta, epsilon_of_rho(cost, delta), noise_multiplier(spec, terms))
+    return _agreed("the debit", delta, DP_ACCOUNTING.zcdp(cost, delta), noise_multiplier(spec, terms))
 
 
 def _agreed(subject: str, delta: Decimal, claimed: Decimal, multiplier: float) -> Opinion:

@@ -273,7 +273,8 @@ def _times(opening: Opening) -> Iterator[str]:
     )
     yield f"  Opened {opening.opened.replace('T', ' ').replace('Z', ' UTC')}: joining ends {joining_ends(opening)},"
     yield f"  and with every deadline used to its end the session ends {session_ends(opening)}."
-    yield "  A phase ends as soon as all have done their part."
+    yield "  A phase ends as soon as all have done their part. A restart of the rounds, or of the coordinator, adds to these"
+    yield "  times, and a result that stands in the log waits for its witnesses as long as that takes."
 
 
 def _one_line(text: str) -> str:

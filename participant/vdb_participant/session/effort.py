@@ -85,7 +85,7 @@ class Effort:
             if len(known) < len(self.models)
             else ""
         )
-        return f"{hours}{left}; at most {_size(self._most())} of disk"
+        return f"{hours}{left}, more if fewer join; at most {_size(self._most())} of clips on disk"
 
     def _known(self) -> list[tuple[ModelEffort, Timing]]:
         return [(item, item.timed) for item in self.models if isinstance(item.timed, Timing)]

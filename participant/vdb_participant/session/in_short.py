@@ -14,6 +14,7 @@ from vdb_shared.bundle.logged import ROUNDS
 from vdb_shared.canonical import decimal_string
 from vdb_shared.metrics.statistic import Layout
 from vdb_shared.privacy.accountant import Accounting
+from vdb_shared.tasks import checked_count
 
 LANE_BYTES = 8
 
@@ -36,7 +37,10 @@ def in_short(opening: Opening, layout: Layout, accounting: Accounting, left: str
     more = f" and {len(members) - len(names)} more" if len(members) > len(names) else ""
     yield "IN SHORT:"
     size = layout.lanes * LANE_BYTES
-    yield f"  Leaves   {size:,} bytes of masked sums and our signed statements; no video, prompt or file name"
+    shown = (
+        f"; small pictures of public clips that are made twice ({checked})" if (checked := checked_count(spec)) else ""
+    )
+    yield f"  Leaves   {size:,} bytes of masked sums and our signed statements{shown}; nothing of one private video or prompt"
     if accounting.rho is None:
         yield "  Costs    no privacy is kept: this spec adds no noise"
     else:
@@ -45,17 +49,17 @@ def in_short(opening: Opening, layout: Layout, accounting: Accounting, left: str
             f"each record; {left}"
         )
     yield f"  Works    {effort.in_short()}"
-    yield f"  Ends     joining at {joining_ends(opening)}, the session at the latest at {session_ends(opening)}"
+    yield f"  Ends     joining at {joining_ends(opening)}, the session by {session_ends(opening)}, if nothing is restarted"
     yield f"  With     at least {spec.cohort.minimum} of {len(members)} institutions: {', '.join(names)}{more}"
 
 
 def joining_ends(opening: Opening) -> str:
-    """Return the moment by the coordinator's clock from which nobody can join, UTC."""
+    """Return the moment by the coordinator's clock from which nobody can join, UTC; later if the coordinator is restarted."""
     return _after(opening, opening.spec.deadlines.joining)
 
 
 def session_ends(opening: Opening) -> str:
-    """Return the moment by the coordinator's clock at which the last deadline has passed, UTC."""
+    """Return the moment by the coordinator's clock at which the last deadline has passed, UTC, if nothing is restarted."""
     times = opening.spec.deadlines
     return _after(opening, times.joining + times.computing + ROUNDS * times.round + times.countersigning)
 

@@ -5,6 +5,7 @@ Promises bounds on what is read, and a message that names the file. Leaves what 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -57,7 +58,7 @@ def root_of(given: str | None) -> str | None:
     if given is None:
         return None
     if not given.startswith("sha256:"):
-        if not Path(given).exists():
+        if not os.path.exists(given):  # which has no length that is too much for it
             raise UsageError(
                 f"--root: {given} is neither a fingerprint (sha256: and 64 digits, as the lead read it out) nor a file here"
             )

@@ -67,7 +67,7 @@ def print_report(console: Console, report: Report) -> None:
     if unreadable:
         left = len(report.lines) - 1
         console.print(
-            f"Nothing else of it can be read: the other {left} checks were not tried, and prove nothing.",
+            f"Nothing else of it can be read, so none of the other {left} checks proves anything.",
             soft_wrap=True,
         )
     console.print()

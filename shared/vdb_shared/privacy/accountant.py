@@ -69,7 +69,8 @@ def account(calibration: Calibration, accountant: Accountant = DP_ACCOUNTING) ->
         accountant: who turns rho into epsilon; dp-accounting but for an auditor.
 
     Raises:
-        PrivacyError: the calibration does not keep its promise; it was not made by `calibrate`.
+        PrivacyError: the calibration does not keep its promise, so it was not made by `calibrate`; or delta is too small for
+            the accountant's arithmetic.
     """
     promise = calibration.promise
     if calibration.private_lanes == 0:
@@ -79,10 +80,15 @@ def account(calibration: Calibration, accountant: Accountant = DP_ACCOUNTING) ->
     sensitivity = calibration.sensitivity
     square = _UP.multiply(sensitivity, sensitivity)
     rho = round_rho(_UP.divide(square, Decimal(2 * promise.honest * LOCAL_SIGMA**2)))
-    epsilon = accountant.zcdp(rho, promise.delta)
+    try:
+        epsilon, tighter = accountant.zcdp(rho, promise.delta), accountant.gaussian(rho, promise.delta)
+    except ArithmeticError as error:
+        raise PrivacyError(
+            f"privacy.delta: {decimal_string(promise.delta)} is too small to account for; raise it, to 1e-15 or more"
+        ) from error
     if epsilon > promise.epsilon:
         raise PrivacyError(f"privacy.epsilon: promised {promise.epsilon}, but the release costs {epsilon}")
-    return Accounting(calibration, rho, epsilon, accountant.gaussian(rho, promise.delta))
+    return Accounting(calibration, rho, epsilon, tighter)
 
 
 def rho_within(epsilon: Decimal, delta: Decimal) -> Decimal:

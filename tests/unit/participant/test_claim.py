@@ -11,7 +11,8 @@ import pytest
 from dp_accounting.rdp.rdp_privacy_accountant import DEFAULT_RDP_ORDERS
 
 from testkit.specs import small_spec, without_noise
-from vdb_participant.session import claim, second_accountant
+from testkit.wrong_accountants import spoil_the_first_accountant
+from vdb_participant.session import second_accountant
 from vdb_participant.session.claim import TIGHT_TOLERANCE, TOLERANCE, check_claim, check_cost_at
 from vdb_participant.session.second_accountant import (
     ORDERS,
@@ -22,7 +23,6 @@ from vdb_participant.session.second_accountant import (
 )
 from vdb_shared.canonical import decimal_string
 from vdb_shared.errors import PrivacyError
-from vdb_shared.privacy import accountant, calibration
 from vdb_shared.privacy.accountant import Accounting, account
 from vdb_shared.privacy.conversion import epsilon_of_rho, gaussian_epsilon_of_rho, rho_of_multiplier
 from vdb_shared.seal import SealTerms, seal_terms
@@ -124,8 +124,7 @@ def test_a_tampered_figure_is_refused_in_either_direction(change: dict[str, Deci
 
 def test_a_first_accountant_that_halves_rho_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fault is in the conversion itself, so calibration believes it too and the claim looks like the promise."""
-    for module in (calibration, accountant, claim):
-        monkeypatch.setattr(module, "epsilon_of_rho", lambda rho, delta: epsilon_of_rho(rho / 2, delta))
+    spoil_the_first_accountant(monkeypatch, rho=0.5)
     spec, terms = sealed()
     accounting = account(terms.calibration)
     assert Decimal("7.99") < (accounting.epsilon or 0) <= 8

@@ -98,13 +98,13 @@ def test_names_every_block_with_its_size_and_kind() -> None:
         "Whoever holds the consortium's roster key decides who is a member",
         "60 s to join, 600 s to generate and measure, 10 s for each round, 30 s to countersign",
         "IN SHORT:\n  Leaves   ",
-        "bytes of masked sums and our signed statements; no video, prompt or file name\n",
+        "bytes of masked sums and our signed statements; small pictures of public clips that are made twice (1)",
         "  Costs    epsilon 8 at delta 0.000001 for each record; rho 0.3656 of 0.5 would remain\n",
         "  Works    hours and disk were not estimated\n",
-        "  Ends     joining at 2026-11-22 22:51:00 UTC, the session at the latest at 2026-11-22 23:02:30 UTC\n",
+        "  Ends     joining at 2026-11-22 22:51:00 UTC, the session by 2026-11-22 23:02:30 UTC, if nothing is restarted\n",
         "  With     at least 4 of 4 institutions: archive-oslo, clinic-lyon, lab-kyoto, museum-lima\n",
         "Opened 2026-11-22 22:50:00 UTC: joining ends 2026-11-22 22:51:00 UTC",
-        "session ends 2026-11-22 23:02:30 UTC",
+        "session ends 2026-11-22 23:02:30 UTC.\n  A phase ends as soon as all have done their part. A restart of the rounds,",
         "Session   sha256:5555",
         "Title     Three tiny models",
     ],
@@ -181,7 +181,7 @@ def test_says_what_models_start_from() -> None:
     assert "Generate 5 private clips and our share of 4 public ones" in text
     assert "Model i2v (LTXConditionPipeline) sha256:" + "a" * 64 + ", task image-to-video" in text
     assert "red-circle: a red circle moving left, from sha256:" + "c" * 64 in text
-    assert "start" not in plan().text
+    assert "would start" not in plan().text
 
 
 def test_a_cluster_that_would_get_prompts_is_named() -> None:

@@ -46,10 +46,14 @@ def test_hours_are_clips_times_the_seconds_of_all_their_steps() -> None:
 
 
 def test_one_line_of_it_for_whoever_reads_no_further() -> None:
-    assert Effort((WORK,)).in_short() == "about 3 GPU-hours; at most 50 GiB of disk"
+    assert Effort((WORK,)).in_short() == "about 3 GPU-hours, more if fewer join; at most 50 GiB of clips on disk"
     unknown = dataclasses.replace(WORK, timed="it runs elsewhere")
-    assert Effort((WORK, unknown)).in_short() == "about 3 GPU-hours, 1 of 2 models not timed; at most 100 GiB of disk"
-    assert Effort((unknown,)).in_short() == "hours not known, 1 of 1 models not timed; at most 50 GiB of disk"
+    assert Effort((WORK, unknown)).in_short() == (
+        "about 3 GPU-hours, 1 of 2 models not timed, more if fewer join; at most 100 GiB of clips on disk"
+    )
+    assert Effort((unknown,)).in_short() == (
+        "hours not known, 1 of 1 models not timed, more if fewer join; at most 50 GiB of clips on disk"
+    )
     assert Effort(()).in_short() == "hours and disk were not estimated"
 
 

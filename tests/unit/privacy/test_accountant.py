@@ -13,7 +13,7 @@ from vdb_shared.errors import PrivacyError
 from vdb_shared.metrics.statistic import Block, Layout
 from vdb_shared.privacy.accountant import account, rho_within
 from vdb_shared.privacy.calibration import Promise, calibrate
-from vdb_shared.privacy.conversion import epsilon_of_rho
+from vdb_shared.privacy.conversion import DP_ACCOUNTING, FORMULAS, Accountant, epsilon_of_rho
 
 LAYOUT = Layout(
     (Block("reference/clips/count", 1, 1, private=True), Block("reference/clips/f/moments", 90, 2, private=True))
@@ -57,6 +57,16 @@ def test_a_forged_scale_is_refused() -> None:
     calibration = calibrate(PROMISE, LAYOUT)
     with pytest.raises(PrivacyError, match=r"privacy\.epsilon: promised 1"):
         account(replace(calibration, scale=(calibration.scale or Decimal(0)) * Decimal("1.01")))
+
+
+@pytest.mark.parametrize("accountant", [DP_ACCOUNTING, FORMULAS])
+def test_a_delta_beyond_the_accountants_arithmetic_is_refused_by_name(accountant: Accountant) -> None:
+    made = calibrate(replace(PROMISE, delta=Decimal("1e-17")), LAYOUT)
+    with pytest.raises(
+        PrivacyError, match=r"^privacy\.delta: \S+ is too small to account for; raise it, to 1e-15 or more$"
+    ):
+        account(made, accountant)
+    assert account(calibrate(replace(PROMISE, delta=Decimal("1e-15")), LAYOUT), accountant).epsilon_pld
 
 
 def test_no_noise_is_no_protection_and_no_private_lane_costs_nothing() -> None:
