@@ -315,7 +315,9 @@ def seconds_allowed(state: SessionState) -> int | None:
     deadlines = state.opening.spec.deadlines
     match state:
         case Accepting():
-            return deadlines.joining
+            return (
+                deadlines.joining if len(waited_for(state)) >= state.opening.spec.cohort.minimum else 0
+            )  # too few are left
         case Sealing():
             return deadlines.round
         case Aggregating(rounds=CollectingKeys(), restarts=()):

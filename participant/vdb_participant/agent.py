@@ -308,7 +308,9 @@ class Participation:
         statement = self.post.journal.recall(records.ABORT_SENT)
         self._tell(statement)
         abort, _ = parse_statement(Envelope.from_json(statement).payload, Abort)
-        raise SessionAbortedError(f"we left the session: {abort.reason}")
+        raise SessionAbortedError(
+            f"we left the session: {abort.reason}; a session that was left cannot be joined again"
+        )
 
     def _tell(self, statement: bytes) -> None:
         try:

@@ -317,6 +317,8 @@ def _new_passphrase(context: typer.Context, plaintext: bool) -> Any:
 
 
 def _resources(context: typer.Context, data: Path, models: Path | None, makers: Makers) -> Any:
+    if models is not None and not models.is_dir():
+        raise UsageError(f"--models {models}: expected a folder of weights, found none")
     state, cluster = _state(context), makers.cluster
     folders = (data, models or state.models, state.registry)
     data, models, registry = (folder.absolute() if cluster else folder for folder in folders)

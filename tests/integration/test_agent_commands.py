@@ -71,7 +71,7 @@ def test_enrolment_in_two_steps(coordinator: RunningCoordinator, tmp_path: Path)
     printed, _ = run("--dir", state, "enroll", invitation, VDB_PASSPHRASE="correct horse")
     fingerprint = fingerprint_in(printed)
     assert len(fingerprint) == 64
-    assert "Once approved, run: vdb-participant enroll" in printed
+    assert f"Once approved, run: vdb-participant --dir {state} enroll {invitation}" in " ".join(printed.split())
     again, _ = run("--dir", state, "enroll", invitation, VDB_PASSPHRASE="correct horse")
     assert fingerprint_in(again) == fingerprint
     coordinator.admin.approve("clinic", fingerprint)

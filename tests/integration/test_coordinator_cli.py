@@ -114,6 +114,10 @@ def test_inviting_and_approving(coordinator: RunningCoordinator, tmp_path: Path)
     assert {"clinic": ("approved", 4, key)}.items() <= {
         item["institution"]: (item["state"], item["seat"], item["fingerprint"]) for item in json.loads(out)
     }.items()
+    out, _ = run(*lead, "invite", "clinic", "-o", tmp_path / "again.invitation")
+    assert f"clinic is a member with the key {grouped(key)}: approving another ends that one at once" in " ".join(
+        out.split()
+    )
 
 
 def test_a_session_from_spec_to_exported_bundle(tmp_path: Path) -> None:

@@ -326,3 +326,13 @@ def test_deadlines_pass_by_themselves(tmp_path: Path) -> None:
         session = coordinator.admin.create_session(spec)
         with TestMember(coordinator, coordinator.identities[0], session) as member:
             assert "0 institutions joined" in member.wait(Phase.ABORTED).reason
+
+
+def test_a_session_that_too_many_have_left_ends_without_waiting_for_its_deadline(tmp_path: Path) -> None:
+    with running_coordinator(tmp_path, institutions=4) as coordinator:
+        session = coordinator.admin.create_session(PATIENT)
+        first, second = (TestMember(coordinator, one, session) for one in coordinator.identities[:2])
+        with first, second:
+            first.join()
+            first.abort()
+            assert "0 institutions joined, the spec asks for at least 4" in second.wait(Phase.ABORTED).reason

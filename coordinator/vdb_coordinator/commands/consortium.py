@@ -29,9 +29,10 @@ def invite(common: Common, institution: str, output: Path) -> None:
     """Write an invitation."""
     if output.exists():
         raise UsageError(f"{output}: exists already; name another file or remove it")
-    with administration(common) as admin:
-        write_new(output, admin.invite(institution) + b"\n", secret=True)
     screen = console()
+    with administration(common) as admin:
+        _say_replaced(admin.enrolments(), institution)
+        write_new(output, admin.invite(institution) + b"\n", secret=True)
     screen.print(f"wrote {output}: single use, good for 72 hours; send it to {institution} privately")
     screen.print("the institution runs: vdb-participant enroll FILE --wait, and reads its fingerprint out to you")
 
@@ -40,8 +41,10 @@ def approve(common: Common, institution: str, fingerprint: str | None, *, yes: b
     """Make an institution a member."""
     screen = console()
     with administration(common) as admin:
+        lines = admin.enrolments()
+        _say_replaced(lines, institution)
         if fingerprint is None:
-            waiting = _waiting(admin.enrolments(), institution)
+            waiting = _waiting(lines, institution)
             screen.print(f"{institution} waits with the key {grouped(waiting.fingerprint)}")
             if not yes and not _compared(institution):
                 raise IdentityError(f"{institution} was not approved")
@@ -64,6 +67,16 @@ def revoke(common: Common, institution: str, reason: Literal["compromised", "lef
     screen.print(f"{institution} is revoked; the roster has version {version}, without it")
     screen.print(f"its key counts no more: {grouped(fingerprint)}")
     screen.print(f"if it is to come back: vdb-coordinator invite {institution} -o FILE; it needs a new key")
+
+
+def _say_replaced(lines: list[EnrolmentLine], institution: str) -> None:
+    """Say what becomes of a member's key when another one is approved under its name."""
+    for line in lines:
+        if line.institution == institution and line.state == "approved":
+            console().print(
+                f"{institution} is a member with the key {grouped(line.fingerprint)}: approving another ends that one at once, "
+                "and who holds it is refused, in open sessions too"
+            )
 
 
 def _waiting(lines: list[EnrolmentLine], institution: str) -> EnrolmentLine:
@@ -149,7 +162,8 @@ def export(common: Common, session: str, output: Path) -> None:
     """Write the bundle of a published session."""
     with administration(common) as admin:
         content = admin.bundle(session)
+    root = sha256_digest(read_file(Home(common.directory).root))
     write_new(output, content)
-    console().print(
-        f"wrote {output} ({len(content):,} bytes); verify it with: vdb-audit verify {output} --root FINGERPRINT"
-    )
+    screen = console()
+    screen.print(f"wrote {output} ({len(content):,} bytes)")
+    screen.print(f"verify it with: vdb-audit verify {output} --root {root}", soft_wrap=True)

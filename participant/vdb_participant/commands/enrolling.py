@@ -41,7 +41,7 @@ def enroll(folder: StateFolder, invitation: Path, passphrase: Passphrase | None,
         time.sleep(POLL_SECONDS)
         found = enrolment.ask(folder, request)
     if found is None:
-        out.print(f"Once approved, run: vdb-participant enroll {invitation}")
+        out.print(f"Once approved, run: vdb-participant {_chosen(folder)}enroll {invitation}")
         return
     config = enrolment.finish(folder, request, found, passphrase or (lambda: b""), datetime.now(UTC))
     out.print(f"{config.institution} is a member of {config.consortium}. Next: vdb-participant {_chosen(folder)}doctor")

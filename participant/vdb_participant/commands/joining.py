@@ -74,7 +74,8 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
             return
         if not sys.stdin.isatty():
             raise UsageError("not joined, nothing was sent: consent needs a terminal, or --yes")
-        if not typer.confirm("Take part on these terms?"):
+        out.print(plan.short)
+        if not typer.confirm("Take part on the terms above, all of them?"):
             out.print("not joined; nothing was sent")
             raise typer.Exit(1)
 

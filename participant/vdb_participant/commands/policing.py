@@ -46,6 +46,8 @@ def examine(folder: StateFolder, file: Path, spec: Path | None) -> Found:
     """
     try:
         text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UsageError(f"{file}: is not there; name the policy's file, or the agent's folder with --dir") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: expected a policy, cannot read it ({error})") from error
     remarks = lint(text, CATALOGUE, load_registry(folder.registry).rows)

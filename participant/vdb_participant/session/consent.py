@@ -17,7 +17,7 @@ from pathlib import Path
 from vdb_participant.data.ratings import NO_RATINGS, Ratings
 from vdb_participant.session.claim import Opinion
 from vdb_participant.session.effort import NO_EFFORT, Effort
-from vdb_participant.session.in_short import LANE_BYTES, in_short, joining_ends, session_ends
+from vdb_participant.session.in_short import HEADING, LANE_BYTES, in_short, joining_ends, session_ends
 from vdb_participant.session.terms import Opening
 from vdb_participant.site.policy import Charging
 from vdb_shared.canonical import decimal_string, sha256_digest
@@ -88,6 +88,12 @@ class Plan:
     """A plan to consent to."""
 
     text: str
+
+    @property
+    def short(self) -> str:
+        """The few lines of it that say the most; what is consented to is all of it."""
+        begin = self.text.index(f"\n{HEADING}\n")  # no title can have a line of its own
+        return self.text[begin + 1 :].partition("\n\n")[0]
 
     @property
     def digest(self) -> str:

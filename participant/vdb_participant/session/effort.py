@@ -79,13 +79,14 @@ class Effort:
         if not self.models:
             return "hours and disk were not estimated"
         known = self._known()
-        hours = f"about {_number(_expected(known) / _HOUR)} {_unit(known[0][1])}" if known else "hours not known"
+        hours = f"about {_span(_expected(known), known[0][1])}" if known else "hours not known"
         left = (
             f", {len(self.models) - len(known)} of {len(self.models)} models not timed"
             if len(known) < len(self.models)
             else ""
         )
-        return f"{hours}{left}, more if fewer join; at most {_size(self._most())} of clips on disk"
+        fewer = ", more if fewer join" if any(item.clips.most > item.clips.expected for item in self.models) else ""
+        return f"{hours}{left}{fewer}; at most {_size(self._most())} of clips on disk"
 
     def _known(self) -> list[tuple[ModelEffort, Timing]]:
         return [(item, item.timed) for item in self.models if isinstance(item.timed, Timing)]
@@ -203,6 +204,16 @@ def _how(found: Timing) -> str:
 
 def _unit(found: Timing) -> str:
     return "GPU-hours" if found.place.startswith("cuda") else "hours of a processor"
+
+
+def _span(seconds: float, found: Timing) -> str:
+    """Return so much work in the unit that people would take."""
+    whose = "GPU-" if found.place.startswith("cuda") else ""
+    of_whom = "" if whose else " of a processor"
+    for name, length in (("hours", _HOUR), ("minutes", 60.0)):
+        if seconds >= length:
+            return f"{_number(seconds / length)} {whose}{name}{of_whom}"
+    return f"{_number(seconds)} {whose}seconds{of_whom}"
 
 
 def _number(value: float) -> str:

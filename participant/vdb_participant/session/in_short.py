@@ -18,6 +18,8 @@ from vdb_shared.tasks import checked_count
 
 LANE_BYTES = 8
 
+HEADING = "IN SHORT:"
+
 _NAMED = 4
 """Institutions that are named; the rest is counted."""
 
@@ -35,7 +37,7 @@ def in_short(opening: Opening, layout: Layout, accounting: Accounting, left: str
     spec, members = opening.spec, opening.roster.participants
     names = [member.institution for member in members[:_NAMED]]
     more = f" and {len(members) - len(names)} more" if len(members) > len(names) else ""
-    yield "IN SHORT:"
+    yield HEADING
     size = layout.lanes * LANE_BYTES
     shown = (
         f"; small pictures of public clips that are made twice ({checked})" if (checked := checked_count(spec)) else ""

@@ -172,7 +172,8 @@ def verify_opening(offered: Offered, wanted: str, pins: Pins, now: datetime) -> 
     member = roster.member(pins.institution)
     if member.public_key != pins.statement_key or member.seat is None:
         raise IdentityError(
-            f"the roster names another key for {pins.institution} than ours; tell the lead by telephone"
+            f"the roster of this session names another key for {pins.institution} than ours: if it was opened before our key "
+            "was approved, the lead has to open it anew; if not, somebody has our name, so tell the lead by telephone"
         )
     try:
         entry = opened_entry(envelope.payload_digest, opened, spec.deadlines)

@@ -227,7 +227,8 @@ def check_not_superseded(folder: StateFolder, roster: SignedRoster) -> None:
     newest = SignedRoster((), _kept(kept), b"").version
     if roster.version < newest:
         raise IdentityError(
-            f"the coordinator shows version {roster.version} of the roster, version {newest} was seen before; ask the lead"
+            f"this session was opened with version {roster.version} of the roster, and version {newest} was seen here since: "
+            "keys that were replaced could come back with it, so ask the lead to open the session anew"
         )
 
 

@@ -122,7 +122,9 @@ def parse_policy(text: str, *, file: str = "policy.toml") -> PolicyFile:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file}: not TOML: {error}") from error
     except ValidationError as error:
-        raise UsageError(f"{file}: {first_mistake(error)}; correct the file") from error
+        raise UsageError(
+            f"{file}: {first_mistake(error)}; correct the file, which `vdb-participant policy lint` explains"
+        ) from error
 
 
 def read_policy(path: Path) -> PolicyFile:

@@ -173,6 +173,18 @@ def test_who_leaves_while_joining_is_not_waited_for_and_cannot_come_back() -> No
     assert "3 institutions joined" in aborted(told).reason
 
 
+def test_once_too_few_are_left_to_join_nobody_is_waited_for() -> None:
+    """Another event of the log, not another meaning of those that are there: logs that were written before read as they did."""
+    told = Story()
+    told.join(0)
+    told.leave(0)
+    assert seconds_allowed(told.state) == told.state.opening.spec.deadlines.joining
+    told.leave(1, reason="no data")
+    assert seconds_allowed(told.state) == 0
+    told.expire()
+    assert "0 institutions joined, the spec asks for at least 4" in aborted(told).reason
+
+
 def test_who_leaves_in_a_round_is_not_waited_for() -> None:
     told = story(Story.share)
     told.share(0, 1, 2, 3)

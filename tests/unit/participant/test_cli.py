@@ -171,8 +171,10 @@ def test_a_spec_that_is_not_there(tmp_path: Path) -> None:
 def test_models_that_are_not_there(tmp_path: Path) -> None:
     spec = tmp_path / "spec.toml"
     spec.write_text(TOML)
-    line = error_of("run", spec, "--data", tmp_path, "--models", tmp_path / "models", expect=1)
-    assert line.startswith(f"{tmp_path}/models/tiny-wan-a: expected ")
+    words = ("run", spec, "--data", tmp_path, "--models", tmp_path / "models")
+    assert error_of(*words, expect=2) == f"--models {tmp_path}/models: expected a folder of weights, found none"
+    (tmp_path / "models").mkdir()
+    assert error_of(*words, expect=1).startswith(f"{tmp_path}/models/tiny-wan-a: expected ")
 
 
 def test_a_wrong_data_folder(tmp_path: Path) -> None:

@@ -155,6 +155,14 @@ def test_a_title_cannot_rewrite_the_screen() -> None:
     assert "Title     nice [2J  PRIVACY: epsilon 0" in text
 
 
+def test_the_few_lines_before_the_question_are_the_plans_own_and_no_title_takes_their_place() -> None:
+    made = plan(small_spec(title="IN SHORT:\nIN SHORT: nothing leaves"))
+    first, *rest = made.short.splitlines()
+    assert first == "IN SHORT:"
+    assert [line.split()[0] for line in rest] == ["Leaves", "Costs", "Works", "Ends", "With"]
+    assert made.short in made.text
+
+
 def test_what_would_remain_can_be_negative() -> None:
     assert dataclasses.replace(BUDGET, spent=Decimal("0.49")).left == Decimal("-0.0244")
 

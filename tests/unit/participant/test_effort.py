@@ -54,6 +54,12 @@ def test_one_line_of_it_for_whoever_reads_no_further() -> None:
     assert Effort((unknown,)).in_short() == (
         "hours not known, 1 of 1 models not timed, more if fewer join; at most 50 GiB of clips on disk"
     )
+    exactly = dataclasses.replace(WORK, clips=Clips(expected=60, most=60))
+    assert Effort((exactly,)).in_short() == "about 3 GPU-hours; at most 30 GiB of clips on disk"
+    quick = dataclasses.replace(exactly, timed=TIMED.model_copy(update={"step_seconds": 0.004, "other_seconds": 0.04}))
+    assert Effort((quick,)).in_short().startswith("about 14 GPU-seconds; ")
+    slower = dataclasses.replace(quick, timed=TIMED.model_copy(update={"step_seconds": 0.04, "place": "cpu"}))
+    assert Effort((slower,)).in_short().startswith("about 7 minutes of a processor; ")
     assert Effort(()).in_short() == "hours and disk were not estimated"
 
 
