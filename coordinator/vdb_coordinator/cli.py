@@ -5,6 +5,7 @@ Commands import what they need when they run: help and specs need no gRPC.
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -380,4 +381,5 @@ def objections(
 
 def main() -> None:
     """Run the command line."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what went wrong is said in our own words
     run_script(app, extra="coordinator")

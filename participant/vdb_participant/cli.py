@@ -281,6 +281,7 @@ def data_check(  # noqa: PLR0913, PLR0917 - each is an option of the command lin
 def main() -> None:
     """Run the command line."""
     share_processors()
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what went wrong is said in our own words
     run_script(app, extra="participant")
 
 

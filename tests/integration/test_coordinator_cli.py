@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -206,6 +207,19 @@ def test_without_a_server_the_line_says_how_to_start_one(tmp_path: Path) -> None
     assert error == (
         f"error: no coordinator answers at 127.0.0.1:1; start it with `vdb-coordinator --dir {home} serve`\n"
     )
+
+
+def test_a_port_that_another_program_has_is_one_line_and_none_of_a_library(tmp_path: Path) -> None:
+    home = tmp_path / "lead"
+    run("init", home, "--plaintext-keys", "--address", "127.0.0.1:1")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        _, error = run("--dir", home, "serve", "--listen", address, expect=2)
+    stopped, told = error.splitlines()
+    assert "stopped" in stopped
+    assert told == f"error: cannot listen on {address}: is another program there?"
 
 
 def test_specs_are_written_and_checked_without_a_server(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ def create(common: Common, spec: Path, supersedes: str = "", *, as_json: bool) -
         return
     screen = console()
     screen.print(f"session {session}")
-    screen.print(f"institutions join with: vdb-participant join {session[7:19]} --data DIR --models DIR")
+    screen.print(f"institutions join with: vdb-participant join {session[7:19]} --data DIR")
+    screen.print(
+        "with --models DIR where the agreed weights lie elsewhere than in the agent's folder; add --dry-run to look first"
+    )
 
 
 def list_sessions(common: Common, *, as_json: bool) -> None:
@@ -63,7 +67,7 @@ def watch(common: Common, session: str, *, as_json: bool) -> None:
                 print_json(_as_json(news))
             else:
                 for line in _changes(seen, news):
-                    screen.print(line)
+                    screen.print(f"{datetime.now().astimezone():%H:%M:%S}  {line}")
             seen = news
     if seen is not None and seen.phase is Phase.ABORTED:
         raise SessionAbortedError(f"the session was aborted: {seen.reason}")
@@ -76,8 +80,14 @@ def abort(common: Common, session: str, reason: str) -> None:
     console().print("the session is aborted; every institution will be told why")
 
 
+_DOING = {phase: phase.words for phase in Phase} | {
+    Phase.ADVERTISING_KEYS: "advertising keys, once clips are made and measured"
+}
+"""What goes on in a phase, the first time."""
+
+
 def _headline(status: SessionStatus) -> str:
-    words = f"{status.phase.words}, attempt {status.attempt + 1}" if status.attempt else status.phase.words
+    words = f"{status.phase.words}, attempt {status.attempt + 1}" if status.attempt else _DOING[status.phase]
     return f"{words}: {status.reason}" if status.reason else words
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 import diffusers
 import torch
 from diffusers.utils import logging
+from transformers.utils import logging as text_logging
 
 from vdb_participant.models import Weights
 from vdb_shared.errors import ModelError
@@ -43,6 +44,7 @@ def load_pipeline(weights: Weights, name: str, row: Row | None, precisions: Mapp
     _check_packages(name, known)
     _check_class(directory, name, known)
     logging.disable_progress_bar()
+    text_logging.disable_progress_bar()  # of text encoders, which the other library loads
     wanted = {
         part: getattr(torch, precision) for part, precision in ({"default": "float32"} | dict(precisions)).items()
     }

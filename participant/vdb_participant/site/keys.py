@@ -86,7 +86,9 @@ def decode_tls_key(data: bytes, passphrase: bytes | None) -> EllipticCurvePrivat
     try:
         key = load_pem_private_key(data, passphrase)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise IdentityError(f"TLS key cannot be read (wrong or missing passphrase?): {error}") from error
+        raise IdentityError(
+            "the TLS key cannot be read: the passphrase is wrong or missing, or the file is damaged"
+        ) from error
     if not isinstance(key, EllipticCurvePrivateKey):
         raise IdentityError("TLS key is not an ECDSA key; enrol again in another --dir")
     return key
