@@ -315,9 +315,7 @@ def seconds_allowed(state: SessionState) -> int | None:
     deadlines = state.opening.spec.deadlines
     match state:
         case Accepting():
-            return (
-                deadlines.joining if len(waited_for(state)) >= state.opening.spec.cohort.minimum else 0
-            )  # too few are left
+            return 0 if state.left and len(waited_for(state)) < state.opening.spec.cohort.minimum else deadlines.joining
         case Sealing():
             return deadlines.round
         case Aggregating(rounds=CollectingKeys(), restarts=()):

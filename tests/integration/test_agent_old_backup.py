@@ -156,8 +156,10 @@ def test_one_that_forgot_the_whole_session_gets_nothing_in_it_and_pays_for_the_n
     assert kinds(victim) == ["debit"]
 
     spec = parse_spec_json(records.Consented.decode(recorded(victim, records.CONSENTED)).offered.spec)
-    forgetful = coordinator.admin.create_session(spec)
     for item in institutions:
+        forgetful = coordinator.admin.create_session(
+            spec
+        )  # one each: whoever leaves ends it for the others, who are too few
         with pytest.raises(ProtocolError, match="another log than before"):
             replace(item, session=forgetful, measure=ChosenMeasurement()).take_part()
     assert kinds(victim) == ["debit"], "nobody goes on with a coordinator whose log forgot a result"

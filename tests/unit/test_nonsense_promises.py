@@ -41,18 +41,18 @@ class Nonsense:
 
 
 MALFORMED = {
-    "epsilon of 0": Nonsense("privacy", {"epsilon": "0"}, "privacy.epsilon: .*greater than 0"),
-    "epsilon below 0": Nonsense("privacy", {"epsilon": "-1"}, "privacy.epsilon: .*greater than 0"),
+    "epsilon of 0": Nonsense("privacy", {"epsilon": "0"}, "privacy.epsilon: .*must be above 0"),
+    "epsilon below 0": Nonsense("privacy", {"epsilon": "-1"}, "privacy.epsilon: .*must be above 0"),
     "epsilon that is no number": Nonsense("privacy", {"epsilon": "NaN"}, "privacy.epsilon: |not a finite number"),
-    "epsilon beyond any sense": Nonsense("privacy", {"epsilon": "65"}, "privacy.epsilon: .*less than or equal to 64"),
-    "delta of 0": Nonsense("privacy", {"delta": "0"}, "privacy.delta: .*greater than 0"),
-    "delta of one in a hundred": Nonsense("privacy", {"delta": "0.01"}, "privacy.delta: .*less than 0.01"),
-    "no records": Nonsense("privacy", {"maximum_records": 0}, "privacy.maximum_records: .*greater than or equal to 1"),
-    "nobody colludes": Nonsense("cohort", {"collusion": 0}, "cohort.collusion: .*greater than or equal to 1"),
+    "epsilon beyond any sense": Nonsense("privacy", {"epsilon": "65"}, "privacy.epsilon: .*must be at most 64"),
+    "delta of 0": Nonsense("privacy", {"delta": "0"}, "privacy.delta: .*must be above 0"),
+    "delta of one in a hundred": Nonsense("privacy", {"delta": "0.01"}, "privacy.delta: .*must be below 0.01"),
+    "no records": Nonsense("privacy", {"maximum_records": 0}, "privacy.maximum_records: .*must be at least 1"),
+    "nobody colludes": Nonsense("cohort", {"collusion": 0}, "cohort.collusion: .*must be at least 1"),
     "more collude than noise can outweigh": Nonsense(
         "cohort", {"collusion": 3}, "cohort.minimum: 4 is too small for collusion 3; at least 5 institutions are needed"
     ),
-    "everybody may drop out": Nonsense("cohort", {"dropout": "1"}, "cohort.dropout: .*less than 0.5"),
+    "everybody may drop out": Nonsense("cohort", {"dropout": "1"}, "cohort.dropout: .*must be below 0.5"),
 }
 """What no spec can say: it is refused as soon as it is read."""
 

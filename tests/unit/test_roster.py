@@ -173,7 +173,7 @@ def test_a_superseded_roster_is_refused(tmp_path: Path) -> None:
     check_not_superseded(folder, older)
     save_roster(folder, newer)
     check_not_superseded(folder, newer)
-    with pytest.raises(IdentityError, match="version 2 was seen before"):
+    with pytest.raises(IdentityError, match="version 2 was seen here since"):
         check_not_superseded(folder, older)
 
 

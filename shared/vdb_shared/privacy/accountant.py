@@ -84,7 +84,7 @@ def account(calibration: Calibration, accountant: Accountant = DP_ACCOUNTING) ->
         epsilon, tighter = accountant.zcdp(rho, promise.delta), accountant.gaussian(rho, promise.delta)
     except ArithmeticError as error:
         raise PrivacyError(
-            f"privacy.delta: {decimal_string(promise.delta)} is too small to account for; raise it, to 1e-15 or more"
+            f"privacy.delta: {promise.delta} is too small to account for; raise it, to 1e-15 or more"
         ) from error
     if epsilon > promise.epsilon:
         raise PrivacyError(f"privacy.epsilon: promised {promise.epsilon}, but the release costs {epsilon}")
