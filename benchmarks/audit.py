@@ -122,7 +122,7 @@ def audited(coordinator: RunningCoordinator, folder: Path, features: int) -> Aud
     spec = spec_of(features, len(coordinator.identities))
     bundle = folder / f"{features}.vdbb"
     bundle.write_bytes(published(coordinator, spec))
-    command = [sys.executable, "-m", "vdb_shared.audit.cli", "verify", str(bundle)]
+    command = [sys.executable, "-m", "vdb_shared.audit.start", "verify", str(bundle)]
     command += ["--root", coordinator.root_fingerprint, "--log", str(coordinator.home.log)]
     times, memory = [], 0
     for _ in range(AUDITS):
