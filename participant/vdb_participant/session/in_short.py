@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from vdb_participant.session.effort import Effort
 from vdb_participant.session.terms import Opening
-from vdb_shared.bundle.logged import ROUNDS
+from vdb_shared.bundle.logged import longest
 from vdb_shared.canonical import decimal_string
 from vdb_shared.metrics.statistic import Layout
 from vdb_shared.privacy.accountant import Accounting
@@ -62,8 +62,7 @@ def joining_ends(opening: Opening) -> str:
 
 def session_ends(opening: Opening) -> str:
     """Return the moment by the coordinator's clock at which the last deadline has passed, UTC, if nothing is restarted."""
-    times = opening.spec.deadlines
-    return _after(opening, times.joining + times.computing + ROUNDS * times.round + times.countersigning)
+    return _after(opening, longest(opening.spec.deadlines))
 
 
 def _after(opening: Opening, seconds: int) -> str:

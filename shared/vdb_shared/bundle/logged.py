@@ -204,6 +204,11 @@ def _without(fields: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if key != name or value is not None}
 
 
+def longest(deadlines: Deadlines) -> int:
+    """Return the seconds from a session's opening until its last deadline has passed, if nothing is restarted."""
+    return deadlines.joining + deadlines.computing + ROUNDS * deadlines.round + deadlines.countersigning
+
+
 def opened_entry(session: str, opening: SessionOpen, deadlines: Deadlines) -> bytes:
     """Return the entry of a session's opening.
 
@@ -215,7 +220,7 @@ def opened_entry(session: str, opening: SessionOpen, deadlines: Deadlines) -> by
     Raises:
         FormatError: its time, or the end of all deadlines, is not in the calendar.
     """
-    seconds = deadlines.joining + deadlines.computing + ROUNDS * deadlines.round + deadlines.countersigning
+    seconds = longest(deadlines)
     try:
         due = datetime.fromisoformat(opening.opened) + timedelta(seconds=seconds)
     except (ValueError, OverflowError) as error:

@@ -101,7 +101,7 @@ def _pld_slack(exact: float) -> float:
 
 def _certain(found: float, below: float, above: float, step: Decimal) -> Decimal | None:
     """Return what every value from found - below to found + above rounds up to, or None if they do not agree."""
-    if not (math.isfinite(found) and found > below):
+    if not math.isfinite(found):
         return None
     ends = {Decimal(end).quantize(step, rounding=ROUND_CEILING) for end in (found - below, found + above)}
     return ends.pop() if len(ends) == 1 else None

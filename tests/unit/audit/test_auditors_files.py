@@ -28,11 +28,8 @@ from vdb_shared.audit.reading import (
 from vdb_shared.bundle.objections import MAX_OBJECTION_BYTES
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import UsageError
-from vdb_shared.identity import StatementKey
 from vdb_shared.named_files import read_file
 
-KEY = StatementKey.from_seed(b"auditor".ljust(32))
-TIME = "2026-02-01T09:00:00Z"
 DIGEST = "sha256:" + "4" * 64
 
 

@@ -129,6 +129,16 @@ def test_a_digit_that_float64_leaves_open_is_the_librarys(monkeypatch: pytest.Mo
     assert epsilon_of_rho(Decimal("0.3"), DELTA) == Decimal("0.250001")  # in the middle of two steps the formula does
 
 
+def test_a_digit_that_the_librarys_grid_may_turn_is_the_librarys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's figure lies up to a few millionths above the exact one: next below a step of 0.0001 that decides."""
+    right = DP_ACCOUNTING.gaussian(Decimal("0.3"), DELTA)
+    for near in (0.25 - 1e-7, 0.25 + 1e-13, math.nan, 0.0):
+        monkeypatch.setattr(conversion, "gaussian_epsilon", lambda rho, delta, near=near: near)
+        assert gaussian_epsilon_of_rho(Decimal("0.3"), DELTA) == right
+    monkeypatch.setattr(conversion, "gaussian_epsilon", lambda rho, delta: 0.25005)
+    assert gaussian_epsilon_of_rho(Decimal("0.3"), DELTA) == Decimal("0.2501")
+
+
 @pytest.mark.parametrize("delta", ["1e-301", "1e-400"])
 def test_a_delta_beyond_float64_is_the_librarys_to_refuse(delta: str) -> None:
     for convert in (epsilon_of_rho, gaussian_epsilon_of_rho):
