@@ -9,6 +9,7 @@ from vdb_shared.clips import check_clips
 from vdb_shared.errors import SpecError, UsageError
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.privacy.accountant import account
+from vdb_shared.privacy.conversion import FORMULAS
 from vdb_shared.seal import SealTerms, seal_terms
 from vdb_shared.spec import MAX_SPEC_BYTES, Spec, parse_spec_toml
 from vdb_shared.text_files import utf8_problem
@@ -60,7 +61,7 @@ def checked_text(text: str, file: str) -> tuple[Spec, SealTerms]:
         spec = parse_spec_toml(text, file=file)
         check_clips(spec)
         terms = seal_terms(spec, range(spec.cohort.minimum))
-        account(terms.calibration)
+        account(terms.calibration, FORMULAS)
         return spec, terms
     except SpecError as error:
         line = error.line or (line_of(text, error.field) if error.field else None)

@@ -24,6 +24,7 @@ from vdb_shared.planning.resolution import Resolution, resolutions_of
 from vdb_shared.planning.sketches import Sessions, agreed, clips_of, foreseen
 from vdb_shared.planning.whatif import Basis, Need, WhatIf, double_weight, need_of, what_ifs
 from vdb_shared.privacy.accountant import Accounting, account
+from vdb_shared.privacy.conversion import FORMULAS
 from vdb_shared.spec import Metric, Spec
 
 _SECONDS_BASE: Final = 2.5e-4
@@ -176,7 +177,7 @@ def plan_session(
     resolutions = resolutions_of(agreed(told), guesses, base, rounds=effort.rounds)
     noise = noise_of_means(told)
     proposal = _proposal(agreed(scenario), clips.population, effort.sessions) if effort.compared else None
-    accounting = account(scenario.terms.calibration)
+    accounting = account(scenario.terms.calibration, FORMULAS)
     return Plan(
         scenario=scenario,
         guesses=guesses,

@@ -1,9 +1,9 @@
 """From zero-concentrated privacy to (epsilon, delta), in digits that every party computes alike.
 
 Promises upward rounding only: what is stated is never less than what was spent. Two accountants give the same digits:
-`DP_ACCOUNTING`, by which the coordinator claims and a participant consents, and `FORMULAS`, by which an auditor recomputes
-and noise is solved for, which asks the library wherever a formula in float64 leaves a digit open. The participant checks the
-same claim with a third code base.
+`DP_ACCOUNTING`, by which the coordinator claims and a participant consents, and `FORMULAS`, by which an auditor recomputes,
+a session is planned and noise is solved for, which asks the library wherever a formula in float64 leaves a digit open. The
+participant checks the same claim with a third code base.
 
 Source: Bun & Steinke 2016 (zCDP); Canonne, Kamath & Steinke 2020, proposition 12; protos/README.md §8.1 and §8.3.
 """
