@@ -30,10 +30,10 @@ from vdb_participant.session.progress import Progress, Reporter, silent
 from vdb_participant.session.records import Consented, Measured, decode_sealed, encode_sealed
 from vdb_participant.session.terms import Offered, Opening, SealedTerms, verify_opening, verify_seal
 from vdb_participant.session.witnessing import Witness
-from vdb_participant.site.config import check_not_superseded, save_roster
 from vdb_participant.site.failpoints import Failpoints
 from vdb_participant.site.institution import Site
 from vdb_participant.site.journal import Journal
+from vdb_participant.site.known_roster import accept_roster
 from vdb_participant.site.policy import check_cohort
 from vdb_participant.site.seen_log import SeenLog
 from vdb_participant.site.spending import contribution_maker, settle
@@ -347,8 +347,7 @@ def _look(site: Site, link: Link, session: str) -> tuple[Opening, Offered]:
     details = link.details(session)
     offered = Offered(details.spec, details.open, details.roster)
     opening = verify_opening(offered, session, site.pins, datetime.now(UTC))
-    check_not_superseded(site.folder, offered.roster)
-    save_roster(site.folder, offered.roster)
+    accept_roster(site.folder, offered.roster)
     if details.status.phase is not Phase.ACCEPTING:
         reason = f": {details.status.reason}" if details.status.reason else ""
         raise SessionAbortedError(

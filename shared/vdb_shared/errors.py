@@ -43,15 +43,25 @@ class SpecError(UsageError):
     Attributes:
         field: dotted path of the field, or "" when the whole file is meant.
         line: 1-based line in the file, or None when it cannot be told.
+        others: further mistakes of the same file that were found at once.
     """
 
-    def __init__(self, problem: str, *, file: str = "", line: int | None = None, field: str = "") -> None:
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str = "",
+        line: int | None = None,
+        field: str = "",
+        others: tuple[SpecError, ...] = (),
+    ) -> None:
         place = ":".join(part for part in (file, str(line) if line else "") if part)
         super().__init__(": ".join(part for part in (place, field, problem) if part))
         self.problem: Final = problem
         self.file: Final = file
         self.line: Final = line
         self.field: Final = field
+        self.others: Final = others
 
 
 class DatasetError(UsageError):

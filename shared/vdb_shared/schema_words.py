@@ -35,6 +35,8 @@ _WORDS: Final = {
     "string_type": _TEXT,
     "string_too_short": "expected at least {min_length} characters",
     "string_too_long": "expected at most {max_length} characters",
+    "too_short": "expected at least {min_length} of them",
+    "too_long": "expected at most {max_length} of them",
     "bool_type": _TRUTH,
     "bool_parsing": _TRUTH,
     "int_type": _WHOLE,

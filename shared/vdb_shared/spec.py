@@ -328,7 +328,11 @@ def parse_spec_toml(text: str, *, file: str = "spec") -> Spec:
             generation.setdefault("checked_share", CHECKED_SHARE)
         spec = _validate(canonical_json(with_decimal_strings(values)))
     except SpecError as error:
-        raise SpecError(error.problem, file=file, line=line_of(text, error.field), field=error.field) from error
+        first, *others = (
+            SpecError(mistake.problem, file=file, line=line_of(text, mistake.field), field=mistake.field)
+            for mistake in (error, *error.others)
+        )
+        raise SpecError(first.problem, file=file, line=first.line, field=first.field, others=tuple(others)) from error
     except (FormatError, RecursionError) as error:
         raise SpecError(str(error), file=file) from error
     if spec.privacy.mechanism == "none":

@@ -1,38 +1,66 @@
-"""The first mistake of a document that does not fit its schema, in words for whoever wrote it.
+"""The mistakes of a document that does not fit its schema, in words for whoever wrote it.
 
-Promises one line that names the field, and the field that was probably meant. Leaves file and line to whoever read the file.
+Promises one line each that names the field, and the field that was probably meant. Leaves file and line to whoever read
+the file.
 """
 
 from __future__ import annotations
 
 import difflib
-from typing import get_args
+from typing import Final, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from vdb_shared.errors import SpecError
 from vdb_shared.schema_words import in_words
 
+_AT_ONCE: Final = 20
+"""Mistakes that are named; a file with more is another file."""
+
 
 def first_mistake(error: ValidationError, schema: type[BaseModel]) -> SpecError:
-    """Return the mistake to name first: a misspelt field explains the missing one better than the other way round."""
-    mistakes = error.errors(include_url=False)
-    first = next((mistake for mistake in mistakes if mistake["type"] == "extra_forbidden"), mistakes[0])
-    field = ".".join(str(part) for part in first["loc"])
-    match first["type"]:
+    """Return the mistake to name first, with the next ones.
+
+    A misspelt field explains a missing one better than the other way round, and a part what its whole lacks.
+    """
+    every = error.errors(include_url=False)
+    wholes = {mistake["loc"][:depth] for mistake in every for depth in range(1, len(mistake["loc"]))}
+    found = [mistake for mistake in every if mistake["loc"] not in wholes]
+    found = sorted(found, key=lambda mistake: mistake["type"] != "extra_forbidden")[:_AT_ONCE]
+    meant = {_beside(mistake, _meant(mistake, schema)) for mistake in found if mistake["type"] == "extra_forbidden"}
+    first, *others = (
+        _named(mistake, schema) for mistake in found if not (mistake["type"] == "missing" and mistake["loc"] in meant)
+    )
+    return SpecError(first.problem, field=first.field, others=tuple(others))
+
+
+def _named(mistake: ErrorDetails, schema: type[BaseModel]) -> SpecError:
+    field = ".".join(str(part) for part in mistake["loc"])
+    match mistake["type"]:
         case "extra_forbidden":
-            near = difflib.get_close_matches(str(first["loc"][-1]), _field_names(schema), n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            near = _meant(mistake, schema)
+            hint = f"; did you mean {near}?" if near else ""
             return SpecError(f"is not a field of a spec{hint}", field=field)
         case "missing":
-            return SpecError(in_words(first), field=field)
+            return SpecError(in_words(mistake), field=field)
         case "value_error":
-            problem = in_words(first)
+            problem = in_words(mistake)
             if not field and ": " in problem:
                 field, problem = problem.split(": ", 1)
             return SpecError(problem, field=field)
         case _:
-            return SpecError(f"{in_words(first)} (found {first['input']!s})", field=field)
+            return SpecError(f"{in_words(mistake)} (found {mistake['input']!s})", field=field)
+
+
+def _meant(mistake: ErrorDetails, schema: type[BaseModel]) -> str:
+    """Return the field whose name is nearest to one that is not known, or ""."""
+    return next(iter(difflib.get_close_matches(str(mistake["loc"][-1]), _field_names(schema), n=1)), "")
+
+
+def _beside(mistake: ErrorDetails, name: str) -> tuple[int | str, ...]:
+    """Return the path of another field of the same section."""
+    return (*mistake["loc"][:-1], name)
 
 
 def _field_names(section: type[BaseModel]) -> list[str]:

@@ -194,7 +194,13 @@ def test_an_aborted_session_ends_the_watch_with_one(coordinator: RunningCoordina
     lead = ("--dir", coordinator.home.path)
     out, _ = run(*lead, "session", "create", demo_spec(tmp_path / "spec.toml"))
     session = next(word for word in out.split() if word.startswith("sha256:"))
+    again, _ = run(*lead, "session", "create", demo_spec(tmp_path / "again.toml"))
+    assert f"note: session {session[7:19]} has the same spec and is open still" in again
+    twin = next(word for word in again.split() if word.startswith("sha256:"))
+    run(*lead, "session", "abort", twin, "--reason", "opened twice")
     run(*lead, "session", "abort", session, "--reason", "wrong prompts")
+    out, _ = run(*lead, "session", "create", demo_spec(tmp_path / "third.toml"), "--json")
+    assert session not in json.loads(out)["open_with_same_spec"], "it has ended"
     out, error = run(*lead, "session", "watch", session, expect=1)
     assert "aborted by the lead: wrong prompts" in out
     assert "error: the session was aborted" in error
@@ -229,6 +235,15 @@ def test_specs_are_written_and_checked_without_a_server(tmp_path: Path) -> None:
     _, error = run("spec", "lint", path, expect=2)
     assert error.startswith(f"error: {path}:")
     assert "models.0.manifest" in error
+    assert len(error.splitlines()) == path.read_text().count('"unpinned"')
+    path.write_text(path.read_text().replace("epsilon = ", "epsilom = ").replace("minimum = 5", "minimum = 4.5"))
+    _, error = run("spec", "lint", path, expect=2)
+    whole, misspelt, *unpinned = error.splitlines()
+    assert whole.endswith("cohort.minimum: expected a whole number (found 4.5)")
+    assert misspelt.endswith("privacy.epsilom: is not a field of a spec; did you mean epsilon?")
+    assert all("manifest: 'unpinned' is not a digest" in line for line in unpinned), (
+        "a misspelt field is not missing too"
+    )
     path = tmp_path / "demo.toml"
     out, _ = run("spec", "init", "demo", "-o", path)
     assert "unpinned" not in out

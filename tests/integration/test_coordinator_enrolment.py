@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +56,10 @@ def test_the_answer_before_approval_is_not_yet(coordinator: RunningCoordinator) 
         assert not stub.GetEnrolment(request, timeout=CALL).approved
         coordinator.admin.approve("waiting", applicant.statement_key.public_key.key_id)
         assert stub.GetEnrolment(request, timeout=CALL).approved
+        stub.Enrol(applicant.enrol_request(), timeout=CALL)
+    lines = map(json.loads, coordinator.log.getvalue().splitlines())
+    told = [line["event"] for line in lines if line.get("institution") == "waiting"]
+    assert told == ["institution asks to be a member", "institution is a member"]
 
 
 def test_an_invitation_is_bound_to_its_certificate(coordinator: RunningCoordinator) -> None:

@@ -11,7 +11,8 @@ import pytest
 from securesystemslib.signer import CryptoSigner, SSlibKey
 from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 
-from vdb_participant.site.config import StateFolder, check_not_superseded, save_roster
+from vdb_participant.site.config import StateFolder
+from vdb_participant.site.known_roster import accept_roster
 from vdb_shared.errors import FormatError, IdentityError
 from vdb_shared.identity import StatementKey
 from vdb_shared.roster import ROSTER_TARGET, Member, Roster, SignedRoster, parse_roster
@@ -163,18 +164,62 @@ def test_incoherent_rosters_are_refused(members: tuple[Member, ...]) -> None:
         parse_roster(forged.canonical())
 
 
-def test_a_superseded_roster_is_refused(tmp_path: Path) -> None:
-    """Genuinely signed, not expired, but older than one seen before: a replaced key must not come back."""
-    keys = [CryptoSigner.generate_ed25519()]
-    roster, root = ROSTER.canonical(), root_signed_by(keys)
-    older = SignedRoster((root,), targets_signed_by(keys, roster, version=1), roster)
-    newer = SignedRoster((root,), targets_signed_by(keys, roster, version=2), roster)
-    folder = StateFolder(tmp_path)
-    check_not_superseded(folder, older)
-    save_roster(folder, newer)
-    check_not_superseded(folder, newer)
-    with pytest.raises(IdentityError, match="version 2 was seen here since"):
-        check_not_superseded(folder, older)
+class Consortium:
+    """Whoever signs rosters, and a site that is shown them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = StateFolder(folder)
+        self._keys = [CryptoSigner.generate_ed25519()]
+        self._root = root_signed_by(self._keys)
+
+    def signed(self, version: int, *members: Member) -> SignedRoster:
+        roster = Roster(version="vdb-roster/1", consortium="test", members=members).canonical()
+        return SignedRoster((self._root,), targets_signed_by(self._keys, roster, version=version), roster)
+
+
+A, B, C, LEAD = member("a", 0), member("b", 1), member("c", 2), member("lead", None)
+B_WITH_ANOTHER_KEY = B.model_copy(update={"statement_key": member("stolen", 1).statement_key})
+
+
+def test_a_session_opened_before_somebody_was_admitted_can_be_joined(tmp_path: Path) -> None:
+    consortium = Consortium(tmp_path)
+    newest = consortium.signed(2, A, B, C, LEAD)
+    accept_roster(consortium.folder, newest)
+    accept_roster(consortium.folder, consortium.signed(1, A, B, LEAD))
+    assert (tmp_path / "roster" / "roster.json").read_bytes() == newest.roster, "the newest one is kept"
+
+
+@pytest.mark.parametrize(
+    "since", [(A, LEAD), (A, B_WITH_ANOTHER_KEY, LEAD), (A, C, LEAD)], ids=["revoked", "another key", "another member"]
+)
+def test_whoever_was_taken_out_does_not_come_back_with_an_older_roster(
+    since: tuple[Member, ...], tmp_path: Path
+) -> None:
+    """Genuinely signed, not expired, but older than one that was seen."""
+    consortium = Consortium(tmp_path)
+    older = consortium.signed(1, A, B, LEAD)
+    accept_roster(consortium.folder, older)
+    accept_roster(consortium.folder, consortium.signed(2, *since))
+    with pytest.raises(IdentityError, match="version 2 was seen here since: b is no member any more"):
+        accept_roster(consortium.folder, older)
+
+
+def test_an_older_roster_that_was_never_signed_before_brings_nobody_in(tmp_path: Path) -> None:
+    """Who holds the roster key today can sign any number: an older one must not admit whom the newest does not have."""
+    consortium = Consortium(tmp_path)
+    accept_roster(consortium.folder, consortium.signed(7, A, B, LEAD))
+    with pytest.raises(IdentityError, match="c is no member any more"):
+        accept_roster(consortium.folder, consortium.signed(3, A, C, LEAD))
+
+
+def test_a_site_that_stopped_between_two_files_takes_no_older_roster(tmp_path: Path) -> None:
+    consortium = Consortium(tmp_path)
+    older, newer = consortium.signed(1, A, B, LEAD), consortium.signed(2, A, LEAD)
+    accept_roster(consortium.folder, older)
+    (tmp_path / "roster" / "targets.json").write_bytes(newer.targets)
+    with pytest.raises(IdentityError, match="is not known here"):
+        accept_roster(consortium.folder, older)
+    accept_roster(consortium.folder, newer)
 
 
 def test_a_key_under_two_names_does_not_count_twice() -> None:
@@ -200,8 +245,7 @@ def seen_with_two_roots(folder: StateFolder) -> tuple[list[CryptoSigner], list[C
     chain = (root_signed_by(old), root_signed_by(new, version=2, also=(old[0],)))
     seen = SignedRoster(chain, targets_signed_by(new, roster, version=2), roster)
     seen.verify(seen.root_fingerprint, NOW)
-    check_not_superseded(folder, seen)
-    save_roster(folder, seen)
+    accept_roster(folder, seen)
     return old, new, seen
 
 
@@ -213,7 +257,7 @@ def test_keys_that_the_root_replaced_cannot_come_back_behind_a_shorter_chain(tmp
     rolled_back = SignedRoster(seen.roots[:1], targets_signed_by(old, roster, version=99), roster)
     assert rolled_back.verify(seen.root_fingerprint, NOW) == ROSTER
     with pytest.raises(IdentityError, match="version 1 of the trust root, version 2 was seen before"):
-        check_not_superseded(folder, rolled_back)
+        accept_roster(folder, rolled_back)
 
 
 def test_another_second_root_than_the_one_that_was_seen_is_refused(tmp_path: Path) -> None:
@@ -224,7 +268,7 @@ def test_another_second_root_than_the_one_that_was_seen_is_refused(tmp_path: Pat
     forked = SignedRoster((seen.roots[0], fork), targets_signed_by(thief, roster, version=99), roster)
     assert forked.verify(seen.root_fingerprint, NOW) == ROSTER
     with pytest.raises(IdentityError, match="another version 2 of the trust root"):
-        check_not_superseded(folder, forked)
+        accept_roster(folder, forked)
 
 
 def test_a_longer_chain_than_was_seen_is_taken_and_remembered(tmp_path: Path) -> None:
@@ -234,7 +278,6 @@ def test_a_longer_chain_than_was_seen_is_taken_and_remembered(tmp_path: Path) ->
     chain = (*seen.roots, root_signed_by(third, version=3, also=(new[0],)))
     longer = SignedRoster(chain, targets_signed_by(third, roster, version=3), roster)
     longer.verify(seen.root_fingerprint, NOW)
-    check_not_superseded(folder, longer)
-    save_roster(folder, longer)
+    accept_roster(folder, longer)
     with pytest.raises(IdentityError, match="version 2 of the trust root, version 3 was seen"):
-        check_not_superseded(folder, seen)
+        accept_roster(folder, seen)

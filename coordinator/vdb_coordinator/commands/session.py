@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from vdb_coordinator.commands.administration import Administration
 from vdb_coordinator.commands.consortium import administration
 from vdb_coordinator.commands.terminal import Common, console, load, print_json
 from vdb_shared.errors import SessionAbortedError
@@ -17,16 +18,28 @@ def create(common: Common, spec: Path, supersedes: str = "", *, as_json: bool) -
     """Open a session."""
     parsed: Spec = load("commands.spec_checks").checked(spec)[0]
     with administration(common) as admin:
+        twins = _open_with(admin, parsed)
         session = admin.create_session(parsed, supersedes)
     if as_json:
-        print_json({"session": session, "spec": parsed.digest})
+        print_json({"session": session, "spec": parsed.digest, "open_with_same_spec": twins})
         return
     screen = console()
     screen.print(f"session {session}")
+    for twin in twins:
+        screen.print(
+            f"note: session {twin[7:19]} has the same spec and is open still; who joins both pays for both. To end one: "
+            f"vdb-coordinator session abort {twin[7:19]}"
+        )
     screen.print(f"institutions join with: vdb-participant join {session[7:19]} --data DIR")
     screen.print(
         "with --models DIR where the agreed weights lie elsewhere than in the agent's folder; add --dry-run to look first"
     )
+
+
+def _open_with(admin: Administration, spec: Spec) -> list[str]:
+    """Return the sessions with this spec that have not ended."""
+    alike = [item.session for item in admin.sessions() if item.title == spec.title and not item.phase.ended]
+    return [session for session in alike if admin.details(session).spec == spec.canonical()]
 
 
 def list_sessions(common: Common, *, as_json: bool) -> None:

@@ -9,6 +9,8 @@ import typer
 
 from vdb_coordinator.commands.presets import pin_weights, preset_names, read_preset
 from vdb_coordinator.commands.terminal import console, load, print_json, write_new
+from vdb_shared.commandline import shown
+from vdb_shared.errors import SpecError
 from vdb_shared.weights import UNPINNED
 
 app = typer.Typer(help="Write and check benchmark specs.", no_args_is_help=True, rich_markup_mode=None)
@@ -42,9 +44,15 @@ def lint(
     spec: Annotated[Path, typer.Argument(help="Benchmark spec, TOML.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Check a spec and say what follows from it; a mistake is named with file, line and field."""
+    """Check a spec and say what follows from it; mistakes are named with file, line and field."""
     checks = load("commands.spec_checks")
-    parsed, terms = checks.checked(spec)
+    try:
+        parsed, terms = checks.checked(spec)
+    except SpecError as error:
+        *before, last = sorted((error, *error.others), key=lambda mistake: mistake.line or 0)
+        for mistake in before:
+            typer.echo(shown(f"error: {mistake}"), err=True)
+        raise last from error
     advice = checks.advice(parsed)
     facts = {
         "digest": parsed.digest,

@@ -66,7 +66,7 @@ def checked_text(text: str, file: str) -> tuple[Spec, SealTerms]:
     except SpecError as error:
         line = error.line or (line_of(text, error.field) if error.field else None)
         problem = f"{error.problem}; {_PIN}" if UNPINNED in error.problem else error.problem
-        raise SpecError(problem, file=file, line=line, field=error.field) from error
+        raise SpecError(problem, file=file, line=line, field=error.field, others=error.others) from error
 
 
 def read_spec(path: Path) -> str:

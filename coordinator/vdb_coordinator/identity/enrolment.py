@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
+from structlog.typing import FilteringBoundLogger
 
 from vdb_coordinator.identity.ca import CertificateAuthority, parse_request, spiffe_id
 from vdb_coordinator.identity.enrolment_stages import EnrolmentStatus, certificate_ends, status_of
@@ -81,10 +82,11 @@ class Consortium:
 class Enrolments:
     """Invitations and members, kept in the database."""
 
-    def __init__(self, consortium: Consortium, database: Database, clock: Clock) -> None:
+    def __init__(self, consortium: Consortium, database: Database, clock: Clock, log: FilteringBoundLogger) -> None:
         self._consortium = consortium
         self._database = database
         self._clock = clock
+        self._log = log
         self._current: StoredRoster | None = None
         self._refused: frozenset[bytes] = frozenset()
         self._leaving: set[Member] = set()
@@ -144,6 +146,7 @@ class Enrolments:
             self._current = stored
         finally:
             self._leaving.discard(member)
+        self._log.info("membership ended", institution=member.institution, roster=stored.version)
         return member, stored.version
 
     async def invite(self, institution: str, address: str, by: str) -> InvitationFile:
@@ -191,7 +194,8 @@ class Enrolments:
         body = possession_body(request.token, request.institution, request.certificate_request)
         key.verify(labels.TYPE_POSSESSION, body, request.possession)
         parse_request(request.certificate_request)
-        await self._attempt(caller, "enrol", lambda connection: _bind(connection, request, now))
+        if await self._attempt(caller, "enrol", lambda connection: _bind(connection, request, now)):
+            self._log.info("institution asks to be a member", institution=request.institution)
 
     async def enrolment(self, institution: str, token: bytes, caller: str) -> Enrolment | None:
         """Return certificate and roster of an approved enrolment, or None while the lead has not approved.
@@ -253,6 +257,7 @@ class Enrolments:
 
         seat, stored, self._refused = await self._database.run(store)
         self._current = stored
+        self._log.info("institution is a member", institution=institution, seat=seat, roster=stored.version)
         return seat, stored.version
 
     async def admit_auditor(self, name: str, key: StatementPublicKey, by: str) -> int:
@@ -323,17 +328,19 @@ def _invitation(connection: Connection, token: bytes, institution: str) -> Row[t
     return row
 
 
-def _bind(connection: Connection, request: EnrolmentRequest, now: datetime) -> None:
+def _bind(connection: Connection, request: EnrolmentRequest, now: datetime) -> bool:
+    """Return whether the invitation was not bound yet: to the same keys it may be again, since an answer can be lost."""
     row = _invitation(connection, request.token, request.institution)
     given = (request.certificate_request, request.statement_key)
     if row.statement_key is not None:
         if (row.request, row.statement_key) != given:
             raise RefusedError(reasons.INVITATION, _USED)
-        return
+        return False
     if now > parse_timestamp(row.expires):
         raise RefusedError(reasons.INVITATION, f"invitation expired on {row.expires}; ask the lead for a new one")
     values = {"token_hash": row.token_hash, "request": given[0], "statement_key": given[1]}
     connection.execute(insert(schema.enrolments), values)
+    return True
 
 
 def _waiting(connection: Connection, institution: str) -> Row[tuple[object, ...]]:

@@ -123,7 +123,7 @@ class Server:
         self._authority = CertificateAuthority(certificate, keys.ca)
         rosters = RosterAuthority(home.read_roots(), keys.roster)
         consortium = Consortium(self._config.consortium, self._authority, rosters)
-        self._enrolments = Enrolments(consortium, self._database, self._clock)
+        self._enrolments = Enrolments(consortium, self._database, self._clock, log)
         self._renewals = Renewals(consortium, self._database, self._clock)
         self._uploads = UploadStore(home.uploads)
         failpoints = failpoints or Failpoints()

@@ -5,7 +5,6 @@ Leaves the content of keys to `keys.py` and of the ledger to `ledger.py`.
 
     DIR/config.json  policy.toml  statement-key.pem  tls-key.pem  certificate.pem  roster/  ledger.sqlite
     DIR/signer.toml (instead of statement-key.pem)  DIR/tls.pem (instead of tls-key.pem and certificate.pem)
-    DIR/signer.toml (instead of statement-key.pem)
     DIR/relay-key (instead of tls-key.pem, where there is no network)  DIR/offline/
     DIR/log/checkpoint  DIR/egress.jsonl  DIR/objections/
     DIR/sessions/<session>/{journal,samples.jsonl,choice.json,result.vdbb}  DIR/clips/  DIR/models/  DIR/registry/
@@ -21,11 +20,9 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vdb_participant.site.storage import write_durably
 from vdb_shared.canonical import canonical_json, check_digest, parse_canonical_json
 from vdb_shared.errors import FormatError, IdentityError, StoreError, UsageError
 from vdb_shared.fields import Digest, Name
-from vdb_shared.roster import SignedRoster
 
 VARIABLE: Final = "VDB_PARTICIPANT"
 DEFAULT_FOLDER: Final = "~/.vdb-participant"
@@ -211,61 +208,6 @@ def read_config(folder: StateFolder) -> ConfigFile:
         return ConfigFile.model_validate_json(data)
     except (FormatError, ValidationError) as error:
         raise StoreError(f"{folder.config}: is damaged; restore it or enrol again in another --dir") from error
-
-
-def check_not_superseded(folder: StateFolder, roster: SignedRoster) -> None:
-    """Refuse a roster or a trust root that is older than one seen before: keys that were replaced must not come back.
-
-    Raises:
-        IdentityError: it is older, or its chain of roots is another one than was seen before.
-        StoreError: the kept roster cannot be read.
-    """
-    _check_roots_continue(folder, roster)
-    kept = folder.path / "roster" / "targets.json"
-    if not kept.exists():
-        return
-    newest = SignedRoster((), _kept(kept), b"").version
-    if roster.version < newest:
-        raise IdentityError(
-            f"this session was opened with version {roster.version} of the roster, and version {newest} was seen here since: "
-            "keys that were replaced could come back with it, so ask the lead to open the session anew"
-        )
-
-
-def _check_roots_continue(folder: StateFolder, roster: SignedRoster) -> None:
-    """Check that all roots seen before stand in a chain, unchanged.
-
-    A roster key that was replaced could sign any version of the roster under a shorter chain.
-    """
-    number = 1
-    while (kept := folder.path / "roster" / f"root.{number}.json").exists():
-        if number > len(roster.roots):
-            raise IdentityError(
-                f"the coordinator shows version {len(roster.roots)} of the trust root, version {number} was seen before; "
-                "ask the lead"
-            )
-        if _kept(kept) != roster.roots[number - 1]:
-            raise IdentityError(
-                f"the coordinator shows another version {number} of the trust root than was seen before; do not go on, and "
-                "tell the lead by telephone"
-            )
-        number += 1
-
-
-def _kept(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror}); restore it from a backup") from error
-
-
-def save_roster(folder: StateFolder, roster: SignedRoster) -> None:
-    """Keep a verified roster, so that it can be looked at without the coordinator."""
-    place = folder.path / "roster"
-    for number, root in enumerate(roster.roots, start=1):
-        write_durably(place / f"root.{number}.json", root)
-    write_durably(place / "targets.json", roster.targets)
-    write_durably(place / "roster.json", roster.roster)
 
 
 def grouped_fingerprint(key_id: str) -> str:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vdb_participant.network.calls import Calls
 from vdb_participant.network.connection import Connection
-from vdb_participant.site.config import ConfigFile, StateFolder, save_roster
+from vdb_participant.site.config import ConfigFile, StateFolder
 from vdb_participant.site.egress import EgressJournal
 from vdb_participant.site.keys import (
     Passphrase,
@@ -32,6 +32,7 @@ from vdb_participant.site.keys import (
     same_public_key,
     unlock,
 )
+from vdb_participant.site.known_roster import save_roster
 from vdb_participant.site.policy import DEFAULT_POLICY
 from vdb_participant.site.signing import external_signer, open_signer
 from vdb_participant.site.storage import erase, make_folder, write_durably

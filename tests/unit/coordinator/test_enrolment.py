@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from vdb_coordinator.identity.keys import read_signing_key, read_tls_key
 from vdb_coordinator.identity.revocation import Revocation
 from vdb_coordinator.identity.rosters import RosterAuthority
 from vdb_coordinator.refusals import RefusedError
+from vdb_coordinator.serving.log import make_log
 from vdb_coordinator.store import schema
 from vdb_coordinator.store.database import Database
 from vdb_shared import labels
@@ -96,7 +98,8 @@ def office(tmp_path: Path) -> Iterator[Office]:
         x509.load_pem_x509_certificate(home.ca_certificate.read_bytes()), read_tls_key(home.key("ca"), None)
     )
     rosters = RosterAuthority(home.read_roots(), read_signing_key(home.key("roster"), None))
-    yield Office(Enrolments(Consortium(CONSORTIUM, authority, rosters), database, clock), clock, database, root)
+    log = make_log(as_json=True, stream=io.StringIO())
+    yield Office(Enrolments(Consortium(CONSORTIUM, authority, rosters), database, clock, log), clock, database, root)
     database.close()
 
 
