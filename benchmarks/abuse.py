@@ -19,10 +19,10 @@ from typing import Final
 from rows import Row, report
 
 from testkit.abuse import ATTACKS, Attack, neighbour
-from testkit.bundles import small_spec
 from testkit.coordinator import RunningCoordinator
 from testkit.coordinator_process import Process
 from testkit.crowd import crowd
+from testkit.small_specs import small_spec
 
 QUIET_SECONDS: Final = 3.0
 P99_SECONDS: Final = 1.0

@@ -23,10 +23,10 @@ from typing import Final
 
 from rows import Row, report
 
-from testkit.bundles import small_spec
 from testkit.coordinator import Identity, RunningCoordinator, running_coordinator
 from testkit.made_up import noised_lanes
 from testkit.members import STEPS, TestMember, play
+from testkit.small_specs import small_spec
 from vdb_shared.audit.log_files import fetch_from
 from vdb_shared.audit.verify import verify
 from vdb_shared.layout import layout_of

@@ -25,11 +25,11 @@ from audit import spec_of
 from coordinator_parties import Crew, Job, Place, Played
 from rows import Row, report
 
-from testkit.bundles import small_spec
 from testkit.coordinator import Identity, RunningCoordinator
 from testkit.coordinator_process import Process
 from testkit.crowd import crowd
 from testkit.postgres import PostgresError, running_postgres
+from testkit.small_specs import small_spec
 from vdb_coordinator.commands.administration import Administration
 from vdb_shared.layout import layout_of
 from vdb_shared.secagg.vectors import vector_bytes

@@ -11,11 +11,11 @@ import grpc
 import pytest
 
 from testkit.abuse import ATTACKS, neighbour
-from testkit.bundles import small_spec
 from testkit.coordinator import CALL, Identity, RunningCoordinator, secure_channel
 from testkit.coordinator_process import Process
 from testkit.crowd import crowd
 from testkit.raw_http2 import RawPeer
+from testkit.small_specs import small_spec
 from vdb_coordinator.service.boundary import REQUEST_SECONDS
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.federation_pb2_grpc import SessionServiceStub

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from testkit.bundles import small_spec as whole_spec
 from testkit.coordinator import RunningCoordinator, running_coordinator
 from testkit.members import TestMember
 from testkit.refusals import refused
+from testkit.small_specs import small_spec as whole_spec
 from testkit.specs import small_spec
 from vdb_coordinator.cli import app
 from vdb_coordinator.config import render_config

@@ -10,10 +10,10 @@ import grpc
 import pytest
 
 from testkit.backups import back_up, bring_back, key_of, monitored, newest_note, refusal, serving, unsound
-from testkit.bundles import small_spec
 from testkit.coordinator import CALL, RunningCoordinator, running_coordinator
 from testkit.members import PHASES, STEPS, TestMember, play
 from testkit.postgres import running_postgres
+from testkit.small_specs import small_spec
 from vdb_coordinator.backups.container import read_container
 from vdb_coordinator.config import Home
 from vdb_shared.audit.log_files import ForkError

@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from testkit.backups import back_up, key_of, newest_note, refusal, serving, unsound
-from testkit.bundles import small_spec
 from testkit.coordinator import CALL, Applicant, RunningCoordinator, running_coordinator
+from testkit.small_specs import small_spec
 from vdb_coordinator.cli import app
 from vdb_coordinator.config import Home
 from vdb_coordinator.serving.log_server import LogServer

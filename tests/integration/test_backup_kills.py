@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from testkit.backups import back_up, bring_back, unsound
-from testkit.bundles import small_spec
 from testkit.coordinator import running_coordinator
 from testkit.members import STEPS, TestMember, play
 from testkit.postgres import running_postgres
+from testkit.small_specs import small_spec
 from vdb_coordinator.backups.container import read_container
 from vdb_coordinator.config import Home
 from vdb_shared.errors import UsageError

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from testkit.bundles import small_spec
 from testkit.coordinator import CALL, RunningCoordinator, running_coordinator
 from testkit.members import STEPS, TestMember, play
 from testkit.refusals import refused
+from testkit.small_specs import small_spec
 from vdb_coordinator.release import full_archive
 from vdb_coordinator.store.blobs import BlobStore
 from vdb_coordinator.store.database import read_database

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from testkit.bundles import small_spec
 from testkit.coordinator import RunningCoordinator, running_coordinator
 from testkit.coordinator_process import Process, persistently
 from testkit.members import PHASES, STEPS, TestMember, play
+from testkit.small_specs import small_spec
 from vdb_shared.audit.verify import verify
 from vdb_shared.errors import StoreError
 from vdb_shared.wire.status import Phase, Receipt

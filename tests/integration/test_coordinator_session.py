@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from testkit.bundles import small_spec
 from testkit.coordinator import CALL, RunningCoordinator, running_coordinator
 from testkit.members import PHASES, STEPS, TestMember, play
 from testkit.refusals import refused
+from testkit.small_specs import small_spec
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.envelope import Envelope

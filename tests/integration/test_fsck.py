@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from testkit.bundles import small_spec
 from testkit.coordinator import running_coordinator
 from testkit.members import STEPS, TestMember, play
 from testkit.postgres import running_postgres
+from testkit.small_specs import small_spec
 from vdb_coordinator.commands.upkeep import held
 from vdb_coordinator.config import Home
 from vdb_coordinator.serving.fsck import Holdings, look

@@ -14,9 +14,9 @@ import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from testkit.bundles import small_spec
 from testkit.coordinator import CALL, RunningCoordinator, running_coordinator
 from testkit.members import STEPS, TestMember, play
+from testkit.small_specs import small_spec
 from vdb_coordinator.config import render_config
 from vdb_coordinator.events import Event
 from vdb_shared.wire import federation_pb2 as pb

@@ -14,10 +14,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from typer.testing import CliRunner
 
-from testkit.bundles import small_spec
 from testkit.coordinator import CALL, Identity, RunningCoordinator, running_coordinator
 from testkit.members import STEPS, TestMember, play
 from testkit.refusals import reason_of, refused
+from testkit.small_specs import small_spec
 from testkit.specs import small_spec as open_spec
 from vdb_coordinator.cli import app as lead_app
 from vdb_coordinator.identity.keys import read_signing_key

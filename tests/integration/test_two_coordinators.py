@@ -6,11 +6,11 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from testkit.bundles import small_spec
 from testkit.coordinator import running_coordinator
 from testkit.coordinator_process import Process, persistently
 from testkit.members import PHASES, STEPS, TestMember, play
 from testkit.postgres import running_postgres
+from testkit.small_specs import small_spec
 from vdb_shared.audit.verify import verify
 from vdb_shared.wire.status import Phase
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from testkit.bundles import Past, SmallSession, logged, small_session, small_spec
+from testkit.bundles import Past, SmallSession, logged, small_session
 from testkit.consortium import signer
 from testkit.fates import Fate
 from testkit.logs import MadeLog
+from testkit.small_specs import small_spec
 from testkit.statements import AUDITOR, INSTITUTIONS, auditor_key, coordinator_key, sign
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.logged import ObjectionRecord, WithdrawalRecord, encode_record

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from testkit.bundles import DROPOUT, Edits, SmallSession, Surplus, small_session, small_spec
+from testkit.bundles import DROPOUT, Edits, SmallSession, Surplus, small_session
+from testkit.small_specs import small_spec
 from testkit.statements import COORDINATOR, INSTITUTIONS, Twist, root_signed_as_roster, sign
 from vdb_shared.audit.checks import CHECKS
 from vdb_shared.audit.evidence import Evidence

@@ -25,12 +25,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from testkit.bundles import SPEC as SPEC_TOML
 from testkit.conspiracy import Trees, conspire
 from testkit.damage import VALUES, damaged
 from testkit.golden import FATES, FOLDER, golden_session
 from testkit.opened_lines import Story, kept_list
 from testkit.parsers import PARSERS, STAMPED, STATEMENTS, Parser, time_authority
+from testkit.small_specs import SPEC as SPEC_TOML
 from testkit.statements import make_roster
 from testkit.time_authority import BORN
 from vdb_shared.audit.policy import DEFAULT_POLICY

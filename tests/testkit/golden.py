@@ -16,9 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from testkit.bundles import SmallSession, small_session, small_spec
+from testkit.bundles import SmallSession, small_session
 from testkit.disputed import Dispute, dispute
 from testkit.fates import Fate
+from testkit.small_specs import small_spec
 from vdb_shared.audit.report import Report
 from vdb_shared.audit.verify import verify
 from vdb_shared.spec import Spec

@@ -19,10 +19,11 @@ from typing import Final
 import numpy as np
 
 from testkit.audit_cli import vdb_audit
-from testkit.bundles import SmallSession, logged, small_session, small_spec
+from testkit.bundles import SmallSession, logged, small_session
 from testkit.disputed import dispute
 from testkit.logs import MadeLog
 from testkit.opened_lines import Story, entry_of, kept_list
+from testkit.small_specs import small_spec
 from testkit.statements import coordinator_key
 from vdb_shared.audit.auditor_key import public_pem
 from vdb_shared.bundle.archive import read_archive, write_archive

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from testkit.bundles import SmallSession, logged, small_session, small_spec
+from testkit.bundles import SmallSession, logged, small_session
 from testkit.logs import MadeLog
+from testkit.small_specs import small_spec
 from testkit.statements import INSTITUTIONS, Twist
 from vdb_participant.session.proving import Frames, OwnResult, Question, answer, open_lines, own_result
 from vdb_participant.session.samples import KeptSamples

@@ -6,7 +6,8 @@ from functools import cache
 
 import numpy as np
 
-from testkit.bundles import SPEC, SmallSession, small_session, small_spec
+from testkit.bundles import SmallSession, small_session
+from testkit.small_specs import SPEC, small_spec
 from testkit.statements import INSTITUTIONS
 from testkit.tiny import PaintingGenerator
 from vdb_participant.data.video import Frames

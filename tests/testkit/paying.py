@@ -15,10 +15,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
-from testkit.bundles import small_spec
 from testkit.consortium import signer
 from testkit.crashes import RoundsOnly
 from testkit.lives import SEALED, SEAT, lanes_of
+from testkit.small_specs import small_spec
 from vdb_participant.network.link import Upload
 from vdb_participant.session import records
 from vdb_participant.session.attempts import run_rounds

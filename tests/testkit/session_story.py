@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from testkit.bundles import small_spec
 from testkit.consortium import Participants, expect, signer
 from testkit.logs import MadeLog
 from testkit.members import spoiled
+from testkit.small_specs import small_spec
 from testkit.statements import INSTITUTIONS, coordinator_key, make_join, make_roster, sign
 from vdb_coordinator.duties import Coordinator
 from vdb_coordinator.events import (

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testkit.bundles import small_spec
 from testkit.checked import checked_clip, checked_clips
+from testkit.small_specs import small_spec
 from vdb_shared.bundle.statement import THUMBNAIL_BYTES, CheckedClip, RunManifest
 from vdb_shared.canonical import canonical_json, decode_base64, encode_base64, sha256_digest
 from vdb_shared.checked_clips import (

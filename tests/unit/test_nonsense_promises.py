@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from testkit import bundles
-from testkit.bundles import SmallSession, small_session, small_spec
+from testkit import bundles, small_specs
+from testkit.bundles import SmallSession, small_session
+from testkit.small_specs import small_spec
 from testkit.statements import INSTITUTIONS, MADE, make_opening, make_roster
 from vdb_coordinator.commands.spec_checks import checked
 from vdb_participant.session.terms import Offered, Opening, Pins, verify_opening, verify_seal
@@ -105,7 +106,7 @@ def signed_by_all(spec: Spec, monkeypatch: pytest.MonkeyPatch) -> SmallSession:
 @pytest.mark.parametrize("kind", [*MALFORMED, *UNKEEPABLE])
 def test_the_coordinators_lint_refuses_it(kind: str, tmp_path: Path) -> None:
     nonsense = (MALFORMED | UNKEEPABLE)[kind]
-    text, path = bundles.SPEC, tmp_path / "spec.toml"
+    text, path = small_specs.SPEC, tmp_path / "spec.toml"
     for name in ("MODEL_A", "MODEL_B", "MODEL_C", "CLIP", "VIDEOMAE"):
         text = text.replace(f"sha256:{name}", sha256_digest(name.encode()))
     path.write_text(text)

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from testkit.audit_cli import vdb_audit
-from testkit.bundles import small_session, small_spec
+from testkit.bundles import small_session
+from testkit.small_specs import small_spec
 from vdb_shared.commandline import shown
 from vdb_shared.screen import screen
 

@@ -16,12 +16,12 @@ from typing import Final, Self
 import grpc
 import numpy as np
 
-from testkit.bundles import small_spec
 from testkit.coordinator import Identity, RunningCoordinator
 from testkit.coordinator_process import persistently
 from testkit.faults.history import broken_result, broken_store, held_by, unacknowledged
 from testkit.members import PHASES, STEPS, Reachable, TestMember
 from testkit.refusals import reason_of
+from testkit.small_specs import small_spec
 from vdb_shared.layout import layout_of
 from vdb_shared.secagg.encoding import Lanes
 from vdb_shared.wire import reasons

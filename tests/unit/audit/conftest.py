@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from testkit.audit_commands import NARROW
-from testkit.bundles import SPEC, SmallSession, small_session, small_spec
+from testkit.bundles import SmallSession, small_session
+from testkit.small_specs import SPEC, small_spec
 from testkit.time_authority import Authority
 
 

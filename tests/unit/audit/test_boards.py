@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from testkit.audit_cli import vdb_audit
-from testkit.bundles import SmallSession, small_session, small_spec
+from testkit.bundles import SmallSession, small_session
 from testkit.pages import outline
+from testkit.small_specs import small_spec
 from vdb_shared.audit.boards import boards_of
 from vdb_shared.audit.compare import compare
 from vdb_shared.audit.leaderboard import leaderboard_of

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
-from testkit.bundles import SmallSession, small_session, small_spec
+from testkit.bundles import SmallSession, small_session
 from testkit.metric_specs import CLIP_SCORE, DIGEST, FRECHET, KERNEL, LATENCY, make_spec
+from testkit.small_specs import small_spec
 from testkit.twins import ONE, OTHER, as_published, score_spec, scored_session
 from vdb_shared.audit.compare import Comparison, common_institutions, compare
 from vdb_shared.audit.measure import WORDS, Measure, measure_of, other_model, unlike

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testkit.bundles import small_session, small_spec
+from testkit.bundles import small_session
+from testkit.small_specs import small_spec
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.figures import accounting_json, metrics_json
 from vdb_shared.audit.policy import DEFAULT_POLICY

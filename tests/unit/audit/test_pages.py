@@ -5,8 +5,9 @@ import re
 import pytest
 from rich.console import Console
 
-from testkit.bundles import SmallSession, small_session, small_spec
+from testkit.bundles import SmallSession, small_session
 from testkit.pages import outline
+from testkit.small_specs import small_spec
 from vdb_shared.audit.chart import Axis, error_bar, histogram
 from vdb_shared.audit.html import leaderboard_page, local_page, report_page
 from vdb_shared.audit.leaderboard import leaderboard_of

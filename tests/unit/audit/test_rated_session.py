@@ -7,8 +7,9 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from testkit.bundles import SmallSession, small_session, small_spec
+from testkit.bundles import SmallSession, small_session
 from testkit.pages import outline
+from testkit.small_specs import small_spec
 from vdb_shared.audit.html import leaderboard_page
 from vdb_shared.audit.leaderboard import Leaderboard, leaderboard_of
 from vdb_shared.audit.report import Verdict

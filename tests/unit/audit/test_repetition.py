@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from testkit.bundles import DROPOUT, SmallSession, small_session, small_spec
+from testkit.bundles import DROPOUT, SmallSession, small_session
 from testkit.checked import checked_clips
 from testkit.forgeries import document
 from testkit.pages import outline
+from testkit.small_specs import small_spec
 from testkit.statements import INSTITUTIONS, Twist
 from vdb_shared.audit.html import leaderboard_page, report_page
 from vdb_shared.audit.leaderboard import leaderboard_of

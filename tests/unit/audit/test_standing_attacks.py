@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from testkit.audit_cli import vdb_audit
-from testkit.bundles import Past, logged, small_session, small_spec
+from testkit.bundles import Past, logged, small_session
 from testkit.consortium import signer
 from testkit.disputed import (
     OBJECTED,
@@ -27,6 +27,7 @@ from testkit.disputed import (
 )
 from testkit.fates import Fate
 from testkit.logs import MadeLog
+from testkit.small_specs import small_spec
 from testkit.statements import AUDITOR, INSTITUTIONS, auditor_key, coordinator_key, sign
 from vdb_shared.audit.attestation import attest, read_attestation
 from vdb_shared.audit.inspect import describe_statement

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from testkit.bundles import DROPOUT, Edits, SmallSession, comparison_of, small_session, small_spec
+from testkit.bundles import DROPOUT, Edits, SmallSession, comparison_of, small_session
 from testkit.fates import COMPLAINER, Fate
+from testkit.small_specs import small_spec
 from testkit.statements import INSTITUTIONS
 from vdb_shared import labels
 from vdb_shared.audit.figures import metrics_json

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from testkit.bundles import SmallSession, small_session, small_spec
+from testkit.bundles import SmallSession, small_session
 from testkit.evidence import but_for, found, refused
+from testkit.small_specs import small_spec
 from vdb_shared.audit import unmasked
 from vdb_shared.audit.checks.base import passed
 from vdb_shared.audit.evidence import Evidence

@@ -4,7 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from testkit.bundles import SmallSession, small_session, small_spec
+from testkit.bundles import SmallSession, small_session
+from testkit.small_specs import small_spec
 from testkit.specs import without_noise
 from vdb_shared.audit.policy import Policy
 from vdb_shared.audit.report import Report, Status, Verdict

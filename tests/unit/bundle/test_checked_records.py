@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from testkit.bundles import small_spec
 from testkit.checked import checked_clips
+from testkit.small_specs import small_spec
 from testkit.statements import INSTITUTIONS
 from vdb_shared.bundle.statement import (
     MAX_STATEMENT_BYTES,

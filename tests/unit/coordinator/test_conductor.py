@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from testkit.bundles import small_spec
 from testkit.consortium import signer
+from testkit.small_specs import small_spec
 from testkit.statements import INSTITUTIONS, coordinator_key, make_join, make_roster
 from vdb_coordinator.duties import Coordinator
 from vdb_coordinator.events import Joined

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from testkit.bundles import small_spec
 from testkit.consortium import expect
 from testkit.session_story import EVERYBODY, STEPS, Story, forged, story
+from testkit.small_specs import small_spec
 from testkit.statements import INSTITUTIONS
 from vdb_coordinator import sessions
 from vdb_coordinator.events import ComplaintReceived, KeysReceived, SessionOpened

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from testkit.bundles import small_spec
 from testkit.consortium import expect, signer
 from testkit.session_story import BEGIN, EVERYBODY, STEPS, Story, forged, story
+from testkit.small_specs import small_spec
 from testkit.statements import make_join, make_roster, sign
 from vdb_coordinator.events import (
     ConsistencyReceived,

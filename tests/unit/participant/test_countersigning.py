@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from testkit.bundles import DROPOUT, small_session, small_spec
+from testkit.bundles import DROPOUT, small_session
+from testkit.small_specs import small_spec
 from testkit.specs import without_noise
 from testkit.statements import INSTITUTIONS, MADE
 from vdb_participant.session.countersigning import OwnPart, audit_draft, audit_published, countersignature

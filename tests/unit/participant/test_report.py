@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from testkit.bundles import SmallSession, small_session, small_spec
+from testkit.bundles import SmallSession, small_session
 from testkit.own_clips import QUICK, SECRET, SECRET_COLOUR, US, make, ours, plant, session_of, spec_of
 from testkit.pages import outline, pictures
+from testkit.small_specs import small_spec
 from vdb_participant.generation.breaker import Breaker
 from vdb_participant.generation.engine import Engine
 from vdb_participant.generation.settings import Clip, settings_of

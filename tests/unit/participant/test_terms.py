@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from testkit.bundles import small_session, small_spec, witnesses_of
+from testkit.bundles import small_session, witnesses_of
 from testkit.logs import SEEN
+from testkit.small_specs import small_spec
 from testkit.statements import INSTITUTIONS, MADE, make_roster, sign
 from vdb_participant.session.terms import Offered, Opening, Pins, SealedTerms, verify_opening, verify_seal
 from vdb_shared.bundle.envelope import Envelope

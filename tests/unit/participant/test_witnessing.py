@@ -8,10 +8,11 @@ from typing import cast
 
 import pytest
 
-from testkit.bundles import small_spec, witnesses_of
+from testkit.bundles import witnesses_of
 from testkit.consortium import signer
 from testkit.crashes import Crash, Disk, RoundsOnly
 from testkit.logs import MadeLog
+from testkit.small_specs import small_spec
 from testkit.statements import INSTITUTIONS, coordinator_key, make_roster
 from vdb_participant.network.link import Link
 from vdb_participant.session.correspondence import Correspondence

@@ -8,9 +8,10 @@ from decimal import Decimal
 
 import pytest
 
-from testkit.bundles import sample_bundle, small_spec
+from testkit.bundles import sample_bundle
 from testkit.consortium import Consortium, Network, inputs_for, parameters
 from testkit.metric_specs import CLIP_SCORE, FLICKERING, FRECHET, make_spec
+from testkit.small_specs import small_spec
 from vdb_coordinator.rounds import ConsistencySigned, InputMasked, KeysAdvertised, KeysShared, Message, SharesRevealed
 from vdb_shared.planning.assumptions import assume, counts_of, scenario_of
 from vdb_shared.planning.costs import round_bytes, traffic_of, work_of

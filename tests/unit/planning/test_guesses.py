@@ -8,9 +8,10 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from testkit.bundles import sample_bundle, small_spec
+from testkit.bundles import sample_bundle
 from testkit.metric_specs import CLIP_SCORE, FRECHET, LATENCY, make_spec
 from testkit.ratings import PREFERENCE
+from testkit.small_specs import small_spec
 from vdb_shared.errors import UsageError
 from vdb_shared.metrics.catalogue import CATALOGUE
 from vdb_shared.metrics.finishes import FINISHES
