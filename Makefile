@@ -26,10 +26,12 @@ check: setup
 	cd protos && ../$(BIN)/buf lint
 	cd protos && for base in released/*; do ../$(BIN)/buf breaking --against $$base || exit 1; done
 
-# As many processes as there are cores, up to four; a file's tests stay together, since they share what took long to make.
+# One process more than there are cores, up to four, since many tests wait for clocks and other programs; WORKERS=… chooses. A file's tests
+# stay together, since they share what took long to make.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 1))')
 test: check
 	$(BIN)/python tests/testkit/footage.py
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 # Thirty SIGKILLs at random moments of a run of 20 clips; SEED=… chooses the moments.
 kills: setup

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from testkit.bundles import DROPOUT, Edits, SmallSession, Surplus, small_session
+from testkit.bundles import DROPOUT, Edits, SmallSession, small_session
+from testkit.forged_sums import with_clips, with_half_clips, with_lane, with_manifest
 from testkit.small_specs import small_spec
-from testkit.statements import COORDINATOR, INSTITUTIONS, Twist, root_signed_as_roster, sign
+from testkit.statements import COORDINATOR, INSTITUTIONS, root_signed_as_roster, sign
 from vdb_shared.audit.checks import CHECKS
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.policy import DEFAULT_POLICY
@@ -31,7 +30,6 @@ from vdb_shared.bundle.statement import (
     Join,
     Predicate,
     Result,
-    RunManifest,
     Seal,
     SessionOpen,
     parse_statement,
@@ -41,7 +39,6 @@ from vdb_shared.errors import VdbError, VerificationError
 from vdb_shared.labels import TYPE_STATEMENT
 from vdb_shared.layout import count_block
 from vdb_shared.secagg.encoding import LANE_OFFSET
-from vdb_shared.spec import parse_spec_json
 
 Forgery = Callable[[SmallSession], bytes]
 
@@ -84,37 +81,6 @@ def document(session: SmallSession, name: str, change: Callable[[Any], object]) 
     value = parse_canonical_json(session.members[name])
     change(value)
     return {name: canonical_json(value)}
-
-
-def with_clips(session: SmallSession, block: str, change: float, lane: int = 0) -> bytes:
-    """Let a member add so many clips to a lane of an exact block."""
-    return with_lane(session, block, round(change * 2**session.terms.calibration.public_exponent), lane)
-
-
-def with_half_clips(session: SmallSession) -> bytes:
-    """Let a member move half a clip from one full bin of a histogram to another."""
-    block = session.terms.layout.slice_of("public/tiny-wan-a/temporal-flickering@1/histogram")
-    half = 2 ** (session.terms.calibration.public_exponent - 1)
-    first, second = block.start + np.argsort(session.record.aggregate[block].astype(np.int64))[-2:]
-    return with_surplus(session, ((int(first), half), (int(second), -half)))
-
-
-def with_lane(session: SmallSession, block: str, change: int, lane: int = 0) -> bytes:
-    """Let a member add to a lane of a block."""
-    return with_surplus(session, ((session.terms.layout.slice_of(block).start + lane, change),))
-
-
-def with_surplus(session: SmallSession, surplus: Surplus) -> bytes:
-    """Return the bundle of a session in which a member adds to its lanes; everything else follows from that."""
-    spec = parse_spec_json(session.members[SPEC])
-    return small_session.__wrapped__(session.seed, spec, surplus=surplus).bundle()
-
-
-def with_manifest(session: SmallSession, field: str, value: object, **generation: str) -> bytes:
-    """Let a member declare another run, under a spec that says this about generation; everybody signs as if it were right."""
-    spec = parse_spec_json(session.members[SPEC])
-    spec = spec.model_copy(update={"generation": spec.generation.model_copy(update=generation)})
-    return small_session.__wrapped__(session.seed, spec, twist=Twist(RunManifest, field, value)).bundle()
 
 
 def contribution(institution: str) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -19,8 +19,9 @@ import numpy as np
 from testkit.consortium import entropy
 from testkit.coordinator import CALL, Identity
 from testkit.refusals import reason_of
+from testkit.spoiled_shares import spoiled
 from vdb_participant import rounds
-from vdb_participant.phases import Advertised, Agreed, Committed, Masked, SharedKeys, SharedKeysMessage
+from vdb_participant.phases import Advertised, Agreed, Committed, Masked, SharedKeys
 from vdb_shared import labels
 from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.envelope import Envelope, sign_envelope
@@ -37,13 +38,11 @@ from vdb_shared.bundle.statement import (
 )
 from vdb_shared.bundle.witnessed import witness_name
 from vdb_shared.canonical import digest_bytes, digest_string, sha256_digest
-from vdb_shared.identity import StatementKey
 from vdb_shared.secagg.encoding import Lanes
 from vdb_shared.secagg.masking import masked_digest
-from vdb_shared.secagg.messages import SharedKeysHeader, Signed
+from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.parameters import Parameters
 from vdb_shared.secagg.restarts import Restart, verify_restart
-from vdb_shared.secagg.sealing import SEALED_BYTES, sealed_digest
 from vdb_shared.spec import Spec, parse_spec_json
 from vdb_shared.transparency.checkpoint import cosign, parse_checkpoint
 from vdb_shared.transparency.note import parse_note
@@ -377,17 +376,6 @@ class TestMember:
             "manifest": manifest,
         }
         return Statement((), Contribution(**{**fields, **changes})).sign(self.identity.statement_key)
-
-
-def spoiled(
-    phase: SharedKeys, message: SharedKeysMessage, key: StatementKey, holders: Iterable[int]
-) -> tuple[SharedKeys, SharedKeysMessage]:
-    """Return a round 1 that is signed as it should be, but holds garbage for some holders."""
-    header = SharedKeysHeader.decode(message.header.body)
-    sealed = {**message.sealed, **dict.fromkeys(holders, bytes(SEALED_BYTES))}
-    body = replace(header, sealed_digest=sealed_digest(header.t1, header.seat, sealed)).encode()
-    own = Signed(body, key.sign(labels.TYPE_SHARE_KEYS, body))
-    return replace(phase, own=own), SharedKeysMessage(own, sealed)
 
 
 CHUNK = 2**20

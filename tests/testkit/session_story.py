@@ -14,8 +14,8 @@ import numpy as np
 
 from testkit.consortium import Participants, expect, signer
 from testkit.logs import MadeLog
-from testkit.members import spoiled
 from testkit.small_specs import small_spec
+from testkit.spoiled_shares import spoiled
 from testkit.statements import INSTITUTIONS, coordinator_key, make_join, make_roster, sign
 from vdb_coordinator.duties import Coordinator
 from vdb_coordinator.events import (

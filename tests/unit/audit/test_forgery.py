@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from testkit.bundles import Edits, SmallSession
+from testkit.forged_sums import with_manifest
 from testkit.forgeries import (
     COORDINATOR_ALONE,
     DIGEST,
@@ -14,7 +15,6 @@ from testkit.forgeries import (
     first_failure,
     join,
     outcome,
-    with_manifest,
 )
 from testkit.statements import COORDINATOR
 from vdb_shared.audit.report import Status
