@@ -55,7 +55,9 @@ def test_guesses_come_from_a_template_and_from_an_earlier_result(tmp_path: Path)
     template, _ = run("demo", "--like", earlier, "--guess-template")
     guess.write_text(template.replace("exponent = 1.2", "exponent = 2.0"))
     found = json.loads(run("demo", *QUICK, "--like", earlier, "--guess", guess, "--json")[0])
-    assert len(found["guesses"]["sources"]) == 2
+    like, edited = found["guesses"]["sources"]
+    assert like.split(" ")[0] == "result.vdbb", "a plan is passed on, and says not where files lie"
+    assert edited == "guess.toml"
     exponents = {item["metric"]: item["exponent"] for item in found["guesses"]["metrics"] if "exponent" in item}
     assert exponents["mmd-rff@1"] == "2"
 

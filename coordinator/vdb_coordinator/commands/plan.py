@@ -141,12 +141,12 @@ def _guessed(spec: Spec, sources: Sources) -> _Guessed:
     if sources.like is not None:
         earlier = read_bundle(_read(sources.like, MAX_BUNDLE_BYTES), file=str(sources.like))
         guesses, silent = guesses_like(earlier, spec, guesses)
-        words.append(f"{sources.like}" + (f" (defaults for {', '.join(silent)})" if silent else ""))
+        words.append(sources.like.name + (f" (defaults for {', '.join(silent)})" if silent else ""))
         seconds |= {model: value for model, value in seconds_like(earlier).items() if value > 0}
     if sources.guess is not None:
         text = utf8_text(_read(sources.guess, MAX_GUESS_BYTES), file=str(sources.guess))
         guesses = parse_guesses(text, spec, guesses, file=str(sources.guess))
-        words.append(str(sources.guess))
+        words.append(sources.guess.name)
     seconds |= _seconds(spec, sources.seconds)
     return _Guessed(guesses, tuple(words or ["defaults"]), seconds)
 

@@ -1,7 +1,8 @@
 """Contact sheets: small pictures of many clips in one PNG, so that a person can look at a data set.
 
-Promises that no clip is enlarged, that a sheet is written whole or not at all, readable by its owner alone, and never into the
-data directory. Leaves the small pictures to `decoding/`.
+Promises that a small clip is enlarged by a whole factor, so that its pixels are seen as they are, and a large one is not; that
+a sheet is written whole or not at all, readable by its owner alone, and never into the data directory. Leaves the small
+pictures to `decoding/`.
 """
 
 from __future__ import annotations
@@ -22,14 +23,21 @@ from vdb_participant.data.decoding.glances import HEIGHT, PICTURES, WIDTH
 from vdb_shared.errors import UsageError
 
 ROWS: Final = 20
-"""Clips on a page: some 2300 pixels high, which a screen shows in two pieces."""
+"""Clips on a page: some 2300 pixels high, which a screen shows in two pieces; 4000 if all are small and enlarged."""
 
 MOST_PAGES: Final = 50
 """A person who looks at a thousand clips has looked enough."""
 
+SEEN: Final = 96
+"""Pixels that the shorter side of an enlarged picture has at least, if there is room: a person sees more than dots."""
+
+TALLEST: Final = WIDTH
+"""Pixels that an enlarged picture may be high; it may be as wide as any other."""
+
 _WORDS_WIDTH: Final = 300
 _GAP: Final = 4
-_ROW: Final = HEIGHT + 20
+_BETWEEN: Final = 20
+"""Between two rows."""
 _HEAD: Final = 56
 _MARGIN: Final = 16
 
@@ -103,17 +111,34 @@ def write_sheet(rows: Iterable[Row], paths: Sequence[Path], title: str) -> Itera
 
 def _drawn(rows: Sequence[Row], title: str, before: int) -> Image.Image:
     width = 2 * _MARGIN + _WORDS_WIDTH + PICTURES * (WIDTH + _GAP)
-    page = Image.new("RGB", (width, _HEAD + len(rows) * _ROW + _MARGIN), _GROUND)
+    heights = [_height(row) for row in rows]
+    page = Image.new("RGB", (width, _HEAD + sum(heights) + len(rows) * _BETWEEN + _MARGIN), _GROUND)
     draw = ImageDraw.Draw(page, "RGBA")
     draw.text((_MARGIN, 16), _fitted(draw, title, width - 2 * _MARGIN, 20), _INK, _font(20))
-    for place, row in enumerate(rows):
-        top = _HEAD + place * _ROW
+    top = _HEAD
+    for place, (row, height) in enumerate(zip(rows, heights, strict=True)):
         if place % 2 == 0:
-            draw.rectangle((0, top - 10, width, top + _ROW - 11), _BAND)
+            draw.rectangle((0, top - _BETWEEN // 2, width, top + height + _BETWEEN // 2 - 1), _BAND)
         _draw_words(draw, row, top, before + place + 1)
         if row.glance is not None:
-            _draw_pictures(page, draw, row.glance, top)
+            _draw_pictures(page, draw, row.glance, (top, height))
+        top += height + _BETWEEN
     return page
+
+
+def enlargement(height: int, width: int) -> int:
+    """Return by what a picture is enlarged: the least factor that gives its shorter side `SEEN` pixels, if there is room."""
+    wanted = -(-SEEN // min(height, width))
+    return max(1, min(wanted, TALLEST // height, WIDTH // width))
+
+
+def _height(row: Row) -> int:
+    """Return how high a row is: its pictures, and at least as high as pictures of large clips."""
+    if row.glance is None:
+        return HEIGHT
+    height, width = row.glance.pictures.shape[1:3]
+    shown: int = height * enlargement(height, width)
+    return max(HEIGHT, shown)
 
 
 def _draw_words(draw: ImageDraw.ImageDraw, row: Row, top: int, number: int) -> None:
@@ -133,17 +158,20 @@ def _facts(glance: Glance | None) -> tuple[str, ...]:
     return f"{glance.frames} frames", f"{glance.width} x {glance.height} pixels", length
 
 
-def _draw_pictures(page: Image.Image, draw: ImageDraw.ImageDraw, glance: Glance, top: int) -> None:
-    height, width = glance.pictures.shape[1:3]
+def _draw_pictures(page: Image.Image, draw: ImageDraw.ImageDraw, glance: Glance, within: tuple[int, int]) -> None:
+    """Draw a row's pictures, each in the middle of its cell; `within` is the row's upper edge and its height."""
+    top, cell = within
+    times = enlargement(*glance.pictures.shape[1:3])
     for place, (number, picture) in enumerate(zip(glance.numbers, glance.pictures, strict=True)):
         left = _MARGIN + _WORDS_WIDTH + place * (WIDTH + _GAP)
-        draw.rectangle((left, top, left + WIDTH - 1, top + HEIGHT - 1), _CELL)
-        corner = (left + (WIDTH - width) // 2, top + (HEIGHT - height) // 2)
-        page.paste(Image.fromarray(picture), corner)
+        draw.rectangle((left, top, left + WIDTH - 1, top + cell - 1), _CELL)
+        shown = picture.repeat(times, axis=0).repeat(times, axis=1)
+        height, width = shown.shape[:2]
+        page.paste(Image.fromarray(shown), (left + (WIDTH - width) // 2, top + (cell - height) // 2))
         words = str(number)
         end = left + 8 + round(draw.textlength(words, _font(11)))
-        draw.rectangle((left, top + HEIGHT - 16, end, top + HEIGHT - 1), _PLATE)
-        draw.text((left + 4, top + HEIGHT - 15), words, (255, 255, 255), _font(11))
+        draw.rectangle((left, top + cell - 16, end, top + cell - 1), _PLATE)
+        draw.text((left + 4, top + cell - 15), words, (255, 255, 255), _font(11))
 
 
 def _fitted(draw: ImageDraw.ImageDraw, words: str, room: int, size: int) -> str:

@@ -1,11 +1,13 @@
 """The section of a page that shows clips: a table for each public prompt, a film strip for each model.
 
-Promises that every word is escaped, that a clip which cannot be shown is said to be missing with the reason, and that the
-section stays small whatever the clips are. Leaves to `choice.py` that everything in it is public.
+Promises that every word is escaped, that a clip which cannot be shown is said to be missing with the reason, that no reason
+names a folder or a server of this site, and that the section stays small whatever the clips are. Leaves to `choice.py` that
+everything in it is public.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Final
@@ -13,6 +15,7 @@ from typing import Final
 from vdb_participant.generation.store import ClipStore, StoredClip
 from vdb_participant.report.choice import Chosen, Place
 from vdb_participant.report.strips import MOST_VALUES, Strip, film_strip, height_within
+from vdb_shared.audit.page import headings, scrolling_table, unbroken
 from vdb_shared.spec import class_of
 
 _SHOWN_HEIGHT: Final = 96
@@ -20,6 +23,13 @@ _SHOWN_HEIGHT: Final = 96
 
 _REASON: Final = 300
 """Characters of a failure's reason."""
+
+_PLACE: Final = re.compile(
+    r"(?<![\w.~/\\:-])"  # not within a word, a fraction or a path that begins elsewhere
+    r"(?:[A-Za-z][\w+.-]*://[^\s'\"]+?(?=[:,;.)]*(?:[\s'\"]|$))"
+    r"|(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\":;,]*[/\\])*([^\s/\\'\":;,]+))"
+)
+"""An address, or a path from the root or a home; of a path, its last name."""
 
 _NOTHING: Final = "No clips of public prompts are kept here, so there is nothing to show."
 
@@ -49,7 +59,7 @@ def clips_section(chosen: Sequence[Chosen], store: ClipStore, site: str, values:
 
 def _explained(site: str) -> str:
     return (
-        f"<p>Made at {escape(site)}: of each model the first clip of the prompt that fell to this site, as up to five frames "
+        f"<p>Made at {unbroken(site)}: of each model the first clip of the prompt that fell to this site, as up to five frames "
         "from the beginning to the end; large ones are scaled down, and nothing else is lost. Chosen are the prompts of which "
         "clips of the most models were made here, whatever the clips look like.</p>\n"
         '<p class="reason">Only public prompts, which stand in the benchmark\'s spec, are shown here. Nothing in this section '
@@ -66,21 +76,19 @@ def _height(chosen: Sequence[Chosen], values: int) -> int | None:
 def _table(chosen: Chosen, store: ClipStore, most: int) -> str:
     prompt = chosen.prompt
     rows = "\n".join(
-        f'<tr><th scope="row">{escape(place.model)}</th><td>{_cell(prompt.text, place, store, most)}</td></tr>'
+        f'<tr><th scope="row" class="name">{escape(place.model)}</th>'
+        f'<td class="words">{_cell(prompt.text, place, store, most)}</td></tr>'
         for place in chosen.places
     )
-    return (
-        f"<table><caption><strong>“{escape(prompt.text)}”</strong> <code>{escape(prompt.id)}</code></caption>"
-        '<thead><tr><th scope="col">Model</th><th scope="col">Clip</th></tr></thead>\n'
-        f"<tbody>{rows}</tbody></table>"
-    )
+    caption = f"<strong>“{unbroken(prompt.text)}”</strong> <code>{unbroken(prompt.id)}</code>"
+    return scrolling_table(f"Clips of “{prompt.text}”", caption, headings(("Model", "Clip")), rows, stacks=True)
 
 
 def _cell(prompt: str, place: Place, store: ClipStore, most: int) -> str:
     if place.sample is None:
         return _words("Fell to another institution.")
     if place.failure:
-        return _words(f"Sample {place.sample} could not be made: {place.failure[:_REASON]}")
+        return _words(f"Sample {place.sample} could not be made: {_without_places(place.failure)[:_REASON]}")
     clip = None if place.key is None else store.get(place.key)
     if clip is None:
         return _words(f"Sample {place.sample} was made here but is not in this site's store any more.")
@@ -88,7 +96,12 @@ def _cell(prompt: str, place: Place, store: ClipStore, most: int) -> str:
 
 
 def _words(words: str) -> str:
-    return f'<span class="reason">{escape(words)}</span>'
+    return f'<span class="reason">{unbroken(words)}</span>'
+
+
+def _without_places(reason: str) -> str:
+    """Return words without addresses, and with files by their last names: where they lie is nobody else's business."""
+    return _PLACE.sub(lambda found: found[1] or "its server", reason)
 
 
 def _figure(prompt: str, place: Place, clip: StoredClip, strip: Strip) -> str:
@@ -104,5 +117,5 @@ def _figure(prompt: str, place: Place, clip: StoredClip, strip: Strip) -> str:
     caption = f"“{prompt}”: {place.model}, sample {place.sample}, class {clip_class}, profile {profile}"
     return (
         f'<figure><img{pixels} src="{strip.uri}" alt="{escape(alt)}" width="{times * strip.width}" '
-        f'height="{times * strip.height}"><figcaption>{escape(caption)}</figcaption></figure>'
+        f'height="{times * strip.height}"><figcaption>{unbroken(caption)}</figcaption></figure>'
     )

@@ -15,7 +15,7 @@ from typing import Final
 
 from vdb_shared.audit.leaderboard import Row, Table, source_of, tables_of
 from vdb_shared.audit.measure import Measure, measure_of
-from vdb_shared.audit.verified import VerifiedBundle, check_distinct, labels_of, said_of, same_session
+from vdb_shared.audit.verified import VerifiedBundle, briefly_named, check_distinct, labels_of, said_of, same_session
 from vdb_shared.metrics.catalogue import MetricDefinition
 
 BOARDS_VERSION: Final = "vdb-audit-leaderboard/1"
@@ -166,7 +166,8 @@ def boards_of(bundles: Sequence[VerifiedBundle]) -> Boards:
             definitions[measure] = table.definition
             found.setdefault(measure, []).extend(_entries(name, bundle, table))
     groups = (Group(measure, definitions[measure], tuple(entries)) for measure, entries in found.items())
-    remarks = (*said_of(bundles), *same_session(bundles), *_unpinned(bundles))
+    brief = briefly_named(bundles)
+    remarks = (*said_of(brief), *same_session(brief), *_unpinned(brief))
     return Boards(named, tuple(groups), remarks)
 
 

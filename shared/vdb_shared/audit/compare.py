@@ -18,7 +18,7 @@ from vdb_shared.audit.measure import measure_of, other_model, unlike
 from vdb_shared.audit.sides import Row, cohort_rows, composed, privacy_rows
 from vdb_shared.audit.significance import FEWEST, Figure, Lead, lead, more_than_chance
 from vdb_shared.audit.spec_differences import Difference, circumstances, metric_name, spec_differences
-from vdb_shared.audit.verified import VerifiedBundle, said_of, same_session
+from vdb_shared.audit.verified import VerifiedBundle, briefly_named, said_of, same_session
 from vdb_shared.metrics.catalogue import MetricDefinition, definition_of
 from vdb_shared.sums import rounded
 
@@ -160,7 +160,7 @@ def compare(first: VerifiedBundle, second: VerifiedBundle) -> Comparison:
     return Comparison(
         first=first,
         second=second,
-        remarks=tuple(_remarks(first, second)),
+        remarks=tuple(_remarks(*briefly_named((first, second)))),
         spec=spec_differences(first.spec, second.spec),
         cohort=cohort_rows(first, second),
         privacy=(*privacy_rows(first, second), *composed(first, second, common)),

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from vdb_shared.audit.chart import Axis, error_bar, histogram, scale
 from vdb_shared.audit.leaderboard import CheckedSite, ClipClass, Leaderboard, Row, Table, tables_of
-from vdb_shared.audit.page import badge, fact, page, prose
+from vdb_shared.audit.page import badge, fact, headings, instead, page, prose, scrolling_table, unbroken
 from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
 from vdb_shared.audit.text import (
     CHECKED_EXPLAINED,
@@ -41,7 +41,7 @@ def report_page(report: Report) -> str:
     return page(
         f"Audit: {title}",
         f"<h1>Audit of “{escape(title)}”</h1>\n<p>{_verdict_badge(report)}{standing_badge(report)}</p>\n"
-        f'<p class="lead">{escape(verdict_sentence(report))}</p>\n'
+        f'<p class="lead">{unbroken(verdict_sentence(report))}</p>\n'
         f"{_facts_card(report.facts, report) if report.facts else ''}\n{_checks_card(report)}\n{_footer(report)}",
     )
 
@@ -95,7 +95,7 @@ def local_page(title: str, metrics: Mapping[str, Any], pictures: str = "") -> st
 def table_cards(tables: Sequence[Table], confidence: str) -> str:
     """Return the tables of a leaderboard and how to read them; `confidence` such as "0.95"."""
     cards = "\n".join(_table_card(table, f"{float(confidence) * 100:.0f} %") for table in tables)
-    return f'{cards}\n<p class="reason">{escape(RANKS_EXPLAINED)}</p>'
+    return f'{cards}\n<p class="reason">{unbroken(RANKS_EXPLAINED)}</p>'
 
 
 def _class_badge(clips: ClipClass) -> str:
@@ -152,37 +152,35 @@ def _table_card(table: Table, confidence: str) -> str:
     ends = [float(end) for row in table.rows for end in (row.low, row.high, row.value) if end is not None]
     axis = Axis.over(ends) if ends else None
     spread = any(row.histogram for row in table.rows)
-    unit = f" in {escape(definition.unit)}" if definition.unit else ""
-    heads = ["Rank", "Model", f"Value{unit}", f"{confidence} interval", "From", "To", table.counted]
+    value = f"Value in {definition.unit}" if definition.unit else "Value"
+    names = ["Rank", "Model", value, f"{confidence} interval", "From", "To", table.counted]
     if spread:
-        heads.append("Distribution")
-    numeric = {f"Value{unit}", "From", "To", table.counted}
-    head = "".join(f'<th scope="col"{" class=number" if name in numeric else ""}>{name}</th>' for name in heads)
+        names.append("Distribution")
     body = "\n".join(_row(row, axis, confidence, spread=spread) for row in table.rows)
-    foot = (
-        f'<tfoot><tr><td colspan="3"></td><td>{scale(axis)}</td><td colspan="{len(heads) - 4}"></td></tr></tfoot>'
-        if axis
-        else ""
-    )
+    foot = f'<tr><td colspan="3"></td><td>{scale(axis)}</td><td colspan="{len(names) - 4}"></td></tr>' if axis else ""
     kind = "warn" if table.private else "good"
     direction = "higher is better" if definition.direction == "higher" else "lower is better"
-    return (
-        f'<section class="card"><table><caption><h2>{escape(definition.title)} '
+    caption = (
+        f"<h2>{escape(definition.title)} "
         f"{badge(kind, noise_badge(table))} {badge('plain', table.source)} {badge('plain', direction)}</h2>"
-        f'<span class="note"><code>{escape(definition.id)}</code>: {escape(definition.definition)}.</span></caption>'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody>{foot}</table>{_remarks(table)}</section>"
+        f'<span class="note"><code>{unbroken(definition.id)}</code>: {unbroken(definition.definition)}.</span>'
     )
+    shown = scrolling_table(
+        f"{definition.title}, {table.source}",
+        caption,
+        headings(names, {value, "From", "To", table.counted}),
+        body,
+        foot,
+    )
+    return f'<section class="card">{shown}{_remarks(table)}</section>'
 
 
 def _row(row: Row, axis: Axis | None, confidence: str, *, spread: bool) -> str:
     first = ' class="first"' if row.ranks == (1, 1) else ""
-    start = f'<tr{first}><td class="rank">{row.rank_set}</td><th scope="row">{escape(row.model)}</th>'
+    start = f'<tr{first}><td class="rank">{row.rank_set}</td><th scope="row" class="name">{escape(row.model)}</th>'
     if axis is None or row.value is None or row.low is None or row.high is None:
-        span = 6 if spread else 5
-        return (
-            f'{start}<td colspan="{span}" class="reason">{"Ranks only" if row.ranks else "Withheld"}: '
-            f"{escape(row.reason or 'not available')}.</td></tr>"
-        )
+        words = f"{'Ranks only' if row.ranks else 'Withheld'}: {row.reason or 'not available'}."
+        return f"{start}{instead(6 if spread else 5, words)}</tr>"
     shape = f"<td>{histogram(row.histogram) if row.histogram else ''}</td>" if spread else ""
     return (
         f'{start}<td class="number"><strong>{escape(row.value)}</strong></td>'
@@ -214,20 +212,17 @@ def _checked_card(sites: Sequence[CheckedSite]) -> str:
     verdict = (
         badge("warn", "some differ beyond the tolerance") if apart else badge("plain", "none beyond the tolerance")
     )
-    head = "".join(
-        f'<th scope="col"{" class=number" if place else ""}>{name}</th>' for place, name in enumerate(CHECKED_HEADINGS)
-    )
+    caption = f'<h2>Clips made twice {verdict}</h2><span class="note">{escape(CHECKED_EXPLAINED)}.</span>'
     rows = "\n".join(_checked_row(site) for site in sites)
-    return (
-        f'<section class="card"><table><caption><h2>Clips made twice {verdict}</h2>'
-        f'<span class="note">{escape(CHECKED_EXPLAINED)}.</span></caption>'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></section>"
-    )
+    shown = scrolling_table("Clips made twice", caption, headings(CHECKED_HEADINGS, CHECKED_HEADINGS[1:]), rows)
+    return f'<section class="card">{shown}</section>'
 
 
 def _checked_row(site: CheckedSite) -> str:
     name, *cells = (escape(cell) for cell in checked_cells(site))
-    return f'<tr><th scope="row">{name}</th>{"".join(f"<td class=number>{cell}</td>" for cell in cells)}</tr>'
+    return (
+        f'<tr><th scope="row" class="name">{name}</th>{"".join(f"<td class=number>{cell}</td>" for cell in cells)}</tr>'
+    )
 
 
 def _verified_card(report: Report) -> str:
@@ -246,19 +241,17 @@ def _verified_card(report: Report) -> str:
 
 def _checks_card(report: Report) -> str:
     rows = "\n".join(_check_row(line) for line in report.lines)
-    return (
-        '<section class="card"><table><caption><h2>Checks</h2></caption><thead><tr><th scope="col">Check</th>'
-        '<th scope="col">Outcome</th><th scope="col">What it means</th></tr></thead>\n'
-        f"<tbody>{rows}</tbody></table></section>"
-    )
+    head = headings(("Check", "Outcome", "What it means"))
+    shown = scrolling_table("Checks", "<h2>Checks</h2>", head, rows, stacks=True)
+    return f'<section class="card">{shown}</section>'
 
 
 def _check_row(line: Line) -> str:
-    detail = f'<br><span class="reason">{escape(line.detail)}</span>' if line.detail else ""
+    detail = f'<br><span class="reason">{unbroken(line.detail)}</span>' if line.detail else ""
     said = f"<ul>{''.join(f'<li>{prose(item)}</li>' for item in line.said)}</ul>" if line.said else ""
     return (
-        f'<tr><th scope="row">{line.id}</th><td>{badge(_STATUS_KINDS[line.status], line.status.value)}</td>'
-        f"<td><strong>{escape(line.title)}.</strong> {prose(line.sentence)}{detail}{said}</td></tr>"
+        f'<tr><th scope="row" class="name">{line.id}</th><td>{badge(_STATUS_KINDS[line.status], line.status.value)}</td>'
+        f'<td class="words"><strong>{escape(line.title)}.</strong> {prose(line.sentence)}{detail}{said}</td></tr>'
     )
 
 

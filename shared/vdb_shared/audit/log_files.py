@@ -77,7 +77,7 @@ def fetch_from(place: str, patience: Patience = Patience()) -> Fetch:
         raise UsageError(
             f"{folder}: holds no log, which has a file named {CHECKPOINT_PATH}; in a coordinator's directory it is `log`"
         )
-    return lambda path: _read(folder / path)
+    return lambda path: _read(folder, path)
 
 
 def check_remembered(log: TiledLog, remembered: bytes, key: NoteKey) -> Checkpoint:
@@ -101,13 +101,14 @@ def check_remembered(log: TiledLog, remembered: bytes, key: NoteKey) -> Checkpoi
     return before
 
 
-def _read(path: Path) -> bytes:
+def _read(folder: Path, path: str) -> bytes:
+    """Return a file; what is wrong with it is said without the folder, for it may end up in a report that is passed on."""
     try:
-        with path.open("rb") as file:
+        with (folder / path).open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise UsageError(f"{path}: a file of the log cannot be read: {error.strerror}") from error
-    return _bounded(data, str(path))
+    return _bounded(data, path)
 
 
 def _download(url: str, patience: Patience, end: float) -> bytes:

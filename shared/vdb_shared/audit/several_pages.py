@@ -1,11 +1,12 @@
 """Comparisons and tables over several results as self-contained HTML pages.
 
-Promises that every word that comes from a bundle is escaped, and that figures appear digit for digit as published.
+Promises that every word that comes from a bundle is escaped, that figures appear digit for digit as published, and that no page
+says where on this machine a bundle lies: pages are passed on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final
 
@@ -13,7 +14,7 @@ from vdb_shared.audit.boards import ACROSS, Boards, Entry, Group
 from vdb_shared.audit.chart import Axis, error_bar, scale
 from vdb_shared.audit.compare import Compared, Comparison
 from vdb_shared.audit.leaderboard import counted_of
-from vdb_shared.audit.page import badge, page, prose
+from vdb_shared.audit.page import badge, headings, instead, page, prose, scrolling_table, unbroken
 from vdb_shared.audit.several import (
     DEPENDENT,
     INDEPENDENT,
@@ -26,21 +27,22 @@ from vdb_shared.audit.several import (
     shortened,
 )
 from vdb_shared.audit.text import count_of, verdict_sentence
-from vdb_shared.audit.verified import VerifiedBundle
+from vdb_shared.audit.verified import VerifiedBundle, labels_of
 
 _CONFIDENCE: Final = "95 %"
 
 
 def comparison_page(found: Comparison) -> str:
     """Return the page of a comparison."""
-    names = f"{found.first.name} and {found.second.name}"
+    labels = labels_of([found.first.name, found.second.name])
+    names = " and ".join(labels)
     kind = "warn" if found.apart else "plain"
     rows = [(item.what, shortened(item.first), shortened(item.second), True) for item in found.spec]
     sides = [[(row.what, row.first, row.second, row.differs) for row in part] for part in (found.cohort, found.privacy)]
     return page(
         f"Comparison: {names}",
-        f"<h1>{escape(names)}</h1>\n<p>{badge(kind, conclusion(found))}</p>\n"
-        f"{_verdicts((found.first, found.second))}{_remarks(found.remarks)}\n"
+        f"<h1>{unbroken(names)}</h1>\n<p>{badge(kind, conclusion(found))}</p>\n"
+        f"{_results(dict(zip(labels, (found.first, found.second), strict=True)))}{_remarks(found.remarks)}\n"
         f"{_figures(found)}\n"
         f"{_pairs('What was agreed', rows, 'The specs are equal.')}\n"
         f"{_pairs('Who took part', sides[0], '')}\n{_pairs('Privacy', sides[1], '')}",
@@ -52,53 +54,45 @@ def boards_page(boards: Boards) -> str:
     groups = "\n".join(_group(group) for group in boards.groups)
     return page(
         "Leaderboard of several results",
-        f"<h1>Leaderboard of {len(boards.bundles)} results</h1>\n{_verdicts(boards.bundles.values())}"
+        f"<h1>Leaderboard of {len(boards.bundles)} results</h1>\n{_results(boards.bundles)}"
         f'{_remarks(boards.remarks)}\n{groups}\n<p class="reason">{prose(ACROSS)}</p>',
     )
 
 
-def _verdicts(bundles: Iterable[VerifiedBundle]) -> str:
-    items = "".join(
-        f"<li><strong>{escape(bundle.name)}</strong>: {escape(bundle.facts.title)}; {escape(bundle.facts.consortium)}, "
-        f"published {escape(bundle.facts.published)}, {len(bundle.facts.survivors)} institutions. "
-        f"{escape(verdict_sentence(bundle.report))} <code>{escape(bundle.report.bundle)}</code></li>"
-        for bundle in bundles
+def _results(bundles: Mapping[str, VerifiedBundle]) -> str:
+    """Return a numbered list of results: short name, title, consortium, date and verdict."""
+    items = "\n".join(
+        f"<li><strong>{unbroken(name)}</strong>: {unbroken(bundle.facts.title)}; {unbroken(bundle.facts.consortium)}, "
+        f"published {unbroken(bundle.facts.published)}, {len(bundle.facts.survivors)} institutions. "
+        f"{unbroken(verdict_sentence(bundle.report))} <code>{escape(bundle.report.bundle)}</code></li>"
+        for name, bundle in bundles.items()
     )
-    return f'<ul class="lead">{items}</ul>'
+    return f'<ol class="lead">{items}</ol>'
 
 
 def _remarks(remarks: Sequence[str]) -> str:
     return "".join(f"<p>{badge('warn', 'note')} {prose(remark)}</p>" for remark in remarks)
 
 
-def _head(names: Sequence[str], numeric: Sequence[str] = ()) -> str:
-    cells = "".join(
-        f'<th scope="col"{" class=number" if name in numeric else ""}>{escape(name)}</th>' for name in names
-    )
-    return f"<thead><tr>{cells}</tr></thead>"
-
-
-def _card(heading: str, note: str, head: str, body: str) -> str:
-    return (
-        f'<section class="card"><table><caption><h2>{heading}</h2><span class="note">{note}</span></caption>'
-        f"{head}\n<tbody>{body}</tbody></table></section>"
-    )
+def _card(heading: str, note: str, head: str, body: str, foot: str = "") -> str:
+    caption = f"<h2>{unbroken(heading)}</h2>" + (f'<span class="note">{note}</span>' if note else "")
+    return f'<section class="card">{scrolling_table(heading, caption, head, body, foot)}</section>'
 
 
 def _pairs(heading: str, rows: Sequence[tuple[str, str, str, bool]], none: str) -> str:
     if not rows:
         return f'<section class="card"><h2>{escape(heading)}</h2><p>{escape(none)}</p></section>'
     body = "\n".join(
-        f'<tr><th scope="row">{escape(what)} {badge("warn", "differs") if differs else ""}</th>'
-        f"<td>{escape(first)}</td><td>{escape(second)}</td></tr>"
+        f'<tr><th scope="row">{unbroken(what)} {badge("warn", "differs") if differs else ""}</th>'
+        f'<td class="words">{unbroken(first)}</td><td class="words">{unbroken(second)}</td></tr>'
         for what, first, second, differs in rows
     )
-    return _card(escape(heading), "", _head(("What", "First", "Second")), body)
+    return _card(heading, "", headings(("What", "First", "Second")), body)
 
 
 def _figures(found: Comparison) -> str:
     cards = "\n".join(_compared_card(heading, items) for heading, items in by_metric(found).items())
-    missing = "".join(f"<li>{escape(what)}: {escape(reason)}</li>" for what, reason in gaps(found))
+    missing = "".join(f"<li>{unbroken(what)}: {unbroken(reason)}</li>" for what, reason in gaps(found))
     listed = f'<section class="card"><h2>Not compared</h2><ul>{missing}</ul></section>' if missing else ""
     sentences = (planned_sentence(found), INDEPENDENT if found.independent else DEPENDENT, WHY)
     explained = "".join(f'<p class="reason">{prose(sentence)}</p>' for sentence in sentences)
@@ -111,18 +105,18 @@ def _compared_card(heading: str, items: Sequence[Compared]) -> str:
     ]
     axis = Axis.over(ends)
     body = "\n".join(_compared_rows(item, axis) for item in items)
-    head = _head(("Model", "Result", "Value", f"{_CONFIDENCE} interval", "Outcome"), ("Value",))
-    return _card(escape(heading), "", head, body)
+    head = headings(("Model", "Result", "Value", f"{_CONFIDENCE} interval", "Outcome"), ("Value",))
+    return _card(heading, "", head, body)
 
 
 def _compared_rows(item: Compared, axis: Axis) -> str:
     kind = "plain" if item.better is None else "good"
-    outcome = f"{badge(kind, outcome_of(item))}<br>" + escape(", ".join(item.circumstances))
+    outcome = f"{badge(kind, outcome_of(item))}<br>" + unbroken(", ".join(item.circumstances))
     rows = []
     for which, side in (("First", item.first), ("Second", item.second)):
         bar = error_bar(axis, side["value"], side["low"], side["high"], _CONFIDENCE)
-        name = f'<th scope="row" rowspan="2">{escape(item.model)}</th>' if which == "First" else ""
-        last = f'<td rowspan="2" class="reason">{outcome}</td>' if which == "First" else ""
+        name = f'<th scope="row" class="name" rowspan="2">{escape(item.model)}</th>' if which == "First" else ""
+        last = f'<td rowspan="2" class="reason words">{outcome}</td>' if which == "First" else ""
         rows.append(
             f'<tr>{name}<td>{which}</td><td class="number"><strong>{escape(side["value"])}</strong></td>'
             f"<td>{bar}</td>{last}</tr>"
@@ -142,18 +136,20 @@ def _group(group: Group) -> str:
     counted = counted_of(group.measure.inputs)
     names = ("Result", "Rank", "Model", "Value", f"{_CONFIDENCE} interval", counted)
     body = "\n".join(_entry(entry, axis) for entry in group.entries)
-    if axis:
-        body += f'\n<tr aria-hidden="true"><td colspan="4"></td><td>{scale(axis)}</td><td></td></tr>'
-    note = f"<code>{escape(group.definition.id)}</code>: {escape(group.words)}."
-    return _card(escape(f"{group.definition.title}{unit}"), note, _head(names, ("Value", counted)), body)
+    foot = f'<tr><td colspan="4"></td><td>{scale(axis)}</td><td></td></tr>' if axis else ""
+    note = f"<code>{unbroken(group.definition.id)}</code>: {unbroken(group.words)}."
+    return _card(f"{group.definition.title}{unit}", note, headings(names, ("Value", counted)), body, foot)
 
 
 def _entry(entry: Entry, axis: Axis | None) -> str:
     row = entry.row
-    start = f'<tr><th scope="row">{escape(entry.shown)}</th><td class="rank">{row.rank_set}</td><td>{escape(row.model)}</td>'
+    start = (
+        f'<tr><th scope="row" class="name">{escape(entry.shown)}</th><td class="rank">{row.rank_set}</td>'
+        f'<td class="name">{escape(row.model)}</td>'
+    )
     if axis is None or row.value is None or row.low is None or row.high is None:
-        words = "Ranks only" if row.ranks else "Withheld"
-        return f'{start}<td colspan="3" class="reason">{words}: {escape(row.reason or "not available")}.</td></tr>'
+        words = f"{'Ranks only' if row.ranks else 'Withheld'}: {row.reason or 'not available'}."
+        return f"{start}{instead(3, words)}</tr>"
     return (
         f'{start}<td class="number"><strong>{escape(row.value)}</strong></td>'
         f"<td>{error_bar(axis, row.value, row.low, row.high, _CONFIDENCE)}</td>"

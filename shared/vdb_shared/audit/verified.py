@@ -6,7 +6,7 @@ Promises that no bundle in which a check failed gets this far, and that a refusa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -131,8 +131,18 @@ def labels_of(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(few if len(set(few)) == len(few) else placed)
 
 
+def briefly_named(bundles: Sequence[VerifiedBundle]) -> tuple[VerifiedBundle, ...]:
+    """Return bundles under their files' own names, or `labels_of` where two would be the same.
+
+    For sentences about them, which are passed on and must name no folder.
+    """
+    names = [bundle.name.rpartition("/")[2] for bundle in bundles]
+    brief = names if len(set(names)) == len(names) else labels_of(names)
+    return tuple(replace(bundle, name=name) for name, bundle in zip(brief, bundles, strict=True))
+
+
 def said_of(bundles: Sequence[VerifiedBundle]) -> tuple[str, ...]:
-    """Return all that was said of results since they were published, each sentence with the file that it is about."""
+    """Return all that was said of results since they were published, each sentence with the name of the result."""
     known = ((bundle.name, bundle.report.standing) for bundle in bundles)
     return tuple(f"{name}: {words}" for name, found in known if found is not None for words in words_of(found))
 

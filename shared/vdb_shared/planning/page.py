@@ -10,7 +10,7 @@ from html import escape
 from typing import Final
 
 from vdb_shared.audit.chart import WIDTH, Axis, error_bar, scale
-from vdb_shared.audit.page import badge, fact, page
+from vdb_shared.audit.page import badge, fact, headings, instead, page, scrolling_table, unbroken
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.planning.plan import Outlook, Plan
 from vdb_shared.planning.prediction import Expected
@@ -38,7 +38,7 @@ def plan_page(plan: Plan) -> str:
         '<section class="card"><dl>' + "".join(fact(name, words) for name, words in facts(plan)) + "</dl></section>",
         '<section class="card">'
         + "".join(_metric_table(plan, outlook) for outlook in plan.outlooks)
-        + f'<p class="note">{escape(ABOUT_DIFFERENCES)}</p></section>',
+        + f'<p class="reason">{unbroken(ABOUT_DIFFERENCES)}</p></section>',
         _what_if_card(plan),
     ]
     return page(title, "\n".join(body))
@@ -99,45 +99,43 @@ def _metric_table(plan: Plan, outlook: Outlook) -> str:
     found = plan.of((metric.id, metric.inputs))
     axis = _axis(found)
     rows = "".join(
-        f"<tr><th>{escape(item.model)}</th><td>{badge(_BADGES[item.grade], item.grade)}</td>"
+        f'<tr><th scope="row" class="name">{escape(item.model)}</th><td>{badge(_BADGES[item.grade], item.grade)}</td>'
         f'<td class="number">{number(item.value)}</td><td class="number">± {number(item.half_width)}</td>'
-        f"<td>{_interval(axis, item)}</td></tr>"
-        + (f'<tr><td colspan="5" class="reason">{escape(item.reason)}</td></tr>' if item.reason else "")
+        f"<td>{_interval(axis, item)}</td></tr>" + (f"<tr>{instead(5, item.reason)}</tr>" if item.reason else "")
         for item in found
     )
-    ends = "" if axis is None else f'<tfoot><tr><td colspan="4"></td><td>{scale(axis)}</td></tr></tfoot>'
-    note = escape(what_a_metric_tells(outlook))
-    unit = f", {escape(definition.unit)}" if definition.unit else ""
-    return (
-        f"<table><caption><h2>{escape(definition.title)} <code>{metric.id}</code></h2>"
-        f'<span class="note">{metric.inputs} prompts{unit}. {note}</span></caption>'
-        '<thead><tr><th>Model</th><th>Grade</th><th class="number">Guessed</th><th class="number">Half-width</th>'
-        f"<th>Interval</th></tr></thead><tbody>{rows}</tbody>{ends}</table>"
+    ends = "" if axis is None else f'<tr><td colspan="4"></td><td>{scale(axis)}</td></tr>'
+    unit = f", {definition.unit}" if definition.unit else ""
+    caption = (
+        f"<h2>{escape(definition.title)} <code>{unbroken(metric.id)}</code></h2>"
+        f'<span class="note">{unbroken(f"{metric.inputs} prompts{unit}. {what_a_metric_tells(outlook)}")}</span>'
     )
+    head = headings(("Model", "Grade", "Guessed", "Half-width", "Interval"), ("Guessed", "Half-width"))
+    return scrolling_table(f"{definition.title}, {metric.inputs} prompts", caption, head, rows, ends)
 
 
 def _what_if_card(plan: Plan) -> str:
     if not plan.what_ifs:
         return ""
-    heads = "".join(f"<th>{escape(item.name)}</th>" for item in plan.what_ifs)
     rows = []
     for outlook in plan.outlooks:
         key = outlook.metric.id, outlook.metric.inputs
         cells = "".join(
-            f"<td>{_ratio_bar(item.changes[key].ratio)}{escape(ratio_words(item.changes[key]))}</td>"
+            f"<td>{_ratio_bar(item.changes[key].ratio)}{unbroken(ratio_words(item.changes[key]))}</td>"
             if key in item.changes
             else "<td>–</td>"
             for item in plan.what_ifs
         )
-        rows.append(f"<tr><th><code>{key[0]}</code> {key[1]}</th>{cells}</tr>")
+        rows.append(f'<tr><th scope="row" class="name"><code>{key[0]}</code> {key[1]}</th>{cells}</tr>')
     problems = "".join(
-        f'<p class="reason">{escape(item.name)}: {escape(item.problem)}</p>' for item in plan.what_ifs if item.problem
+        f'<p class="reason">{unbroken(item.name)}: {unbroken(item.problem)}</p>'
+        for item in plan.what_ifs
+        if item.problem
     )
-    return (
-        '<section class="card"><table><caption><h2>Other sessions</h2><span class="note">Length of the intervals by that '
-        f"of the plan.</span></caption><thead><tr><th>Metric</th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        f"{problems}</section>"
-    )
+    caption = '<h2>Other sessions</h2><span class="note">Length of the intervals by that of the plan.</span>'
+    head = headings(("Metric", *(item.name for item in plan.what_ifs)))
+    shown = scrolling_table("Other sessions", caption, head, "".join(rows))
+    return f'<section class="card">{shown}{problems}</section>'
 
 
 def _ratios(plan: Plan, outlook: Outlook) -> Iterator[tuple[str, float | None]]:

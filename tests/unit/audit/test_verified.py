@@ -14,7 +14,14 @@ from testkit.published import golden_published, golden_told
 from vdb_shared.audit.leaderboard import leaderboard_of
 from vdb_shared.audit.policy import DEFAULT_POLICY, Policy
 from vdb_shared.audit.report import Status
-from vdb_shared.audit.verified import VerifiedBundle, check_distinct, labels_of, open_verified, same_session
+from vdb_shared.audit.verified import (
+    VerifiedBundle,
+    briefly_named,
+    check_distinct,
+    labels_of,
+    open_verified,
+    same_session,
+)
 from vdb_shared.bundle.archive import read_archive, write_archive
 from vdb_shared.bundle.record import ACCOUNTING, COUNTERSIGN, METRICS, ROSTER
 from vdb_shared.errors import UsageError, VerificationError
@@ -117,6 +124,14 @@ def test_a_bundle_given_twice_is_named_by_both_names() -> None:
 )
 def test_short_names_differ(names: list[str], labels: tuple[str, ...]) -> None:
     assert labels_of(names) == labels
+
+
+def test_sentences_name_files_without_their_folders() -> None:
+    bundles = [named("/home/kim/a.vdbb"), named("b/b.vdbb", "dropout")]
+    assert [bundle.name for bundle in briefly_named(bundles)] == ["a.vdbb", "b.vdbb"]
+    bundles = [named("/spring/a.vdbb"), named("/autumn/a.vdbb", "dropout"), named("c.vdbb", "restarted")]
+    assert [bundle.name for bundle in briefly_named(bundles)] == ["a (1)", "a (2)", "c"]
+    assert [bundle.facts for bundle in briefly_named(bundles)] == [bundle.facts for bundle in bundles]
 
 
 def test_two_results_of_one_session_are_remarked() -> None:

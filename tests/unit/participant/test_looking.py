@@ -21,7 +21,7 @@ from vdb_participant.data.dataset import Dataset
 from vdb_participant.data.decoding.decoder import Decoder
 from vdb_participant.data.decoding.glances import HEIGHT, PICTURES, WIDTH, small
 from vdb_participant.data.looking import look
-from vdb_participant.data.sheet import MOST_PAGES, ROWS, page_paths, pages_for
+from vdb_participant.data.sheet import MOST_PAGES, ROWS, SEEN, TALLEST, enlargement, page_paths, pages_for
 from vdb_participant.data.video import encode_mp4
 from vdb_participant.embedded.scenes import Scene, render
 from vdb_shared.errors import UsageError
@@ -157,6 +157,57 @@ def test_a_sheet_shows_every_clip_in_its_row(data: Path, tmp_path: Path) -> None
             words = pixels[56 + row * (HEIGHT + 20) : 56 + row * (HEIGHT + 20) + 80, 16:300]
             assert (words < 120).any()
     assert sorted(item.name for item in tmp_path.iterdir()) == ["data", "sheet.png"]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "times"),
+    [
+        (16, 16, 6),
+        (32, 32, 3),
+        (1, 1, 96),
+        (64, 64, 2),
+        (64, 48, 2),
+        (24, 40, 4),  # as many times as there is room for
+        (64, 96, 1),
+        (90, 90, 1),
+        (96, 171, 1),
+        (4, 176, 1),
+        (96, 1, 1),
+    ],
+)
+def test_small_pictures_are_enlarged_by_whole_factors_as_far_as_there_is_room(
+    height: int, width: int, times: int
+) -> None:
+    assert enlargement(height, width) == times
+    assert times * height <= TALLEST
+    assert times * width <= WIDTH
+
+
+@pytest.mark.parametrize("size", [16, 32, 64])
+def test_a_person_sees_more_than_dots_of_small_clips(tmp_path: Path, size: int) -> None:
+    clips = tmp_path / "data" / "clips"
+    clips.mkdir(parents=True)
+    encode_mp4(clips / "small.mp4", render(Scene("cross", "green", "circling", "light"), 0, frames=9, size=size), fps=8)
+    encode_mp4(clips / "usual.mp4", panned(frames=20, height=160, width=200, photograph="coffee"), fps=10)
+    dataset = Dataset.open(tmp_path / "data")
+    (path,) = look(dataset, None, NOWHERE, tmp_path / "sheet.png", _told).sheets
+    with Image.open(path) as page:
+        pixels = np.asarray(page.convert("RGB"))
+    with Decoder() as decoder:
+        small_one, usual = (decoder.glance(clip).pictures for clip in dataset.clips)
+    times = -(-SEEN // size)
+    side = times * size
+    assert side >= 96
+    top = 56
+    for place, picture in enumerate(small_one):
+        left = 16 + 300 + place * (WIDTH + 4) + (WIDTH - side) // 2
+        shown = pixels[top : top + side, left : left + side]
+        assert (shown[: side - 20] == np.kron(picture, np.ones((times, times, 1), np.uint8))[: side - 20]).all()
+    below = top + side + 20
+    assert pixels.shape[0] == below + HEIGHT + 20 + 16
+    height, width = usual.shape[1:3]
+    left = 16 + 300 + (WIDTH - width) // 2
+    assert (pixels[below : below + height - 20, left : left + width] == usual[0][: height - 20]).all()
 
 
 def test_pages_follow_each_other_and_end_somewhere(data: Path, tmp_path: Path) -> None:

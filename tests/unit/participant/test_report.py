@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from testkit.bundles import SmallSession, small_session
 from testkit.own_clips import QUICK, SECRET, SECRET_COLOUR, US, make, ours, plant, session_of, spec_of
-from testkit.pages import outline, pictures
+from testkit.pages import (
+    broken_names,
+    check_fits_screens,
+    check_may_be_passed_on,
+    check_speaks,
+    outline,
+    pictures,
+)
 from testkit.small_specs import small_spec
 from vdb_participant.generation.breaker import Breaker
 from vdb_participant.generation.engine import Engine
@@ -86,9 +93,10 @@ def test_the_page_works_offline_and_runs_nothing(store: ClipStore) -> None:
     assert all(image["alt"] and image["width"] and image["height"] for image in parsed.images)
     assert "://" not in page
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in page
-    assert all("scope" in attributes for tag, attributes in parsed.tags if tag == "th")
-    tags = [tag for tag, _ in parsed.tags]
-    assert tags.count("caption") == tags.count("table")
+    check_fits_screens(page)
+    check_speaks(page)
+    check_may_be_passed_on(page)
+    assert broken_names(page, {US, *(model.id for model in spec_of(session).models)}) == []
 
 
 def test_clips_of_other_institutions_are_said_to_be_elsewhere(store: ClipStore) -> None:
@@ -209,6 +217,29 @@ def test_words_of_a_prompt_cannot_become_markup(store: ClipStore) -> None:
     assert HOSTILE in parsed.text
 
 
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("/home/kim/bin/make-clip: ended with code 1", "make-clip: ended with code 1"),
+        ("cannot open '/data/models/a b/x.safetensors'", "cannot open 'a b/x.safetensors'"),
+        ("~/models/x.gguf is damaged (~/models/x.gguf)", "x.gguf is damaged (x.gguf)"),
+        ("C:\\Users\\kim\\x.bin: is gone", "x.bin: is gone"),
+        ("https://gpu-17.internal:8000/v1/videos: gave no answer", "its server: gave no answer"),
+        ("http://gpu-17:8000/v1: answered 500 Error", "its server: answered 500 Error"),
+        ("expected 3 / 4 frames, or 1/2 of them, found frames/s 8 and/or none", None),
+    ],
+)
+def test_a_reason_names_no_place_of_this_site(store: ClipStore, reason: str, shown: str | None) -> None:
+    """The section says that it may be shown to others."""
+    session = session_of()
+    store.give_up(Engine(spec_of(session), store).key(ours(session)[0]), reason)
+    page = page_of(session, store)
+    assert f"could not be made: {shown or reason}" in outline(page).text
+    check_may_be_passed_on(page)
+    for place in ("/home/kim", "/data/models", "~/models", "Users", "gpu-17"):
+        assert place not in page
+
+
 def test_reasons_are_escaped_and_cut(store: ClipStore) -> None:
     session = session_of()
     engine = Engine(spec_of(session), store)
@@ -268,7 +299,8 @@ def test_under_auto_clips_are_found_whatever_profile_they_have(store: ClipStore)
             store.put(engine.key(task), Clip(np.zeros((9, 32, 32, 3), np.uint8)), seconds=1.0, device="H200")
     section = clips_section(choose(spec, tasks, store, REGISTRY), store, US)
     for model, name in names.items():
-        assert section.count(f"{model}, sample 0, class accelerated, profile {name}") == len(spec.prompts)
+        caption = f"{model}, sample 0, class accelerated, profile {name}"
+        assert outline(section).text.count(caption) == len(spec.prompts)
 
 
 def test_figures_of_a_bundle_that_fails_are_never_shown(store: ClipStore) -> None:

@@ -10,7 +10,7 @@ from functools import cache
 import pytest
 
 from testkit.metric_specs import CLIP_SCORE, FLICKERING, FRECHET, edited, make_spec
-from testkit.pages import outline
+from testkit.pages import broken_names, check_fits_screens, check_may_be_passed_on, check_speaks, outline
 from testkit.ratings import PREFERENCE, rated_spec
 from vdb_shared.canonical import canonical_json
 from vdb_shared.errors import PrivacyError, UsageError
@@ -130,6 +130,10 @@ def test_the_page_is_well_formed_and_self_contained() -> None:
         assert words in parsed.text
     assert not {tag for tag, _ in parsed.tags} & {"script", "img", "link", "iframe"}
     assert "http" not in page.replace("http-equiv", "")
+    check_fits_screens(page)
+    check_speaks(page)
+    check_may_be_passed_on(page)
+    assert broken_names(page, {"--records", "--prompts", "--dropout"}) == []
 
 
 def test_the_picture_is_xml_with_a_bar_for_every_interval() -> None:
