@@ -26,7 +26,8 @@ from vdb_shared.secagg.parameters import Seat
 from vdb_shared.secagg.transcript import seat_peer
 from vdb_shared.spec import Spec
 from vdb_shared.wire import reasons
-from vdb_shared.wire.status import Phase
+from vdb_shared.wire.spoken import doing, ended
+from vdb_shared.wire.status import Phase, SiteStatus
 
 P = TypeVar("P", bound=Predicate)
 
@@ -35,12 +36,16 @@ def misplaced(state: SessionState, wanted: Phase) -> RefusedError:
     """Return why something that belongs into one phase cannot be taken in another."""
     found = phase_of(state)
     if isinstance(state, Ending | Aborted) or (isinstance(state, Lost) and found is Phase.ABORTED):
-        return RefusedError(reasons.ABORTED, f"the session was aborted: {state.reason}")
+        sites = [
+            SiteStatus(state.opening.member(seat).institution, seat, state.stages[seat])
+            for seat in sorted(state.stages)
+        ]
+        return RefusedError(reasons.ABORTED, f"the session was aborted: {ended(state.reason, sites)}")
     if isinstance(state, Lost):
         return RefusedError(reasons.TOO_LATE, state.reason)
     if found < wanted:
-        return RefusedError(reasons.NOT_YET, f"the session is {found.words}; {wanted.words} has not begun")
-    return RefusedError(reasons.TOO_LATE, f"the session is {found.words}; {wanted.words} is over")
+        return RefusedError(reasons.NOT_YET, f"not yet: now {doing(found)}, and only later {doing(wanted)}")
+    return RefusedError(reasons.TOO_LATE, f"too late: now {doing(found)}")
 
 
 def check_attempt(state: SessionState, attempt: int) -> None:

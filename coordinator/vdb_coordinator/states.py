@@ -30,7 +30,7 @@ from vdb_shared.secagg.parameters import Parameters, Seat
 from vdb_shared.secagg.restarts import Restart
 from vdb_shared.spec import Spec
 from vdb_shared.transparency.proof import LogProof
-from vdb_shared.wire.status import Phase
+from vdb_shared.wire.status import ROUND_STAGES, Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,19 +367,10 @@ def stages_of(state: SessionState) -> dict[Seat, str]:
 def _round_stages(state: Aggregating) -> dict[Seat, str]:
     words = dict.fromkeys(state.opening.seats, "did not join")
     words |= dict.fromkeys(state.sealed.joins, "joined")
-    for seats, stage in zip(_rounds_done(state.rounds), _ROUND_STAGES, strict=False):
+    for seats, stage in zip(_rounds_done(state.rounds), ROUND_STAGES, strict=False):
         words |= dict.fromkeys(seats, stage)
     words |= dict.fromkeys(state.left, "left")
     return words | {restart.dealer: "left out" for restart in state.restarts}
-
-
-_ROUND_STAGES: Final = (
-    "advertised keys",
-    "shared keys",
-    "sent its masked input",
-    "signed the survivors",
-    "revealed shares",
-)
 
 
 def _rounds_done(rounds: Collecting | Summed) -> Iterator[Mapping[Seat, Signed | bytes]]:

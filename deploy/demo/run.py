@@ -260,7 +260,7 @@ def follow(demo: Demo, lines: IO[bytes], processes: dict[str, subprocess.Popen[b
         if not line:
             continue
         demo.say(f"  {line}")
-        if not killed and VICTIM in line and "shared keys" in line:
+        if not killed and VICTIM in line and "sent its sealed shares" in line:
             wait_for_line(demo.log(VICTIM), FAILPOINT, processes[VICTIM], 30.0)
             processes[VICTIM].send_signal(signal.SIGKILL)
             processes[VICTIM].wait(30.0)

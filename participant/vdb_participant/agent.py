@@ -55,6 +55,7 @@ from vdb_shared.errors import (
 )
 from vdb_shared.privacy.accountant import account
 from vdb_shared.spec import Spec
+from vdb_shared.wire.spoken import doing, ended
 from vdb_shared.wire.status import Phase
 
 BREACHES: Final = (ProtocolError, PrivacyError, SignatureError, StatisticError, VerificationError)
@@ -349,10 +350,9 @@ def _look(site: Site, link: Link, session: str) -> tuple[Opening, Offered]:
     opening = verify_opening(offered, session, site.pins, datetime.now(UTC))
     accept_roster(site.folder, offered.roster)
     if details.status.phase is not Phase.ACCEPTING:
-        reason = f": {details.status.reason}" if details.status.reason else ""
-        raise SessionAbortedError(
-            f"session {opening.session[:19]} takes no more institutions; it is {details.status.phase.words}{reason}"
-        )
+        why = ended(details.status.reason, details.status.sites)
+        now = f"{doing(details.status.phase)} ({why})" if why else doing(details.status.phase)
+        raise SessionAbortedError(f"session {opening.session[7:19]} takes no more institutions: {now}")
     return opening, offered
 
 

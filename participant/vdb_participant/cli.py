@@ -189,7 +189,7 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     local = _load("commands.local")
     _licences(context, accepted=accept_licence)(read)
     with _load("commands.showing").shown_progress() as shown:
-        told = replace(resources, tell=shown.tell)
+        told = replace(resources, tell=shown.tell, say=shown.say)
         evaluation = local.run_locally(read, told, _state(context).clips, shown.progress)
     figures = canonical_json(evaluation.to_json())
     if output is not None:

@@ -67,7 +67,9 @@ def run(
     check_licences(state, read, ask=None, accepted=accept_licences, show=_complain)
     weights = state.models if models is None else Path(models)
     with shown_progress() as shown:
-        resources = Resources(Path(data), weights, device, state.registry, tell=shown.tell, egress=state.egress)
+        resources = Resources(
+            Path(data), weights, device, state.registry, tell=shown.tell, say=shown.say, egress=state.egress
+        )
         evaluation = run_locally(read, resources, state.clips, shown.progress)
     if all(result.value is None for result in evaluation.results):
         reasons = sorted({f"{result.model}: {result.reason}" for result in evaluation.results})

@@ -115,7 +115,10 @@ def _missing(error: ModuleNotFoundError, extra: str) -> str:
     if not extra or error.name is None or error.name.split(".")[0] in _OURS:
         return _mistake(error)
     package = f"pip install 'video-diffusion-bench[{extra}]'"
-    return f"this command needs {error.name}; install it with: {package} (in a checkout: pip install '.[{extra}]')"
+    return (
+        f"the packages of the {extra} are not all installed (the Python module {error.name} is missing); install them with: "
+        f"{package} (in a checkout: pip install '.[{extra}]')"
+    )
 
 
 def _mistake(error: Exception) -> str:

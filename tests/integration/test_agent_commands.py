@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -158,13 +159,63 @@ def test_a_coordinator_that_is_not_running_is_named_within_ten_seconds(
     )
 
 
+def test_a_site_that_is_not_approved_yet_says_what_is_missing_and_what_to_run(
+    coordinator: RunningCoordinator, tmp_path: Path
+) -> None:
+    invitation, state = invitation_of(coordinator, "clinic", tmp_path), tmp_path / "state"
+    run("--dir", state, "enroll", invitation, "--plaintext-keys")
+    said = (
+        f"{state}: clinic began to enrol in testbed and is no member yet: keys are here, the certificate is missing, which the "
+        f"coordinator at {coordinator.address} gives once the lead has approved. Next: run `vdb-participant "
+        f"--dir {state} enroll INVITATION --wait` with the lead's invitation; it shows the fingerprint that the lead approves "
+        "by telephone, and fetches the certificate as soon as that is done"
+    )
+    _, complained = run("--dir", state, "join", "0" * 64, "--data", tmp_path, expect=1)
+    assert complained == f"error: {said}\n"
+    printed, _ = run("--dir", state, "status")
+    assert printed == f"no session: nobody consented to one here\n{said}\n"
+    printed, _ = run("--dir", state, "doctor", expect=1)
+    assert said in printed
+    key = StatementKey.from_pem((state / "statement-key.pem").read_bytes(), None)
+    coordinator.admin.approve("clinic", key.public_key.key_id)
+    advised = said.partition("`vdb-participant ")[2].partition("`")[0].replace("INVITATION", str(invitation))
+    printed, _ = run(*advised.split(), "--plaintext-keys")
+    assert "clinic is a member of testbed" in printed
+
+
+def test_status_says_whether_the_coordinator_is_there(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    """By a greeting that shows nothing of us and needs no passphrase; what it tells of sessions is read here either way."""
+    site = write_site(tmp_path / "clinic", coordinator.enrol("clinic"), coordinator.address)
+    nothing = "no session: nobody consented to one here\n"
+    printed, _ = run("--dir", site.folder.path, "status")
+    assert printed == f"{nothing}coordinator: {coordinator.address} is there\n"
+    coordinator.stop()
+    printed, _ = run("--dir", site.folder.path, "status")
+    assert printed == (
+        f"{nothing}coordinator: {coordinator.address} cannot be reached now: nothing listens there; ask the lead whether "
+        "`vdb-coordinator serve` is running, and whether the port is right. Nothing is lost\n"
+    )
+    left = [entry.departure.kind for entry in site.egress.read().entries]
+    assert left == ["greeting", "greeting"]
+    printed, _ = run("--dir", site.folder.path, "status", "--json")
+    assert json.loads(printed) == []
+    site.folder.relay_key.write_bytes(bytes(32))
+    printed, _ = run("--dir", site.folder.path, "status")
+    assert printed == nothing
+    assert len(site.egress.read().entries) == 2, (
+        "JSON is of our own files alone, and a site without a network is silent"
+    )
+
+
 def test_dry_run_prints_the_plan_and_promises_nothing(coordinator: RunningCoordinator, tmp_path: Path) -> None:
     for number in range(SITES):
         coordinator.enrol(f"site-{number}")
     first, *_ = consortium(coordinator, tmp_path)
     words = ("--dir", first.site.folder.path, "join", first.session[7:20], "--data", first.resources.data)
     models = ("--models", first.resources.models)  # of a size and digest, but no models: none can be run
-    _, unloadable = run(*words, *models, "--dry-run", expect=1)
+    nothing, unloadable = run(*words, *models, "--dry-run", expect=1)
+    assert nothing == "", "standard output is for the plan"
+    assert unloadable.startswith("making one short clip with tiny-wan-a on cpu to estimate the time (")
     assert "expected the index of a diffusers pipeline" in unloadable
     printed, _ = run(*words, *models, "--dry-run", "--no-timing")
     for expected in (
@@ -267,10 +318,12 @@ def test_doctor_tells_apart_how_far_it_comes(coordinator: RunningCoordinator, tm
         found = {item.subject: item for item in examine_connection(between.folder, bytes)}
     assert (found["port"].status.value, found["TLS"].status.value) == ("PASS", "FAIL")
     assert "signed by 'Corporate Inspection CA'" in found["TLS"].words
+    assert re.match(r"127\.0\.0\.1:\d+: its certificate ", found["TLS"].words)
     assert "coordinator" not in found, "nothing of ours was sent there"
     coordinator.stop()
     found = {item.subject: item for item in examine_connection(site.folder, bytes)}
     assert found["port"].status.value == "FAIL"
+    assert found["port"].words.startswith(f"{coordinator.address}: nothing listens there; ")
     assert "TLS" not in found
 
 

@@ -184,5 +184,5 @@ def test_coming_too_late(coordinator: RunningCoordinator, tmp_path: Path) -> Non
     runs.start(*institutions)
     runs.join()
     other = write_site(tmp_path / "again", coordinator.identities[0], coordinator.address)
-    with pytest.raises(SessionAbortedError, match="takes no more institutions; it is published"):
+    with pytest.raises(SessionAbortedError, match="takes no more institutions: published"):
         Institution(other, institutions[0].resources, institutions[0].session).take_part()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def has_joined(institution: Institution) -> bool:
 
 @pytest.fixture(scope="module")
 def joined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Institution, int, str]:
-    """One institution that consented, joined, waits for the others, and is told to stop."""
+    """One institution that consented, joined, waits for the others, sees the coordinator restart, and is told to stop."""
     path = tmp_path_factory.mktemp("service")
     with running_coordinator(path / "lead", institutions=SITES) as coordinator:
         spec = session_spec(path / "models")
@@ -61,9 +62,36 @@ def joined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Institution, int, 
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             while process.poll() is None and not has_joined(first):
                 time.sleep(0.1)
+            end_of_patience = threading.Timer(120, process.kill)
+            end_of_patience.start()
+            coordinator.stop()
+            complained = read_until("does not answer", process)
+            coordinator.start()
+            complained += read_until("answers again", process)
+            end_of_patience.cancel()
             process.send_signal(signal.SIGTERM)
-            _, complained = process.communicate(timeout=60)
+            complained += process.communicate(timeout=60)[1]
     return first, process.returncode, complained
+
+
+def read_until(words: str, process: subprocess.Popen[str]) -> str:
+    """Return the lines of a process's standard error up to the one that has these words, or all."""
+    assert process.stderr is not None
+    lines: list[str] = []
+    while not lines or (words not in lines[-1] and lines[-1]):
+        lines.append(process.stderr.readline())
+    return "".join(lines)
+
+
+def test_who_waits_is_told_once_that_the_coordinator_went_and_once_that_it_is_back(
+    joined: tuple[Institution, int, str],
+) -> None:
+    first, _, complained = joined
+    address = first.site.config.address
+    gone, back = (line for line in complained.splitlines() if address in line)
+    assert gone.startswith(f"the coordinator at {address} does not answer since ")
+    assert "; nothing is lost, and this agent goes on asking until " in gone
+    assert back.startswith(f"the coordinator at {address} answers again (")
 
 
 def test_sigterm_is_a_clean_stop(joined: tuple[Institution, int, str]) -> None:

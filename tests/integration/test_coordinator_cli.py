@@ -129,7 +129,7 @@ def test_a_session_from_spec_to_exported_bundle(tmp_path: Path) -> None:
         out, _ = run(*lead, "session", "list", "--json")
         assert [item["session"] for item in json.loads(out)] == [session]
         _, error = run(*lead, "export", session, "-o", tmp_path / "early.vdbb", expect=2)
-        assert "accepting" in error
+        assert "the session goes on (institutions join)" in error
         watch = start(*lead, "session", "watch", session[7:19])
         assert watch.stdout is not None
         lines = [watch.stdout.readline()]
@@ -184,7 +184,7 @@ def test_a_restart_of_the_rounds_is_shown(tmp_path: Path) -> None:
         for member in members:
             member.__exit__(None, None, None)
         out, _ = run(*lead, "session", "status", session)
-        assert "advertising keys, attempt 2" in out
+        assert "institutions exchange keys, attempt 2" in out
         assert "left out" in out
         out, _ = run(*lead, "session", "status", session, "--json")
         assert json.loads(out)["attempt"] == 1
@@ -204,6 +204,29 @@ def test_an_aborted_session_ends_the_watch_with_one(coordinator: RunningCoordina
     out, error = run(*lead, "session", "watch", session, expect=1)
     assert "aborted by the lead: wrong prompts" in out
     assert "error: the session was aborted" in error
+
+
+def test_a_lead_sees_who_was_missing(tmp_path: Path) -> None:
+    with running_coordinator(tmp_path, institutions=4) as coordinator:
+        lead = ("--dir", coordinator.home.path)
+        out, _ = run(*lead, "session", "create", demo_spec(tmp_path / "spec.toml"), "--json")
+        session = json.loads(out)["session"]
+        out, _ = run(*lead, "session", "list")
+        assert out.startswith(f"{session[7:19]}  ")
+        assert out.endswith(": institutions join\n")
+        coordinator.expire(session)
+        coordinator.settle(session)
+        names = ", ".join(f"{identity.institution} (has not joined)" for identity in coordinator.identities)
+        recorded = "0 institutions joined, the spec asks for at least 4"
+        said = f"{recorded}; missing: {names}"
+        for command in ("status", "watch"):
+            out, error = run(*lead, "session", command, session, expect=command == "watch")
+            assert f"ended without a result: {said}\n" in out
+            assert error == ("" if command == "status" else f"error: the session was aborted: {said}\n")
+        out, _ = run(*lead, "session", "status", session, "--json")
+        assert (json.loads(out)["phase"], json.loads(out)["reason"]) == ("aborted", recorded)
+        _, error = run(*lead, "export", session, "-o", tmp_path / "none", expect=1)
+        assert said in error
 
 
 def test_without_a_server_the_line_says_how_to_start_one(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,7 +17,7 @@ from testkit.audit_cli import vdb_audit
 from testkit.bundles import small_session
 from testkit.small_specs import small_spec
 from vdb_shared.commandline import shown
-from vdb_shared.screen import screen
+from vdb_shared.screen import Figures, screen
 
 PAINTED = "\x1b[2J\x1b[H\x1b[1;32mPASS: all 29 checks hold.\x1b[0m\x1b[8m"
 
@@ -67,3 +70,46 @@ def test_errors_go_to_standard_error_and_lines_stay_whole_where_that_is_asked_fo
     assert [screen(stderr=stderr).stderr for stderr in (True, False)] == [True, False]
     assert [screen(soft_wrap=whole).soft_wrap for whole in (True, False)] == [True, False]
     assert (screen().stderr, screen().soft_wrap) == (False, False)
+
+
+HEADINGS = ("Rank", "Model", "Value", "95 % interval", "Largest distance")
+ROW = ("1–2", "vdb-tiny-1-with-a-long-name", "0.123456", "0.1234 … 0.5678", "12,345")
+
+
+def drawn(rows: Sequence[tuple[str, ...]], width: int) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=width, highlight=False).print(Figures(HEADINGS, rows, "Model"))
+    return out.getvalue().splitlines()
+
+
+@given(st.integers(12, 200), st.lists(st.sampled_from([8, 30, 64]), min_size=1, max_size=4))
+@example(60, [64])
+@example(80, [30])
+def test_no_name_and_no_number_of_a_table_is_cut(width: int, names: list[int]) -> None:
+    rows = [(ROW[0], "m" * length, *ROW[2:]) for length in names]
+    lines = drawn(rows, width)
+    assert max(map(len, lines)) <= width
+    told = "".join("".join(lines).split())
+    for row in rows:
+        for cell in row:
+            assert "".join(cell.split()) in told
+    assert told.count("…") == len(rows), "the intervals' own alone"
+
+
+def test_a_table_becomes_lines_only_where_it_does_not_fit() -> None:
+    def form(width: int) -> str:
+        lines = drawn([ROW], width)
+        if lines[1].split() == " ".join(HEADINGS).split():
+            return "table"
+        return "headings of two lines" if lines[2].split()[-2:] == ["interval", "distance"] else "lines"
+
+    forms = [form(width) for width in range(120, 40, -1)]
+    assert list(dict.fromkeys(forms)) == ["table", "headings of two lines", "lines"]
+    assert forms == sorted(forms, key=["table", "headings of two lines", "lines"].index)
+    assert [line.rstrip() for line in drawn([ROW], 60)] == [
+        "vdb-tiny-1-with-a-long-name",
+        "  Rank: 1–2",
+        "  Value: 0.123456",
+        "  95 % interval: 0.1234 … 0.5678",
+        "  Largest distance: 12,345",
+    ]

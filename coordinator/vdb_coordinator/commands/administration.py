@@ -27,6 +27,7 @@ from vdb_shared.transparency.proof import parse_proof
 from vdb_shared.wire import convert
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.federation_pb2_grpc import AdminServiceStub, LogServiceStub, SessionServiceStub
+from vdb_shared.wire.spoken import doing, ended
 from vdb_shared.wire.status import Phase, Said, SessionDetails, SessionStatus, SessionSummary
 
 CALL_SECONDS: Final = 10.0
@@ -211,9 +212,10 @@ class Administration:
         details = self.details(session)
         if details.status.phase is not Phase.PUBLISHED:
             if details.status.phase is Phase.ABORTED:
-                raise SessionAbortedError(f"the session was aborted, so there is no result: {details.status.reason}")
+                why = ended(details.status.reason, details.status.sites)
+                raise SessionAbortedError(f"the session was aborted, so there is no result: {why}")
             raise UsageError(
-                f"the session is {details.status.phase.words}; its result can be exported once it is published"
+                f"the session goes on ({doing(details.status.phase)}); its result can be exported once it is published"
             )
         request = pb.GetBundleRequest(session=details.session)
 

@@ -11,6 +11,7 @@ from vdb_coordinator.commands.consortium import administration
 from vdb_coordinator.commands.terminal import Common, console, load, print_json
 from vdb_shared.errors import SessionAbortedError
 from vdb_shared.spec import Spec
+from vdb_shared.wire.spoken import doing, ended, reached
 from vdb_shared.wire.status import Phase, SessionStatus
 
 
@@ -50,7 +51,7 @@ def list_sessions(common: Common, *, as_json: bool) -> None:
         print_json([{"session": item.session, "title": item.title, "phase": item.phase.words} for item in sessions])
         return
     for item in sessions:
-        console().print(f"{item.session[7:19]}  {item.phase.words:<16} {item.title}")
+        console().print(f"{item.session[7:19]}  {item.title}: {doing(item.phase)}")
 
 
 def status(common: Common, session: str, *, as_json: bool) -> None:
@@ -63,7 +64,7 @@ def status(common: Common, session: str, *, as_json: bool) -> None:
     screen = console()
     screen.print(f"session {details.session}: {_headline(details.status)}")
     for site in details.status.sites:
-        screen.print(f"  {site.institution:<24} {site.stage}")
+        screen.print(f"  {site.institution:<24} {reached(site.stage)}")
 
 
 def watch(common: Common, session: str, *, as_json: bool) -> None:
@@ -83,7 +84,7 @@ def watch(common: Common, session: str, *, as_json: bool) -> None:
                     screen.print(f"{datetime.now().astimezone():%H:%M:%S}  {line}")
             seen = news
     if seen is not None and seen.phase is Phase.ABORTED:
-        raise SessionAbortedError(f"the session was aborted: {seen.reason}")
+        raise SessionAbortedError(f"the session was aborted: {ended(seen.reason, seen.sites)}")
 
 
 def abort(common: Common, session: str, reason: str) -> None:
@@ -93,21 +94,17 @@ def abort(common: Common, session: str, reason: str) -> None:
     console().print("the session is aborted; every institution will be told why")
 
 
-_DOING = {phase: phase.words for phase in Phase} | {
-    Phase.ADVERTISING_KEYS: "advertising keys, once clips are made and measured"
-}
-"""What goes on in a phase, the first time."""
-
-
 def _headline(status: SessionStatus) -> str:
-    words = f"{status.phase.words}, attempt {status.attempt + 1}" if status.attempt else _DOING[status.phase]
-    return f"{words}: {status.reason}" if status.reason else words
+    words, why = doing(status.phase, status.attempt), ended(status.reason, status.sites)
+    return f"{words}: {why}" if why else words
 
 
 def _changes(before: SessionStatus | None, now: SessionStatus) -> list[str]:
     """Return one line for each site that moved, and then one for the phase."""
     known = {site.institution: site.stage for site in before.sites} if before else {}
-    lines = [f"{site.institution}: {site.stage}" for site in now.sites if known.get(site.institution) != site.stage]
+    lines = [
+        f"{site.institution}: {reached(site.stage)}" for site in now.sites if known.get(site.institution) != site.stage
+    ]
     if before is None or (before.attempt, before.phase) != (now.attempt, now.phase):
         lines.append(f"— {_headline(now)}")
     return lines

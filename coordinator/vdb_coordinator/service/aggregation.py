@@ -41,6 +41,7 @@ from vdb_shared.secagg.parameters import Seat
 from vdb_shared.wire import convert, reasons
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.federation_pb2_grpc import AggregationServiceServicer
+from vdb_shared.wire.spoken import doing
 from vdb_shared.wire.status import Shares
 
 SealedState: TypeAlias = Aggregating | Finalising | Publishing | Published
@@ -183,7 +184,7 @@ class AggregationServicer(AggregationServiceServicer):
         state, seat = await self._sealed(session, what)
         check_attempt(state, attempt)
         if not isinstance(state, Aggregating):
-            raise RefusedError(reasons.TOO_LATE, f"the rounds are over; the session is {phase_of(state).words}")
+            raise RefusedError(reasons.TOO_LATE, f"the rounds are over: now {doing(phase_of(state))}")
         return state.rounds, seat
 
 

@@ -34,6 +34,7 @@ from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.wire import convert, reasons
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.federation_pb2_grpc import SessionServiceServicer
+from vdb_shared.wire.spoken import doing
 from vdb_shared.wire.status import Phase, SealedSession, SessionDetails, SessionStatus
 
 _REMEMBERED: Final = 256
@@ -169,4 +170,4 @@ def not_there(state: SessionState, what: str) -> RefusedError:
     """Return why something that a session makes later, or never, is not there."""
     if isinstance(state, Ending | Aborted | Lost):
         return misplaced(state, Phase.PUBLISHED)
-    return RefusedError(reasons.NOT_YET, f"{what} is not there yet; the session is {phase_of(state).words}")
+    return RefusedError(reasons.NOT_YET, f"{what} is not there yet: now {doing(phase_of(state))}")

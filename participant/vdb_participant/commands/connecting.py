@@ -51,11 +51,17 @@ def examine_connection(folder: StateFolder, passphrase: Passphrase) -> Iterator[
     except VdbError as error:
         yield Finding(Status.FAIL, "coordinator", str(error))
         return
+
+    def there(trouble: str) -> str:
+        return trouble and f"{site.config.address}: {trouble}"
+
     way = f"{site.config.address} is open{f', through the proxy {reached.proxy}' if reached.proxy else ''}"
-    yield Finding(Status.FAIL if reached.port else Status.PASS, "port", reached.port or way)
+    yield Finding(Status.FAIL if reached.port else Status.PASS, "port", there(reached.port) or way)
     if reached.port:
         return
-    yield Finding(Status.FAIL if reached.tls else Status.PASS, "TLS", reached.tls or "our consortium's own, end to end")
+    yield Finding(
+        Status.FAIL if reached.tls else Status.PASS, "TLS", there(reached.tls) or "our consortium's own, end to end"
+    )
     if reached.tls:
         return
     with Client(connection) as client:

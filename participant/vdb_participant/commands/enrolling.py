@@ -14,7 +14,7 @@ from vdb_participant.network.connection import Connection
 from vdb_participant.offline.files import Parties
 from vdb_participant.offline.relay_folder import Offer, parse_offer
 from vdb_participant.site import enrolment
-from vdb_participant.site.config import StateFolder, grouped_fingerprint, state_folder
+from vdb_participant.site.config import StateFolder, chosen, grouped_fingerprint
 from vdb_participant.site.institution import open_site
 from vdb_participant.site.keys import Passphrase, requested_key
 from vdb_participant.site.signing import open_signer
@@ -41,15 +41,12 @@ def enroll(folder: StateFolder, invitation: Path, passphrase: Passphrase | None,
         time.sleep(POLL_SECONDS)
         found = enrolment.ask(folder, request)
     if found is None:
-        out.print(f"Once approved, run: vdb-participant {_chosen(folder)}enroll {invitation}")
+        out.print(
+            f"The lead has not approved yet. Once approved, run: vdb-participant {chosen(folder)}enroll {invitation}"
+        )
         return
     config = enrolment.finish(folder, request, found, passphrase or (lambda: b""), datetime.now(UTC))
-    out.print(f"{config.institution} is a member of {config.consortium}. Next: vdb-participant {_chosen(folder)}doctor")
-
-
-def _chosen(folder: StateFolder) -> str:
-    """Return the option that chooses this state folder, where another one would be taken without it."""
-    return "" if folder == state_folder(None) else f"--dir {folder.path} "
+    out.print(f"{config.institution} is a member of {config.consortium}. Next: vdb-participant {chosen(folder)}doctor")
 
 
 def enroll_offline(folder: StateFolder, offer: Path, passphrase: Passphrase | None, offline: Offline) -> bool:

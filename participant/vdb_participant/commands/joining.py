@@ -14,6 +14,7 @@ from vdb_participant.commands.reaching import Offline, awaiting, calls_of, warni
 from vdb_participant.commands.sampling import tell_dropped
 from vdb_participant.commands.screen import console
 from vdb_participant.commands.showing import shown_progress
+from vdb_participant.network.absence import Say
 from vdb_participant.network.calls import Calls
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
@@ -53,8 +54,8 @@ class Wish:
 def dry_run(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     """Show the plan of a session and do nothing."""
     site = open_site(folder, passphrase)
-    with awaiting(), Client(calls_of(site, wish.offline)) as link:
-        prepared = look(site, link, wish.session, wish.resources, wish.withheld)
+    with awaiting(), Client(calls_of(site, wish.offline)) as link, shown_progress() as shown:
+        prepared = look(site, link, wish.session, replace(wish.resources, say=shown.say), wish.withheld)
     console().print(prepared.plan.text)
     if wish.offline is not None:
         console().print(warning(prepared.spec))
@@ -84,25 +85,32 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
         if wish.offline is not None:
             out.print(warning(spec))
 
-    calls = _calls(site, wish, Keeper.of(site, asked_once, failpoints))
-    with awaiting(), Client(calls) as link, shown_progress() as shown:
-        if isinstance(calls, Connection):
-            calls.agreement()  # before anything else, so that a program that is too old is told so
-        stopping = Stopping(shown.progress, console(stderr=True).print)
-        resources = replace(wish.resources, tell=shown.tell)
+    with awaiting(), shown_progress() as shown:
+        calls = _calls(site, wish, Keeper.of(site, asked_once, failpoints), shown.say)
+        stopping = Stopping(shown.progress, shown.say)
+        resources = replace(wish.resources, tell=shown.tell, say=shown.say)
         request = Request(wish.session, resources, consent, stopping, failpoints, licences)
-        with stopping.listening():
+        with Client(calls) as link, stopping.listening():
+            if isinstance(calls, Connection):
+                calls.agreement()  # before anything else, so that a program that is too old is told so
             outcome = take_part(site, link, request)
     out.print(f"published: {outcome.bundle}")
     out.print(f"verify it with: vdb-audit verify {outcome.bundle} --root {site.config.root_fingerprint}")
     show_page(folder, outcome.session)
 
 
-def _calls(site: Site, wish: Wish, renewal: Keeper) -> Calls:
-    """Return how the calls of a session are made: as files, or over a connection that renews our certificate."""
+def _calls(site: Site, wish: Wish, renewal: Keeper, say: Say) -> Calls:
+    """Return how the calls of a session are made: as files, or over a connection that renews our certificate.
+
+    Args:
+        site: the institution.
+        wish: what the operator typed.
+        renewal: renews the certificate.
+        say: told while the coordinator does not answer.
+    """
     if wish.offline is not None:
         return calls_of(site, wish.offline)
-    return Connection(site.config.address, site.tls, site.egress, renewal=renewal)
+    return Connection(site.config.address, site.tls, site.egress, renewal=renewal, say=say)
 
 
 def show_page(folder: StateFolder, session: str) -> None:

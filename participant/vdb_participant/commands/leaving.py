@@ -20,7 +20,10 @@ def status(
     session: Annotated[str, typer.Argument(help="Session id, or its beginning. [default: all]")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Show what the agent is doing: every session, how far it is, what it cost, and what leaving it now would mean."""
+    """Show what the agent is doing in every session: how far it is, what it cost, and what leaving it now would mean.
+
+    Also whether the coordinator is there: it is greeted without our certificate, and with --json not even that.
+    """
     _commands().show(_state(context), session, as_json=as_json)
 
 

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
-from vdb_participant.commands.screen import console as screen
 from vdb_participant.data.dataset import Dataset
 from vdb_participant.generation.store import ClipStore
 from vdb_participant.measure.site import Equipment, measure_site
@@ -21,6 +18,7 @@ from vdb_participant.session.stopping import Stopping
 from vdb_shared.audit.leaderboard import ClipClass, counted_of, source_of
 from vdb_shared.evaluation import Evaluation, Result, evaluate
 from vdb_shared.metrics.catalogue import definition_of
+from vdb_shared.screen import Figures
 from vdb_shared.spec import Spec
 from vdb_shared.sums import rounded
 from vdb_shared.tasks import public_tasks
@@ -31,7 +29,7 @@ def run_locally(spec: Spec, resources: Resources, clips: Path, progress: Progres
 
     Args:
         spec: the spec; its cohort, privacy and deadlines play no part.
-        resources: data, weights, device.
+        resources: data, weights, device; its `say` is told if we stop at the end of a clip.
         clips: where generated clips are kept.
         progress: told of the work.
 
@@ -40,7 +38,7 @@ def run_locally(spec: Spec, resources: Resources, clips: Path, progress: Progres
     """
     verify_materials(spec, resources)
     data = Dataset.open(resources.data, frames=spec.video.frames)
-    stopping = Stopping(progress, screen(stderr=True).print)
+    stopping = Stopping(progress, resources.say)
     with joined(resources, clips) as cluster, stopping.listening():
         equipment = Equipment(
             resources.models,
@@ -65,13 +63,10 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
         better = "higher" if definition.direction == "higher" else "lower"
         unit = f" in {definition.unit}" if definition.unit else ""
         console.print(f"{definition.title}{unit} ({metric}): {source_of(inputs)}, {better} is better", style="bold")
-        table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        for heading in ("Rank", "Model", "Value", "95 % interval", counted_of(inputs)):
-            table.add_column(heading, justify="left" if heading == "Model" else "right", no_wrap=True)
+        headings = ("Rank", "Model", "Value", "95 % interval", counted_of(inputs))
         results = [item for item in evaluation.results if (item.metric, item.inputs) == (metric, inputs)]
-        for result in sorted(results, key=lambda item: _order(item, definition.direction)):
-            table.add_row(*_cells(result))
-        console.print(table)
+        ranked = sorted(results, key=lambda item: _order(item, definition.direction))
+        console.print(Figures(headings, [_cells(result) for result in ranked], "Model"), soft_wrap=False)
         for result in results:
             if result.reason:
                 console.print(f"  {result.model}: {result.reason}", style="dim")

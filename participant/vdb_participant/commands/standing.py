@@ -16,17 +16,19 @@ from vdb_participant.agent import leave_session
 from vdb_participant.commands.reaching import ENDED_AWAITING, Offline, calls_of
 from vdb_participant.commands.screen import console
 from vdb_participant.network.client import Client
+from vdb_participant.network.connection import Connection
 from vdb_participant.offline.mailbox import waiting
 from vdb_participant.session import records
 from vdb_participant.session.records import Consented
 from vdb_participant.session.standing import CONSEQUENCES, Step, step_of
-from vdb_participant.site.config import StateFolder, check_folder
+from vdb_participant.site.config import StateFolder, check_folder, read_config
+from vdb_participant.site.egress import EgressJournal
 from vdb_participant.site.institution import open_site
 from vdb_participant.site.journal_format import read_journal
-from vdb_participant.site.keys import Passphrase
+from vdb_participant.site.keys import Passphrase, TlsIdentity
 from vdb_participant.site.ledger import Ledger
 from vdb_shared.canonical import canonical_json, decimal_string, digest_bytes
-from vdb_shared.errors import StoreError, UsageError
+from vdb_shared.errors import StoreError, UsageError, VdbError
 from vdb_shared.privacy.ledger import LedgerEntry
 from vdb_shared.spec import parse_spec_json
 
@@ -65,7 +67,10 @@ class Wish:
 
 
 def show(folder: StateFolder, name: str, *, as_json: bool) -> None:
-    """Print how every session stands, or those whose id begins with `name`; asks nobody and needs no passphrase.
+    """Print how every session stands, or those whose id begins with `name`, and whether the coordinator is there.
+
+    Sessions are read from this site's own files; the coordinator is only greeted, which needs no passphrase, and in JSON not
+    even that.
 
     Raises:
         UsageError: there is no such state folder, or no session begins with `name`.
@@ -92,6 +97,27 @@ def show(folder: StateFolder, name: str, *, as_json: bool) -> None:
         out.print(f"  budget: {f'rho {item.spent} debited' if item.spent else 'nothing debited'}")
         if item.step is not Step.ENDED:
             out.print(f"  leaving now: {CONSEQUENCES[item.step]}")
+    if not folder.relay_key.exists():  # a site without a network greets nobody
+        out.print(
+            _coordinator(folder, "Nothing is lost: what stands above is kept here" if found else "Nothing is lost")
+        )
+
+
+def _coordinator(folder: StateFolder, comfort: str) -> str:
+    """Return whether the coordinator is there, as far as a greeting without our certificate tells.
+
+    Args:
+        folder: of the site.
+        comfort: what is said beside the trouble.
+    """
+    try:
+        config = read_config(folder)
+        shown_nothing = TlsIdentity(b"", b"", config.ca_certificate.encode())
+        reached = Connection(config.address, shown_nothing, EgressJournal(folder.egress)).probe()
+    except VdbError as error:
+        return str(error)
+    why = reached.port or reached.tls
+    return f"coordinator: {config.address} " + (f"cannot be reached now: {why}. {comfort}" if why else "is there")
 
 
 def leave(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:

@@ -93,6 +93,8 @@ def look(data: Dataset, spec: Spec | None, models: Path, sheet: Path | None, pro
     broken: list[Problem] = []
     rows = _rows(data, prints, broken)
     title = f"{data.directory.name}: {len(data.clips)} clips"
+    if data.clips:
+        progress("looking at clips", 0, len(data.clips))
     for done, _ in enumerate(write_sheet(rows, paths, title), start=1):
         progress("looking at clips", done, len(data.clips))
     names = [_name(data, path) for path in data.clips]

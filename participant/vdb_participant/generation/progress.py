@@ -53,8 +53,8 @@ class Event:
     def detail(self) -> str:
         """Step and time left in words, or "" while nothing is known of either."""
         parts = [f"step {self.step} of {self.steps}"] if self.steps else []
-        if self.seconds_left is not None:
-            parts.append(f"{_duration(self.seconds_left)} left")
+        if self.seconds_left is not None and self.done < self.total:
+            parts.append(f"{time_left(self.seconds_left)} left")
         return ", ".join(parts)
 
     @property
@@ -71,10 +71,11 @@ def nobody(_event: object) -> None:
     """Nobody wants to know; the consumer of callers who do not care."""
 
 
-def _duration(seconds: float) -> str:
+def time_left(seconds: float) -> str:
+    """Return a time in words, no more exactly than anybody can know it: "10 min"."""
     minutes = round(seconds / 60)
     if minutes < 1:
-        return "less than a minute"
+        return "under a minute"
     return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 

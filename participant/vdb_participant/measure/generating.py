@@ -128,6 +128,7 @@ class Generation:
             with follower.following():
                 if not measuring.timed:
                     self._generate(model, tasks, follower.settled)
+                self.progress(f"measuring {model}", 0, len(tasks))
                 follower.finish(lambda done: self.progress(f"measuring {model}", done, len(tasks)))
 
     def _generate(

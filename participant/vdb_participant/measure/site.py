@@ -186,6 +186,8 @@ def measure_site(  # noqa: PLR0913 - the last is named
         mine += [(RATED, task) for task in measuring.judging.tasks(model)]
         mine += [("private", task) for task in work.inputs.tasks(spec, model, settings[model.id].frames)]
         generation.and_measure(model.id, mine, measuring)
+    if work.inputs.clips:
+        progress("measuring reference clips", 0, len(work.inputs.clips))
     for done, path in enumerate(work.inputs.clips, start=1):
         if measuring.reference(path):
             work.inputs.check_charged(path)

@@ -35,5 +35,8 @@ class Calls(Protocol):
     def announce(self, session: str, attempt: int, masked: bytes) -> None:
         """Record the vector whose parts are about to leave."""
 
+    def heard(self) -> None:
+        """Note that the coordinator answers, in the middle of a call that lasts."""
+
     def attempt(self, call: Callable[[], T], *, patient: bool = True) -> T:
         """Return what a call returns, or raise what went wrong in the one tree of errors."""

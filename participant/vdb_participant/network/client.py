@@ -121,6 +121,7 @@ class Client:
         stream = self._sessions.WatchSession(pb.WatchSessionRequest(session=session), timeout=WATCH_SECONDS)
         try:
             for answer in stream:
+                self._connection.heard()
                 status = convert.status_from_wire(answer.status)
                 if status.phase.ended or enough(status):
                     return status

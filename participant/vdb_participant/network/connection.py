@@ -1,10 +1,10 @@
 """One mutually authenticated channel to a coordinator, and the discipline of calls on it.
 
 Promises that nothing leaves on it that was not recorded before, that only calls are made again to which nobody answered
-(UNAVAILABLE, or CANCELLED by a server that stops), for as long as patience lasts, that a coordinator which cannot be reached
-is an error that names the cause, and that our certificate is renewed between calls without ending one. Leaves what is called
-to `client.py` and `enrolment.py`, and how a certificate is renewed to `site/renewal.py`; the first failed call of an
-impatient connection is reported within ten seconds.
+(UNAVAILABLE, or CANCELLED by a server that stops), for as long as patience lasts and with a word to people, that a
+coordinator which cannot be reached is an error that names the cause, and that our certificate is renewed between calls
+without ending one. Leaves what is called to `client.py` and `enrolment.py`, and how a certificate is renewed to
+`site/renewal.py`; the first failed call of an impatient connection is reported within ten seconds.
 
 Source: protos/README.md §11.4, §11.5, §11.9.
 """
@@ -22,6 +22,7 @@ import grpc
 import structlog
 
 from vdb_participant.network import diagnosis as network
+from vdb_participant.network.absence import Absence, Say, unsaid
 from vdb_participant.network.answers import is_absence, reason_of, refusal
 from vdb_participant.network.proxy import Proxy, proxy_for
 from vdb_participant.network.recording import Egress, RecordingChannel, vector_of
@@ -60,6 +61,9 @@ _OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 
+_GO_ON: Final = "; nothing is lost: run the same command again to go on"
+"""What is said of a coordinator that answered before."""
+
 T = TypeVar("T")
 
 _LOG = structlog.get_logger("vdb_participant")
@@ -89,6 +93,7 @@ class Connection:
         pause: sleeps; a parameter so that tests need not wait.
         find_proxy: from host and port to the proxy in between, if any; the environment's unless a test says otherwise.
         renewal: renews our certificate when a call was answered and it is time; nobody by default.
+        say: told in a line for people that the coordinator went, that it is still away, and that it is back.
     """
 
     address: str
@@ -98,13 +103,20 @@ class Connection:
     pause: Callable[[float], None] = time.sleep
     find_proxy: Callable[[str, int], Proxy | None] = proxy_for
     renewal: Renewal | None = None
+    say: Say = unsaid
     _channel: grpc.Channel | None = None
     _answered: bool = False
+    _heard_at: float = 0.0
     _agreement: Agreement | None = None
     _replaced: list[grpc.Channel] = field(default_factory=list)
     _opening: threading.Lock = field(default_factory=threading.Lock)
     _renewing: threading.Lock = field(default_factory=threading.Lock)
     _no_renewal_before: float = 0.0
+    _absence: Absence = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with a coordinator of which nothing is known."""
+        self._absence = Absence(self.address, self.say)
 
     @property
     def channel(self) -> grpc.Channel:
@@ -187,18 +199,29 @@ class Connection:
             try:
                 answer = call()
             except grpc.RpcError as error:
-                failing_since = time.monotonic() if failing_since is None else failing_since
-                waited = time.monotonic() - failing_since + pause
+                now = time.monotonic()
+                if failing_since is None or self._heard_at > failing_since:
+                    failing_since = now
+                waited = now - failing_since + pause
                 if not patient or not self._is_worth_retrying(error, waited):
                     raise self._final(error, patient=patient) from error
+                self._tell_absence(error, self.patience - (now - failing_since))
             except FormatError as error:
                 raise ProtocolError(f"its answer is malformed: {error}", peer="coordinator") from error
             else:
-                self._answered = True
+                self.heard()
                 self._renew_if_due()
                 return answer
             self.pause(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    def heard(self) -> None:
+        """Note that the coordinator answers, in the middle of a call that lasts."""
+        self._answered, self._heard_at = True, time.monotonic()
+        self._absence.answered()
+
+    def _tell_absence(self, error: grpc.RpcError, patience: float) -> None:
+        self._absence.failed(patience, (error.details() or "") if reason_of(error) else "")
 
     def _negotiated(self) -> Agreement:
         ours = own_offer(PROGRAM)
@@ -264,7 +287,7 @@ class Connection:
             return refusal(error)
         self.close()
         network.check_own_certificate(self.tls.certificate_chain, datetime.now(UTC))
-        return UnreachableError(self.diagnose(error.details() or ""))
+        return UnreachableError(f"{self.diagnose(error.details() or '')}{_GO_ON if self._answered else ''}")
 
     def diagnose(self, detail: str) -> str:
         """Return one line that says why the coordinator cannot be reached.

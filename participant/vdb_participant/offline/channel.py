@@ -69,6 +69,9 @@ class Carriage:
         """Record the vector whose parts are about to leave."""
         self.egress.record(vector_of(self.address, session, attempt, masked))
 
+    def heard(self) -> None:
+        """Take no note: files answer when they come."""
+
     def attempt(self, call: Callable[[], T], *, patient: bool = True) -> T:
         """Return what a call returns.
 

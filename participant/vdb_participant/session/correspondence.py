@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from vdb_participant.network.link import Link
 from vdb_participant.site.journal import Journal
 from vdb_shared.errors import ProtocolError, RoundsRestartedError, SessionAbortedError, StoreError
+from vdb_shared.wire.spoken import ended
 from vdb_shared.wire.status import Phase, SessionStatus
 
 SENT: Final = "/sent"
@@ -119,5 +120,6 @@ def going_on(status: SessionStatus) -> SessionStatus:
         SessionAbortedError: it was.
     """
     if status.phase is Phase.ABORTED:
-        raise SessionAbortedError(f"the session was aborted: {status.reason or 'the coordinator gave no reason'}")
+        why = ended(status.reason, status.sites) or "the coordinator gave no reason"
+        raise SessionAbortedError(f"the session was aborted: {why}")
     return status

@@ -45,6 +45,7 @@ from vdb_shared.identity import Signer
 from vdb_shared.secagg.masking import masked_digest
 from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.parameters import Parameters, Seat
+from vdb_shared.wire.spoken import doing
 from vdb_shared.wire.status import Phase, SessionStatus
 
 ADVERTISE_ENTROPY: Final = "advertise-keys/entropy"
@@ -233,7 +234,7 @@ def _check_still_wanted(x: Exchange) -> None:
     """Check that masked inputs are still taken, so that one which comes too late can be refunded."""
     found = x.wait(Phase.MASKING_INPUT).phase
     if found is not Phase.MASKING_INPUT:
-        raise SessionAbortedError(f"the session went on without us: it is {found.words}; our input never left")
+        raise SessionAbortedError(f"the session went on without us ({doing(found)}); our input never left")
 
 
 def _agree(x: Exchange, phase: Masked) -> Agreed:

@@ -58,6 +58,7 @@ class Resources:
         registry: folder of the site's own registry files, where it has any.
         workers: processes that generate on the CPU; each GPU has one.
         tell: told of every step and clip, in numbers that stay here; must not wait.
+        say: told in lines for people what is done before consent is asked for, and why.
         cluster: HOST:PORT of the Ray cluster that makes clips, whose machines must have all these paths, so that they are
             absolute; "" for this machine.
         together: GPUs of this machine that make each clip together.
@@ -72,6 +73,7 @@ class Resources:
     registry: Path | None = None
     workers: int = 1
     tell: Consumer = nobody
+    say: Callable[[str], None] = nobody
     cluster: str = ""
     together: int = 1
     egress: Path | None = None
@@ -138,7 +140,7 @@ def prepare(site: Site, opening: Opening, resources: Resources, withheld: Withhe
     data = Dataset.open(resources.data, frames=spec.video.frames)
     inputs = inputs_of(spec, data)
     budget = _budget(site, spec, terms, (accounting, opinions), data.private)
-    run = TimingRun(spec, registry, weights, makers, Timings(site.folder.timing), withheld(spec))
+    run = TimingRun(spec, registry, weights, makers, Timings(site.folder.timing), withheld(spec), resources.say)
     effort = run.effort(len(opening.seats), inputs, timed=resources.timed)
     holdings = _holdings(data, inputs, resources.cluster, effort)
     plan = make_plan(opening, terms.layout, accounting, budget, holdings, os.urandom(PLAN_NUMBER_BYTES))

@@ -8,11 +8,10 @@ changed. Loads torch. Leaves the run to `generation/timing.py`, the file to `gen
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
 import torch
 
 from vdb_participant.data.inputs import Inputs
@@ -22,7 +21,7 @@ from vdb_participant.generation.generators import load_generator
 from vdb_participant.generation.parallel import parallel_profiles
 from vdb_participant.generation.profiles import profiles_of
 from vdb_participant.generation.settings import GenerationError, GenerationSettings, settings_of
-from vdb_participant.generation.timing import time_model
+from vdb_participant.generation.timing import LIMIT_SECONDS, time_model
 from vdb_participant.generation.timings import Timing, Timings
 from vdb_participant.generation.versions import versions
 from vdb_participant.generation.workers import devices_of
@@ -34,8 +33,6 @@ from vdb_shared.clips import clip_terms
 from vdb_shared.registry.classes import EXTERNAL
 from vdb_shared.registry.rows import Registry
 from vdb_shared.spec import Model, Spec
-
-_LOG = structlog.get_logger("vdb_participant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +77,7 @@ class TimingRun:
         makers: what makes clips.
         kept: timings of earlier runs.
         withheld: models that may not be run, each with the reason.
+        say: told in a line for people before a clip is made.
     """
 
     spec: Spec
@@ -88,6 +86,7 @@ class TimingRun:
     makers: Makers
     kept: Timings
     withheld: Mapping[str, str]
+    say: Callable[[str], None]
 
     def effort(self, institutions: int, inputs: Inputs, *, timed: bool) -> Effort:
         """Return the work of the session, after timing what is not known.
@@ -117,7 +116,10 @@ class TimingRun:
         known = self.kept.recall(subject)
         if known is not None:
             return known
-        _LOG.info("making a short clip to see how long it takes", model=model.id, device=self.makers.devices[0])
+        self.say(
+            f"making one short clip with {model.id} on {self.makers.devices[0]} to estimate the time (loading aside, "
+            f"{LIMIT_SECONDS / 60:.0f} minutes at most; nothing leaves)"
+        )
         try:
             found = self._run(model, settings)
         except GenerationError as error:

@@ -20,6 +20,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vdb_participant.site.pending import read_pending
 from vdb_shared.canonical import canonical_json, check_digest, parse_canonical_json
 from vdb_shared.errors import FormatError, IdentityError, StoreError, UsageError
 from vdb_shared.fields import Digest, Name
@@ -173,6 +174,11 @@ def state_folder(chosen: Path | None) -> StateFolder:
     return StateFolder(chosen or Path(os.environ.get(VARIABLE) or DEFAULT_FOLDER).expanduser())
 
 
+def chosen(folder: StateFolder) -> str:
+    """Return the option that chooses this state folder, where another one would be taken without it."""
+    return "" if folder == state_folder(None) else f"--dir {folder.path} "
+
+
 def check_folder(folder: StateFolder) -> None:
     """Check that a state folder is there, so that a mistyped one is not taken for an empty one.
 
@@ -194,10 +200,7 @@ def read_config(folder: StateFolder) -> ConfigFile:
         data = folder.config.read_bytes()
     except FileNotFoundError as error:
         if folder.enrolment.exists():
-            raise IdentityError(
-                f"{folder.path}: enrolment is not finished; run `vdb-participant enroll INVITE --wait` again, which "
-                "waits for the lead's approval if it is not there"
-            ) from error
+            raise IdentityError(_unfinished(folder)) from error
         raise IdentityError(
             f"{folder.path}: no institution is enrolled here; run `vdb-participant enroll INVITE` or choose --dir"
         ) from error
@@ -208,6 +211,17 @@ def read_config(folder: StateFolder) -> ConfigFile:
         return ConfigFile.model_validate_json(data)
     except (FormatError, ValidationError) as error:
         raise StoreError(f"{folder.config}: is damaged; restore it or enrol again in another --dir") from error
+
+
+def _unfinished(folder: StateFolder) -> str:
+    """Return what an enrolment that began here lacks, and the command that goes on with it."""
+    invited = read_pending(folder.enrolment).invitation
+    return (
+        f"{folder.path}: {invited.institution} began to enrol in {invited.consortium} and is no member yet: keys are here, the "
+        f"certificate is missing, which the coordinator at {invited.address} gives once the lead has approved. Next: run "
+        f"`vdb-participant {chosen(folder)}enroll INVITATION --wait` with the lead's invitation; it shows the fingerprint that "
+        "the lead approves by telephone, and fetches the certificate as soon as that is done"
+    )
 
 
 def grouped_fingerprint(key_id: str) -> str:

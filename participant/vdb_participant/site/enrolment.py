@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vdb_participant.network.calls import Calls
 from vdb_participant.network.connection import Connection
@@ -33,28 +32,18 @@ from vdb_participant.site.keys import (
     unlock,
 )
 from vdb_participant.site.known_roster import save_roster
+from vdb_participant.site.pending import Pending, read_pending, write_pending
 from vdb_participant.site.policy import DEFAULT_POLICY
 from vdb_participant.site.signing import external_signer, open_signer
 from vdb_participant.site.storage import erase, make_folder, write_durably
 from vdb_shared import labels
-from vdb_shared.canonical import canonical_json, decode_base64, encode_base64
-from vdb_shared.errors import FormatError, IdentityError, StoreError, UsageError
+from vdb_shared.errors import FormatError, IdentityError, UsageError
 from vdb_shared.identity import Signer, StatementKey, StatementPublicKey
 from vdb_shared.wire import convert
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.enrolment import InvitationFile, parse_invitation, possession_body
 from vdb_shared.wire.federation_pb2_grpc import EnrolmentServiceStub
 from vdb_shared.wire.status import Enrolment
-
-
-class PendingFile(BaseModel):
-    """enrolment.json: what was asked for, to be asked again with the same bytes."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-    invitation: str
-    certificate_request: str
-    possession: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,16 +128,11 @@ def begin(
     request = _tls_request(folder, invitation.institution, secret) if relay is None else relay.certificate_request
     body = possession_body(invitation.token_bytes, invitation.institution, request)
     possession = signer.sign(labels.TYPE_POSSESSION, body)
-    pending = PendingFile(
-        invitation=encode_base64(invitation.encode()),
-        certificate_request=encode_base64(request),
-        possession=encode_base64(possession),
-    )
     if relay is not None:
         write_durably(folder.relay_key, relay.key.raw)
     if not folder.policy.exists():
         write_durably(folder.policy, DEFAULT_POLICY.encode())
-    write_durably(folder.enrolment, canonical_json(pending.model_dump(mode="json")))
+    write_pending(folder.enrolment, Pending(invitation, request, possession))
     return Request(invitation, signer.public_key, request, possession)
 
 
@@ -248,14 +232,8 @@ def _bootstrap(folder: StateFolder, invitation: InvitationFile) -> Connection:
 
 def _resume(folder: StateFolder, invitation: InvitationFile, passphrase: Passphrase | None) -> Request | None:
     """Return the request that waits, or None when a newer invitation of the same institution takes its place."""
-    try:
-        pending = PendingFile.model_validate_json(folder.enrolment.read_bytes())
-        stored = parse_invitation(decode_base64(pending.invitation))
-        request, possession = decode_base64(pending.certificate_request), decode_base64(pending.possession)
-    except (OSError, ValidationError, FormatError) as error:
-        raise StoreError(
-            f"{folder.enrolment}: is damaged; remove {folder.path} and ask for a new invitation"
-        ) from error
+    pending = read_pending(folder.enrolment)
+    stored = pending.invitation
     if (stored.consortium, stored.institution) != (invitation.consortium, invitation.institution):
         raise IdentityError(
             f"{folder.path}: {stored.institution} of {stored.consortium} began to enrol here by another invitation; go on with "
@@ -264,7 +242,7 @@ def _resume(folder: StateFolder, invitation: InvitationFile, passphrase: Passphr
     if stored != invitation:
         return None
     signer = open_signer(folder, passphrase or _no_passphrase)
-    return Request(stored, signer.public_key, request, possession)
+    return Request(stored, signer.public_key, pending.certificate_request, pending.possession)
 
 
 def _no_passphrase() -> bytes:

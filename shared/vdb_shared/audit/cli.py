@@ -114,13 +114,17 @@ def inspect(bundle: Bundle, json: Json = False) -> None:
     """Show what a bundle, or an objection or withdrawal, says about itself, without verifying anything."""
     data = _read(bundle, MAX_BUNDLE_BYTES)
     if is_statement(data):
-        _inspect_statement(data, json=json)
+        _inspect_statement(bundle, data, json=json)
         return
-    description = describe(data)
+    try:
+        description = describe(data)
+    except FormatError as error:
+        raise FormatError(f"{bundle}: {error}") from error
     if json:
         _print_json(description.to_json())
         return
     console = _console()
+    console.print(str(bundle), soft_wrap=True)
     print_facts(console, description.facts)
     console.print()
     for name, size in description.members.items():
@@ -128,11 +132,15 @@ def inspect(bundle: Bundle, json: Json = False) -> None:
     console.print("\nNothing was verified; use: vdb-audit verify", soft_wrap=True)
 
 
-def _inspect_statement(data: bytes, *, json: bool) -> None:
-    said = describe_statement(data)
+def _inspect_statement(file: Path, data: bytes, *, json: bool) -> None:
+    try:
+        said = describe_statement(data)
+    except FormatError as error:
+        raise FormatError(f"{file}: {error}") from error
     if json:
         _print_json(said)
         return
+    _console().print(str(file), soft_wrap=True)
     for name, value in said.items():
         _console().print(f"{name:<14}{value}", soft_wrap=True)
     _console().print("\nNothing was verified; use: vdb-audit verify BUNDLE --statements FOLDER", soft_wrap=True)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
 from typing import Final
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from vdb_shared.audit.leaderboard import CheckedSite, Leaderboard, Row, Table
@@ -16,6 +13,7 @@ from vdb_shared.audit.monitor import LoggedSession, Monitored
 from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
 from vdb_shared.audit.standing import Standing
 from vdb_shared.audit.standing_words import disputed, words_of
+from vdb_shared.screen import Figures
 
 RANKS_EXPLAINED: Final = (
     "Each interval holds its value with 95 %. Ranks come from comparing models pair by pair, and all comparisons of all "
@@ -158,14 +156,14 @@ def print_leaderboard(console: Console, board: Leaderboard) -> None:
     for table in board.tables:
         console.print()
         console.print(Text(_heading(table), style="bold"), soft_wrap=True)
-        console.print(_table(table, f"{float(board.confidence) * 100:.0f} %"))
+        console.print(_figures(table, f"{float(board.confidence) * 100:.0f} %"))
         for models, reason in reasons(table):
             console.print(Text(f"  {', '.join(models)}: {reason}", style="dim"), soft_wrap=True)
     console.print(Text(RANKS_EXPLAINED, style="dim"), soft_wrap=True)
     if board.checked:
         console.print()
         console.print(Text(CHECKED_EXPLAINED, style="bold"), soft_wrap=True)
-        console.print(_checked_table(board.checked))
+        console.print(Figures(CHECKED_HEADINGS, [checked_cells(site) for site in board.checked], CHECKED_HEADINGS[0]))
     console.print()
     console.print(Text(verdict_sentence(board.report), style="bold"), soft_wrap=True)
 
@@ -176,28 +174,19 @@ def _heading(table: Table) -> str:
     return f"{table.definition.title}{unit} ({table.definition.id}): {table.source}, {badge(table)}, {direction}"
 
 
-def _table(table: Table, confidence: str) -> RichTable:
-    drawn = RichTable(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("Rank", "Model", "Value", f"{confidence} interval", table.counted):
-        drawn.add_column(heading, justify="left" if heading == "Model" else "right", no_wrap=True)
-    for row in table.rows:
-        drawn.add_row(
+def _figures(table: Table, confidence: str) -> Figures:
+    headings = ("Rank", "Model", "Value", f"{confidence} interval", table.counted)
+    rows = [
+        (
             row.rank_set,
             row.model,
             row.value or ("ranks only" if row.ranks else "withheld"),
             interval(row),
             count_of(row),
         )
-    return drawn
-
-
-def _checked_table(sites: Sequence[CheckedSite]) -> RichTable:
-    drawn = RichTable(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in CHECKED_HEADINGS:
-        drawn.add_column(heading, justify="left" if heading == CHECKED_HEADINGS[0] else "right", no_wrap=True)
-    for site in sites:
-        drawn.add_row(*checked_cells(site))
-    return drawn
+        for row in table.rows
+    ]
+    return Figures(headings, rows, "Model")
 
 
 def checked_cells(site: CheckedSite) -> tuple[str, ...]:

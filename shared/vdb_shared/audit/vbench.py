@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from vdb_shared.errors import UsageError
 from vdb_shared.fields import Real
 from vdb_shared.metrics.vbench import DIMENSIONS, VBenchReport, vbench_report
 from vdb_shared.schema_words import first_field
+from vdb_shared.screen import Figures
 from vdb_shared.sums import rounded
 
 OTHER_PROMPTS: Final = (
@@ -125,14 +124,12 @@ def print_vbench(console: Console, reports: tuple[ModelReport, ...]) -> None:
         report = item.report
         model = f"{item.model} ({item.mark})" if item.mark else item.model
         console.print(f"{model}, {item.inputs} prompts. {report.words}", style="bold")
-        table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        for heading in ("Dimension", "Raw", "Normalised", "Weight"):
-            table.add_column(heading, justify="left" if heading == "Dimension" else "right", no_wrap=True)
+        rows = []
         for score in report.scores:
             grade = item.grades[score.source.metric]
             raw = rounded(score.raw) + ("" if grade == "exact" else f" ({grade})")
-            table.add_row(score.dimension.name, raw, f"{score.normalised:.2%}", f"{score.dimension.weight:g}")
-        console.print(table)
+            rows.append((score.dimension.name, raw, f"{score.normalised:.2%}", f"{score.dimension.weight:g}"))
+        console.print(Figures(("Dimension", "Raw", "Normalised", "Weight"), rows, "Dimension"))
         for score in report.scores:
             console.print(f"  {score.dimension.name}: {score.words}", soft_wrap=True)
         console.print(f"  {_group_words(report)}", soft_wrap=True)

@@ -23,6 +23,12 @@ MAX_NAME_BYTES: Final = 160
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)?")
 _LOCAL: Final = struct.Struct("<4s5H3I2H")
+_CHECKSUM: Final = range(14, 18)
+"""Where the checksum stands in a local head."""
+
+_LENGTHS: Final = 12
+"""Bytes of a local head after the checksum: two sizes and two lengths, which say where the next member begins."""
+
 _CENTRAL: Final = struct.Struct("<4s6H3I5H2I")
 _END: Final = struct.Struct("<4s4H2IH")
 _LOCAL_MAGIC: Final = b"PK\x03\x04"
@@ -88,12 +94,45 @@ def _local_entry(data: bytes, position: int) -> tuple[str, int, int]:
 def _compare(data: bytes, members: Mapping[str, bytes]) -> None:
     """Raise FormatError unless `data` is byte for byte the encoding of these members."""
     position = 0
-    for piece in _pieces(members):
+    names = sorted(members)
+    for number, piece in enumerate(_pieces(members)):
         if not data.startswith(piece, position):
-            raise FormatError(f"the bundle is not in its one canonical encoding (near byte {position})")
+            name = names[number // 2] if number < 2 * len(names) else ""
+            raise FormatError(_difference(data, piece, position, (name, len(members.get(name, b"")))))
         position += len(piece)
     if position != len(data):
         raise FormatError(f"{len(data) - position} bytes follow the end of the bundle")
+
+
+def _difference(data: bytes, expected: bytes, position: int, member: tuple[str, int]) -> str:
+    """Return where and how a piece of an archive is not the expected one, as far as that can be known.
+
+    A byte that changed inside a member shows as a checksum that does not fit, and one in a name as another name than the
+    directory has: there the place is a range, or none.
+
+    Args:
+        data: the archive.
+        expected: the piece.
+        position: where it begins.
+        member: name and size of the member whose head it is; the name is "" in the directory, and an order that is not that of
+            names shows in the name.
+    """
+    name, size = member
+    found = data[position : position + len(expected)]
+    if expected.startswith(found):
+        return f"the bundle is cut short (after {len(data)} bytes)"
+    if expected.startswith(_CENTRAL_MAGIC) and not found.startswith(_CENTRAL_MAGIC):
+        return f"neither another member nor the directory of the bundle begins where one should (at byte {position})"
+    if not name:
+        return f"the directory at the end of the bundle (from byte {position} on) does not fit its members"
+    differing = [place for place, pair in enumerate(zip(found, expected, strict=True)) if pair[0] != pair[1]]
+    fixed = [place for place in differing if place not in _CHECKSUM]
+    if not fixed:
+        end = position + len(expected) + size - 1
+        return f"member {name} (bytes {position} to {end}) does not fit its checksum: it was damaged or changed"
+    if fixed[0] >= _LOCAL.size - _LENGTHS:
+        return "the members of the bundle do not stand in the order of their names"
+    return f"the bundle is not in its one canonical encoding (at byte {position + fixed[0]})"
 
 
 def _pieces(members: Mapping[str, bytes]) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from vdb_shared.roster import SignedRoster
 from vdb_shared.secagg.messages import Signed
@@ -34,8 +35,18 @@ class Phase(enum.IntEnum):
 
     @property
     def words(self) -> str:
-        """The phase as people read it: "sharing keys"."""
+        """The phase as logs and records name it: "sharing keys"; what people are told is in `spoken.py`."""
         return self.name.lower().replace("_", " ")
+
+
+ROUND_STAGES: Final = (
+    "advertised keys",
+    "shared keys",
+    "sent its masked input",
+    "signed the survivors",
+    "revealed shares",
+)
+"""How far an institution is after each of the five rounds, in their order, as a coordinator says it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ def test_inspect_tells_what_a_bundle_says(bundle: Path, tampered: Path) -> None:
 def test_what_is_no_bundle_is_said_in_one_line() -> None:
     done = run("inspect", __file__)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: not a result bundle")
+    assert done.stderr.startswith(f"error: {__file__}: not a result bundle")
     assert len(done.stderr.splitlines()) == 1
 
 

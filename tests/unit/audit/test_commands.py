@@ -78,10 +78,11 @@ def test_inspect_shows_what_a_bundle_says() -> None:
     found = describe(data)
     assert vdb_audit("inspect", golden_file("dropout"), "--json").stdout == printed_json(found.to_json())
     lines = vdb_audit("inspect", golden_file("dropout")).stdout.splitlines()
-    assert lines[0] == "Benchmark    Tiny models on made-up clips"
-    assert lines[9] == ""
-    assert lines[10 : 10 + len(found.members)] == [f"{size:>12,}  {name}" for name, size in found.members.items()]
-    assert lines[10 + len(found.members) :] == ["", "Nothing was verified; use: vdb-audit verify"]
+    assert lines[0] == str(golden_file("dropout"))
+    assert lines[1] == "Benchmark    Tiny models on made-up clips"
+    assert lines[10] == ""
+    assert lines[11 : 11 + len(found.members)] == [f"{size:>12,}  {name}" for name, size in found.members.items()]
+    assert lines[11 + len(found.members) :] == ["", "Nothing was verified; use: vdb-audit verify"]
 
 
 def test_inspect_shows_what_a_statement_says() -> None:
@@ -90,7 +91,7 @@ def test_inspect_shows_what_a_statement_says() -> None:
     assert vdb_audit("inspect", file, "--json").stdout == printed_json(said)
     lines = [f"{name:<14}{value}" for name, value in said.items()]
     words = "Nothing was verified; use: vdb-audit verify BUNDLE --statements FOLDER"
-    assert vdb_audit("inspect", file).stdout.splitlines() == [*lines, "", words]
+    assert vdb_audit("inspect", file).stdout.splitlines() == [str(file), *lines, "", words]
 
 
 # leaderboard and compare.

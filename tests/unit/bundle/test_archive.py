@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import io
+import itertools
+import re
 import zipfile
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -145,7 +148,7 @@ def test_members_may_be_as_large_as_a_bundle() -> None:
             write_archive({"a": b"1"})[:31],
             "the bundle is cut short in a member, or a member has a long name or extra fields",
         ),
-        (write_archive({"a": b"1"})[:32], "the bundle is not in its one canonical encoding (near byte 32)"),
+        (write_archive({"a": b"1"})[:32], "the bundle is cut short (after 32 bytes)"),
         (write_archive({"a": b"1"}) + b"xyz", "3 bytes follow the end of the bundle"),
         (b"MZ" + write_archive({"a": b"1"}), "not a result bundle: it does not begin with a zip entry"),
     ],
@@ -165,3 +168,32 @@ def test_a_longer_name_is_refused_where_it_is_read(length: int) -> None:
         return
     with pytest.raises(FormatError, match="a long name"):
         read_archive(bytes(data))
+
+
+def test_a_byte_that_changed_is_found_where_it_is_or_in_the_member_it_is_in() -> None:
+    """Flip every bit of a bundle: whatever place is told, the flipped bit is there."""
+    members = {"first.json": b"1" * 40, "second/third.json": b"PK\x03\x04" + bytes(30), "void": b""}
+    good = write_archive(members)
+    directory = sum(30 + len(name) + len(content) for name, content in members.items())
+    told: Counter[str] = Counter()
+    for place, bit in itertools.product(range(len(good)), range(8)):
+        damaged = bytearray(good)
+        damaged[place] ^= 1 << bit
+        with pytest.raises(FormatError) as caught:
+            read_archive(bytes(damaged))
+        message = str(caught.value)
+        if at := re.search(r"\(at byte (\d+)\)", message):
+            told["at"] += 1
+            assert place == int(at[1]) or ("begins" in message and 0 <= place - int(at[1]) < 4), message
+        elif within := re.search(r"^member (\S+) \(bytes (\d+) to (\d+)\) does not fit its checksum", message):
+            told["within"] += 1
+            assert int(within[2]) <= place <= int(within[3]), message
+        elif "the directory at the end of the bundle" in message:
+            told["directory"] += 1
+            assert f"(from byte {directory} on)" in message or f"(from byte {len(good) - 22} on)" in message
+        else:
+            told["no place"] += 1
+    content, checksums = sum(map(len, members.values())), 4 * len(members)
+    assert told["within"] >= 8 * (content + checksums), "each byte of each member"
+    assert told["at"] >= 8 * 3 * 8
+    assert told["directory"] >= 8 * (len(good) - directory)

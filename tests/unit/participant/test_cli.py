@@ -98,6 +98,7 @@ class Blocker:
         (("run", "SPEC", "--data", "."), "diffusers"),
         (("data", "check", "."), "av"),
         (("enroll", "x.invitation"), "grpc"),
+        (("enroll", "x.invitation"), "google"),
     ],
 )
 def test_a_missing_extra_is_named(tmp_path: Path, words: tuple[str, ...], missing: str) -> None:
@@ -106,8 +107,8 @@ def test_a_missing_extra_is_named(tmp_path: Path, words: tuple[str, ...], missin
     done = run(*(str(tmp_path / "spec.toml") if word == "SPEC" else word for word in words), program=program)
     assert done.returncode == 1, done.stdout + done.stderr
     assert done.stderr == (
-        f"error: this command needs {missing}; install it with: pip install 'video-diffusion-bench[participant]' "
-        "(in a checkout: pip install '.[participant]')\n"
+        f"error: the packages of the participant are not all installed (the Python module {missing} is missing); install them "
+        "with: pip install 'video-diffusion-bench[participant]' (in a checkout: pip install '.[participant]')\n"
     )
 
 

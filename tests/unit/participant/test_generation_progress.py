@@ -101,7 +101,7 @@ def test_lines_for_people() -> None:
         "generating with m: 3 of 20 clips, step 12 of 50, 10 min left"
     )
     assert Event("finished", "m", 3, 20, seconds_left=21_600.0).line.endswith("6.0 h left")
-    assert Event("finished", "m", 3, 20, seconds_left=2.0).line.endswith("less than a minute left")
+    assert Event("finished", "m", 3, 20, seconds_left=2.0).line.endswith("under a minute left")
 
 
 def test_the_log_has_every_clip_and_few_steps() -> None:

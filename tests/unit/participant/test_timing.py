@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from testkit.resumable_pipelines import TinyGenerator
 from testkit.tiny import tiny_spec
 from vdb_participant.data.inputs import Inputs
 from vdb_participant.data.video import Frames
+from vdb_participant.generation.progress import nobody
 from vdb_participant.generation.settings import Clip, GenerationSettings
 from vdb_participant.generation.timing import ALL_STEPS, FEW_STEPS, time_model
 from vdb_participant.generation.timings import Timing, Timings
@@ -91,11 +92,17 @@ def starting(tmp_path_factory: pytest.TempPathFactory, tiny_models: Path) -> Pat
     return write_models(tmp_path_factory.mktemp("starting"), tiny_models)
 
 
-def run_of(spec: Spec, folder: Path, kept: Path, withheld: Mapping[str, str] | None = None) -> TimingRun:
+def run_of(
+    spec: Spec,
+    folder: Path,
+    kept: Path,
+    withheld: Mapping[str, str] | None = None,
+    say: Callable[[str], None] = nobody,
+) -> TimingRun:
     registry = load_registry(None)
     weights = {model.id: verify_model(model, folder, registry) for model in spec.models if model.pipeline != "external"}
     makers = Makers(("cpu",), {model.id: "exact" for model in spec.models})
-    return TimingRun(spec, registry, weights, makers, Timings(kept), withheld or {})
+    return TimingRun(spec, registry, weights, makers, Timings(kept), withheld or {}, say)
 
 
 def timed(run: TimingRun) -> dict[str, Timed]:
@@ -110,10 +117,18 @@ def test_models_that_start_from_a_picture_or_a_video_are_timed_with_a_black_one(
 
 def test_what_was_timed_is_not_timed_again_while_nothing_changed(tiny_models: Path, tmp_path: Path) -> None:
     kept, spec = tmp_path / "timing.json", tiny_spec(tiny_models, pipelines=("tiny-wan-a", "tiny-wan-b"))
-    first = timed(run_of(spec, tiny_models, kept))
+    said: list[str] = []
+    first = timed(run_of(spec, tiny_models, kept, say=said.append))
+    assert said == [
+        f"making one short clip with {model} on cpu to estimate the time (loading aside, 2 minutes at most; nothing leaves)"
+        for model in ("tiny-wan-a", "tiny-wan-b")
+    ]
     assert all(isinstance(item, Timing) for item in first.values())
     assert kept.stat().st_mode & 0o077 == 0
-    assert timed(run_of(spec, tiny_models, kept)) == first, "two runs never take the same to the last digit"
+    assert timed(run_of(spec, tiny_models, kept, say=said.append)) == first, (
+        "two runs never take the same to the last digit"
+    )
+    assert len(said) == 2, "what is known is not announced"
     longer = spec.model_copy(update={"generation": spec.generation.model_copy(update={"steps": 3})})
     assert timed(run_of(longer, tiny_models, kept))["tiny-wan-a"] != first["tiny-wan-a"]
     run = run_of(spec, tiny_models, kept)

@@ -1,0 +1,117 @@
+"""What people are told of a session: what goes on in it, how far an institution is, and who was missing when it ended.
+
+Promises one set of words for lead and institutions. The protocol's own names stay where they are looked up or signed: in
+records, logs, metrics and JSON. Nothing here is recorded: words are made from a status whenever it is shown, so that sessions
+of older versions read the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from vdb_shared.secagg.transcript import Stage
+from vdb_shared.wire.status import ROUND_STAGES, Phase, SiteStatus
+
+MOST_NAMED: Final = 12
+"""Institutions that one sentence names."""
+
+_DOING: Final[Mapping[Phase, str]] = {
+    Phase.ACCEPTING: "institutions join",
+    Phase.ADVERTISING_KEYS: "institutions make and measure their clips, then exchange keys",
+    Phase.SHARING_KEYS: "institutions exchange sealed shares of their keys",
+    Phase.MASKING_INPUT: "institutions send their masked inputs",
+    Phase.CONSISTENCY: "institutions sign whose inputs are in the sum",
+    Phase.UNMASKING: "institutions unmask the sum",
+    Phase.FINALISING: "institutions check the result and sign it",
+    Phase.PUBLISHED: "published",
+    Phase.ABORTED: "ended without a result",
+}
+
+_REACHED: Final[Mapping[str, str]] = {
+    "advertised keys": "sent its keys",
+    "shared keys": "sent its sealed shares",
+    "signed the survivors": "signed whose inputs are in the sum",
+    "revealed shares": "sent what unmasks the sum",
+}
+"""What an institution did, where the protocol's word for it is not plain."""
+
+_SENT: Final[Mapping[str, str]] = {
+    Stage.ADVERTISE_KEYS: "their keys",
+    Stage.SHARE_KEYS: "their sealed shares",
+    Stage.MASKED_INPUT: "their masked inputs",
+    Stage.CONSISTENCY: "their signatures of whose inputs are in the sum",
+    Stage.UNMASKING: "what unmasks the sum",
+}
+"""What institutions send in each round, in the order of the rounds."""
+
+_OF_A_ROUND: Final = re.compile(r"round ([a-z-]+): (.*)", re.DOTALL)
+_TOO_FEW: Final = re.compile(
+    r"(\d+) of at least (\d+) participants have sent"
+    r"|no quorum: (\d+) signed the same view, (\d+) are needed"
+    r"|(\d+) revealed shares, (\d+) are needed"
+)
+_JOINED: Final = re.compile(r"\d+ institutions joined, .*")
+_COUNTERSIGNED: Final = re.compile(r"\d+ institutions countersigned .*")
+
+_AWAY: Final = frozenset({"did not join", "left out"})
+"""Stages of institutions for which no round waits."""
+
+
+def doing(phase: Phase, attempt: int = 0) -> str:
+    """Return what goes on in a session: "institutions exchange keys, attempt 2"."""
+    if not attempt or phase.ended:
+        return _DOING[phase]
+    again = "institutions exchange keys" if phase is Phase.ADVERTISING_KEYS else _DOING[phase]
+    return f"{again}, attempt {attempt + 1}"
+
+
+def reached(stage: str) -> str:
+    """Return how far an institution is, from what the coordinator says of it."""
+    head, comma, rest = stage.partition(",")
+    return f"{_REACHED.get(head, head)}{comma}{rest}"
+
+
+def ended(reason: str, sites: Sequence[SiteStatus]) -> str:
+    """Return why a session ended and, where that is because somebody was missing, who that was.
+
+    Args:
+        reason: as it is recorded.
+        sites: how far the institutions were.
+    """
+    found = _OF_A_ROUND.fullmatch(reason)
+    if found is not None and found[1] in _SENT:
+        missing = _missing(sites, list(_SENT).index(found[1]), found[2])
+        return f"{_of_a_round(_SENT[found[1]], found[2])}{_named(missing)}"
+    if _JOINED.fullmatch(reason):
+        return f"{reason}{_named([site for site in sites if _head(site) != 'joined'])}"
+    if _COUNTERSIGNED.fullmatch(reason):
+        return f"{reason}{_named([site for site in sites if _head(site) in ROUND_STAGES[2:]])}"
+    return reason
+
+
+def _of_a_round(what: str, why: str) -> str:
+    few = _TOO_FEW.fullmatch(why)
+    if few is None:
+        return f"when institutions sent {what}: {why}"
+    found, least = (number for number in few.groups() if number is not None)
+    return f"too few institutions sent {what}: {found}, and at least {least} must"
+
+
+def _missing(sites: Sequence[SiteStatus], number: int, why: str) -> list[SiteStatus]:
+    """Return whose message of a round, counted from 0, was waited for in vain, if the session ended because of that."""
+    if not _TOO_FEW.fullmatch(why):
+        return []
+    return [site for site in sites if _head(site) not in _AWAY.union(ROUND_STAGES[number:])]
+
+
+def _named(sites: Sequence[SiteStatus]) -> str:
+    """Return a part of a sentence that names institutions and how far each came, or ""."""
+    told = [f"{site.institution} ({reached(site.stage)})" for site in sites[:MOST_NAMED]]
+    more = f" and {len(sites) - MOST_NAMED} more" if len(sites) > MOST_NAMED else ""
+    return f"; missing: {', '.join(told)}{more}" if told else ""
+
+
+def _head(site: SiteStatus) -> str:
+    return site.stage.partition(",")[0]

@@ -1,0 +1,167 @@
+"""What people are told of a session: plain words for every phase, and the names of who was missing when it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from testkit.session_story import EVERYBODY, STEPS, Story, story
+from testkit.statements import INSTITUTIONS
+from vdb_coordinator.checks import misplaced
+from vdb_coordinator.serving.live import LiveSession, Snapshot
+from vdb_coordinator.states import reason_of
+from vdb_coordinator.store.eventlog import Position
+from vdb_participant.session.correspondence import going_on
+from vdb_shared.errors import SessionAbortedError
+from vdb_shared.secagg.transcript import Stage
+from vdb_shared.wire.spoken import MOST_NAMED, doing, ended, reached
+from vdb_shared.wire.status import ROUND_STAGES, Phase, SessionStatus, SiteStatus
+
+RAW = ("advertis", "masking input", "consistency", "unmasking", "finalis", "accepting")
+"""The protocol's own names, which nobody is shown."""
+
+OSLO, LYON, STUDIO, KYOTO, LIMA = INSTITUTIONS
+
+
+def status_of(told: Story) -> SessionStatus:
+    """Return what watchers of a session are told."""
+    return LiveSession(Snapshot(told.state, Position(len(told.events), bytes(32)), {}), 0.0).status()
+
+
+def end_of(told: Story) -> str:
+    status = status_of(told)
+    assert status.phase is Phase.ABORTED
+    return ended(status.reason, status.sites)
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_every_phase_has_plain_words(phase: Phase) -> None:
+    for attempt in (0, 1):
+        words = doing(phase, attempt)
+        assert not any(name in words for name in RAW)
+        assert ("attempt 2" in words) is (attempt == 1 and not phase.ended)
+
+
+@pytest.mark.parametrize("until", [*STEPS, None])
+def test_every_stage_has_plain_words(until: Callable[..., None] | None) -> None:
+    for site in status_of(story(until)).sites:
+        assert not any(name in reached(site.stage) for name in (*RAW, "advertised", "shared keys", "survivors"))
+
+
+def test_what_stands_beside_a_stage_stays() -> None:
+    assert reached("shared keys, is to witness the log") == "sent its sealed shares, is to witness the log"
+    assert reached("generating with wan") == "generating with wan"
+
+
+@pytest.mark.parametrize(
+    ("step", "what"),
+    [
+        (Story.advertise, "too few institutions sent their keys: 2, and at least 4 must"),
+        (Story.share, "too few institutions sent their sealed shares: 2, and at least 4 must"),
+        (Story.mask, "too few institutions sent their masked inputs: 2, and at least 4 must"),
+        (
+            Story.agree,
+            "too few institutions sent their signatures of whose inputs are in the sum: 2, and at least 4 must",
+        ),
+        (Story.reveal, "too few institutions sent what unmasks the sum: 2, and at least 4 must"),
+    ],
+)
+def test_who_did_not_send_or_left_is_named_and_the_record_stays_as_it_was(step: Callable[..., None], what: str) -> None:
+    told = story(step)
+    before = [reached(stage) for stage in ("joined", *ROUND_STAGES)][STEPS.index(step) - 1]
+    step(told, 0, 1)
+    told.leave(4)
+    told.expire()
+    said = end_of(told)
+    assert said.startswith(what)
+    assert said.endswith(f"; missing: {STUDIO} ({before}), {KYOTO} ({before}), {LIMA} (left)")
+    number = STEPS.index(step) - 1
+    assert reason_of(told.state).startswith(f"round {list(Stage)[number]}: ")
+    assert "missing" not in reason_of(told.state), "what is signed and kept names nobody"
+    assert misplaced(told.state, Phase.PUBLISHED).args == (f"the session was aborted: {said}",)
+
+
+def test_who_never_joined_is_not_missed_in_the_rounds() -> None:
+    told = Story()
+    told.join(0, 1, 2, 3)
+    told.expire()
+    told.advertise(0, 1)
+    told.expire()
+    assert end_of(told).endswith(f"2, and at least 3 must; missing: {STUDIO} (joined), {KYOTO} (joined)")
+
+
+def test_who_works_still_is_named_with_what_it_works_on() -> None:
+    told = story(Story.advertise)
+    told.advertise(0, 1)
+    live = LiveSession(Snapshot(told.state, Position(len(told.events), bytes(32)), {}), 0.0)
+    live.report(2, "measuring wan", 0, 0)
+    live.report(3, "generating with wan", 0, 0)
+    told.leave(4)
+    told.expire()
+    live.advance(Snapshot(told.state, Position(len(told.events), bytes(32)), {}), 1.0)
+    status = live.status()
+    assert ended(status.reason, status.sites).endswith(
+        f"; missing: {STUDIO} (measuring wan), {KYOTO} (generating with wan), {LIMA} (left)"
+    )
+
+
+def test_who_did_not_join_is_named() -> None:
+    told = Story()
+    told.join(0, 1, 2)
+    told.leave(2)
+    told.expire()
+    assert end_of(told) == (
+        "2 institutions joined, the spec asks for at least 4; missing: "
+        f"{STUDIO} (left), {KYOTO} (has not joined), {LIMA} (has not joined)"
+    )
+
+
+def test_an_institution_is_told_the_same_as_the_lead() -> None:
+    told = Story()
+    told.join(0, 1, 2)
+    told.expire()
+    with pytest.raises(SessionAbortedError) as caught:
+        going_on(status_of(told))
+    assert str(caught.value) == f"the session was aborted: {end_of(told)}"
+    assert KYOTO in str(caught.value)
+
+
+def test_who_did_not_countersign_is_named() -> None:
+    told = story(Story.countersign)
+    told.countersign(0, 1)
+    told.expire()
+    said = end_of(told)
+    assert said.startswith("2 institutions countersigned the result, ")
+    revealed, signed = "sent what unmasks the sum", "signed whose inputs are in the sum"  # four shares were enough
+    assert said.partition("; missing: ")[2] == f"{STUDIO} ({revealed}), {KYOTO} ({revealed}), {LIMA} ({signed})"
+
+
+def test_nobody_is_blamed_for_what_came_and_did_not_fit() -> None:
+    sites = tuple(SiteStatus(name, seat, "joined") for seat, name in enumerate(INSTITUTIONS))
+    for why in (
+        "the 3 shares of the b seed of seat 1 contradict what it signed; too few of them are right for the threshold 4",
+        "the masks do not cancel (x); some survivor's masked input is not what the protocol makes",
+        "y",
+    ):
+        assert "missing" not in ended(f"round unmasking: {why}", sites)
+        assert ended(f"round unmasking: {why}", sites).endswith(why)
+
+
+def test_of_many_some_are_named_and_the_others_counted() -> None:
+    sites = tuple(SiteStatus(f"clinic-{seat}", seat, "has not joined") for seat in range(MOST_NAMED + 3))
+    said = ended("0 institutions joined, the spec asks for at least 4", sites)
+    assert f"clinic-{MOST_NAMED - 1} (has not joined) and 3 more" in said
+    assert f"clinic-{MOST_NAMED} " not in said
+    assert "more" not in ended("0 institutions joined, the spec asks for at least 4", sites[:MOST_NAMED])
+
+
+@given(st.text())
+def test_a_reason_that_is_not_understood_is_told_as_it_is(reason: str) -> None:
+    sites = tuple(SiteStatus(INSTITUTIONS[seat], seat, "joined") for seat in EVERYBODY)
+    if not reason.startswith("round "):
+        assert ended(reason, sites) == reason
+    assert ended(f"aborted by the lead: {reason}", sites) == f"aborted by the lead: {reason}"
+    assert ended(f"round of golf: {reason}", sites) == f"round of golf: {reason}"
