@@ -25,6 +25,7 @@ from vdb_participant.session.consent import Plan
 from vdb_participant.session.correspondence import ACKNOWLEDGED, Correspondence
 from vdb_participant.session.exchange import Exchange
 from vdb_participant.session.finishing import RESULT_FILE, Ending, finish
+from vdb_participant.session.in_short import joining_ends, session_ends
 from vdb_participant.session.preparation import Prepared, Resources, Withheld, none_withheld, prepare
 from vdb_participant.session.progress import Progress, Reporter, silent
 from vdb_participant.session.records import Consented, Measured, decode_sealed, encode_sealed
@@ -228,6 +229,10 @@ class Participation:
         self.request.failpoints.reach("after-join")
         measured = self._measure(sealed)
         self.request.failpoints.reach("after-measure")
+        self.request.resources.say(
+            "measured; next, keys and masked numbers are exchanged with the other institutions, as soon as they have measured; "
+            f"the session ends by {session_ends(self.opening)}"
+        )
         exchange = Exchange(
             self.post, sealed.parameters, self.opening.seat, self.site.signer, failpoints=self.request.failpoints
         )
@@ -267,6 +272,8 @@ class Participation:
         post.deliver(records.JOIN_SENT, lambda: post.link.join(post.session, statement))
 
         def fetch() -> bytes:
+            latest = joining_ends(opening)
+            self.request.resources.say(f"joined; waiting for the other institutions, until {latest} at the latest")
             self._witness.wait(Phase.ADVERTISING_KEYS)
             found = post.link.seal(post.session)
             self._witness.recognise(found.open_proof)

@@ -95,6 +95,10 @@ def test_waiting_for_approval(coordinator: RunningCoordinator, tmp_path: Path) -
     with start("--dir", state, "enroll", invitation, "--plaintext-keys", "--wait") as process:
         assert process.stdout is not None
         line = next(line for line in process.stdout if line.startswith("fingerprint: "))
+        coordinator.stop()
+        assert any("does not answer since" in line and "nothing is lost" in line for line in process.stdout)
+        coordinator.start()
+        assert any("answers again" in line for line in process.stdout)
         coordinator.admin.approve("clinic", fingerprint_in(line))
         assert "clinic is a member of testbed" in process.communicate(timeout=60)[0]
     assert process.returncode == 0

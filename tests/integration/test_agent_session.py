@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -33,10 +34,13 @@ def test_all_take_part_and_keep_the_same_verified_result(
     coordinator: RunningCoordinator, tmp_path: Path, mechanism: str
 ) -> None:
     institutions = consortium(coordinator, tmp_path, mechanism=mechanism)
+    said: list[str] = []
+    institutions[0].resources = replace(institutions[0].resources, say=said.append)
     runs = Runs()
     runs.start(*institutions)
     runs.join()
     assert not runs.errors
+    assert [line.partition(";")[0] for line in said] == ["joined", "measured"], "what it waits for, in order"
     bundles = {outcome.bundle.read_bytes() for outcome in runs.outcomes.values()}
     assert len(bundles) == 1
     report = verify(next(iter(bundles)), root=coordinator.root_fingerprint)

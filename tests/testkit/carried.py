@@ -76,9 +76,9 @@ class OfflineSite:
         part = enrolment.RelayPart(offer.certificate_request, offer.relay_key)
         request = enrolment.begin(self.state, offer.invitation, None, datetime.now(UTC), part)
         calls = self.carriage(coordinator.address, offer.invitation.consortium)
-        carried(self, lambda: enrolment.submit(self.state, request, calls), wait=False)
+        carried(self, lambda: enrolment.submit(request, calls), wait=False)
         coordinator.admin.approve(self.name, request.fingerprint)
-        found = carried(self, lambda: enrolment.ask(self.state, request, calls), wait=False)
+        found = carried(self, lambda: enrolment.ask(request, calls), wait=False)
         assert found is not None
         enrolment.finish(self.state, request, found, no_passphrase, datetime.now(UTC))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -10,7 +9,7 @@ from typing import Final
 from vdb_participant.commands.reaching import Offline, carriage
 from vdb_participant.commands.screen import console
 from vdb_participant.network.client import Client
-from vdb_participant.network.connection import Connection
+from vdb_participant.network.connection import PATIENCE_SECONDS, Connection
 from vdb_participant.offline.files import Parties
 from vdb_participant.offline.relay_folder import Offer, parse_offer
 from vdb_participant.site import enrolment
@@ -23,6 +22,9 @@ from vdb_shared.wire.status import Phase
 
 POLL_SECONDS: Final = 2.0
 
+ABSENCE_SECONDS: Final = 3600.0
+"""For which who waits for approval goes on asking a coordinator that went: a person approves, and may restart it first."""
+
 
 def enroll(folder: StateFolder, invitation: Path, passphrase: Passphrase | None, *, wait: bool) -> None:
     """Ask for membership; take it home if the lead has approved, or wait for that.
@@ -32,14 +34,18 @@ def enroll(folder: StateFolder, invitation: Path, passphrase: Passphrase | None,
         UnreachableError: names the cause.
     """
     request = enrolment.begin(folder, enrolment.read_invitation(invitation), passphrase, datetime.now(UTC))
-    enrolment.submit(folder, request)
     out = console()
-    found = enrolment.ask(folder, request)
-    if found is None:
-        _tell(request)
-    while wait and found is None:
-        time.sleep(POLL_SECONDS)
-        found = enrolment.ask(folder, request)
+    calls = enrolment.reach(folder, request, say=out.print, patience=ABSENCE_SECONDS if wait else PATIENCE_SECONDS)
+    try:
+        enrolment.submit(request, calls)
+        found = enrolment.ask(request, calls)
+        if found is None:
+            _tell(request)
+        while wait and found is None:
+            calls.pause(POLL_SECONDS)
+            found = enrolment.ask(request, calls)
+    finally:
+        calls.close()
     if found is None:
         out.print(
             f"The lead has not approved yet. Once approved, run: vdb-participant {chosen(folder)}enroll {invitation}"
@@ -69,11 +75,13 @@ def enroll_offline(folder: StateFolder, offer: Path, passphrase: Passphrase | No
     parties = Parties(invited.consortium, invited.institution)
     calls = carriage(folder, offline, parties, invited.address, signer)
     try:
-        enrolment.submit(folder, request, calls)
-        answer = enrolment.ask(folder, request, calls)
+        enrolment.submit(request, calls)
+        answer = enrolment.ask(request, calls)
     except AwaitedAnswerError as error:
         out.print(str(error))
         return False
+    finally:
+        calls.close()
     if answer is None:
         out.print("The lead has not approved yet. Run the same command again.")
         return False

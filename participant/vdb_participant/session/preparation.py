@@ -58,7 +58,7 @@ class Resources:
         registry: folder of the site's own registry files, where it has any.
         workers: processes that generate on the CPU; each GPU has one.
         tell: told of every step and clip, in numbers that stay here; must not wait.
-        say: told in lines for people what is done before consent is asked for, and why.
+        say: told in lines for people what is done before consent is asked for, and why, and what is waited for afterwards.
         cluster: HOST:PORT of the Ray cluster that makes clips, whose machines must have all these paths, so that they are
             absolute; "" for this machine.
         together: GPUs of this machine that make each clip together.

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
+from vdb_participant.network.absence import Say, unsaid
 from vdb_participant.network.calls import Calls
-from vdb_participant.network.connection import Connection
+from vdb_participant.network.connection import PATIENCE_SECONDS, Connection
 from vdb_participant.site.config import ConfigFile, StateFolder
 from vdb_participant.site.egress import EgressJournal
 from vdb_participant.site.keys import (
@@ -136,13 +137,30 @@ def begin(
     return Request(invitation, signer.public_key, request, possession)
 
 
-def submit(folder: StateFolder, request: Request, calls: Calls | None = None) -> None:
+def reach(
+    folder: StateFolder, request: Request, *, say: Say = unsaid, patience: float = PATIENCE_SECONDS
+) -> Connection:
+    """Return a connection that may only enrol.
+
+    Args:
+        folder: state folder; its egress journal records what leaves.
+        request: what `begin` returned.
+        say: told that the coordinator went, and that it is back.
+        patience: seconds for which a coordinator that answered before is asked again.
+    """
+    invitation = request.invitation
+    tls = TlsIdentity(
+        invitation.bootstrap_certificate.encode(), invitation.bootstrap_key.encode(), invitation.ca_certificate.encode()
+    )
+    return Connection(invitation.address, tls, EgressJournal(folder.egress), patience=patience, say=say)
+
+
+def submit(request: Request, calls: Calls) -> None:
     """Send the request; again with the same bytes is harmless.
 
     Args:
-        folder: state folder.
         request: what `begin` returned.
-        calls: how the coordinator is reached, if not by a connection from here.
+        calls: how the coordinator is reached.
 
     Raises:
         IdentityError: the invitation is used or expired, in the coordinator's words.
@@ -155,25 +173,15 @@ def submit(folder: StateFolder, request: Request, calls: Calls | None = None) ->
         statement_key=request.statement_key.raw,
         possession=request.possession,
     )
-    connection = calls or _bootstrap(folder, request.invitation)
-    try:
-        stub = EnrolmentServiceStub(connection.channel)
-        connection.attempt(lambda: stub.Enrol(message, timeout=connection.call_seconds))
-    finally:
-        connection.close()
+    stub = EnrolmentServiceStub(calls.channel)
+    calls.attempt(lambda: stub.Enrol(message, timeout=calls.call_seconds))
 
 
-def ask(folder: StateFolder, request: Request, calls: Calls | None = None) -> Enrolment | None:
+def ask(request: Request, calls: Calls) -> Enrolment | None:
     """Return certificate and roster if the lead has approved, else None; arguments as for `submit`."""
     message = pb.GetEnrolmentRequest(institution=request.invitation.institution, token=request.invitation.token_bytes)
-    connection = calls or _bootstrap(folder, request.invitation)
-    try:
-        stub = EnrolmentServiceStub(connection.channel)
-        return connection.attempt(
-            lambda: convert.enrolment_from_wire(stub.GetEnrolment(message, timeout=connection.call_seconds))
-        )
-    finally:
-        connection.close()
+    stub = EnrolmentServiceStub(calls.channel)
+    return calls.attempt(lambda: convert.enrolment_from_wire(stub.GetEnrolment(message, timeout=calls.call_seconds)))
 
 
 def finish(
@@ -220,14 +228,6 @@ def _asked_key(folder: StateFolder, request: Request, passphrase: Passphrase) ->
         return requested_key(request.certificate_request)
     data = folder.tls_key.read_bytes()
     return decode_tls_key(data, unlock(data, passphrase)).public_key()
-
-
-def _bootstrap(folder: StateFolder, invitation: InvitationFile) -> Connection:
-    """Return a connection that may only enrol."""
-    tls = TlsIdentity(
-        invitation.bootstrap_certificate.encode(), invitation.bootstrap_key.encode(), invitation.ca_certificate.encode()
-    )
-    return Connection(invitation.address, tls, EgressJournal(folder.egress))
 
 
 def _resume(folder: StateFolder, invitation: InvitationFile, passphrase: Passphrase | None) -> Request | None:
