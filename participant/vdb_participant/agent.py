@@ -355,7 +355,7 @@ def _look(site: Site, link: Link, session: str) -> tuple[Opening, Offered]:
     details = link.details(session)
     offered = Offered(details.spec, details.open, details.roster)
     opening = verify_opening(offered, session, site.pins, datetime.now(UTC))
-    accept_roster(site.folder, offered.roster)
+    accept_roster(site.folder, offered.roster, opening.opened)
     if details.status.phase is not Phase.ACCEPTING:
         why = ended(details.status.reason, details.status.sites)
         now = f"{doing(details.status.phase)} ({why})" if why else doing(details.status.phase)

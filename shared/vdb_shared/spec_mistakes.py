@@ -15,6 +15,9 @@ from pydantic_core import ErrorDetails
 from vdb_shared.errors import SpecError
 from vdb_shared.schema_words import in_words
 
+_LONGEST: Final = 100
+"""Characters of a value that are shown."""
+
 _AT_ONCE: Final = 20
 """Mistakes that are named; a file with more is another file."""
 
@@ -50,7 +53,11 @@ def _named(mistake: ErrorDetails, schema: type[BaseModel]) -> SpecError:
                 field, problem = problem.split(": ", 1)
             return SpecError(problem, field=field)
         case _:
-            return SpecError(f"{in_words(mistake)} (found {mistake['input']!s})", field=field)
+            return SpecError(f"{in_words(mistake)} (found {_brief(str(mistake['input']))})", field=field)
+
+
+def _brief(value: str) -> str:
+    return value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"
 
 
 def _meant(mistake: ErrorDetails, schema: type[BaseModel]) -> str:

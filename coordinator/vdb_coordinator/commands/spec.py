@@ -52,7 +52,7 @@ def lint(
         *before, last = sorted((error, *error.others), key=lambda mistake: mistake.line or 0)
         for mistake in before:
             typer.echo(shown(f"error: {mistake}"), err=True)
-        raise last from error
+        raise last from None
     advice = checks.advice(parsed)
     facts = {
         "digest": parsed.digest,

@@ -64,9 +64,15 @@ def checked_text(text: str, file: str) -> tuple[Spec, SealTerms]:
         account(terms.calibration, FORMULAS)
         return spec, terms
     except SpecError as error:
-        line = error.line or (line_of(text, error.field) if error.field else None)
-        problem = f"{error.problem}; {_PIN}" if UNPINNED in error.problem else error.problem
-        raise SpecError(problem, file=file, line=line, field=error.field, others=error.others) from error
+        first, *others = (_placed(mistake, text, file) for mistake in (error, *error.others))
+        raise SpecError(first.problem, file=file, line=first.line, field=first.field, others=tuple(others)) from error
+
+
+def _placed(mistake: SpecError, text: str, file: str) -> SpecError:
+    """Return a mistake with its place in the file, and with what to do where weights are not pinned yet."""
+    line = mistake.line or (line_of(text, mistake.field) if mistake.field else None)
+    problem = f"{mistake.problem}; {_PIN}" if UNPINNED in mistake.problem else mistake.problem
+    return SpecError(problem, file=file, line=line, field=mistake.field)
 
 
 def read_spec(path: Path) -> str:

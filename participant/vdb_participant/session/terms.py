@@ -169,6 +169,11 @@ def verify_opening(offered: Offered, wanted: str, pins: Pins, now: datetime) -> 
             raise ProtocolError(
                 f"its opening statement does not fit: {name} is {found}, not {expected}", peer=COORDINATOR
             )
+    if all(member.institution != pins.institution for member in roster.members):
+        raise IdentityError(
+            f"the roster of this session does not name {pins.institution}: if it was opened before we were approved, the lead "
+            "has to open it anew; if not, ask the lead to approve us"
+        )
     member = roster.member(pins.institution)
     if member.public_key != pins.statement_key or member.seat is None:
         raise IdentityError(

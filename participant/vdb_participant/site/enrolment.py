@@ -32,7 +32,7 @@ from vdb_participant.site.keys import (
     same_public_key,
     unlock,
 )
-from vdb_participant.site.known_roster import save_roster
+from vdb_participant.site.known_roster import accept_roster
 from vdb_participant.site.pending import Pending, read_pending, write_pending
 from vdb_participant.site.policy import DEFAULT_POLICY
 from vdb_participant.site.signing import external_signer, open_signer
@@ -208,7 +208,7 @@ def finish(
         ca_certificate=invitation.ca_certificate,
         spiffe_id=member.spiffe_id,
     )
-    save_roster(folder, enrolment.roster)
+    accept_roster(folder, enrolment.roster)
     write_durably(folder.certificate, enrolment.certificate_chain)
     write_durably(folder.config, config.encode())
     erase(folder.enrolment)
