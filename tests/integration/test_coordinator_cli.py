@@ -267,6 +267,7 @@ def test_specs_are_written_and_checked_without_a_server(tmp_path: Path) -> None:
     assert all("manifest: 'unpinned' is not a digest" in line for line in unpinned), (
         "a misspelt field is not missing too"
     )
+    assert all("or start with `spec init PRESET --models DIR`" in line for line in unpinned)
     path = tmp_path / "demo.toml"
     out, _ = run("spec", "init", "demo", "-o", path)
     assert "unpinned" not in out
