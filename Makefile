@@ -27,11 +27,11 @@ check: setup
 	cd protos && for base in released/*; do ../$(BIN)/buf breaking --against $$base || exit 1; done
 
 # One process more than there are cores, up to four, since many tests wait for clocks and other programs; WORKERS=… chooses. A file's tests
-# stay together, since they share what took long to make.
+# stay together, since they share what took long to make, and whole stories, which take longest, come first.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 1))')
 test: check
 	$(BIN)/python tests/testkit/footage.py
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Thirty SIGKILLs at random moments of a run of 20 clips; SEED=… chooses the moments.
 kills: setup
