@@ -187,12 +187,12 @@ def test_a_site_that_is_not_approved_yet_says_what_is_missing_and_what_to_run(
     assert "clinic is a member of testbed" in printed
 
 
-def test_status_says_whether_the_coordinator_is_there(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+def test_status_says_whether_the_coordinators_server_answers(coordinator: RunningCoordinator, tmp_path: Path) -> None:
     """By a greeting that shows nothing of us and needs no passphrase; what it tells of sessions is read here either way."""
     site = write_site(tmp_path / "clinic", coordinator.enrol("clinic"), coordinator.address)
     nothing = "no session: nobody consented to one here\n"
     printed, _ = run("--dir", site.folder.path, "status")
-    assert printed == f"{nothing}coordinator: {coordinator.address} is there\n"
+    assert printed == f"{nothing}coordinator: its server at {coordinator.address} answers over TLS\n"
     coordinator.stop()
     printed, _ = run("--dir", site.folder.path, "status")
     assert printed == (

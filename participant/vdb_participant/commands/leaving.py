@@ -22,7 +22,7 @@ def status(
 ) -> None:
     """Show what the agent is doing in every session: how far it is, what it cost, and what leaving it now would mean.
 
-    Also whether the coordinator is there: it is greeted without our certificate, and with --json not even that.
+    Also whether the coordinator's server answers: it is greeted without our certificate, and with --json not even that.
     """
     _commands().show(_state(context), session, as_json=as_json)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class Wish:
 
 
 def show(folder: StateFolder, name: str, *, as_json: bool) -> None:
-    """Print how every session stands, or those whose id begins with `name`, and whether the coordinator is there.
+    """Print how every session stands, or those whose id begins with `name`, and whether the coordinator's server answers.
 
     Sessions are read from this site's own files; the coordinator is only greeted, which needs no passphrase, and in JSON not
     even that.
@@ -104,20 +105,34 @@ def show(folder: StateFolder, name: str, *, as_json: bool) -> None:
 
 
 def _coordinator(folder: StateFolder, comfort: str) -> str:
-    """Return whether the coordinator is there, as far as a greeting without our certificate tells.
+    """Return whether the coordinator's server answers, as far as a greeting without our certificate tells.
 
     Args:
         folder: of the site.
-        comfort: what is said beside the trouble.
+        comfort: what is said where nobody answers; not where somebody else may.
     """
     try:
         config = read_config(folder)
+        if not _is_ours(folder):
+            return (
+                f"coordinator: {config.address} was not greeted, since what leaves is recorded in {folder.egress}, which is "
+                "another user's; run this as the user who runs the agent"
+            )
         shown_nothing = TlsIdentity(b"", b"", config.ca_certificate.encode())
         reached = Connection(config.address, shown_nothing, EgressJournal(folder.egress)).probe()
     except VdbError as error:
         return str(error)
-    why = reached.port or reached.tls
-    return f"coordinator: {config.address} " + (f"cannot be reached now: {why}. {comfort}" if why else "is there")
+    if reached.port:
+        return f"coordinator: {config.address} cannot be reached now: {reached.port}. {comfort}"
+    if reached.tls:
+        return f"coordinator: {config.address} cannot be reached now: {reached.tls}"
+    return f"coordinator: its server at {config.address} answers over TLS"
+
+
+def _is_ours(folder: StateFolder) -> bool:
+    """Return whether the egress journal is this user's, or would be: another's agent could not write on in ours."""
+    found = folder.egress if folder.egress.exists() else folder.path
+    return found.stat().st_uid == os.geteuid()
 
 
 def leave(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:

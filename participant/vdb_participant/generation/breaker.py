@@ -22,12 +22,11 @@ FAILURES_IN_A_ROW: Final = 3
 
 
 _STOPPED: Final = "the model was stopped after"
-_LAST: Final = "; the last: "
 
 
-def without_other_clips(reason: str) -> str:
-    """Return why a clip was given up, without the words about another clip: the prompt of that one may be private."""
-    return reason.split(_LAST, maxsplit=1)[0] if reason.startswith(_STOPPED) else reason
+def is_of_a_stopped_model(reason: str) -> bool:
+    """Return whether a clip was given up untried, since others had failed."""
+    return reason.startswith(_STOPPED)
 
 
 class Breaker:
@@ -43,7 +42,7 @@ class Breaker:
         count, last = self._read()
         if count < self._limit:
             return None
-        return f"{_STOPPED} {count} clips in a row failed{_LAST}{last}"
+        return f"{_STOPPED} {count} clips in a row failed; the last: {last}"
 
     def failed(self, reason: str) -> None:
         """Count a clip that failed for good."""

@@ -295,19 +295,18 @@ class Connection:
         Args:
             detail: gRPC's own words, used when nothing else is found.
         """
-        return network.diagnose(self._greeted(), detail)
+        return network.diagnose(self._target(), detail)
 
     def probe(self) -> network.Reached:
         """Return how far one comes towards the coordinator without our certificate."""
-        return network.probe(self._greeted())
+        return network.probe(self._target())
 
-    def _greeted(self) -> network.Target:
-        """Return what is about to be greeted, after that was recorded."""
+    def _target(self) -> network.Target:
+        """Return what may be greeted; each greeting is recorded before it leaves."""
         proxy = self._proxy
-        words = f"TLS greeting without our certificate{_through(proxy)}"
-        self.egress.record(Departure("greeting", self.address, words))
+        departure = Departure("greeting", self.address, f"TLS greeting without our certificate{_through(proxy)}")
         host, port = network.split_address(self.address)
-        return network.Target(host, port, self.tls.ca_certificate, proxy)
+        return network.Target(host, port, self.tls.ca_certificate, lambda: self.egress.record(departure), proxy)
 
     @property
     def _proxy(self) -> Proxy | None:

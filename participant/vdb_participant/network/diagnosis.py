@@ -2,7 +2,8 @@
 
 gRPC tells an expired certificate, a closed port and a wrong name apart as badly as it can: all are UNAVAILABLE. This asks
 again by hand, layer by layer, within DIAGNOSIS_SECONDS for all of it, and sends nothing but a CONNECT where there is a proxy
-and a TLS greeting without our certificate. Leaves retrying to `client.py`, and the server's certificate to `presented.py`.
+and a TLS greeting without our certificate, each recorded before it leaves. Leaves recording to the caller, retrying to
+`client.py`, and the server's certificate to `presented.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -48,12 +49,14 @@ class Target:
     Attributes:
         host, port: of the coordinator.
         ca_certificate: PEM of the only authority that is trusted.
+        record: called before each greeting; what it raises ends the probe, and nothing is sent.
         proxy: through which it is reached, or None.
     """
 
     host: str
     port: int
     ca_certificate: bytes
+    record: Callable[[], None]
     proxy: Proxy | None = None
 
 
@@ -103,7 +106,10 @@ class Reached:
 
 
 def probe(target: Target) -> Reached:
-    """Return how far one comes towards a coordinator; takes at most DIAGNOSIS_SECONDS."""
+    """Return how far one comes towards a coordinator; takes at most DIAGNOSIS_SECONDS.
+
+    Greets twice where a certificate is not accepted: the second greeting looks at it.
+    """
     ends = time.monotonic() + DIAGNOSIS_SECONDS
     proxy = target.proxy.address if target.proxy else ""
     try:
@@ -137,6 +143,7 @@ def _dial(target: Target, ends: float) -> socket.socket:
     Raises:
         _CauseError: there is none.
     """
+    target.record()
     if target.proxy is None:
         return _connect(target.host, target.port, ends)
     try:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
-from vdb_participant.generation.breaker import without_other_clips
+from vdb_participant.generation.breaker import is_of_a_stopped_model
 from vdb_participant.generation.settings import GenerationSettings, possible_settings
 from vdb_participant.generation.store import ClipKey, ClipStore, clip_key
 from vdb_shared.registry.rows import Registry
@@ -20,6 +21,13 @@ from vdb_shared.tasks import ClipTask
 
 PROMPTS: Final = 6
 """Shown unless another number is asked for: enough to see what a model is like, few enough for one sitting."""
+
+
+class Failure(Enum):
+    """What a page says of a clip that was given up; the reason may quote a path, a server or a prompt, and stays here."""
+
+    STOPPED = "its model was stopped here, since clip after clip failed"
+    ENDED = "its model ended with an error; the reason is in this site's own records"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +39,14 @@ class Place:
         sample: its number; None where all samples fell to other institutions.
         settings: of the clip.
         key: of the finished clip; None where there is none.
-        failure: why it was given up, or "".
+        failure: what is said of it if it was given up.
     """
 
     model: str
     sample: int | None
     settings: GenerationSettings
     key: ClipKey | None = None
-    failure: str = ""
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,5 +105,6 @@ def _place(
             return Place(model.id, task.sample, settings, key)
     for settings, key in keys:
         if (reason := store.failure(key)) is not None:
-            return Place(model.id, task.sample, settings, None, without_other_clips(reason) or "no reason was kept")
+            failure = Failure.STOPPED if is_of_a_stopped_model(reason) else Failure.ENDED
+            return Place(model.id, task.sample, settings, None, failure)
     return Place(model.id, task.sample, ways[0][model.id])

@@ -1,13 +1,12 @@
 """The section of a page that shows clips: a table for each public prompt, a film strip for each model.
 
-Promises that every word is escaped, that a clip which cannot be shown is said to be missing with the reason, that no reason
-names a folder or a server of this site, and that the section stays small whatever the clips are. Leaves to `choice.py` that
-everything in it is public.
+Promises that every word is escaped, that a clip which cannot be shown is said to be missing, and why in sentences of our own,
+never in words of a command, a library or a server, and that the section stays small whatever the clips are. Leaves to
+`choice.py` that everything in it is public.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from html import escape
 from typing import Final
@@ -20,16 +19,6 @@ from vdb_shared.spec import class_of
 
 _SHOWN_HEIGHT: Final = 96
 """Pixels on the screen below which a strip is shown enlarged, in whole multiples."""
-
-_REASON: Final = 300
-"""Characters of a failure's reason."""
-
-_PLACE: Final = re.compile(
-    r"(?<![\w.~/\\:-])"  # not within a word, a fraction or a path that begins elsewhere
-    r"(?:[A-Za-z][\w+.-]*://[^\s'\"]+?(?=[:,;.)]*(?:[\s'\"]|$))"
-    r"|(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\":;,]*[/\\])*([^\s/\\'\":;,]+))"
-)
-"""An address, or a path from the root or a home; of a path, its last name."""
 
 _NOTHING: Final = "No clips of public prompts are kept here, so there is nothing to show."
 
@@ -87,8 +76,8 @@ def _table(chosen: Chosen, store: ClipStore, most: int) -> str:
 def _cell(prompt: str, place: Place, store: ClipStore, most: int) -> str:
     if place.sample is None:
         return _words("Fell to another institution.")
-    if place.failure:
-        return _words(f"Sample {place.sample} could not be made: {_without_places(place.failure)[:_REASON]}")
+    if place.failure is not None:
+        return _words(f"Sample {place.sample} could not be made: {place.failure.value}.")
     clip = None if place.key is None else store.get(place.key)
     if clip is None:
         return _words(f"Sample {place.sample} was made here but is not in this site's store any more.")
@@ -97,11 +86,6 @@ def _cell(prompt: str, place: Place, store: ClipStore, most: int) -> str:
 
 def _words(words: str) -> str:
     return f'<span class="reason">{unbroken(words)}</span>'
-
-
-def _without_places(reason: str) -> str:
-    """Return words without addresses, and with files by their last names: where they lie is nobody else's business."""
-    return _PLACE.sub(lambda found: found[1] or "its server", reason)
 
 
 def _figure(prompt: str, place: Place, clip: StoredClip, strip: Strip) -> str:

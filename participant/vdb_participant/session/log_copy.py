@@ -98,7 +98,7 @@ def _recorded(place: str, session: str, egress: EgressJournal) -> Fetch:
         raise UsageError(f"--log: {place}: expected a URL, such as https://log.example.org ({error})") from error
 
     def asked(path: str) -> bytes:
-        what = f"GET {url.scheme}://{url.netloc.rpartition('@')[2]}{url.path.rstrip('/')}/{path}"
+        what = f"GET {url.scheme}://{url.netloc}{url.path.rstrip('/')}/{path}"
         egress.record(Departure("download", host, what, fields={"session": session}))
         return fetch(path)
 

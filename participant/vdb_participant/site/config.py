@@ -216,11 +216,18 @@ def read_config(folder: StateFolder) -> ConfigFile:
 def _unfinished(folder: StateFolder) -> str:
     """Return what an enrolment that began here lacks, and the command that goes on with it."""
     invited = read_pending(folder.enrolment).invitation
+    began = f"{folder.path}: {invited.institution} began to enrol in {invited.consortium} and is no member yet: "
+    if folder.relay_key.exists():  # a site without a network: what comes back comes through the relay
+        return (
+            f"{began}the statement key is here, the certificate is missing, which the relay fetches once the lead has "
+            f"approved. Next: run `vdb-participant {chosen(folder)}enroll OFFER --offline DIR` with the relay's offer and the "
+            "folder that is carried; it shows the fingerprint that the lead approves by telephone, and takes in what the "
+            "relay brought"
+        )
     return (
-        f"{folder.path}: {invited.institution} began to enrol in {invited.consortium} and is no member yet: keys are here, the "
-        f"certificate is missing, which the coordinator at {invited.address} gives once the lead has approved. Next: run "
-        f"`vdb-participant {chosen(folder)}enroll INVITATION --wait` with the lead's invitation; it shows the fingerprint that "
-        "the lead approves by telephone, and fetches the certificate as soon as that is done"
+        f"{began}keys are here, the certificate is missing, which the coordinator at {invited.address} gives once the lead "
+        f"has approved. Next: run `vdb-participant {chosen(folder)}enroll INVITATION --wait` with the lead's invitation; it "
+        "shows the fingerprint that the lead approves by telephone, and fetches the certificate as soon as that is done"
     )
 
 

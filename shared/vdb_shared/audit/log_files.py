@@ -1,16 +1,18 @@
 """Reading a log's files from a folder or over HTTP, and remembering what was read.
 
 Promises bounds on size and on time whoever serves them (on silence, on one file and on the whole reading; a name is looked up
-as long as the system takes), and that a log which does not continue the remembered one is told apart from one that does. Leaves
-what the bytes mean to `transparency/`.
+as long as the system takes), that what is wrong with a file is said by its path in the log alone, in words of our own, since
+it may end up in a report that is passed on, and that a log which does not continue the remembered one is told apart from one
+that does. Leaves what the bytes mean to `transparency/`.
 """
 
 from __future__ import annotations
 
+import ssl
 import time
 import urllib.error
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL, responses
 from pathlib import Path
 from typing import Final
 
@@ -62,12 +64,21 @@ def open_log(place: str, key: NoteKey, patience: Patience = Patience()) -> tuple
 
 
 def fetch_from(place: str, patience: Patience = Patience()) -> Fetch:
-    """Return what reads files of a log in a folder or at a URL."""
+    """Return what reads files of a log in a folder or at a URL.
+
+    Raises:
+        UsageError: it is neither; a place that may hold a password is not quoted.
+    """
+    if "@" in place and not Path(place).is_dir():
+        raise UsageError(
+            "LOG: expected the folder of a log, or its URL without user and password, which would not be sent; an @ in a URL's "
+            "path is written %40"
+        )
     if place.startswith(("http://", "https://")):
         if "?" in place or "#" in place:
-            raise UsageError(f"{place}: a log's files lie below its address; give it without ? and #")
+            raise UsageError("LOG: a log's files lie below its address; give it without ? and #")
         end = time.monotonic() + patience.log
-        return lambda path: _download(f"{place.rstrip('/')}/{path}", patience, end)
+        return lambda path: _download(place.rstrip("/"), path, patience, end)
     folder = Path(place)
     if not place or not folder.is_dir():
         raise UsageError(
@@ -102,7 +113,6 @@ def check_remembered(log: TiledLog, remembered: bytes, key: NoteKey) -> Checkpoi
 
 
 def _read(folder: Path, path: str) -> bytes:
-    """Return a file; what is wrong with it is said without the folder, for it may end up in a report that is passed on."""
     try:
         with (folder / path).open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
@@ -111,7 +121,7 @@ def _read(folder: Path, path: str) -> bytes:
     return _bounded(data, path)
 
 
-def _download(url: str, patience: Patience, end: float) -> bytes:
+def _download(address: str, path: str, patience: Patience, end: float) -> bytes:
     alone = time.monotonic() + patience.file
     limit = (
         Limit(patience.silence, alone, f"it was not all there after {patience.file:g} seconds")
@@ -119,14 +129,37 @@ def _download(url: str, patience: Patience, end: float) -> bytes:
         else Limit(patience.silence, end, f"reading the log took {patience.log:g} seconds and was not done")
     )
     try:
-        return _bounded(download(url, MAX_FILE_BYTES + 1, limit), url)
+        return _bounded(download(f"{address}/{path}", MAX_FILE_BYTES + 1, limit), path)
     except urllib.error.HTTPError as error:
-        raise UsageError(
-            f"{url}: the server answers {error.code} {error.reason}; is this the log's address?"
-        ) from error
+        raise UsageError(f"{path}: the server answers {_status(error.code)}; is this the log's address?") from error
     except (OSError, ValueError, HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        raise UnreachableError(f"{url}: cannot be reached ({reason}); check the address and the network") from error
+        raise UnreachableError(
+            f"{path}: cannot be reached ({_why(error)}); check the log's address and the network"
+        ) from error
+
+
+def _status(code: int) -> str:
+    """Return an HTTP status in the standard's words, not in the server's."""
+    return f"{code} {responses.get(code, '')}".rstrip()
+
+
+def _why(error: Exception) -> str:  # noqa: PLR0911 - one for each kind
+    """Return why nothing was read, without the words of errors that quote addresses, certificates or answers."""
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    match reason:
+        case ssl.SSLCertVerificationError():
+            return "certificate verify failed"
+        case ssl.SSLError():
+            return "TLS failed"
+        case TimeoutError(strerror=None):  # by our own limits
+            return str(reason)
+        case OSError(strerror=str(words)):
+            return words
+        case OSError():
+            return "no answer"
+        case HTTPException() if not isinstance(reason, InvalidURL):
+            return "its answer is not HTTP, or cut short"
+    return "that is no address"
 
 
 def _bounded(data: bytes, place: str) -> bytes:

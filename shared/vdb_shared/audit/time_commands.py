@@ -105,6 +105,8 @@ def _checkpoint_in(bundle: Path) -> bytes:
 
 
 def _answer(url: str, question: bytes) -> bytes:
+    if "@" in url:
+        raise UsageError("--tsa: expected an address without user and password, which would not be sent")
     if not url.startswith(("http://", "https://")):
         raise UsageError(f"--tsa {url}: expected an address that begins with http:// or https://")
     from vdb_shared.transparency.time_stamps import MAX_STAMP_BYTES, QUERY_TYPE  # noqa: PLC0415 - loads ASN.1, which most audits do without

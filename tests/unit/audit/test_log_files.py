@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import collections
 import socket
+import ssl
 import threading
+import urllib.error
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.client import IncompleteRead, InvalidURL
 from pathlib import Path
 
 import pytest
@@ -16,6 +20,7 @@ from testkit.authorities import Authority
 from testkit.logs import MadeLog
 from testkit.proxies import tls_server
 from testkit.statements import coordinator_key
+from vdb_shared.audit import log_files
 from vdb_shared.audit.log_files import (
     MAX_FILE_BYTES,
     ForkError,
@@ -239,15 +244,82 @@ def test_an_address_is_one_with_either_scheme_and_with_or_without_a_slash_at_its
         secure = fetch_from(url.replace("http://", "https://"), Patience(silence=5, file=5, log=5))
         with pytest.raises(
             UnreachableError,
-            match=r"^https://127\.0\.0\.1:[0-9]+/checkpoint: cannot be reached \([^<]*\); check the address and the network$",
+            match=r"^tile/0/000: cannot be reached \(TLS failed\); check the log's address and the network$",
         ):
-            secure("checkpoint")
+            secure("tile/0/000")
 
 
 def test_an_address_that_is_none_is_one_line() -> None:
     with pytest.raises(UnreachableError) as caught:
         fetch_from("http://[")("checkpoint")
-    assert str(caught.value).startswith("http://[/checkpoint: cannot be reached (")
+    said = "checkpoint: cannot be reached (that is no address); check the log's address and the network"
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "https://user:tok3n@mirror.internal/log",
+        "https://tok3n@mirror.internal/log",
+        "https://user:to/tok3n@mirror.internal/log",
+        "https://user:tok3n@mirror.internal/log?x",
+        "HTTPS://user:tok3n@mirror.internal/log",
+        "user:tok3n@mirror.internal/log",
+    ],
+)
+def test_user_and_password_in_an_address_are_refused_and_not_repeated(place: str) -> None:
+    """They would reach no server, and stood in the error, which goes on to reports and terminals."""
+    with pytest.raises(UsageError) as caught:
+        fetch_from(place)("checkpoint")
+    assert "without user and password" in str(caught.value)
+    assert not {word for word in ("tok3n", "user:", "mirror") if word in str(caught.value)}
+
+
+def test_a_folder_may_have_an_at_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "log@home").mkdir()
+    (tmp_path / "log@home" / "checkpoint").write_bytes(BODY)
+    assert fetch_from(str(tmp_path / "log@home"))("checkpoint") == BODY
+
+
+def answering(status: str, connection: socket.socket, _: threading.Event) -> None:
+    connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+
+
+@pytest.mark.parametrize("status", ["404 gone from /srv/mirror.internal", "999 see mirror.internal", "mirror.internal"])
+def test_no_word_of_a_server_is_in_an_error(status: str) -> None:
+    """A check's line quotes the error, and a page the line."""
+    with serving(partial(answering, status)) as url, pytest.raises((UsageError, UnreachableError)) as caught:
+        fetch_from(f"{url}/hidden")("tile/0/000")
+    assert str(caught.value).startswith("tile/0/000: ")
+    assert not {word for word in ("mirror", "127.0.0.1", "hidden", "srv") if word in str(caught.value)}
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            urllib.error.URLError(ssl.SSLCertVerificationError(1, "certificate is not valid for 'mirror.internal'")),
+            "certificate verify failed",
+        ),
+        (urllib.error.URLError(ssl.SSLError(1, "mirror.internal")), "TLS failed"),
+        (urllib.error.URLError(socket.gaierror(-2, "Name or service not known")), "Name or service not known"),
+        (urllib.error.URLError(OSError("Tunnel connection failed: 403 mirror.internal")), "no answer"),
+        (urllib.error.URLError("mirror.internal"), "that is no address"),
+        (InvalidURL("nonnumeric port: 'mirror.internal'"), "that is no address"),
+        (IncompleteRead(b"mirror.internal"), "its answer is not HTTP, or cut short"),
+    ],
+)
+def test_errors_of_libraries_are_said_in_our_words(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    def fails(*_: object) -> bytes:
+        raise error
+
+    monkeypatch.setattr(log_files, "download", fails)
+    with pytest.raises(UnreachableError) as caught:
+        fetch_from("https://mirror.internal/log")("checkpoint")
+    said = f"checkpoint: cannot be reached ({words}); check the log's address and the network"
+    assert str(caught.value) == said
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_log_that_is_shorter_and_another_one_is_no_older_copy(story: Story, fi
 
 
 def unreachable(_path: str) -> bytes:
-    raise UnreachableError("http://log.example: cannot be reached (timed out); check the address and the network")
+    raise UnreachableError("checkpoint: cannot be reached (timed out); check the log's address and the network")
 
 
 def test_a_log_that_cannot_be_read_leaves_the_check_incomplete_and_accuses_nobody(story: Story, file: bytes) -> None:

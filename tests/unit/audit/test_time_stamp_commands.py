@@ -80,6 +80,12 @@ def test_errors_of_asking_and_giving_say_what_to_do(plain: SmallSession, authori
         away = vdb_audit("time-stamp", bundle, "--tsa", nobody, "--out", out)
         assert (away.returncode, f"{nobody}: cannot be reached (" in away.stderr) == (1, True), away.stderr
         assert "<urlopen" not in away.stderr
+    secret = vdb_audit("time-stamp", bundle, "--tsa", "https://user:tok3n@tsa.internal", "--out", out)
+    assert (secret.returncode, "without user and password" in secret.stderr, "tok3n" in secret.stderr) == (
+        2,
+        True,
+        False,
+    )
     missing = vdb_audit("time-stamp", bundle, "--tsa", url, "--out", tmp_path / "none" / "x")
     assert (missing.returncode, "its folder does not exist" in missing.stderr) == (2, True)
     (tmp_path / "dangling").symlink_to(tmp_path / "elsewhere")

@@ -23,7 +23,7 @@ NOW = datetime.now(UTC)
 
 def diagnose(address: str, ca_certificate: bytes, detail: str, proxy: Proxy | None = None) -> str:
     """Return the line for an address."""
-    return diagnose_target(Target(*split_address(address), ca_certificate, proxy), detail)
+    return diagnose_target(Target(*split_address(address), ca_certificate, lambda: None, proxy), detail)
 
 
 AUTHORITY = Authority()
