@@ -358,8 +358,8 @@ def stages_of(state: SessionState) -> dict[Seat, str]:
         case Aggregating():
             return _round_stages(state)
         case Finalising() | Publishing():
-            countersigned = dict.fromkeys(state.countersignatures, "countersigned")
-            return dict(state.draft.stages) | countersigned
+            words = dict(state.draft.stages) | dict.fromkeys(state.countersignatures, "countersigned")
+            return words | dict.fromkeys(state.left, "left") if isinstance(state, Finalising) else words
         case _:
             return dict(state.stages)
 

@@ -224,7 +224,7 @@ def test_watchers_see_every_phase_in_order_and_progress(coordinator: RunningCoor
         members[2].sessions.ReportProgress(request, timeout=CALL)
         for status in watch:
             seen.append(status)
-            if status.sites[2].stage == "generating 12/36":
+            if status.sites[2].stage == "joined, says: generating 12/36":
                 break
         play(members, *STEPS[1:])
         seen.extend(watch)

@@ -13,8 +13,7 @@ from typing import Final
 
 from vdb_coordinator.serving.clock import Clock
 from vdb_coordinator.states import (
-    Accepting,
-    Sealing,
+    Aggregating,
     SessionState,
     attempt_of,
     phase_of,
@@ -111,7 +110,7 @@ class LiveSession:
             self.wake()
 
     def report(self, seat: Seat, stage: str, done: int, total: int) -> None:
-        """Note how far a site says it is; not durable, and no measurement."""
+        """Note how far a site says it is; not durable, no measurement, and never in place of what is recorded."""
         words = "".join(character for character in stage if character.isprintable())[:_LONGEST_STAGE]
         self._progress[seat] = f"{words} {done}/{total}" if total else words
         self.wake()
@@ -121,13 +120,13 @@ class LiveSession:
         return self._status
 
     def _tell(self) -> SessionStatus:
-        computing = not isinstance(self.state, Accepting | Sealing)
+        computing = isinstance(self.state, Aggregating)
         sites = []
         for seat, stage in sorted(stages_of(self.state).items()):
             institution = self.state.opening.member(seat).institution
-            shown = self._progress.get(seat, stage) if computing and stage == "joined" else stage
-            shown = f"{shown}, is to witness the log" if seat in self._silent else shown
-            sites.append(SiteStatus(institution, seat, shown))
+            said = self._progress.get(seat, "") if computing and stage == "joined" else ""
+            shown = f"{stage}, is to witness the log" if seat in self._silent else stage
+            sites.append(SiteStatus(institution, seat, f"{shown}, says: {said}" if said else shown))
         event = self.snapshot.position.sequence
         phase, reason = phase_of(self.state), reason_of(self.state)
         return SessionStatus(phase, event, reason, tuple(sites), attempt_of(self.state), self._witness)

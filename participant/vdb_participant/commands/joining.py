@@ -54,7 +54,7 @@ class Wish:
 def dry_run(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     """Show the plan of a session and do nothing."""
     site = open_site(folder, passphrase)
-    with awaiting(), Client(calls_of(site, wish.offline)) as link, shown_progress() as shown:
+    with awaiting(), shown_progress() as shown, Client(calls_of(site, wish.offline, shown.say)) as link:
         prepared = look(site, link, wish.session, replace(wish.resources, say=shown.say), wish.withheld)
     console().print(prepared.plan.text)
     if wish.offline is not None:
@@ -109,7 +109,7 @@ def _calls(site: Site, wish: Wish, renewal: Keeper, say: Say) -> Calls:
         say: told while the coordinator does not answer.
     """
     if wish.offline is not None:
-        return calls_of(site, wish.offline)
+        return calls_of(site, wish.offline, say)
     return Connection(site.config.address, site.tls, site.egress, renewal=renewal, say=say)
 
 

@@ -135,7 +135,7 @@ def fetch(folder: StateFolder, passphrase: Passphrase, session: str, out: Path, 
         VdbError: the coordinator refuses, or cannot be reached.
     """
     site = open_site(folder, passphrase)
-    with awaiting(), Client(calls_of(site, offline)) as link:
+    with awaiting(), Client(calls_of(site, offline, console(stderr=True).print)) as link:
         said = link.said(folder.find_session(session) or session)
     try:
         out.mkdir(parents=True, exist_ok=True)

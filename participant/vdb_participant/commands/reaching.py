@@ -11,6 +11,7 @@ from typing import Final
 import typer
 
 from vdb_participant.commands.screen import console
+from vdb_participant.network.absence import Say
 from vdb_participant.network.calls import Calls
 from vdb_participant.network.connection import Connection
 from vdb_participant.offline.channel import Carriage
@@ -55,14 +56,19 @@ def awaiting() -> Iterator[None]:
         raise typer.Exit(ENDED_AWAITING) from error
 
 
-def calls_of(site: Site, offline: Offline | None) -> Calls:
+def calls_of(site: Site, offline: Offline | None, say: Say) -> Calls:
     """Return how a site's calls are made.
+
+    Args:
+        site: the institution.
+        offline: that files are carried, or None.
+        say: told while the coordinator does not answer.
 
     Raises:
         UsageError: the site is connected, or is not and no folder was named.
     """
     if offline is None:
-        return Connection(site.config.address, site.tls, site.egress)
+        return Connection(site.config.address, site.tls, site.egress, say=say)
     parties = Parties(site.config.consortium, site.config.institution)
     return carriage(site.folder, offline, parties, site.config.address, site.signer)
 

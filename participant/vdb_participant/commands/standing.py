@@ -152,7 +152,7 @@ def leave(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     if not wish.yes:
         _ask()
     site = open_site(folder, passphrase)
-    with Client(calls_of(site, wish.offline)) as link:
+    with Client(calls_of(site, wish.offline, console(stderr=True).print)) as link:
         told = leave_session(site, link, found.session, reason)
     out.print("left" if told else "left; the coordinator was not told, and will see it at the deadline")
     if not told and wish.offline is not None:

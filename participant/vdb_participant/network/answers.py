@@ -8,7 +8,7 @@ Source: protos/README.md §11.5.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -61,6 +61,22 @@ def details_of(error: grpc.RpcError) -> bytes:
     """Return the bytes of google.rpc.Status that came with an error, or b""."""
     metadata = cast(Iterable[tuple[str, bytes]], error.trailing_metadata() or ())
     return next((value for key, value in metadata if key == DETAILS_KEY), b"")
+
+
+class SilentError(grpc.RpcError):
+    """That a stream was open until its deadline and nothing came: nobody answers there, whatever holds the connection."""
+
+    def code(self) -> grpc.StatusCode:
+        """Return what gRPC says of a server that is not there."""
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self) -> str:
+        """Return what happened."""
+        return "it takes connections and sends nothing"
+
+    def trailing_metadata(self) -> Any:
+        """Return what came last: no pairs of key and value."""
+        return ()
 
 
 def is_absence(error: grpc.RpcError) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, Final, Self, TypeVar
 
 import grpc
 
+from vdb_participant.network.answers import SilentError
 from vdb_participant.network.calls import Calls
 from vdb_participant.network.link import Upload
 from vdb_shared.errors import FormatError
@@ -117,17 +118,25 @@ class Client:
                 self._connection.pause(SHORTEST_WATCH)  # whoever ends streams at once is not to keep us busy
 
     def _watch(self, session: str, enough: Callable[[SessionStatus], bool]) -> SessionStatus | None:
-        """Follow one stream of statuses; return None when it ended before one was enough."""
+        """Follow one stream of statuses; return None when it ended before one was enough.
+
+        Raises:
+            SilentError: it lasted until its deadline without one; the present status comes at once where somebody answers.
+        """
+        silent = True
         stream = self._sessions.WatchSession(pb.WatchSessionRequest(session=session), timeout=WATCH_SECONDS)
         try:
             for answer in stream:
                 self._connection.heard()
+                silent = False
                 status = convert.status_from_wire(answer.status)
                 if status.phase.ended or enough(status):
                     return status
         except grpc.RpcError as error:
             if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise
+            if silent:
+                raise SilentError from error
         finally:
             stream.cancel()
         return None

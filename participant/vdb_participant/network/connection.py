@@ -22,7 +22,7 @@ import grpc
 import structlog
 
 from vdb_participant.network import diagnosis as network
-from vdb_participant.network.absence import Absence, Say, unsaid
+from vdb_participant.network.absence import SETTLED_SECONDS, Absence, Say, unsaid
 from vdb_participant.network.answers import is_absence, reason_of, refusal
 from vdb_participant.network.proxy import Proxy, proxy_for
 from vdb_participant.network.recording import Egress, RecordingChannel, vector_of
@@ -196,12 +196,15 @@ class Connection:
         failing_since: float | None = None
         pause = FIRST_PAUSE
         while True:
+            began = time.monotonic()
             try:
                 answer = call()
             except grpc.RpcError as error:
                 now = time.monotonic()
                 if failing_since is None or self._heard_at > failing_since:
                     failing_since = now
+                    if now - began >= SETTLED_SECONDS:
+                        pause = FIRST_PAUSE  # not for who answers and breaks off at once: that would keep both busy
                 waited = now - failing_since + pause
                 if not patient or not self._is_worth_retrying(error, waited):
                     raise self._final(error, patient=patient) from error

@@ -20,7 +20,7 @@ from typing import Any, Final
 import grpc
 from google.protobuf.message import DecodeError
 
-from vdb_participant.network.answers import details_of, reason_of
+from vdb_participant.network.answers import SilentError, details_of, reason_of
 from vdb_participant.network.client import TRANSFER_SECONDS, WATCH_SECONDS
 from vdb_participant.network.connection import Connection
 from vdb_participant.offline import following
@@ -299,15 +299,19 @@ class _Calling:
             told = True
 
     def _first(self, call: Call, connection: Connection, enough: following.Enough | None) -> Reply | None:
-        watch = connection.channel.unary_stream(call.method, _serialised, _as_it_is)
+        silent, watch = True, connection.channel.unary_stream(call.method, _serialised, _as_it_is)
         stream = watch(following.message_of(call.method, call.parts[0]), timeout=WATCH_SECONDS)
         try:
             for part in stream:
+                connection.heard()
+                silent = False
                 status = pb.WatchSessionResponse.FromString(part).status
                 if enough is None or not self.relay.wait or _ended(status) or enough(_known(status)):
                     return Reply(call.method, call.digest, (part,))
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                if silent:
+                    raise SilentError from error
                 return None
             return _refused(call, error)
         finally:

@@ -55,8 +55,8 @@ _TOO_FEW: Final = re.compile(
 _JOINED: Final = re.compile(r"\d+ institutions joined, .*")
 _COUNTERSIGNED: Final = re.compile(r"\d+ institutions countersigned .*")
 
-_AWAY: Final = frozenset({"did not join", "left out"})
-"""Stages of institutions for which no round waits."""
+_STEPS: Final = ("joined", *ROUND_STAGES)
+"""How far an institution is when a round begins that waits for it, and after the last; all else is another's word."""
 
 
 def doing(phase: Phase, attempt: int = 0) -> str:
@@ -76,18 +76,23 @@ def reached(stage: str) -> str:
 def ended(reason: str, sites: Sequence[SiteStatus]) -> str:
     """Return why a session ended and, where that is because somebody was missing, who that was.
 
+    Named as missing is for whom was waited; who had left or dropped out before is told apart. Only what is recorded counts:
+    what an institution says of itself neither takes it off the list nor stands in it.
+
     Args:
         reason: as it is recorded.
         sites: how far the institutions were.
     """
     found = _OF_A_ROUND.fullmatch(reason)
     if found is not None and found[1] in _SENT:
-        missing = _missing(sites, list(_SENT).index(found[1]), found[2])
-        return f"{_of_a_round(_SENT[found[1]], found[2])}{_named(missing)}"
+        number = list(_SENT).index(found[1])
+        few = _TOO_FEW.fullmatch(found[2]) is not None
+        who = _who(sites, _STEPS[number : number + 1], _STEPS[:number]) if few else ""
+        return f"{_of_a_round(_SENT[found[1]], found[2])}{who}"
     if _JOINED.fullmatch(reason):
-        return f"{reason}{_named([site for site in sites if _head(site) != 'joined'])}"
+        return f"{reason}{_who(sites, ('has not joined',), ())}"
     if _COUNTERSIGNED.fullmatch(reason):
-        return f"{reason}{_named([site for site in sites if _head(site) in ROUND_STAGES[2:]])}"
+        return f"{reason}{_who(sites, _STEPS[3:], _STEPS[:3])}"
     return reason
 
 
@@ -99,19 +104,31 @@ def _of_a_round(what: str, why: str) -> str:
     return f"too few institutions sent {what}: {found}, and at least {least} must"
 
 
-def _missing(sites: Sequence[SiteStatus], number: int, why: str) -> list[SiteStatus]:
-    """Return whose message of a round, counted from 0, was waited for in vain, if the session ended because of that."""
-    if not _TOO_FEW.fullmatch(why):
-        return []
-    return [site for site in sites if _head(site) not in _AWAY.union(ROUND_STAGES[number:])]
+def _who(sites: Sequence[SiteStatus], awaited: Sequence[str], earlier: Sequence[str]) -> str:
+    """Return the parts of a sentence that name who was missing, who had left and who had dropped out, or "".
+
+    Args:
+        sites: how far the institutions were.
+        awaited: stages of those for whom was waited.
+        earlier: stages of those for whom nobody waited any more.
+    """
+    return (
+        _named("missing", [site for site in sites if _head(site) in awaited])
+        + _named("left", [site for site in sites if _head(site) == "left"])
+        + _named("dropped out earlier", [site for site in sites if _head(site) in earlier])
+    )
 
 
-def _named(sites: Sequence[SiteStatus]) -> str:
-    """Return a part of a sentence that names institutions and how far each came, or ""."""
-    told = [f"{site.institution} ({reached(site.stage)})" for site in sites[:MOST_NAMED]]
+def _named(how: str, sites: Sequence[SiteStatus]) -> str:
+    """Return a part of a sentence that names institutions and how far each came, where that is not said, or ""."""
+    told = [
+        site.institution if _head(site) == how else f"{site.institution} ({reached(_head(site))})"
+        for site in sites[:MOST_NAMED]
+    ]
     more = f" and {len(sites) - MOST_NAMED} more" if len(sites) > MOST_NAMED else ""
-    return f"; missing: {', '.join(told)}{more}" if told else ""
+    return f"; {how}: {', '.join(told)}{more}" if told else ""
 
 
 def _head(site: SiteStatus) -> str:
+    """Return how far an institution is as recorded, without what stands beside it."""
     return site.stage.partition(",")[0]

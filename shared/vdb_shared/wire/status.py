@@ -51,7 +51,7 @@ ROUND_STAGES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class SiteStatus:
-    """How far one institution is: "joined", "generating 12/36", "shared keys"."""
+    """How far one institution is: "joined", "shared keys"; beside it what it says: "joined, says: generating 12/36"."""
 
     institution: str
     seat: Seat

@@ -203,9 +203,9 @@ def test_progress_is_shown_cleaned_while_computing_only(tmp_path: Path) -> None:
                 if status.phase is Phase.ADVERTISING_KEYS:
                     break
             stage = live.status().sites[0].stage
-            assert stage.startswith("generating[31mx")
+            assert stage.startswith("joined, says: generating[31mx")
             assert stage.endswith(" 1/2")
-            assert len(stage) < 70
+            assert len(stage) < 85
 
     asyncio.run(play())
 

@@ -35,7 +35,7 @@ def test_many_changes_that_call_for_no_action_are_told_together() -> None:
         for step in range(100):
             live.report(0, "generating", step, 100)
             await asyncio.sleep(0)
-        assert (await news).sites[0].stage == "generating 99/100"
+        assert (await news).sites[0].stage == "joined, says: generating 99/100"
 
     asyncio.run(watched())
 

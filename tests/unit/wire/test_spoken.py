@@ -26,9 +26,13 @@ RAW = ("advertis", "masking input", "consistency", "unmasking", "finalis", "acce
 OSLO, LYON, STUDIO, KYOTO, LIMA = INSTITUTIONS
 
 
+def snapshot_of(told: Story) -> Snapshot:
+    return Snapshot(told.state, Position(len(told.events), bytes(32)), {})
+
+
 def status_of(told: Story) -> SessionStatus:
     """Return what watchers of a session are told."""
-    return LiveSession(Snapshot(told.state, Position(len(told.events), bytes(32)), {}), 0.0).status()
+    return LiveSession(snapshot_of(told), 0.0).status()
 
 
 def end_of(told: Story) -> str:
@@ -53,7 +57,7 @@ def test_every_stage_has_plain_words(until: Callable[..., None] | None) -> None:
 
 def test_what_stands_beside_a_stage_stays() -> None:
     assert reached("shared keys, is to witness the log") == "sent its sealed shares, is to witness the log"
-    assert reached("generating with wan") == "generating with wan"
+    assert reached("joined, says: shared keys") == "joined, says: shared keys"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +81,7 @@ def test_who_did_not_send_or_left_is_named_and_the_record_stays_as_it_was(step: 
     told.expire()
     said = end_of(told)
     assert said.startswith(what)
-    assert said.endswith(f"; missing: {STUDIO} ({before}), {KYOTO} ({before}), {LIMA} (left)")
+    assert said.endswith(f"; missing: {STUDIO} ({before}), {KYOTO} ({before}); left: {LIMA}")
     number = STEPS.index(step) - 1
     assert reason_of(told.state).startswith(f"round {list(Stage)[number]}: ")
     assert "missing" not in reason_of(told.state), "what is signed and kept names nobody"
@@ -93,19 +97,52 @@ def test_who_never_joined_is_not_missed_in_the_rounds() -> None:
     assert end_of(told).endswith(f"2, and at least 3 must; missing: {STUDIO} (joined), {KYOTO} (joined)")
 
 
-def test_who_works_still_is_named_with_what_it_works_on() -> None:
+@pytest.mark.parametrize(
+    "words",
+    ["left out", "left", "did not join", *ROUND_STAGES, f"joined), {OSLO} (joined", "shared keys, x", "measuring"],
+)
+def test_what_an_institution_says_of_itself_neither_hides_it_nor_stands_in_the_end(words: str) -> None:
     told = story(Story.advertise)
     told.advertise(0, 1)
-    live = LiveSession(Snapshot(told.state, Position(len(told.events), bytes(32)), {}), 0.0)
-    live.report(2, "measuring wan", 0, 0)
-    live.report(3, "generating with wan", 0, 0)
-    told.leave(4)
+    live = LiveSession(snapshot_of(told), 0.0)
+    for seat in (0, 2):
+        live.report(seat, words, 0, 0)
+    sites = live.status().sites
+    assert [reached(site.stage) for site in sites[:3]] == ["sent its keys", "sent its keys", f"joined, says: {words}"]
     told.expire()
-    live.advance(Snapshot(told.state, Position(len(told.events), bytes(32)), {}), 1.0)
-    status = live.status()
-    assert ended(status.reason, status.sites).endswith(
-        f"; missing: {STUDIO} (measuring wan), {KYOTO} (generating with wan), {LIMA} (left)"
-    )
+    end = f"; missing: {STUDIO} (joined), {KYOTO} (joined), {LIMA} (joined)"
+    assert ended(reason_of(told.state), sites).endswith(end), "also if a coordinator went on telling it"
+    live.advance(snapshot_of(told), 1.0)
+    assert live.status() == status_of(told), "once a session ends, only what is recorded is told"
+    assert end_of(told).endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("until", "then", "stage"),
+    [
+        (Story.advertise, Story.share, "joined"),
+        (Story.share, Story.mask, "sent its keys"),
+        (Story.mask, Story.agree, "sent its sealed shares"),
+        (Story.agree, Story.reveal, "sent its masked input"),
+        (Story.mask, Story.countersign, "sent its sealed shares"),
+    ],
+)
+def test_only_those_for_whom_was_waited_are_missing(
+    until: Callable[..., None], then: Callable[..., None], stage: str
+) -> None:
+    """One of five drops out in a round, and all but one of the others in a later one."""
+    told = story(until)
+    until(told, 0, 1, 2, 3)
+    told.expire()
+    for step in STEPS[STEPS.index(until) + 1 : STEPS.index(then)]:
+        step(told, 0, 1, 2, 3)
+    then(told, 0)
+    told.leave(1)
+    told.expire()
+    _, missing, names = end_of(told).partition("; missing: ")
+    awaited, left, dropped = names.split("; ")
+    assert (missing != "", left, dropped) == (True, f"left: {LYON}", f"dropped out earlier: {LIMA} ({stage})")
+    assert [name.partition(" (")[0] for name in awaited.split(", ")] == [STUDIO, KYOTO]
 
 
 def test_who_did_not_join_is_named() -> None:
@@ -115,7 +152,7 @@ def test_who_did_not_join_is_named() -> None:
     told.expire()
     assert end_of(told) == (
         "2 institutions joined, the spec asks for at least 4; missing: "
-        f"{STUDIO} (left), {KYOTO} (has not joined), {LIMA} (has not joined)"
+        f"{KYOTO} (has not joined), {LIMA} (has not joined); left: {STUDIO}"
     )
 
 
