@@ -70,7 +70,7 @@ def test_what_no_record_may_hold_is_named() -> None:
         published(b'{"rho":"1000001"}')
     with pytest.raises(FormatError, match=r"^this cannot stand in the log: rho: must be at least"):
         published(b'{"rho":"-1"}')
-    with pytest.raises(FormatError, match=r"^this cannot stand in the log: survivors: Tuple should have at least 1"):
+    with pytest.raises(FormatError, match=r"^this cannot stand in the log: survivors: expected at least 1 of them"):
         published(b"{}", survivors=())
     with pytest.raises(FormatError, match="an institution stands twice"):
         published(b"{}", survivors=("lab-kyoto", "lab-kyoto"))
