@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
@@ -16,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from testkit.coordinator import CALL, RunningCoordinator, running_coordinator
 from testkit.members import STEPS, TestMember, play
+from testkit.refusals import reason_of
 from testkit.small_specs import small_spec
 from vdb_coordinator.config import render_config
 from vdb_coordinator.events import Event
@@ -68,9 +70,19 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningC
             members = [stack.enter_context(TestMember(coordinator, each, session)) for each in coordinator.identities]
             play(members, *STEPS)
             members[0].wait(Phase.PUBLISHED)
-        with coordinator.channel(coordinator.identities[0]) as channel, suppress(grpc.RpcError):
+        with coordinator.channel(coordinator.identities[0]) as channel, pytest.raises(grpc.RpcError) as refused:
             AdminServiceStub(channel).CreateSession(pb.CreateSessionRequest(), timeout=CALL)
-        yield coordinator, get(coordinator, "/metrics")
+        assert reason_of(refused.value) == reasons.NOT_A_MEMBER
+        yield coordinator, counted(coordinator, "vdb_refusals_total{")
+
+
+def counted(coordinator: RunningCoordinator, sample: str) -> str:
+    """Return what is shown once a sample is there: a call is counted when it has ended, just after its caller was answered."""
+    for _ in range(100):
+        if sample in (shown := get(coordinator, "/metrics")):
+            break
+        time.sleep(0.1)
+    return shown
 
 
 def get(coordinator: RunningCoordinator, path: str) -> str:

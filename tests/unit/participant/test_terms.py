@@ -110,7 +110,7 @@ def test_an_expired_roster_is_refused() -> None:
 def test_a_roster_with_another_key_of_ours_is_refused() -> None:
     with pytest.raises(IdentityError, match="another key for clinic-lyon than ours"):
         opening(statement_key=SESSION.key(0).public_key)
-    with pytest.raises(IdentityError, match="nobody is not a member"):
+    with pytest.raises(IdentityError, match="does not name nobody: if it was opened before we were approved"):
         opening(institution="nobody")
 
 
