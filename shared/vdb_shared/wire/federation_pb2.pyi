@@ -631,7 +631,7 @@ class SiteStatus(_message.Message):
     institution: _builtins.str
     seat: _builtins.int
     stage: _builtins.str
-    """Last stage reached, in words: "joined", "generating 12/36", "shared keys"."""
+    """Last stage reached, in words: "joined", "shared keys"; beside it what it says itself: "joined, says: generating 12/36"."""
     def __init__(
         self,
         *,
