@@ -91,6 +91,7 @@ from vdb_shared.secagg.transcript import Stage, seat_peer
 from vdb_shared.spec import parse_spec_json
 from vdb_shared.wire import reasons
 from vdb_shared.wire.status import Phase
+from vdb_shared.wording import counted
 
 RoundEvent = KeysReceived | SharesReceived | InputReceived | ConsistencyReceived | UnmaskingReceived
 
@@ -206,7 +207,9 @@ def _advance_joining(state: Accepting, at: datetime, *, late: bool) -> SessionSt
         return state
     minimum = state.opening.spec.cohort.minimum
     if len(state.joins) < minimum:
-        return _ending(state, at, f"{len(state.joins)} institutions joined, the spec asks for at least {minimum}")
+        return _ending(
+            state, at, f"{counted(len(state.joins), 'institution')} joined, the spec asks for at least {minimum}"
+        )
     return Sealing(state.opening, at, state.joins, state.left)
 
 
@@ -336,7 +339,7 @@ def _advance_countersigning(state: Finalising, at: datetime, *, late: bool) -> S
         return state
     found, needed = len(state.countersignatures), state.draft.needed
     if found < needed:
-        return _ending(state, at, f"{found} institutions countersigned the result, {needed} are needed")
+        return _ending(state, at, f"{counted(found, 'institution')} countersigned the result, {needed} are needed")
     return Publishing(state.opening, at, state.sealed, state.draft, state.countersignatures, state.restarts)
 
 

@@ -26,8 +26,11 @@ BIN: Final = Path(sys.executable).parent
 INSTITUTIONS: Final = ("archive-oslo", "clinic-lyon", "film-studio", "lab-kyoto", "museum-lima")
 VICTIM: Final = "film-studio"
 FAILPOINT: Final = "after-share-keys"
-SESSION_TIMEOUT: Final = 600.0
-"""Seconds after which the demo gives up; it takes about two minutes on two cores."""
+SESSION_TIMEOUT: Final = 2400.0
+"""Seconds after which the demo gives up, longer than the deadlines of its spec: a slow machine is no failure."""
+
+QUIET_SECONDS: Final = 20
+"""After so long without a change it is said that nothing hangs."""
 
 
 class DemoError(Exception):
@@ -248,15 +251,14 @@ def participate(demo: Demo, session: str, processes: dict[str, subprocess.Popen[
 def follow(demo: Demo, lines: IO[bytes], processes: dict[str, subprocess.Popen[bytes]]) -> None:
     """Print the session's progress; kill the victim as soon as it has shared its keys."""
     deadline = time.monotonic() + SESSION_TIMEOUT
-    killed = False
+    killed, quiet = False, 0
     for line in lines_of(lines):
         if time.monotonic() > deadline:
             raise DemoError(f"the session took more than {SESSION_TIMEOUT:.0f} s")
-        for name in INSTITUTIONS:
-            if processes[name].poll() not in (None, 0) and not (killed and name == VICTIM):
-                raise DemoError(
-                    f"{name} ended with {processes[name].returncode}:\n{demo.log(name).read_text()[-2000:]}"
-                )
+        check_alive(demo, {name: processes[name] for name in INSTITUTIONS if not (killed and name == VICTIM)})
+        quiet = 0 if line else quiet + 1
+        if quiet and quiet % QUIET_SECONDS == 0:
+            demo.say(f"  … nothing new for {quiet} s; all agents are alive, and share this machine's processors")
         if not line:
             continue
         demo.say(f"  {line}")
@@ -271,6 +273,13 @@ def follow(demo: Demo, lines: IO[bytes], processes: dict[str, subprocess.Popen[b
             demo.say("  the others wait for it until the round's deadline, 10 s, and go on without it")
     if not killed:
         raise DemoError(f"{VICTIM} never shared its keys, so it was not killed: the demo shows nothing")
+
+
+def check_alive(demo: Demo, agents: dict[str, subprocess.Popen[bytes]]) -> None:
+    """Raise DemoError with the last words of an agent that has failed."""
+    for name, process in agents.items():
+        if process.poll() not in (None, 0):
+            raise DemoError(f"{name} ended with {process.returncode}:\n{demo.log(name).read_text()[-2000:]}")
 
 
 def lines_of(stream: IO[bytes]) -> Iterator[str]:

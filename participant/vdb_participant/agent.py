@@ -75,6 +75,7 @@ class Request:
         session: session id, or the beginning of one.
         resources: data, weights, device.
         consent: shown the plan; raises to decline.
+        ready: called before anything that takes long; raises where consent could not be asked for.
         licences: given the spec before a model is timed and consent is asked; raises where a licence is not accepted.
         progress: shown the work.
         failpoints: none outside tests.
@@ -86,6 +87,7 @@ class Request:
     consent: Callable[[Plan], None]
     progress: Progress = silent
     failpoints: Failpoints = field(default_factory=Failpoints)
+    ready: Callable[[], None] = lambda: None
     licences: Callable[[Spec], None] = lambda _spec: None
     measure: Measure | None = None
 
@@ -366,6 +368,7 @@ def _look(site: Site, link: Link, session: str) -> tuple[Opening, Offered]:
 def _ask(site: Site, link: Link, request: Request) -> tuple[str, Consented]:
     """Show the plan and return what was consented to."""
     opening, offered = _look(site, link, request.session)
+    request.ready()
 
     def licensed(spec: Spec) -> Mapping[str, str]:
         request.licences(spec)  # no model is run, be it for a moment, before its licence is accepted

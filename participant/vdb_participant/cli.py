@@ -215,6 +215,7 @@ def report(
     console().print(str(_load("commands.reporting").write_session_page(_state(context), session, html, prompts)))
 
 
+app.command(epilog="Example: vdb-participant sessions")(leaving.sessions)
 app.command(epilog="Example: vdb-participant status")(leaving.status)
 app.command(epilog="Example: vdb-participant leave 4f2a --reason 'our data were withdrawn'")(leaving.leave)
 app.command(

@@ -307,6 +307,11 @@ def _grade(sums: SessionSums, metric: Metric, definition: MetricDefinition, mode
     return "noised", None
 
 
+def cause(reason: str) -> str:
+    """Return why a result is withheld or coarse, without the advice after it, for whoever gives a better one."""
+    return reason.partition("; ")[0]
+
+
 def _would_do(spec: Spec, excess: float) -> str:
     return would_do(excess, spec.privacy.epsilon, spec.privacy.delta)
 

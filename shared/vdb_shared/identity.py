@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -29,7 +30,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.exceptions import ValueError as WrongLengthError
 from nacl.signing import VerifyKey
 
-from vdb_shared.errors import FormatError, IdentityError, SignatureError
+from vdb_shared.errors import FormatError, IdentityError, SignatureError, UsageError
 
 _ENCODING: Final = "DSSEv1"
 
@@ -105,6 +106,37 @@ class Signer(Protocol):
         """Return the signature over the payload under its type."""
 
 
+def is_encrypted(pem: bytes) -> bool:
+    """Return whether a private key (PKCS#8 PEM) needs a passphrase."""
+    return b"BEGIN ENCRYPTED PRIVATE KEY" in pem
+
+
+def private_key_in(pem: bytes, passphrase: bytes | None, what: str) -> PrivateKeyTypes:
+    """Return the key in a PKCS#8 PEM file.
+
+    Args:
+        pem: the file.
+        passphrase: not looked at where the key is not encrypted.
+        what: the key's name in an error.
+
+    Raises:
+        UsageError: it needs a passphrase.
+        IdentityError: no private key, or not opened by this passphrase; says what to do.
+    """
+    encrypted = is_encrypted(pem)
+    if encrypted and not passphrase:
+        raise UsageError(f"{what} is encrypted; give --passphrase-file or set VDB_PASSPHRASE")
+    try:
+        return load_pem_private_key(pem, passphrase if encrypted else None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        if encrypted:
+            raise IdentityError(
+                f"{what} is not opened by this passphrase; check --passphrase-file or VDB_PASSPHRASE, or type it again (a "
+                "damaged file looks the same: if the passphrase is right, restore it from a backup)"
+            ) from error
+        raise IdentityError(f"{what} is damaged, or no private key in PKCS#8 PEM; restore it from a backup") from error
+
+
 @dataclass(frozen=True, slots=True)
 class StatementKey:
     """A statement key held in memory; implements Signer."""
@@ -126,12 +158,9 @@ class StatementKey:
         """Return the key in a PKCS#8 PEM file.
 
         Raises:
-            IdentityError: not such a key, or the passphrase is wrong or missing.
+            IdentityError: see `private_key_in`, or it is another kind of key.
         """
-        try:
-            key = load_pem_private_key(data, passphrase)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise IdentityError(f"statement key cannot be read (wrong or missing passphrase?): {error}") from error
+        key = private_key_in(data, passphrase, "the statement key")
         if not isinstance(key, Ed25519PrivateKey):
             raise IdentityError("statement key is not an Ed25519 key")
         return cls(key)

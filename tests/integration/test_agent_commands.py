@@ -19,6 +19,7 @@ from testkit.coordinator import RunningCoordinator, running_coordinator
 from testkit.institutions import session_spec, write_prompts, write_site
 from testkit.proxies import ConnectProxy, tls_server
 from testkit.sessions import SITES, consortium
+from testkit.specs import small_spec
 from vdb_participant.commands.connecting import examine_connection
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import FIRST_CALL_SECONDS, FIRST_PAUSE, Connection
@@ -211,6 +212,45 @@ def test_status_says_whether_the_coordinators_server_answers(coordinator: Runnin
     )
 
 
+def test_members_see_what_can_be_joined(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    for number in range(SITES):
+        coordinator.enrol(f"site-{number}")
+    site = write_site(tmp_path / "clinic", coordinator.enrol("clinic"), coordinator.address)
+    words = ("--dir", site.folder.path, "sessions")
+    assert run(*words)[0] == "no session: the lead has opened none yet\n"
+    ended = coordinator.admin.create_session(small_spec())
+    coordinator.admin.abort_session(ended, "the lead chose another spec")
+    can_be_joined = coordinator.admin.create_session(small_spec().model_copy(update={"title": "A second try"}))
+    found, _ = run(*words)
+    assert found.splitlines() == [
+        f"{can_be_joined[7:19]}  A second try",
+        "  can be joined",
+        f"{ended[7:19]}  {small_spec().title}",
+        "  ended without a result",
+        f"What a session would cost and send: vdb-participant --dir {site.folder.path} join {can_be_joined[7:19]} --data DIR "
+        "--dry-run",
+    ]
+    facts = json.loads(run(*words, "--json")[0])
+    assert [(item["session"], item["title"]) for item in facts] == [
+        (can_be_joined, "A second try"),
+        (ended, small_spec().title),
+    ]
+
+
+def test_a_mistyped_data_folder_is_told_before_anything_that_takes_long(
+    coordinator: RunningCoordinator, tmp_path: Path
+) -> None:
+    """Models of a folder that does not exist either would take the blame if they were looked at first."""
+    for number in range(SITES):
+        coordinator.enrol(f"site-{number}")
+    first, *_ = consortium(coordinator, tmp_path)
+    words = ("--dir", first.site.folder.path, "join", first.session[7:20], "--data", tmp_path / "mistyped", "--dry-run")
+    _, complained = run(*words, expect=2)
+    assert complained == (
+        f"error: {tmp_path}/mistyped: expected a data folder, found none; name the one with clips/ and prompts.jsonl\n"
+    )
+
+
 def test_dry_run_prints_the_plan_and_promises_nothing(coordinator: RunningCoordinator, tmp_path: Path) -> None:
     for number in range(SITES):
         coordinator.enrol(f"site-{number}")
@@ -225,7 +265,7 @@ def test_dry_run_prints_the_plan_and_promises_nothing(coordinator: RunningCoordi
     for expected in (
         "left out (--no-timing)",
         "WHAT LEAVES",
-        "private/tiny-wan-a/clip-score@1/moments",
+        "private/*/clip-score@1/moments",
         "debits rho",
         "two institutions make",
         "Plan number",
@@ -233,7 +273,9 @@ def test_dry_run_prints_the_plan_and_promises_nothing(coordinator: RunningCoordi
         assert expected in printed
     assert not first.folder.exists()
     _, complained = run(*words, *models, "--no-timing", expect=2)
-    assert complained == "error: not joined, nothing was sent: consent needs a terminal, or --yes\n"
+    assert complained.startswith(
+        "error: not joined, nothing was sent: consent needs a terminal to be asked on, or --yes;"
+    )
     assert not first.folder.exists()
 
 

@@ -58,7 +58,7 @@ def test_a_backup_says_what_it_holds_and_that_it_holds_the_keys(
     assert file.name.endswith("Z.vdbbackup")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert "(a coordinator served)" in said
-    assert "1 entries of the log, with private keys" in said
+    assert "1 entry of the log, with private keys" in said
     assert "it holds the coordinator's private keys IN PLAIN TEXT: whoever has it can speak for the consortium" in said
     digest = next(line for line in said.splitlines() if line.startswith("sha256:"))
     assert digest in lead("backup", "--check", file)

@@ -14,6 +14,7 @@ from vdb_coordinator.store.attempts import Entry
 from vdb_coordinator.store.database import read_database
 from vdb_shared.errors import FormatError, SignatureError, StoreError, UsageError
 from vdb_shared.transparency.note import NoteKey
+from vdb_shared.wording import counted
 
 
 def show(common: Common, last: int, *, as_json: bool) -> None:
@@ -56,7 +57,10 @@ def export(common: Common, output: Path) -> None:
         raise StoreError(f"{home.path}: the audit log is not the one that was signed: {error}; run fsck") from error
     write_new(output, content, secret=True)
     newer = len(entries) - size
-    console().print(f"wrote {output}: {size} entries" + (f"; {newer} newer ones are not signed yet" if newer else ""))
+    console().print(
+        f"wrote {output}: {counted(size, 'entry', 'entries')}"
+        + (f"; {newer} newer ones are not signed yet" if newer else "")
+    )
     console().print(f"whoever gets it checks it with: vdb-coordinator audit verify {output.name} --key KEY")
 
 
@@ -78,7 +82,7 @@ def verify(common: Common, file: Path, key: str, earlier: tuple[Path, ...], *, a
         print_json({"entries": found.end.size, "end": found.end.digest.hex(), "earlier": len(earlier)})
         return
     screen = console()
-    screen.print(f"PASS  {found.end.size} entries, unbroken; their end is signed by {known.name}")
+    screen.print(f"PASS  {counted(found.end.size, 'entry', 'entries')}, unbroken; their end is signed by {known.name}")
     for other in earlier:
         screen.print(f"PASS  goes on from {other}")
     screen.print(f"end: {found.end.digest.hex()}")

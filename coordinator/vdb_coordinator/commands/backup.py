@@ -13,6 +13,7 @@ from vdb_coordinator.config import Home
 from vdb_coordinator.identity.keys import is_encrypted
 from vdb_coordinator.serving.clock import SystemClock
 from vdb_shared.errors import UsageError
+from vdb_shared.wording import counted
 
 
 def backup(common: Common, to: Path | None, check: Path | None, *, with_keys: bool, as_json: bool) -> None:
@@ -59,8 +60,8 @@ def _say(path: Path, found: Backup, done: str, *, as_json: bool) -> None:
     served = "nobody served" if manifest.stopped else "a coordinator served"
     screen = console()
     screen.print(
-        f"{path}: {done}; of {manifest.consortium}, {manifest.made} ({served}); {len(manifest.files)} files, "
-        f"{sum(entry.size for entry in manifest.files):,} bytes, {manifest.entries} entries of the log, "
+        f"{path}: {done}; of {manifest.consortium}, {manifest.made} ({served}); {counted(len(manifest.files), 'file')}, "
+        f"{sum(entry.size for entry in manifest.files):,} bytes, {counted(manifest.entries, 'entry', 'entries')} of the log, "
         f"{'with' if manifest.with_keys else 'without'} private keys"
     )
     screen.print(f"{found.digest}")
@@ -92,7 +93,8 @@ def restore(common: Common, wish: Wish, *, as_json: bool) -> None:
 def _tell(wish: Wish, found: Restored) -> None:
     losses, screen = found.losses, console()
     screen.print(f"restored the backup of {found.manifest.made} into {wish.into}; {found.looked_at} things are sound")
-    screen.print(f"epoch {losses.epoch}; roster version {losses.version}; {losses.entries} entries taken from the log")
+    taken = counted(losses.entries, "entry", "entries")
+    screen.print(f"epoch {losses.epoch}; roster version {losses.version}; {taken} taken from the log")
     for session in losses.aborted:
         screen.print(f"{session}: will be aborted: what happened in it since the backup is lost")
     for session in losses.ended:

@@ -50,7 +50,9 @@ def approve(common: Common, institution: str, fingerprint: str | None, *, yes: b
                 raise IdentityError(f"{institution} was not approved")
             fingerprint = waiting.fingerprint
         seat, version = admin.approve(institution, fingerprint)
-    screen.print(f"{institution} is a member in seat {seat}; the roster has version {version}")
+    screen.print(
+        f"{institution} is a member now: seat {seat} in version {version} of the roster, the signed list of members"
+    )
 
 
 def revoke(common: Common, institution: str, reason: Literal["compromised", "left"], note: str, *, yes: bool) -> None:

@@ -14,6 +14,7 @@ from vdb_shared.audit.auditor_key import read_public_key
 from vdb_shared.bundle.objections import files_of
 from vdb_shared.errors import IdentityError, UsageError
 from vdb_shared.wire.enrolment import grouped
+from vdb_shared.wording import counted
 
 
 def admit(common: Common, name: str, key: Path, *, yes: bool) -> None:
@@ -69,6 +70,5 @@ def fetch(common: Common, session: str, out: Path) -> None:
         place = out / name
         if not place.is_file() or read_file(place) != data:
             write_new(place, data)
-    number = len(said.objections)
-    words = "1 objection" if number == 1 else f"{number} objections"
+    words = counted(len(said.objections), "objection")
     console().print(f"{out}: {words}, {'the withdrawal' if said.withdrawal else 'no withdrawal'}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -17,11 +16,12 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_pem_private_key,
 )
 
 from vdb_coordinator.files import read_file, write_secret
-from vdb_shared.errors import IdentityError, UsageError
+from vdb_shared import identity
+from vdb_shared.errors import IdentityError
+from vdb_shared.identity import private_key_in
 
 PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey
 
@@ -44,7 +44,7 @@ def write_key(path: Path, key: PrivateKey, passphrase: bytes | None) -> None:
 
 def is_encrypted(path: Path) -> bool:
     """Return whether a key file needs a passphrase."""
-    return b"ENCRYPTED PRIVATE KEY" in read_file(path)
+    return identity.is_encrypted(read_file(path))
 
 
 def read_tls_key(path: Path, passphrase: bytes | None) -> EllipticCurvePrivateKey:
@@ -72,10 +72,4 @@ def read_signing_key(path: Path, passphrase: bytes | None) -> Ed25519PrivateKey:
 
 
 def _read(path: Path, passphrase: bytes | None) -> object:
-    encrypted = is_encrypted(path)
-    if encrypted and not passphrase:
-        raise UsageError(f"{path}: is encrypted; give --passphrase-file or set VDB_PASSPHRASE")
-    try:
-        return load_pem_private_key(read_file(path), passphrase if encrypted else None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise IdentityError(f"{path}: cannot be opened; is the passphrase right?") from error
+    return private_key_in(read_file(path), passphrase, str(path))

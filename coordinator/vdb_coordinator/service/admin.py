@@ -187,7 +187,7 @@ class AdminServicer(AdminServiceServicer):
                 return "the result is withdrawn; the log says so"
             case pb.ApproveEnrolmentRequest():
                 member = await self._approve_enrolment(wish, by)
-                return f"{wish.institution} is a member in seat {member.seat}; the roster has version {member.roster_version}"
+                return f"{wish.institution} is a member: seat {member.seat} in version {member.roster_version} of the roster"
             case pb.AdmitAuditorRequest():
                 admitted = await self._admit_auditor(wish, by)
                 return f"{wish.name} is an auditor; the roster has version {admitted.roster_version}"

@@ -36,6 +36,7 @@ from vdb_shared.spec import Spec
 from vdb_shared.transparency.proof import LogProof
 from vdb_shared.wire import reasons
 from vdb_shared.wire.status import LogView, Phase, Receipt, SessionSummary
+from vdb_shared.wording import counted
 
 T = TypeVar("T")
 
@@ -373,7 +374,7 @@ class Conductor:
         if not await happens(news, live.remaining(self._services.clock, self._started)):
             self._waiting.discard(live.id)
             now = live.moment(self._services.clock.now())
-            reason = f"{found} institutions witnessed the log, {quorum} of those who joined must"
+            reason = f"{counted(found, 'institution')} witnessed the log, {quorum} of those who joined must"
             await self._finish(self._append_in_time(live, SessionFailed(now, reason), "deadline"))
 
     def _look_for_witnesses(self) -> None:

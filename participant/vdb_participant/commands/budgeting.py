@@ -27,6 +27,7 @@ from vdb_shared.canonical import canonical_json, check_digest, decimal_string
 from vdb_shared.errors import FormatError, StoreError, UsageError
 from vdb_shared.privacy.conversion import epsilon_of_rho
 from vdb_shared.privacy.ledger import FIELDS, GENESIS, LedgerEntry, check_receipt, verify_chain
+from vdb_shared.wording import counted
 
 Format = Literal["json", "csv"]
 
@@ -123,7 +124,8 @@ def verify(folder: StateFolder, receipts: Iterable[Path] = (), head: str = "") -
         _check_head(chain, head)
     sets = len({entry.charge.dataset for entry in chain})
     out = console()
-    out.print(f"{len(chain)} entries of {sets} data sets; head {chain[-1].digest if chain else GENESIS}")
+    size = f"{counted(len(chain), 'entry', 'entries')} of {counted(sets, 'data set')}"
+    out.print(f"{size}; head {chain[-1].digest if chain else GENESIS}")
     out.print(f"{len(known)} of our statements in journals and bundles, and the entries that they name are there")
     out.print("PASS: the chain is unbroken, and every list of records is the one that was debited")
     if not (bundles or head):
@@ -173,7 +175,7 @@ def export(folder: StateFolder, form: Format, output: Path | None) -> None:
         raise UsageError(
             f"{output}: cannot be written ({error.strerror}); choose another place with --output"
         ) from error
-    console().print(f"{len(entries)} entries written to {output}")
+    console().print(f"{counted(len(entries), 'entry', 'entries')} written to {output}")
 
 
 def _overview(folder: StateFolder) -> Overview:

@@ -20,6 +20,7 @@ from vdb_participant.site.renewal import renewal_time
 from vdb_participant.site.tls_files import read_pair
 from vdb_shared.errors import VdbError
 from vdb_shared.wire.versions import CERTIFICATE_RENEWAL, CURRENT
+from vdb_shared.wording import counted
 
 if TYPE_CHECKING:
     from vdb_participant.network.client import Client
@@ -100,7 +101,7 @@ def _certificate(folder: StateFolder) -> Finding:
 
 
 def _answer(client: Client, address: str) -> Finding:
-    return Finding(Status.PASS, "coordinator", f"{address} answers; {len(client.sessions())} sessions")
+    return Finding(Status.PASS, "coordinator", f"{address} answers; {counted(len(client.sessions()), 'session')}")
 
 
 def _protocol(connection: Connection) -> Finding:

@@ -6,7 +6,7 @@ ratings is shown without a word about them, unless the spec asks for some.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from vdb_participant.data.looking import Looked, Progress, look
 from vdb_participant.data.ratings import RATINGS_FILE, Ratings
 from vdb_participant.data.sheet import page_paths
 from vdb_shared.errors import UsageError
+from vdb_shared.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +122,14 @@ def _seen(looked: Looked) -> dict[str, Any]:
 def told(out: Console, folder: Path, found: Checked) -> bool:
     """Print what there is; return whether there is something, and all of it can be used."""
     data, ratings = found.data, found.ratings
-    out.print(f"{folder}: {len(data.records)} records, {len(data.clips)} clips, {len(data.prompts)} prompts")
+    out.print(
+        f"{folder}: {counted(len(data.records), 'record')}, {counted(len(data.clips), 'clip')}, "
+        f"{counted(len(data.prompts), 'prompt')}"
+    )
     out.print(f"{len(data.captioned)} clips are named by one line alone: models may start from them")
     if data.ratings.parts:
-        numbers = f"{len(ratings.votes)} votes and {len(ratings.scores)} scores"
-        people = "1 person" if len(ratings.raters) == 1 else f"{len(ratings.raters)} people"
+        numbers = f"{counted(len(ratings.votes), 'vote')} and {counted(len(ratings.scores), 'score')}"
+        people = counted(len(ratings.raters), "person", "people")
         out.print(f"ratings by {people}, each one more record: {numbers}")
     elif found.asked:
         out.print(f"no {RATINGS_FILE} in {folder}: nothing goes from here into the spec's metrics of people's ratings")
@@ -150,7 +154,17 @@ def _lines(looked: Looked) -> Iterator[str]:
         how = "is" if item.same else "looks like"
         yield f"{item.file} {how} what public clips of prompt {item.prompt} start from, {item.digest}"
     if looked.unseen:
-        files = "1 public file" if looked.unseen == 1 else f"{looked.unseen} public files"
+        files = counted(looked.unseen, "public file")
         yield f"{files} of the spec are not in the folder of models: clips were compared with the digests alone"
-    for path in looked.sheets:
-        yield f"contact sheet {path}"
+    if looked.alike:
+        yield "clips that look alike are a record each; if they are one video, keep one of them"
+    if looked.sheets:
+        yield from _sheets(looked.sheets)
+
+
+def _sheets(pages: Sequence[Path]) -> Iterator[str]:
+    """Yield where pictures of private videos lie now."""
+    first, last = pages[0], pages[-1]
+    where = f"{first}" if len(pages) == 1 else f"{first} to {last.name}, {len(pages)} pages"
+    yield f"contact sheet {where}"
+    yield "it shows your videos, and only you can read it; delete it once you have looked"

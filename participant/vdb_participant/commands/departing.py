@@ -19,6 +19,7 @@ from vdb_participant.site.storage import PRIVATE_FILE
 from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES
 from vdb_shared.canonical import canonical_json, check_digest, parse_canonical_json
 from vdb_shared.errors import FormatError, StoreError, UsageError
+from vdb_shared.wording import counted
 
 _NOT_COUNTED: Final = (
     "Not counted: what TLS and HTTP/2 add around these messages, names that are looked up, and whatever models outside the "
@@ -72,7 +73,7 @@ def verify(folder: StateFolder, bundle: Path | None, head: str, *, as_json: bool
         sys.stdout.write(canonical_json(value).decode() + "\n")
     else:
         out = console()
-        out.print(f"PASS  chain: {len(reading.entries)} entries, unbroken; head {reading.head}")
+        out.print(f"PASS  chain: {counted(len(reading.entries), 'entry', 'entries')}, unbroken; head {reading.head}")
         if found is not None:
             _tell(found)
         elif not head:
@@ -96,7 +97,7 @@ def export(folder: StateFolder, output: Path) -> None:
         raise UsageError(f"{output}: exists already; name another file or remove it") from error
     except OSError as error:
         raise UsageError(f"{output}: cannot be written ({error.strerror})") from error
-    console().print(f"{output}: {len(reading.entries)} entries; head {reading.head}")
+    console().print(f"{output}: {counted(len(reading.entries), 'entry', 'entries')}; head {reading.head}")
 
 
 def _compared(folder: StateFolder, reading: Reading, bundle: Path) -> Comparison:
@@ -134,7 +135,7 @@ def _tell(found: Comparison) -> None:
         out.print(f"  {rest.kind} {rest.count}x, {rest.size} bytes: {rest.reason}")
     out.print(f"{found.elsewhere} messages name other sessions, or none.")
     if found.requests:
-        out.print(f"{found.requests} requests went to endpoints of external models: see `journal show`.")
+        out.print(f"{counted(found.requests, 'request')} went to endpoints of external models: see `journal show`.")
     out.print(_NOT_COUNTED)
     out.print("Whether the result itself is true is what `vdb-audit verify` says.")
 

@@ -26,6 +26,7 @@ from vdb_shared.errors import UsageError
 from vdb_shared.registry.rows import load_registry
 from vdb_shared.spec import Model, Spec
 from vdb_shared.tasks import checked_count
+from vdb_shared.wording import counted
 
 __all__ = ["Finding", "Status", "Subject", "examine"]
 
@@ -82,14 +83,15 @@ def _ledger(folder: StateFolder) -> Finding:
     with Ledger(folder.ledger) as ledger:
         chain = ledger.verify()
     sets = len({entry.charge.dataset for entry in chain})
-    return Finding(Status.PASS, "privacy ledger", f"{len(chain)} entries of {sets} data sets, chain unbroken")
+    size = f"{counted(len(chain), 'entry', 'entries')} of {counted(sets, 'data set')}"
+    return Finding(Status.PASS, "privacy ledger", f"{size}, chain unbroken; `budget` shows what is left")
 
 
 def _egress(folder: StateFolder) -> Finding:
     reading = EgressJournal(folder.egress).read()
-    return Finding(
-        Status.PASS, "egress journal", f"{len(reading.entries)} entries, chain unbroken; head {reading.head}"
-    )
+    size = counted(len(reading.entries), "entry", "entries")
+    words = f"{size}, chain unbroken; `journal show` lists what left; head {reading.head}"
+    return Finding(Status.PASS, "egress journal", words)
 
 
 def _models(folder: Path) -> Iterator[Finding]:
@@ -126,7 +128,8 @@ def _data(folder: Path | None) -> Finding:
     if folder is None:
         raise ValueError("no data folder was named")
     found = Dataset.open(folder)
-    words = f"{len(found.clips)} clips and {len(found.prompts)} prompts can be used, {len(found.problems)} items cannot"
+    usable = f"{counted(len(found.clips), 'clip')} and {counted(len(found.prompts), 'prompt')}"
+    words = f"{usable} can be used, {counted(len(found.problems), 'item')} cannot"
     if found.problems:
         return Finding(Status.WARN, "data", f"{words}; `vdb-participant data check {folder}` says why")
     return Finding(Status.PASS, "data", words)

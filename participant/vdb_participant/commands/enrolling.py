@@ -41,6 +41,8 @@ def enroll(folder: StateFolder, invitation: Path, passphrase: Passphrase | None,
         found = enrolment.ask(request, calls)
         if found is None:
             _tell(request)
+            if wait:
+                out.print("Waiting until the lead has approved. To stop waiting, press Ctrl-C: nothing is lost by it.")
         while wait and found is None:
             calls.pause(POLL_SECONDS)
             found = enrolment.ask(request, calls)

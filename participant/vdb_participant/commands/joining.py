@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 import typer
 
@@ -69,17 +69,6 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     tell_dropped(site)
     out = console()
 
-    def consent(plan: Plan) -> None:
-        out.print(plan.text)
-        if wish.yes:
-            return
-        if not sys.stdin.isatty():
-            raise UsageError("not joined, nothing was sent: consent needs a terminal, or --yes")
-        out.print(plan.short)
-        if not typer.confirm("Take part on the terms above, all of them?"):
-            out.print("not joined; nothing was sent")
-            raise typer.Exit(1)
-
     def licences(spec: Spec) -> None:
         wish.licences(spec)
         if wish.offline is not None:
@@ -89,7 +78,9 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
         calls = _calls(site, wish, Keeper.of(site, asked_once, failpoints), shown.say)
         stopping = Stopping(shown.progress, shown.say)
         resources = replace(wish.resources, tell=shown.tell, say=shown.say)
-        request = Request(wish.session, resources, consent, stopping, failpoints, licences)
+        request = Request(
+            wish.session, resources, partial(_ask, wish), stopping, failpoints, partial(_check_askable, wish), licences
+        )
         with Client(calls) as link, stopping.listening():
             if isinstance(calls, Connection):
                 calls.agreement()  # before anything else, so that a program that is too old is told so
@@ -97,6 +88,30 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     out.print(f"published: {outcome.bundle}")
     out.print(f"verify it with: vdb-audit verify {outcome.bundle} --root {site.config.root_fingerprint}")
     show_page(folder, outcome.session)
+
+
+def _check_askable(wish: Wish) -> None:
+    if not wish.yes and not sys.stdin.isatty():
+        raise UsageError(
+            "not joined, nothing was sent: consent needs a terminal to be asked on, or --yes; `join --dry-run` shows the plan "
+            "without either"
+        )
+
+
+def _ask(wish: Wish, plan: Plan) -> None:
+    """Show a plan and ask for consent to it.
+
+    Raises:
+        typer.Exit: it was declined.
+    """
+    out = console()
+    out.print(plan.text)
+    if wish.yes:
+        return
+    out.print(plan.short)
+    if not typer.confirm("Take part on the terms above, all of them?"):
+        out.print("not joined; nothing was sent")
+        raise typer.Exit(1)
 
 
 def _calls(site: Site, wish: Wish, renewal: Keeper, say: Say) -> Calls:

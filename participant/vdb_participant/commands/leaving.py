@@ -1,4 +1,4 @@
-"""`vdb-participant status` and `leave`.
+"""`vdb-participant sessions`, `status` and `leave`.
 
 Like `cli.py`, to which it belongs, it loads what a command needs when it runs.
 """
@@ -13,6 +13,18 @@ from typing import Annotated, Any
 import typer
 
 from vdb_participant.commands.screen import console
+
+OfflineFolder = Annotated[Path | None, typer.Option("--offline", help="No network here: see join.", show_default=False)]
+
+
+def sessions(
+    context: typer.Context,
+    offline: OfflineFolder = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """List the coordinator's sessions: which can be joined, and how far the others are."""
+    listing = importlib.import_module("vdb_participant.commands.listing")
+    listing.show(_state(context), _passphrase(context), _carried(offline), as_json=as_json)
 
 
 def status(
@@ -34,15 +46,16 @@ def leave(
         str, typer.Option(help="Why, in a signed statement to the coordinator.")
     ] = "the institution decided to leave",
     yes: Annotated[bool, typer.Option("--yes", help="Leave without being asked.")] = False,
-    offline: Annotated[
-        Path | None, typer.Option("--offline", help="No network here: see join.", show_default=False)
-    ] = None,
+    offline: OfflineFolder = None,
 ) -> None:
     """Say what leaving a session now would mean, ask, and leave it for good."""
     commands = _commands()
+    commands.leave(_state(context), _passphrase(context), commands.Wish(session, reason, yes, _carried(offline)))
+
+
+def _carried(offline: Path | None) -> Any:
     reaching = importlib.import_module("vdb_participant.commands.reaching")
-    carried = offline and reaching.Offline(offline, False, console(stderr=True).print)
-    commands.leave(_state(context), _passphrase(context), commands.Wish(session, reason, yes, carried))
+    return offline and reaching.Offline(offline, False, console(stderr=True).print)
 
 
 def _commands() -> Any:

@@ -28,6 +28,7 @@ from vdb_shared.bundle.objections import FILE_SUFFIX, file_of, files_of, parse_e
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import UsageError
 from vdb_shared.transparency.proof import parse_proof
+from vdb_shared.wording import counted
 
 
 def object_here(
@@ -146,7 +147,7 @@ def fetch(folder: StateFolder, passphrase: Passphrase, session: str, out: Path, 
             _write_new(out / name, data)
     withdrawn = "the withdrawal" if said.withdrawal else "no withdrawal"
     console().print(
-        f"{out}: {len(said.objections)} objections, {withdrawn}; unverified until `vdb-audit verify` reads them"
+        f"{out}: {counted(len(said.objections), 'objection')}, {withdrawn}; unverified until `vdb-audit verify` reads them"
     )
 
 

@@ -24,6 +24,7 @@ from vdb_shared.prompts.drafts import Draft, Finding
 from vdb_shared.prompts.lint import CLIP_TOKENS, T5_TOKENS, lint
 from vdb_shared.prompts.suites import MAX_SUITE_BYTES, SUFFIX, Suite, load_suite, read_suite, suite_names
 from vdb_shared.prompts.vocabulary import vocabulary
+from vdb_shared.wording import counted
 
 LINES_SUFFIX: Final = ".jsonl"
 
@@ -142,7 +143,7 @@ def print_findings(console: Console, examined: Examined) -> None:
     for finding in examined.findings:
         console.print(finding.told(examined.place))
     errors, warnings = len(examined.errors), len(examined.findings) - len(examined.errors)
-    numbers = (_number(len(examined.drafts), "prompt"), _number(errors, "error"), _number(warnings, "warning"))
+    numbers = (counted(len(examined.drafts), "prompt"), counted(errors, "error"), counted(warnings, "warning"))
     console.print(f"{examined.place}: {', '.join(numbers)}")
     _say_local(console, examined)
 
@@ -150,7 +151,8 @@ def print_findings(console: Console, examined: Examined) -> None:
 def print_counts(console: Console, examined: Examined, counts: Counts) -> None:
     """Print what a set of prompts consists of."""
     console.print(
-        f"{examined.place}: {counts.prompts} prompts, {counts.distinct} distinct, {counts.vocabulary} different words"
+        f"{examined.place}: {counted(counts.prompts, 'prompt')}, {counts.distinct} distinct, "
+        f"{counted(counts.vocabulary, 'different word')}"
     )
     if counts.words is not None:
         words = counts.words
@@ -167,10 +169,6 @@ def print_counts(console: Console, examined: Examined, counts: Counts) -> None:
             table.add_row(name, f"{tag.used} of {len(tag.values)}", each or "–", str(tag.without))
         console.print(table)
     _say_local(console, examined)
-
-
-def _number(count: int, of: str) -> str:
-    return f"{count} {of}" if count == 1 else f"{count} {of}s"
 
 
 def _say_local(console: Console, examined: Examined) -> None:

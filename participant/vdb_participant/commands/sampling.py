@@ -37,6 +37,7 @@ from vdb_shared.canonical import digest_bytes
 from vdb_shared.errors import FormatError, StoreError, UsageError, VerificationError
 from vdb_shared.fields import Name
 from vdb_shared.named_files import read_file
+from vdb_shared.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,9 @@ def prove(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     question = Question(choice, wish.count, wish.auditor, _shown(site, result, wish) if wish.clips else None)
     opening, clips = open_lines(result, kept, question, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     out = console()
-    out.print(f"This opens {len(opening.opened)} records of session {session} to {wish.auditor}, without noise:")
+    out.print(
+        f"This opens {counted(len(opening.opened), 'record')} of session {session} to {wish.auditor}, without noise:"
+    )
     for words in revealed(opening):
         out.print(f"  {words}")
     out.print("Whoever has the file can read it. The ledger does not count it.")

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from vdb_participant.data.folder import CLIPS_FOLDER, PROMPTS_FILE, data_root
 from vdb_participant.data.prompt_lines import MAX_PROMPTS_BYTES, parse_line
 from vdb_participant.data.ratings import NO_RATINGS, RATINGS_FILE, Ratings, read_ratings
 from vdb_participant.data.video import count_frames
@@ -27,8 +28,6 @@ from vdb_shared.errors import DatasetError
 from vdb_shared.privacy.record_list import NONE, RecordList, part_of_file, part_of_words
 from vdb_shared.spec import Prompt
 
-CLIPS_FOLDER: Final = "clips"
-PROMPTS_FILE: Final = "prompts.jsonl"
 CLIP_SUFFIXES: Final = (".mp4", ".mkv", ".webm", ".avi", ".gif")
 
 
@@ -101,21 +100,8 @@ class Dataset:
         Raises:
             DatasetError: no such folder, nothing in it that could be used, or prompts.jsonl is wrong (names file:line).
         """
-        if not directory.is_dir():
-            raise DatasetError(
-                f"{directory}: expected a data folder, found none; name the one with clips/ and prompts.jsonl"
-            )
-        root = directory.resolve()
-        clips_folder, prompts_file = root / CLIPS_FOLDER, root / PROMPTS_FILE
-        ratings_file = root / RATINGS_FILE
-        if not clips_folder.is_dir() and not prompts_file.is_file() and not ratings_file.is_file():
-            raise DatasetError(
-                f"{directory}: expected {CLIPS_FOLDER}/ with videos, {PROMPTS_FILE} or {RATINGS_FILE}, found none of them; "
-                f"put videos into {clips_folder}"
-            )
-        for place in (clips_folder, prompts_file, ratings_file):
-            if not place.resolve().is_relative_to(root):
-                raise DatasetError(f"{place}: leads out of the data folder; put the files themselves there")
+        root = data_root(directory)
+        clips_folder, prompts_file, ratings_file = root / CLIPS_FOLDER, root / PROMPTS_FILE, root / RATINGS_FILE
         found = _find_clips(root, clips_folder, frames)
         lines = _read_prompts(prompts_file)
         records, problems = _join(root, lines, found)

@@ -20,6 +20,7 @@ from vdb_participant.models import CONDITIONS
 from vdb_shared.canonical import digest_string
 from vdb_shared.errors import DatasetError
 from vdb_shared.spec import Spec
+from vdb_shared.wording import counted
 
 Progress = Callable[[str, int, int], None]
 
@@ -92,7 +93,7 @@ def look(data: Dataset, spec: Spec | None, models: Path, sheet: Path | None, pro
     prints: list[Fingerprint] = []
     broken: list[Problem] = []
     rows = _rows(data, prints, broken)
-    title = f"{data.directory.name}: {len(data.clips)} clips"
+    title = f"{data.directory.name}: {counted(len(data.clips), 'clip')}"
     if data.clips:
         progress("looking at clips", 0, len(data.clips))
     for done, _ in enumerate(write_sheet(rows, paths, title), start=1):

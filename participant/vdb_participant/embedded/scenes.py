@@ -22,7 +22,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vdb_participant.data.dataset import CLIPS_FOLDER, PROMPTS_FILE
+from vdb_participant.data.folder import CLIPS_FOLDER, PROMPTS_FILE
 from vdb_participant.data.video import Frames, encode_mp4
 
 Choice = TypeVar("Choice")

@@ -9,24 +9,35 @@ Source: protos/README.md §9.2 (join), §12.2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Final
 
 from vdb_participant.data.ratings import NO_RATINGS, Ratings
 from vdb_participant.session.claim import Opinion
 from vdb_participant.session.effort import NO_EFFORT, Effort
 from vdb_participant.session.in_short import HEADING, LANE_BYTES, in_short, joining_ends, session_ends
 from vdb_participant.session.terms import Opening
-from vdb_participant.site.policy import Charging
+from vdb_participant.site.policy import PolicyFile
 from vdb_shared.canonical import decimal_string, sha256_digest
 from vdb_shared.metrics.statistic import Layout
 from vdb_shared.privacy.accountant import Accounting
 from vdb_shared.privacy.calibration import LOCAL_SIGMA
+from vdb_shared.privacy.conversion import epsilon_of_rho
 from vdb_shared.spec import Spec
 from vdb_shared.tasks import checked_count
 from vdb_shared.wire.enrolment import grouped
+from vdb_shared.wording import counted
+
+WIDTH: Final = 80
+"""Columns of the text; only what cannot be broken, such as a digest, may be wider."""
+
+_LABEL: Final = re.compile(r" *\S{1,24} {2,}(?=\S)")
+"""What a line begins with that has a column of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +47,26 @@ class Budget:
     Attributes:
         cost: largest rho of the session, whoever joins.
         spent: by the earlier sessions that count.
-        cap: of the site's policy.
+        policy: the site's own.
         sessions: how many count.
-        charging: which, by the site's policy.
         opinions: what two accountants agree on; empty where nothing is noised.
     """
 
     cost: Decimal
     spent: Decimal
-    cap: Decimal
+    policy: PolicyFile
     sessions: int
-    charging: Charging
     opinions: tuple[Opinion, ...]
 
     @property
     def left(self) -> Decimal:
         """What would remain afterwards."""
-        return self.cap - self.spent - self.cost
+        return self.policy.rho_cap - self.spent - self.cost
+
+    @property
+    def epsilon(self) -> Decimal:
+        """What all sessions that count would have cost afterwards, at the policy's delta; its limit is epsilon_total."""
+        return epsilon_of_rho(self.spent + self.cost, self.policy.delta)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,36 +138,68 @@ def make_plan(
         _people(opening),
         _times(opening),
     )
-    lines = [line for part in map(tuple, parts) if part for line in (*part, "")]
+    lines = [line for part in map(tuple, parts) if part for line in (*_wrapped(part), "")]
     return Plan("\n".join((*lines, f"Plan number {number.hex()}", "")))
+
+
+def _wrapped(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines that a usual terminal takes; what is carried over is indented, so that nothing feigns a line of ours."""
+    for line in lines:
+        label = _LABEL.match(line)
+        hang = label.end() if label else len(line) - len(line.lstrip()) + 2
+        yield from textwrap.wrap(
+            line, WIDTH, subsequent_indent=" " * hang, break_long_words=False, break_on_hyphens=False
+        )
 
 
 def _head(opening: Opening) -> Iterator[str]:
     spec = opening.spec
-    yield f"Session   {opening.session}"
-    yield f"Title     {_one_line(spec.title)}"
-    yield f"Purpose   {_one_line(spec.purpose)}"
-    yield f"Spec      {spec.digest}"
+    yield f"Session  {opening.session}"
+    yield f"Title    {_one_line(spec.title)}"
+    yield f"Purpose  {_one_line(spec.purpose)}"
+    yield f"Spec     {spec.digest}"
     if opening.supersedes is not None:
-        yield f"Replaces  the result of session {opening.supersedes}"
+        yield f"Replaces  the result of {opening.supersedes}"
 
 
 def _leaves(spec: Spec, layout: Layout) -> Iterator[str]:
     size, checked = layout.lanes * LANE_BYTES, checked_count(spec)
-    yield f"WHAT LEAVES: one masked vector of {layout.lanes:,} numbers ({size:,} bytes) and our signed statements."
+    yield f"WHAT LEAVES: one masked vector of {counted(layout.lanes, 'number')} ({size:,} bytes) and our signed statements."
     but = ", but of public ones as said below" if checked else ""
-    yield f"No video, prompt, file name, feature or score of a single clip{but}. Masked: only the sum over all"
-    yield "institutions can be read; noised: even that sum hides any single record, as far as PRIVACY below says."
-    yield "Our statements name this institution, the session, digests of weights, software versions, the device, and how many"
-    yield "public clips were made; meanwhile the lead is told which stage we are in, and that we saw its public log."
+    yield (
+        f"  No video, prompt, file name, feature or score of a single clip{but}. Masked: only the sum over all institutions "
+        "can be read; noised: even that sum hides any single record, as far as PRIVACY below says."
+    )
+    yield (
+        "  Our statements name this institution, the session, digests of weights, software versions, the device, and how many "
+        "public clips were made; meanwhile the lead is told which stage we are in, and that we saw its public log."
+    )
     if checked:
-        yield f"Public clips that two institutions make, to compare: {checked}. Which ones, and where, follows from the spec"
-        yield "and from who joins. Of each that falls to us our statement shows digest, scores, features and four frames of 8x8"
-        yield "pixels, which follow from public prompts and weights; they are published."
-    yield "The numbers are sums over our clips:"
+        yield (
+            f"  Public clips that two institutions make, to compare: {checked}. Which ones, and where, follows from the spec "
+            "and from who joins. Of each that falls to us our statement shows digest, scores, features and four frames of "
+            "8x8 pixels, which follow from public prompts and weights; they are published."
+        )
+    models = counted(len(spec.models), "model")
+    yield (
+        "  The numbers, called lanes, are sums over our clips. How many, whether they are noised, and of what (* is each of "
+        f"the {models}):"
+    )
+    yield from _blocks(spec, layout)
+
+
+def _blocks(spec: Spec, layout: Layout) -> Iterator[str]:
+    """Yield the blocks of a layout in its order; those that all models have alike are one line."""
+    everyone = [model.id for model in spec.models]
+    alike: dict[tuple[str, str, int, bool], list[str]] = {}
     for block in layout.blocks:
-        kind = "private, masked and noised" if block.private else "public, masked"
-        yield f"  {block.name:<52} {block.dims:>9,} lanes  {kind}"
+        side, whose, rest = block.name.split("/", 2)
+        alike.setdefault((side, rest, block.dims, block.private), []).append(whose)
+    for (side, rest, dims, private), found in alike.items():
+        each = found == everyone and len(found) > 1
+        for whose in ["*"] if each else found:
+            kind = "masked, noised" if private else "masked"
+            yield f"  {dims:>8,} {'each' if each else '':<4} {kind:<14} {side}/{whose}/{rest}"
 
 
 def _costs(spec: Spec, accounting: Accounting, budget: Budget, holdings: Holdings) -> Iterator[str]:
@@ -162,7 +208,7 @@ def _costs(spec: Spec, accounting: Accounting, budget: Budget, holdings: Holding
         return
     yield (
         f"PRIVACY: epsilon {decimal_string(spec.privacy.epsilon)} at delta {decimal_string(spec.privacy.delta)} "
-        f"for each record, against the coordinator and up to {spec.cohort.collusion} other institutions."
+        f"for each record, against the coordinator and up to {counted(spec.cohort.collusion, 'other institution')}."
     )
     pld = (
         ""
@@ -175,23 +221,30 @@ def _costs(spec: Spec, accounting: Accounting, budget: Budget, holdings: Holding
     )
     yield from _agreement(budget.opinions)
     yield f"  This session debits rho {decimal_string(budget.cost)}{pld}."
-    yield f"  Data set {holdings.dataset}, {holdings.records} records in all."
+    yield f"  Data set {holdings.dataset}, {counted(holdings.records, 'record')} in all."
     yield (
-        f"  Ledger of this site: spent {decimal_string(budget.spent)} of {decimal_string(budget.cap)} by "
+        f"  Ledger of this site: rho {decimal_string(budget.spent)} of {decimal_string(budget.policy.rho_cap)} spent by "
         f"{_who_counts(budget)}; {decimal_string(budget.left)} would remain."
     )
-    if budget.charging == "overlapping":
-        yield "  A video in another encoding, or a prompt in other words, counts as another record; where that may happen, set"
-        yield '  charge = "site" in policy.toml and decline until then.'
+    yield (
+        f"  Together with this session that is epsilon {decimal_string(budget.epsilon)} at delta "
+        f"{decimal_string(budget.policy.delta)}; policy.toml allows {decimal_string(budget.policy.epsilon_total)} in all."
+    )
+    if budget.policy.charge == "overlapping":
+        yield (
+            "  A video in another encoding, or a prompt in other words, counts as another record; where that may happen, set "
+            'charge = "site" in policy.toml and decline until then.'
+        )
 
 
 def _left(budget: Budget) -> str:
-    return f"rho {decimal_string(budget.left)} of {decimal_string(budget.cap)} would remain"
+    total = decimal_string(budget.policy.epsilon_total)
+    return f"{budget.epsilon:.3g} of {total} in all with what was spent before"
 
 
 def _who_counts(budget: Budget) -> str:
-    number = f"{budget.sessions} earlier session{'' if budget.sessions == 1 else 's'}"
-    return f"{number} with overlapping data" if budget.charging == "overlapping" else f"{number}, all of this site"
+    number = counted(budget.sessions, "earlier session")
+    return f"{number} with overlapping data" if budget.policy.charge == "overlapping" else f"{number}, all of this site"
 
 
 def _agreement(opinions: Sequence[Opinion]) -> Iterator[str]:
@@ -202,8 +255,10 @@ def _agreement(opinions: Sequence[Opinion]) -> Iterator[str]:
     for opinion in opinions:
         claimed, delta = decimal_string(opinion.claimed), decimal_string(opinion.delta)
         if opinion.found is None:
-            yield f"    {opinion.subject}: not compared, epsilon {claimed} at delta {delta} is dp-accounting's alone;"
-            yield f"      opacus cannot compute it ({_one_line(opinion.missing)}), and the promise does not rest on it"
+            yield (
+                f"    {opinion.subject}: not compared, epsilon {claimed} at delta {delta} is dp-accounting's alone; opacus "
+                f"cannot compute it ({_one_line(opinion.missing)}), and the promise does not rest on it"
+            )
         else:
             yield f"    {opinion.subject}: epsilon {claimed} and {opinion.found:.6f} at delta {delta}"
 
@@ -213,19 +268,22 @@ def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
     records = sum(holdings.captioned if model.start else holdings.prompts for model in spec.models)
     private = records * spec.generation.samples
     yield "WORK HERE:"
-    yield f"  Data {holdings.folder}: {holdings.prompts} prompts and {holdings.clips} clips would be used"
+    yield f"  Data {holdings.folder}: {counted(holdings.prompts, 'prompt')} and {counted(holdings.clips, 'clip')} would be used"
     starting = [model.id for model in spec.models if model.start]
     if starting:
-        yield f"  and {holdings.captioned} prompts with their own clips, from which {', '.join(starting)} would start"
+        captioned = f"{counted(holdings.captioned, 'prompt')} with a clip of its own"
+        yield f"  and {captioned}, from which {', '.join(starting)} would start"
     if holdings.unusable:
-        yield f"  and {holdings.unusable} items cannot be used; `vdb-participant data check` lists them"
+        yield f"  and {counted(holdings.unusable, 'item')} cannot be used; `vdb-participant data check` lists them"
     yield from _ratings(spec, holdings.ratings)
     yield from _elsewhere(holdings)
     twice = checked_count(spec)
     again = f" and of {twice} more, which another institution makes too" if twice else ""
-    yield f"  Generate {private} private clips and our share of {made} public ones{again}"
-    yield f"  ({video.frames} frames of {video.width}x{video.height}, {spec.generation.steps} steps unless a model has its own)"
-    yield f"  under the profile {spec.generation.profile}, class {spec.generation.clip_class}."
+    yield (
+        f"  Generate {counted(private, 'private clip')} and our share of {made} public ones{again} ({video.frames} frames of "
+        f"{video.width}x{video.height}, {spec.generation.steps} steps unless a model has its own) under the profile "
+        f"{spec.generation.profile}, class {spec.generation.clip_class}."
+    )
     for model in spec.models:
         others = model.model_dump(mode="json", exclude={"id", "pipeline", "manifest"}, exclude_none=True)
         own = "".join(f", {name} {_one_line(str(value))}" for name, value in others.items())
@@ -240,7 +298,7 @@ def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
     yield f"  Of our prompts, share {decimal_string(spec.generation.private_share)} is used, each chosen by its own words."
     if spec.generation.negative_prompt:
         yield f"  Negative prompt: {_one_line(spec.generation.negative_prompt)}"
-    yield f"  {len(spec.prompts)} public prompts:"
+    yield f"  {counted(len(spec.prompts), 'public prompt')}:"
     for prompt in spec.prompts:
         condition = f", from {prompt.condition}" if prompt.condition else ""
         yield f"    {prompt.id}: {_one_line(prompt.text)}{condition}"
@@ -249,18 +307,21 @@ def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
 def _ratings(spec: Spec, ratings: Ratings) -> Iterator[str]:
     if not any(metric.inputs == "ratings" for metric in spec.metrics):
         return
-    number = f"{len(ratings.votes)} votes and {len(ratings.scores)} scores"
-    yield f"  Ratings by {len(ratings.raters)} people of clips of this spec would be used: {number}."
+    number = f"{counted(len(ratings.votes), 'vote')} and {counted(len(ratings.scores), 'score')}"
+    yield f"  Ratings by {counted(len(ratings.raters), 'person', 'people')} of clips of this spec would be used: {number}."
     yield "  Each person is one record, and all ratings of one weigh as much as those of another"
     if ratings.unusable:
         place, reason = ratings.unusable[0]
-        yield f"  and {len(ratings.unusable)} ratings cannot be used; the first is {place}, which {_one_line(reason)}"
+        left_out = counted(len(ratings.unusable), "rating")
+        yield f"  and {left_out} cannot be used; the first is {place}, which {_one_line(reason)}"
 
 
 def _elsewhere(holdings: Holdings) -> Iterator[str]:
     if holdings.cluster:
-        yield f"  Clips are made on the Ray cluster at {holdings.cluster}, which must be this institution's own:"
-        yield "  our prompts, and what clips start from, go to its machines, and whoever may use it could read them"
+        yield (
+            f"  Clips are made on the Ray cluster at {holdings.cluster}, which must be this institution's own: our prompts, "
+            "and what clips start from, go to its machines, and whoever may use it could read them"
+        )
 
 
 def _people(opening: Opening) -> Iterator[str]:
@@ -277,10 +338,14 @@ def _times(opening: Opening) -> Iterator[str]:
         f"DEADLINES: {times.joining} s to join, {times.computing} s to generate and measure, {times.round} s for each round, "
         f"{times.countersigning} s to countersign."
     )
-    yield f"  Opened {opening.opened.replace('T', ' ').replace('Z', ' UTC')}: joining ends {joining_ends(opening)},"
-    yield f"  and with every deadline used to its end the session ends {session_ends(opening)}."
-    yield "  A phase ends as soon as all have done their part. A restart of the rounds, or of the coordinator, adds to these"
-    yield "  times, and a result that stands in the log waits for its witnesses as long as that takes."
+    yield (
+        f"  Opened {opening.opened.replace('T', ' ').replace('Z', ' UTC')}: joining ends {joining_ends(opening)}, and with "
+        f"every deadline used to its end the session ends {session_ends(opening)}."
+    )
+    yield (
+        "  A phase ends as soon as all have done their part. A restart of the rounds, or of the coordinator, adds to these "
+        "times, and a result that stands in the log waits for its witnesses as long as that takes."
+    )
 
 
 def _one_line(text: str) -> str:

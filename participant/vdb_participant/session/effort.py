@@ -86,7 +86,7 @@ class Effort:
             else ""
         )
         fewer = ", more if fewer join" if any(item.clips.most > item.clips.expected for item in self.models) else ""
-        return f"{hours}{left}{fewer}; at most {_size(self._most())} of clips on disk"
+        return f"{hours}{left}{fewer}, and measuring on top; at most {_size(self._most())} of clips on disk"
 
     def _known(self) -> list[tuple[ModelEffort, Timing]]:
         return [(item, item.timed) for item in self.models if isinstance(item.timed, Timing)]

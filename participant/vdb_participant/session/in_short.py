@@ -31,7 +31,7 @@ def in_short(opening: Opening, layout: Layout, accounting: Accounting, left: str
         opening: the session, verified.
         layout: its lanes.
         accounting: its cost, with as many institutions as may join.
-        left: rho that would remain to this site afterwards, and of how much.
+        left: what this site's data would have cost in all afterwards, and what may be spent.
         effort: what making the clips would take.
     """
     spec, members = opening.spec, opening.roster.participants
@@ -52,7 +52,8 @@ def in_short(opening: Opening, layout: Layout, accounting: Accounting, left: str
         )
     yield f"  Works    {effort.in_short()}"
     yield f"  Ends     joining at {joining_ends(opening)}, the session by {session_ends(opening)}, if nothing is restarted"
-    yield f"  With     at least {spec.cohort.minimum} of {len(members)} institutions: {', '.join(names)}{more}"
+    few = "all" if spec.cohort.minimum == len(members) else f"at least {spec.cohort.minimum} of"
+    yield f"  With     {few} {len(members)} institutions: {', '.join(names)}{more}"
 
 
 def joining_ends(opening: Opening) -> str:

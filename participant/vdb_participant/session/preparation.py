@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vdb_participant.data.conditions import public_conditions
+from vdb_participant.data.folder import data_root
 from vdb_participant.data.inputs import Inputs, inputs_of
 from vdb_participant.generation.progress import Consumer, nobody
 from vdb_participant.generation.timings import Timings
@@ -125,6 +126,7 @@ def prepare(site: Site, opening: Opening, resources: Resources, withheld: Withhe
     """
     spec = opening.spec
     check_libraries()
+    data_root(resources.data)
     check_policy(site.policy, spec)
     terms = _expected_terms(opening)
     accounting = account(terms.calibration)
@@ -236,10 +238,10 @@ def _budget(
     check_kept(site.folder)
     with Ledger(site.folder.ledger) as ledger:
         found = ledger.standing(private, site.policy.charge)
-    budget = Budget(cost, found.spent, site.policy.rho_cap, found.sessions, site.policy.charge, opinions)
+    budget = Budget(cost, found.spent, site.policy, found.sessions, opinions)
     if budget.left < 0:
         raise BudgetError(
-            f"the session would cost rho {decimal_string(cost)}, but of {decimal_string(budget.cap)} for these data "
+            f"the session would cost rho {decimal_string(cost)}, but of {decimal_string(site.policy.rho_cap)} for these data "
             f"{decimal_string(found.spent)} is spent; see `vdb-participant budget`, decline, or change policy.toml"
         )
     return budget

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vdb_participant.data.dataset import CLIPS_FOLDER
+from vdb_participant.data.folder import CLIPS_FOLDER
 from vdb_participant.data.resize import fit
 from vdb_participant.data.video import Frames, decode
 from vdb_participant.generation.settings import GenerationSettings, possible_settings

@@ -26,14 +26,13 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_pem_private_key,
 )
 from cryptography.x509.oid import NameOID
 
 from vdb_shared.errors import IdentityError, UsageError
+from vdb_shared.identity import is_encrypted, private_key_in
 
 VARIABLE: Final = "VDB_PASSPHRASE"
-_ENCRYPTED: Final = b"BEGIN ENCRYPTED PRIVATE KEY"
 
 Passphrase = Callable[[], bytes]
 """Asked only when a key is encrypted."""
@@ -81,14 +80,9 @@ def decode_tls_key(data: bytes, passphrase: bytes | None) -> EllipticCurvePrivat
     """Return the key in a PKCS#8 PEM file.
 
     Raises:
-        IdentityError: not such a key, or the passphrase is wrong or missing.
+        IdentityError: see `private_key_in`, or it is another kind of key.
     """
-    try:
-        key = load_pem_private_key(data, passphrase)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise IdentityError(
-            "the TLS key cannot be read: the passphrase is wrong or missing, or the file is damaged"
-        ) from error
+    key = private_key_in(data, passphrase, "the TLS key")
     if not isinstance(key, EllipticCurvePrivateKey):
         raise IdentityError("TLS key is not an ECDSA key; enrol again in another --dir")
     return key
@@ -172,7 +166,7 @@ def passphrase_from(file: Path | None, prompt: Callable[[], str] | None) -> Pass
 
 def unlock(data: bytes, passphrase: Passphrase) -> bytes | None:
     """Return the passphrase for a PEM file, or None when the file is not encrypted."""
-    return passphrase() if _ENCRYPTED in data else None
+    return passphrase() if is_encrypted(data) else None
 
 
 def _leaf(certificate_chain: bytes) -> x509.Certificate:

@@ -18,14 +18,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from vdb_shared.errors import IdentityError, UsageError
-from vdb_shared.identity import StatementKey, StatementPublicKey
+from vdb_shared.identity import StatementKey, StatementPublicKey, is_encrypted
 from vdb_shared.named_files import read_file
 
 MAX_KEY_BYTES: Final = 2**14
 VARIABLE: Final = "VDB_PASSPHRASE"
 PUBLIC_SUFFIX: Final = ".pub.pem"
-
-_ENCRYPTED: Final = b"ENCRYPTED PRIVATE KEY"
 
 Ask = Callable[[], str]
 
@@ -97,7 +95,7 @@ def read_key(path: Path, passphrase: Callable[[], bytes]) -> StatementKey:
     if b"PUBLIC KEY" in data:
         raise IdentityError(f"{path}: this is a public key, which signs nothing; give the private one beside it")
     try:
-        return StatementKey.from_pem(data, passphrase() if _ENCRYPTED in data else None)
+        return StatementKey.from_pem(data, passphrase() if is_encrypted(data) else None)
     except IdentityError as error:
         raise IdentityError(f"{path}: {error}") from error
 

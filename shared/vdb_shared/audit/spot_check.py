@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Final, TypeAlias
 
 from vdb_shared import labels
-from vdb_shared.audit.checks.base import Finding, answered, counted, demand, demand_equal, not_proven, passed
+from vdb_shared.audit.checks.base import Finding, answered, demand, demand_equal, not_proven, passed
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.policy import DEFAULT_POLICY, Policy
 from vdb_shared.audit.report import Line, Report, Status
@@ -34,6 +34,7 @@ from vdb_shared.errors import FormatError, VerificationError
 from vdb_shared.transparency.checkpoint import Checkpoint
 from vdb_shared.transparency.merkle import check_inclusion, leaf_hash
 from vdb_shared.transparency.tiles import Fetch
+from vdb_shared.wording import counted
 
 
 @dataclass(frozen=True, slots=True)

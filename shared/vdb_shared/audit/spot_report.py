@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vdb_shared.audit.checks.base import counted
 from vdb_shared.audit.report import EXIT_CODES, Line, Status, Verdict
 from vdb_shared.audit.standing import Standing
 from vdb_shared.audit.text import MARKED
+from vdb_shared.wording import counted
 
 REPORT_VERSION: Final = "vdb-samples-report/1"
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from vdb_shared.audit.standing import Objected, Standing, Successor, Withdrawn
+from vdb_shared.wording import counted
 
 _QUOTES: Final = str.maketrans(dict.fromkeys("“„‟〝❝", "‘") | dict.fromkeys("”〞〟❞", "’"))
 """Double quotation marks, and the single ones that are shown in their place inside a quotation."""
@@ -87,7 +88,7 @@ def disputed(standing: Standing | None) -> str:
 
 
 def _count(number: int, one: str, many: str = "") -> str:
-    return "" if not number else f"1 {one}" if number == 1 else f"{number} {many or one + 's'}"
+    return counted(number, one, many) if number else ""
 
 
 def _withdrawal_words(standing: Standing) -> Iterator[str]:

@@ -14,6 +14,7 @@ from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
 from vdb_shared.audit.standing import Standing
 from vdb_shared.audit.standing_words import disputed, words_of
 from vdb_shared.screen import Figures
+from vdb_shared.wording import counted
 
 RANKS_EXPLAINED: Final = (
     "Each interval holds its value with 95 %. Ranks come from comparing models pair by pair, and all comparisons of all "
@@ -228,14 +229,14 @@ def _since(session: LoggedSession) -> str:
         f"replaces {session.supersedes[:19]}" if session.supersedes else "",
         f"withdrawn {session.withdrawal.withdrawn}" if session.withdrawal is not None else "",
         *(f"replaced by {other[:19]}" for other in session.successors),
-        f"{number} objection{'' if number == 1 else 's'}" if number else "",
+        counted(number, "objection") if number else "",
     )
     return "".join(f", {part}" for part in parts if part)
 
 
 def print_monitored(console: Console, found: Monitored) -> None:
     """Print what a transparency log says: sessions, what each institution has spent, and what is wrong."""
-    entries = "1 entry" if found.checkpoint.size == 1 else f"{found.checkpoint.size} entries"
+    entries = counted(found.checkpoint.size, "entry", "entries")
     console.print(f"{found.checkpoint.origin}: {entries}", soft_wrap=True)
     console.print(f"root {found.checkpoint.root.hex()}\n", soft_wrap=True)
     if not found.checkpoint.size:
@@ -251,8 +252,9 @@ def print_monitored(console: Console, found: Monitored) -> None:
                 "no epsilon that can be computed" if item.epsilon is None else f"epsilon {item.epsilon.normalize():f}"
             )
             cost = f"rho {item.rho.normalize():f}, {known} at delta {item.delta}"
-        results = "1 result" if item.results == 1 else f"{item.results} results"
-        console.print(f"spent by each record of {item.institution}: {cost} ({results})", soft_wrap=True)
+        console.print(
+            f"spent by each record of {item.institution}: {cost} ({counted(item.results, 'result')})", soft_wrap=True
+        )
     for revoked in found.revocations:
         words = f"{revoked.revoked}  {revoked.institution}, {revoked.reason}, entry {revoked.index}, key {revoked.key}"
         console.print(f"revoked    {words}", soft_wrap=True)

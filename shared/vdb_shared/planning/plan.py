@@ -7,12 +7,14 @@ to `page.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
+from vdb_shared.evaluation import cause
 from vdb_shared.layout import feature_dimension
 from vdb_shared.metrics.catalogue import definition_of
+from vdb_shared.metrics.finishes import FRECHET_FINISHES
 from vdb_shared.metrics.frechet_intervals import REPLICATES, REPLICATES_ABOVE_64
 from vdb_shared.planning.assumptions import Assumptions, Scenario, of_clips, scenario_of
 from vdb_shared.planning.budget import budget_of, is_private, with_weights
@@ -178,19 +180,23 @@ def plan_session(
     noise = noise_of_means(told)
     proposal = _proposal(agreed(scenario), clips.population, effort.sessions) if effort.compared else None
     accounting = account(scenario.terms.calibration, FORMULAS)
+    needs: dict[Key, Need | None] = {
+        (metric.id, metric.inputs): _need(scenario, clips.population, (metric.id, metric.inputs), base.expected)
+        for metric in told.spec.metrics
+    }
     return Plan(
         scenario=scenario,
         guesses=guesses,
         sources=sources,
         effort=effort,
         accounting=accounting,
-        expected=base.expected,
+        expected=tuple(_with_one_advice(item, needs[item.metric, item.inputs]) for item in base.expected),
         outlooks=tuple(
             Outlook(
                 metric,
                 noise[metric.id, metric.inputs],
                 resolutions[metric.id, metric.inputs],
-                _need(scenario, clips.population, (metric.id, metric.inputs), base.expected),
+                needs[metric.id, metric.inputs],
             )
             for metric in told.spec.metrics
         ),
@@ -200,6 +206,13 @@ def plan_session(
         traffic=traffic_of(scenario, base.evaluations[0], accounting),
         work=work_of(scenario, seconds or {}),
     )
+
+
+def _with_one_advice(item: Expected, need: Need | None) -> Expected:
+    """Return it without the rule of thumb that a result gives of a distance, where its need was computed."""
+    if need is None or item.reason is None or definition_of(item.metric).finish not in FRECHET_FINISHES:
+        return item
+    return replace(item, reason=cause(item.reason))
 
 
 def _need(scenario: Scenario, population: Population, key: Key, expected: tuple[Expected, ...]) -> Need | None:

@@ -295,6 +295,6 @@ def test_attest_and_key_go_together_and_a_wrong_passphrase_is_one_line(session: 
     assert vdb_audit("verify", bundle, "--attest", out).returncode == 2
     done = vdb_audit("verify", bundle, "--attest", out, "--key", key, "--passphrase-file", guess)
     assert done.returncode == 1
-    assert "wrong or missing passphrase" in done.stderr
+    assert "is not opened by this passphrase" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not out.exists()

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from testkit.golden import golden_session
 from vdb_shared.audit.checks import numbers
-from vdb_shared.audit.checks.base import counted
 from vdb_shared.errors import VerificationError
 from vdb_shared.metrics.features import score_moments
 from vdb_shared.metrics.statistic import Block
+from vdb_shared.wording import counted
 
 MOMENTS = Block("public/m/score@1/moments", 2, 2, private=False)
 EMBEDDING = Block("public/m/kernel@1/embedding", 3, 4, private=False)

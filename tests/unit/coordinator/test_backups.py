@@ -300,7 +300,7 @@ def test_a_passphrase_is_asked_for_and_must_be_the_right_one(tmp_path: Path) -> 
     found(home, new_config("testbed", "127.0.0.1:0", "127.0.0.1:0"), b"open sesame", NOW)
     make_backup(home, tmp_path / "backup", NOW, with_keys=True)
     wish = Wish(tmp_path / "backup", tmp_path / "again", newest_known=0)
-    with pytest.raises(IdentityError, match="is the passphrase right"):
+    with pytest.raises(IdentityError, match="is not opened by this passphrase"):
         restore(wish, lambda encrypted: b"wrong", NOW)
     assert not (tmp_path / "again").exists()
     restore(wish, lambda encrypted: b"open sesame" if encrypted else None, NOW)

@@ -11,8 +11,9 @@ import pytest
 from testkit.specs import small_spec
 from vdb_participant.data.ratings import Ratings, Vote
 from vdb_participant.session.claim import Opinion
-from vdb_participant.session.consent import Budget, Holdings, Plan, make_plan
+from vdb_participant.session.consent import WIDTH, Budget, Holdings, Plan, make_plan
 from vdb_participant.session.terms import Opening
+from vdb_participant.site.policy import DEFAULT_POLICY, parse_policy
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.privacy.accountant import account
 from vdb_shared.roster import Member, Roster
@@ -27,7 +28,8 @@ OPINIONS = (
     Opinion("the session, tighter", DELTA, Decimal("7.5056"), 7.5066033),
     Opinion("the debit", Decimal("0.00001"), Decimal("7.1"), 7.1),
 )
-BUDGET = Budget(Decimal("0.0344"), Decimal("0.1"), Decimal("0.5"), 2, "overlapping", OPINIONS)
+POLICY = parse_policy(DEFAULT_POLICY)
+BUDGET = Budget(Decimal("0.0344"), Decimal("0.1"), POLICY, 2, OPINIONS)
 
 
 def opening(spec: Spec) -> Opening:
@@ -54,13 +56,21 @@ def plan(spec: Spec | None = None, budget: Budget = BUDGET, number: bytes = byte
     return make_plan(found, terms.layout, account(terms.calibration), budget, HOLDINGS, number)
 
 
+def flat(text: str) -> str:
+    """Return a text without the ends of its lines and what indents them."""
+    return " ".join(text.split())
+
+
 def test_names_every_block_with_its_size_and_kind() -> None:
-    text = plan().text
-    terms = seal_terms(small_spec(), range(4))
-    for block in terms.layout.blocks:
-        (line,) = (line for line in text.splitlines() if line.split()[:1] == [block.name])
-        assert f"{block.dims:,} lanes" in line
-        assert ("private, masked and noised" if block.private else "public, masked") in line
+    text, spec = plan().text, small_spec()
+    terms = seal_terms(spec, range(4))
+    told = set()
+    for line in text.partition("and of what")[2].partition("\n\n")[0].splitlines()[1:]:
+        lanes, *kind, name = line.split()
+        each = "each" in kind
+        for model in [model.id for model in spec.models] if each else [""]:
+            told.add((name.replace("*", model), int(lanes.replace(",", "")), "noised" in kind))
+    assert told == {(block.name, block.dims, block.private) for block in terms.layout.blocks}
     assert f"{terms.layout.lanes:,} numbers ({8 * terms.layout.lanes:,} bytes)" in text
 
 
@@ -68,19 +78,20 @@ def test_names_every_block_with_its_size_and_kind() -> None:
     "words",
     [
         "epsilon 8 at delta 0.000001 for each record",
-        "against the coordinator and up to 1 other institutions",
+        "against the coordinator and up to 1 other institution.",
         "Noise on every private lane: discrete Gaussian of deviation 1,048,576, drawn here by the sampler opendp.",
         "Two accountants, dp-accounting and opacus, agree:",
         "    the session: epsilon 7.998716 and 7.998715 at delta 0.000001\n",
         "    the session, tighter: epsilon 7.5056 and 7.506603 at delta 0.000001\n",
         "    the debit: epsilon 7.1 and 7.100000 at delta 0.00001\n",
         "debits rho 0.0344",
-        "spent 0.1 of 0.5 by 2 earlier sessions with overlapping data; 0.3656 would remain",
+        "Ledger of this site: rho 0.1 of 4.787695 spent by 2 earlier sessions with overlapping data; 4.653295 would remain",
+        "Together with this session that is epsilon 2.516949 at delta 0.000001; policy.toml allows 20 in all.",
         f"Data set {HOLDINGS.dataset}, 15 records in all.",
         "A video in another encoding, or a prompt in other words, counts as another record; where that may happen, set\n"
         '  charge = "site" in policy.toml',
         "/data: 3 prompts and 12 clips would be used",
-        "and 1 items cannot be used",
+        "and 1 item cannot be used",
         "Generate 6 private clips and our share of 4 public ones and of 1 more, which another institution makes too",
         "single clip, but of public ones as said below.",
         "Public clips that two institutions make, to compare: 1.",
@@ -99,10 +110,10 @@ def test_names_every_block_with_its_size_and_kind() -> None:
         "60 s to join, 600 s to generate and measure, 10 s for each round, 30 s to countersign",
         "IN SHORT:\n  Leaves   ",
         "bytes of masked sums and our signed statements; small pictures of public clips that are made twice (1)",
-        "  Costs    epsilon 8 at delta 0.000001 for each record; rho 0.3656 of 0.5 would remain\n",
+        "  Costs    epsilon 8 at delta 0.000001 for each record; 2.52 of 20 in all with what was spent before\n",
         "  Works    hours and disk were not estimated\n",
         "  Ends     joining at 2026-11-22 22:51:00 UTC, the session by 2026-11-22 23:02:30 UTC, if nothing is restarted\n",
-        "  With     at least 4 of 4 institutions: archive-oslo, clinic-lyon, lab-kyoto, museum-lima\n",
+        "  With     all 4 institutions: archive-oslo, clinic-lyon, lab-kyoto, museum-lima\n",
         "Opened 2026-11-22 22:50:00 UTC: joining ends 2026-11-22 22:51:00 UTC",
         "session ends 2026-11-22 23:02:30 UTC.\n  A phase ends as soon as all have done their part. A restart of the rounds,",
         "Session   sha256:5555",
@@ -110,14 +121,14 @@ def test_names_every_block_with_its_size_and_kind() -> None:
     ],
 )
 def test_says_what_the_site_has_a_say_in(words: str) -> None:
-    assert words in plan().text
+    assert flat(words) in flat(plan().text)
 
 
 def test_says_what_the_second_accountant_did_not_look_at_and_why() -> None:
     missing = Opinion("the session, tighter", DELTA, Decimal("7.5056"), None, "delta is\x1b too small")
-    text = plan(budget=dataclasses.replace(BUDGET, opinions=(OPINIONS[0], missing))).text
+    text = flat(plan(budget=dataclasses.replace(BUDGET, opinions=(OPINIONS[0], missing))).text)
     assert "the session, tighter: not compared, epsilon 7.5056 at delta 0.000001 is dp-accounting's alone;" in text
-    assert "opacus cannot compute it (delta is  too small), and the promise does not rest on it" in text
+    assert "opacus cannot compute it (delta is too small), and the promise does not rest on it" in text
     nothing = plan(budget=dataclasses.replace(BUDGET, opinions=())).text
     assert "No lane is private: there is nothing for a second accountant to look at." in nothing
     assert "agree" not in nothing
@@ -125,12 +136,12 @@ def test_says_what_the_second_accountant_did_not_look_at_and_why() -> None:
 
 def test_names_the_sampler_that_the_spec_chose() -> None:
     privacy = small_spec().privacy.model_copy(update={"sampler": "integer"})
-    assert "drawn here by the sampler integer." in plan(small_spec(privacy=privacy)).text
+    assert "drawn here by the sampler integer." in flat(plan(small_spec(privacy=privacy)).text)
 
 
 def test_without_clips_made_twice_nothing_is_said_of_them() -> None:
     generation = small_spec().generation.model_copy(update={"checked_share": Decimal(0)})
-    text = plan(small_spec(generation=generation)).text
+    text = flat(plan(small_spec(generation=generation)).text)
     assert "feature or score of a single clip. Masked" in text
     assert "two institutions" not in text
     assert "another institution" not in text
@@ -150,21 +161,46 @@ def test_a_spec_without_noise_is_called_that() -> None:
 
 
 def test_a_title_cannot_rewrite_the_screen() -> None:
-    text = plan(small_spec(title="nice\x1b[2J\r\nPRIVACY: epsilon 0")).text
+    text = flat(plan(small_spec(title="nice\x1b[2J\r\nPRIVACY: epsilon 0")).text)
     assert "\x1b" not in text
-    assert "Title     nice [2J  PRIVACY: epsilon 0" in text
+    assert "Title nice [2J PRIVACY: epsilon 0" in text
+
+
+def test_no_line_is_wider_than_a_usual_terminal_but_for_what_cannot_be_broken() -> None:
+    for line in plan(small_spec(title="many words " * 40, purpose="x" * 200)).text.splitlines():
+        assert len(line) <= WIDTH or len(line.split()) == 1
+
+
+def test_what_a_spec_says_at_length_feigns_no_line_of_the_plan() -> None:
+    """However its words fall, no line begins where headings and what stands under them begin."""
+    terms = seal_terms(small_spec(), range(4))
+    accounting = account(terms.calibration)
+    for before in range(50, 80):
+        feigned = "x" * before + " PRIVACY: epsilon 0"
+        prompts = tuple(prompt.model_copy(update={"text": feigned}) for prompt in small_spec().prompts)
+        found = opening(small_spec(title=feigned, purpose=feigned, prompts=prompts))
+        text = make_plan(found, terms.layout, accounting, BUDGET, HOLDINGS, bytes(16)).text
+        (real,) = (line for line in text.splitlines() if line.lstrip().startswith("PRIVACY:") and line[3] != " ")
+        assert real.startswith("PRIVACY: epsilon 8 at delta")
 
 
 def test_the_few_lines_before_the_question_are_the_plans_own_and_no_title_takes_their_place() -> None:
     made = plan(small_spec(title="IN SHORT:\nIN SHORT: nothing leaves"))
     first, *rest = made.short.splitlines()
     assert first == "IN SHORT:"
-    assert [line.split()[0] for line in rest] == ["Leaves", "Costs", "Works", "Ends", "With"]
+    assert [line.split()[0] for line in rest if not line.startswith("   ")] == [
+        "Leaves",
+        "Costs",
+        "Works",
+        "Ends",
+        "With",
+    ]
     assert made.short in made.text
 
 
 def test_what_would_remain_can_be_negative() -> None:
-    assert dataclasses.replace(BUDGET, spent=Decimal("0.49")).left == Decimal("-0.0244")
+    left = dataclasses.replace(BUDGET, spent=BUDGET.policy.rho_cap).left
+    assert left == Decimal("-0.0344")
 
 
 def test_shows_what_a_model_has_of_its_own_and_the_class_of_its_clips() -> None:
@@ -172,8 +208,8 @@ def test_shows_what_a_model_has_of_its_own_and_the_class_of_its_clips() -> None:
     first = spec.models[0].model_copy(update={"steps": 4, "guidance": Decimal("1.5")})
     generation = spec.generation.model_copy(update={"profile": "auto", "grade": "accelerated"})
     changed = spec.model_copy(update={"models": (first, *spec.models[1:]), "generation": generation})
-    text = plan(changed).text
-    assert f"Model tiny-wan-a (WanPipeline) {first.manifest}, steps 4, guidance 1.5\n" in text
+    text = flat(plan(changed).text)
+    assert f"Model tiny-wan-a (WanPipeline) {first.manifest}, steps 4, guidance 1.5 Model" in text
     assert "under the profile auto, class accelerated." in text
 
 
@@ -184,7 +220,7 @@ def test_says_what_models_start_from() -> None:
     found = opening(spec.model_copy(update={"models": (spec.models[0], starting), "prompts": prompts}))
     terms = seal_terms(found.spec, range(4))
     holdings = dataclasses.replace(HOLDINGS, captioned=2)
-    text = make_plan(found, terms.layout, account(terms.calibration), BUDGET, holdings, bytes(16)).text
+    text = flat(make_plan(found, terms.layout, account(terms.calibration), BUDGET, holdings, bytes(16)).text)
     assert "and 2 prompts with their own clips, from which i2v would start" in text
     assert "Generate 5 private clips and our share of 4 public ones" in text
     assert "Model i2v (LTXConditionPipeline) sha256:" + "a" * 64 + ", task image-to-video" in text
@@ -196,7 +232,7 @@ def test_a_cluster_that_would_get_prompts_is_named() -> None:
     found = opening(small_spec())
     terms = seal_terms(found.spec, range(4))
     holdings = dataclasses.replace(HOLDINGS, cluster="10.1.2.3:6379")
-    text = make_plan(found, terms.layout, account(terms.calibration), BUDGET, holdings, bytes(16)).text
+    text = flat(make_plan(found, terms.layout, account(terms.calibration), BUDGET, holdings, bytes(16)).text)
     assert "made on the Ray cluster at 10.1.2.3:6379, which must be this institution's own" in text
     assert "our prompts, and what clips start from, go to its machines" in text
     assert "Ray" not in plan().text
@@ -210,11 +246,11 @@ def test_says_how_many_ratings_would_be_used_and_that_a_person_is_a_record() -> 
     votes = tuple(Vote("x", found.spec.digest, rater, "p", 0, "a", "b", "tie") for rater in ("r", "r", "s"))
     ratings = Ratings(votes, (), (("ratings.jsonl:9", "is about clips of the spec sha256:00"),))
     holdings = dataclasses.replace(HOLDINGS, ratings=ratings)
-    text = make_plan(found, terms.layout, account(terms.calibration), BUDGET, holdings, bytes(16)).text
+    text = flat(make_plan(found, terms.layout, account(terms.calibration), BUDGET, holdings, bytes(16)).text)
     assert "Ratings by 2 people of clips of this spec would be used: 3 votes and 0 scores." in text
     assert "Each person is one record, and all ratings of one weigh as much as those of another" in text
     assert (
-        "and 1 ratings cannot be used; the first is ratings.jsonl:9, which is about clips of the spec sha256:00" in text
+        "and 1 rating cannot be used; the first is ratings.jsonl:9, which is about clips of the spec sha256:00" in text
     )
     assert "ratings/raters/preference-bt@1/wins" in text
     assert "Metric preference-bt@1 on ratings inputs, weight 1" in text

@@ -247,9 +247,11 @@ def test_data_check_says_all_of_it_and_keeps_it_out_of_the_log(data: Path, tmp_p
     words = ("data", "check", data, "--spec", spec, "--models", tmp_path / "models")
     done = run(*words, "--sheet", tmp_path / "sheet.png")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-2:] == [
+    assert done.stdout.splitlines()[-4:] == [
         "look alike: clips/again.mp4, clips/coffee.mp4",
+        "clips that look alike are a record each; if they are one video, keep one of them",
         f"contact sheet {tmp_path}/sheet.png",
+        "it shows your videos, and only you can read it; delete it once you have looked",
     ]
     for name in ("again", "astronaut", "coffee", "chelsea"):
         assert name not in done.stderr

@@ -158,6 +158,9 @@ def test_a_withheld_metric_says_what_it_needs() -> None:
     need = found.outlooks[0].need
     assert need is not None
     assert f"from {need.records} records of each institution or epsilon" in what_a_metric_tells(found.outlooks[0])
+    reason = found.expected[0].reason
+    assert reason is not None
+    assert reason.endswith("is published)"), "two answers to one question: how many records are needed"
     assert "unavailable" in plan_page(found)
     assert plan_picture(found).startswith("<svg")
 

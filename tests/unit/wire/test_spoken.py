@@ -156,6 +156,13 @@ def test_who_did_not_join_is_named() -> None:
     )
 
 
+def test_one_who_joined_alone_is_counted_as_one_and_the_others_named() -> None:
+    told = Story()
+    told.join(0)
+    told.expire()
+    assert end_of(told).startswith("1 institution joined, the spec asks for at least 4; missing: ")
+
+
 def test_an_institution_is_told_the_same_as_the_lead() -> None:
     told = Story()
     told.join(0, 1, 2)

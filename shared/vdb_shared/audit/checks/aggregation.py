@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, get_args
 
-from vdb_shared.audit.checks.base import Check, Finding, counted, demand, demand_equal, not_proven, passed
+from vdb_shared.audit.checks.base import Check, Finding, demand, demand_equal, not_proven, passed
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.report import Status
 from vdb_shared.audit.unmasked import MissingSharesError
@@ -17,6 +17,7 @@ from vdb_shared.secagg.commitments import commitments_open
 from vdb_shared.secagg.messages import ConsistencyStatement
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.spec import Profile, Spec, class_of
+from vdb_shared.wording import counted
 
 
 def _transcript(evidence: Evidence) -> Finding:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from vdb_shared.audit.checks.base import Check, Finding, counted, demand, demand_equal, passed
+from vdb_shared.audit.checks.base import Check, Finding, demand, demand_equal, passed
 from vdb_shared.audit.checks.logged import ANNOUNCED
 from vdb_shared.audit.evidence import Evidence, moment
 from vdb_shared.bundle.statement import SealedJoin
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.seal import SealTerms
+from vdb_shared.wording import counted
 
 _V20: Final = "V20"
 

@@ -106,8 +106,3 @@ def clock(seconds: int) -> str:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (OverflowError, OSError, ValueError):
         return f"second {seconds}"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, such as "1 institution" or "5 institutions"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

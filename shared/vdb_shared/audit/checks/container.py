@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from vdb_shared.audit.checks.base import Check, Finding, counted, demand, passed
+from vdb_shared.audit.checks.base import Check, Finding, demand, passed
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.report import Status
 from vdb_shared.bundle.messages import check_messages
@@ -16,6 +16,7 @@ from vdb_shared.bundle.record import ADDED, RELEASED, check_names, of_record, su
 from vdb_shared.canonical import parse_canonical_json
 from vdb_shared.errors import FormatError
 from vdb_shared.seal import MAX_JSON_BYTES
+from vdb_shared.wording import counted
 
 _ROSTER_FOLDER: Final = "roster/"
 """TUF metadata; signed over their own canonical form, and read by the TUF library (V10)."""

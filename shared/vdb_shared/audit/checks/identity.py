@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from vdb_shared import labels
-from vdb_shared.audit.checks.base import Check, Finding, counted, demand, not_proven, passed
+from vdb_shared.audit.checks.base import Check, Finding, demand, not_proven, passed
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.errors import IdentityError, SignatureError
 from vdb_shared.roster import Member, Roster
+from vdb_shared.wording import counted
 
 
 def _root(evidence: Evidence) -> Finding:

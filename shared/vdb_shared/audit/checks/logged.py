@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
-from vdb_shared.audit.checks.base import DRAFT, Check, Finding, clock, counted, demand, demand_equal, not_proven, passed
+from vdb_shared.audit.checks.base import DRAFT, Check, Finding, clock, demand, demand_equal, not_proven, passed
 from vdb_shared.audit.checks.stamped import STAMPED
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.report import Status
@@ -23,6 +23,7 @@ from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import FormatError, SignatureError, UnreachableError, UsageError
 from vdb_shared.transparency.checkpoint import Checkpoint, read_checkpoint
 from vdb_shared.transparency.proof import verify_proof
+from vdb_shared.wording import counted
 
 
 def _announced(evidence: Evidence) -> Finding:
@@ -124,7 +125,7 @@ def _check_not_older(log: Checkpoint, known: tuple[str, Checkpoint]) -> None:
 
 
 def _entries(checkpoint: Checkpoint) -> str:
-    return "1 entry" if checkpoint.size == 1 else f"{checkpoint.size} entries"
+    return counted(checkpoint.size, "entry", "entries")
 
 
 def _no_second(evidence: Evidence) -> Finding:
@@ -147,7 +148,8 @@ def _no_second(evidence: Evidence) -> Finding:
         return not_proven(unread(found.unreadable, "what is said there of the session"))
     same = sum(item.spec == evidence.opening.spec for item in found.sessions)
     others = "no other session with this spec" if same == 1 else f"{counted(same - 1, 'other session')} with this spec"
-    return passed(f"The log of {log.checkpoint.size} entries names one result of this session, this one, and {others}.")
+    size = counted(log.checkpoint.size, "entry", "entries")
+    return passed(f"The log of {size} names one result of this session, this one, and {others}.")
 
 
 def _stands(evidence: Evidence) -> Finding:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vdb_shared.audit.checks.base import Check, Finding, counted, demand, demand_equal, passed
+from vdb_shared.audit.checks.base import Check, Finding, demand, demand_equal, passed
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.figures import accounting_json, metrics_json
 from vdb_shared.bundle.record import ACCOUNTING, METRICS
@@ -21,6 +21,7 @@ from vdb_shared.layout import count_block
 from vdb_shared.metrics.statistic import Block
 from vdb_shared.privacy.calibration import LOCAL_SIGMA, NOISE_TAIL, Calibration
 from vdb_shared.privacy.conversion import FORMULAS
+from vdb_shared.wording import counted
 
 _V40: Final = "V40"
 

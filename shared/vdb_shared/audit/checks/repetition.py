@@ -13,9 +13,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from vdb_shared.audit.checks.base import Check, Finding, counted, not_proven, passed
+from vdb_shared.audit.checks.base import Check, Finding, not_proven, passed
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.checked_clips import DROPPED_OUT, Comparison
+from vdb_shared.wording import counted
 
 
 def _alike(evidence: Evidence) -> Finding:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from vdb_shared.audit.checks.base import DRAFT, Check, Finding, clock, counted, demand, not_proven, passed
+from vdb_shared.audit.checks.base import DRAFT, Check, Finding, clock, demand, not_proven, passed
 from vdb_shared.audit.evidence import Evidence, moment
 from vdb_shared.audit.report import Status
 from vdb_shared.bundle.witnessed import check_logged
 from vdb_shared.errors import FormatError, SignatureError, UsageError
+from vdb_shared.wording import counted
 
 CLOCKS: Final = 300
 """Seconds by which the clocks of coordinator, institutions and authority may differ."""
