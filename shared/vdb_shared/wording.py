@@ -15,6 +15,6 @@ def counted(number: int, noun: str, plural: str = "") -> str:
         plural: for any other number; the noun with an s if "".
 
     Returns:
-        Such as "1 institution", "1,024 entries".
+        Such as "1 institution", "5 entries".
     """
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -141,7 +141,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
 
 def test_a_dry_run_shows_what_models_start_from_and_what_is_missing(story: Story) -> None:
     plan = " ".join(story.plan.split())
-    assert "1 prompt with their own clips, from which tiny-i2v, tiny-v2v would start" in plan
+    assert "1 prompt with a clip of its own, from which tiny-i2v, tiny-v2v would start" in plan
     assert "Generate 6 private clips and our share of 6 public ones" in plan
     for number, prompt in enumerate(story.spec.prompts):
         assert f" p{number}: {WORDS}, from {prompt.condition} " in plan

@@ -164,7 +164,7 @@ def _head(opening: Opening) -> Iterator[str]:
 
 def _leaves(spec: Spec, layout: Layout) -> Iterator[str]:
     size, checked = layout.lanes * LANE_BYTES, checked_count(spec)
-    yield f"WHAT LEAVES: one masked vector of {counted(layout.lanes, 'number')} ({size:,} bytes) and our signed statements."
+    yield f"WHAT LEAVES: one masked vector of {layout.lanes:,} numbers ({size:,} bytes) and our signed statements."
     but = ", but of public ones as said below" if checked else ""
     yield (
         f"  No video, prompt, file name, feature or score of a single clip{but}. Masked: only the sum over all institutions "

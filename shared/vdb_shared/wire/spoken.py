@@ -52,8 +52,8 @@ _TOO_FEW: Final = re.compile(
     r"|no quorum: (\d+) signed the same view, (\d+) are needed"
     r"|(\d+) revealed shares, (\d+) are needed"
 )
-_JOINED: Final = re.compile(r"[\d,]+ institutions? joined, .*")
-_COUNTERSIGNED: Final = re.compile(r"[\d,]+ institutions? countersigned .*")
+_JOINED: Final = re.compile(r"\d+ institutions? joined, .*")
+_COUNTERSIGNED: Final = re.compile(r"\d+ institutions? countersigned .*")
 
 _STEPS: Final = ("joined", *ROUND_STAGES)
 """How far an institution is when a round begins that waits for it, and after the last; all else is another's word."""

@@ -209,7 +209,7 @@ def test_data_check_shows_ratings_and_which_are_of_no_clip_of_a_spec(tmp_path: P
     assert (found["raters"], found["votes"], found["scores"], found["problems"]) == (2, 2, 1, [])
     done = run("data", "check", folder, "--spec", tmp_path / "spec.json")
     assert done.returncode == 1
-    assert "ratings by 2 people, each one more record: 1 votes and 1 scores\n" in done.stdout
+    assert "ratings by 2 people, each one more record: 1 vote and 1 score\n" in done.stdout
     assert f"ratings of clips of the spec name it as {spec.digest}\n" in done.stdout
     assert "not used: ratings.jsonl:3: names the prompt 'p9', which the spec has not\n" in done.stdout
     assert run("data", "check", folder).returncode == 0

@@ -221,7 +221,7 @@ def test_says_what_models_start_from() -> None:
     terms = seal_terms(found.spec, range(4))
     holdings = dataclasses.replace(HOLDINGS, captioned=2)
     text = flat(make_plan(found, terms.layout, account(terms.calibration), BUDGET, holdings, bytes(16)).text)
-    assert "and 2 prompts with their own clips, from which i2v would start" in text
+    assert "and 2 prompts with a clip of its own, from which i2v would start" in text
     assert "Generate 5 private clips and our share of 4 public ones" in text
     assert "Model i2v (LTXConditionPipeline) sha256:" + "a" * 64 + ", task image-to-video" in text
     assert "red-circle: a red circle moving left, from sha256:" + "c" * 64 in text
