@@ -197,6 +197,9 @@ def enrol(demo: Demo) -> None:
     for name, process in waiting.items():
         if process.wait(60.0) != 0:
             raise DemoError(f"{name} could not enrol:\n{demo.log(f'enroll-{name}').read_text()}")
+        policy = demo.site(name) / "policy.toml"
+        policy.write_text(policy.read_text().replace("unattended_consent = false", "unattended_consent = true"))
+    demo.say("  each allows its agent to consent by --yes (unattended_consent in policy.toml): nobody sits there")
 
 
 def open_session(demo: Demo) -> str:

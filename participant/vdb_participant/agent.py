@@ -26,6 +26,7 @@ from vdb_participant.session.correspondence import ACKNOWLEDGED, Correspondence
 from vdb_participant.session.exchange import Exchange
 from vdb_participant.session.finishing import RESULT_FILE, Ending, finish
 from vdb_participant.session.in_short import joining_ends, session_ends
+from vdb_participant.session.keeping_hours import within_hours
 from vdb_participant.session.preparation import Prepared, Resources, Withheld, none_withheld, prepare
 from vdb_participant.session.progress import Progress, Reporter, silent
 from vdb_participant.session.records import Consented, Measured, decode_sealed, encode_sealed
@@ -292,9 +293,13 @@ class Participation:
         """Generate, measure, encode and noise, once in the session's life."""
 
         def make() -> bytes:
-            reporter = Reporter(self.post.link, self.post.session, self.request.progress)
-            measure = self.request.measure or _measured_here()
-            found = measure(self.site, sealed, self.consented, self.request.resources, reporter)
+            measure, resources = self.request.measure or _measured_here(), self.request.resources
+            found = within_hours(
+                self.site.policy.hours,
+                lambda progress: measure(self.site, sealed, self.consented, resources, progress),
+                lambda: Reporter(self.post.link, self.post.session, self.request.progress),
+                resources.say,
+            )
             encoded = found.encode()
             found.erase()
             return encoded

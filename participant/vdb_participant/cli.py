@@ -140,7 +140,9 @@ def join(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     no_timing: Annotated[
         bool, typer.Option("--no-timing", help="Make no short clip of each model to estimate its hours.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Consent without being asked.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Consent without being asked, if policy.toml says unattended_consent = true.")
+    ] = False,
     accept_licence: AcceptLicence = False,
     plaintext_keys: Annotated[bool, typer.Option("--plaintext-keys", help="With an invitation: see enroll.")] = False,
     offline: OfflineFolder = None,
@@ -186,11 +188,12 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option of the command line
             raise UsageError(f"{path}: there is no such folder to write it to; make it, or choose another")
     resources = _resources(context, data, models, Makers(device, workers, engine, address, together))
     read = _load("commands.spec_file").read_spec(spec)
+    policy = _load("site.policy").policy_in(_state(context))
     local = _load("commands.local")
     _licences(context, accepted=accept_licence)(read)
     with _load("commands.showing").shown_progress() as shown:
         told = replace(resources, tell=shown.tell, say=shown.say)
-        evaluation = local.run_locally(read, told, _state(context).clips, shown.progress)
+        evaluation = local.run_locally(read, told, _state(context).clips, shown.progress, policy)
     figures = canonical_json(evaluation.to_json())
     if output is not None:
         _write(output, figures + b"\n")

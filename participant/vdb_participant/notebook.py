@@ -50,6 +50,7 @@ def run(
         accept_licences: accept the licences of the spec's models, which are printed.
 
     Raises:
+        BudgetError: policy.toml does not allow a metric, a model, its licence, or an address.
         SpecError: a mistake in the spec; names file, line and field.
         DatasetError, ModelError: what cannot be used.
         UsageError: a licence was not accepted, or no model could be measured.
@@ -61,6 +62,7 @@ def run(
     from vdb_participant.commands.spec_file import read_spec  # noqa: PLC0415 - the same
     from vdb_participant.session.preparation import Resources  # noqa: PLC0415 - the same
     from vdb_participant.site.config import state_folder  # noqa: PLC0415 - the same
+    from vdb_participant.site.policy import policy_in  # noqa: PLC0415 - the same
 
     state = state_folder(None if folder is None else Path(folder))
     read = read_spec(Path(spec)) if isinstance(spec, str | Path) else spec
@@ -70,7 +72,7 @@ def run(
         resources = Resources(
             Path(data), weights, device, state.registry, tell=shown.tell, say=shown.say, egress=state.egress
         )
-        evaluation = run_locally(read, resources, state.clips, shown.progress)
+        evaluation = run_locally(read, resources, state.clips, shown.progress, policy_in(state))
     if all(result.value is None for result in evaluation.results):
         reasons = sorted({f"{result.model}: {result.reason}" for result in evaluation.results})
         raise UsageError(f"no model could be measured; {'; '.join(reasons)}")

@@ -23,6 +23,7 @@ from vdb_participant.session import records
 from vdb_participant.session.preparation import Resources
 from vdb_participant.site.config import StateFolder
 from vdb_participant.site.journal import Journal
+from vdb_participant.site.policy import DEFAULT_POLICY
 from vdb_participant.site.storage import FileStorage
 from vdb_shared.canonical import digest_bytes
 from vdb_shared.spec import Deadlines
@@ -45,6 +46,8 @@ def joined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Institution, int, 
         site = write_site(path / "site-0", coordinator.identities[0], coordinator.address)
         first = Institution(site, Resources(write_prompts(path / "data", 0), path / "models"), session)
         state = first.site.folder.path
+        allowing = DEFAULT_POLICY.replace("unattended_consent = false", "unattended_consent = true")
+        first.site.folder.policy.write_text(allowing)
         words = [
             "--dir",
             state,

@@ -41,6 +41,7 @@ from vdb_participant.session.shown_clips import ShownClips
 from vdb_participant.session.terms import SealedTerms
 from vdb_participant.site.config import StateFolder
 from vdb_participant.site.institution import Site, open_site
+from vdb_participant.site.policy import policy_in
 from vdb_participant.synthetic.models import build_all
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.log_files import open_log
@@ -183,7 +184,7 @@ def test_with_the_sites_own_clips_even_the_times_agree(story: Story, tmp_path: P
         store.put(key, Clip(clip.frames), seconds=clip.seconds, device=clip.device)
     assert sum(store.merge(ClipStore(other)) for other in story.stores) > 0
     resources = Resources(story.union, story.models, allow_unnoised=True)
-    local = run_locally(story.spec, resources, tmp_path, silent)
+    local = run_locally(story.spec, resources, tmp_path, silent, policy_in(StateFolder(tmp_path)))
     _compare(evaluate(story.spec, story.federated, None), local, timed=True)
 
 

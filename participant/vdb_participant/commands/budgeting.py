@@ -20,7 +20,7 @@ from typing import Final, Literal
 from vdb_participant.commands.screen import console
 from vdb_participant.site.config import StateFolder, check_folder
 from vdb_participant.site.ledger import Holding, Ledger
-from vdb_participant.site.policy import DEFAULT_POLICY, PolicyFile, parse_policy, read_policy
+from vdb_participant.site.policy import PolicyFile, policy_in
 from vdb_participant.site.receipts import bundle_receipt, kept_receipts
 from vdb_participant.site.storage import PRIVATE_FILE
 from vdb_shared.canonical import canonical_json, check_digest, decimal_string
@@ -181,7 +181,7 @@ def export(folder: StateFolder, form: Format, output: Path | None) -> None:
 def _overview(folder: StateFolder) -> Overview:
     check_folder(folder)
     _check_site(folder)
-    policy = read_policy(folder.policy) if folder.policy.exists() else parse_policy(DEFAULT_POLICY)
+    policy = policy_in(folder)
     if not folder.ledger.exists():
         return Overview(policy)
     with Ledger(folder.ledger) as ledger:

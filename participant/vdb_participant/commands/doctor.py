@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from vdb_participant.site.config import StateFolder, read_config
 from vdb_participant.site.egress import EgressJournal
 from vdb_participant.site.keys import Passphrase
 from vdb_participant.site.ledger import Ledger
-from vdb_participant.site.policy import check_policy, read_policy
+from vdb_participant.site.policy import check_models, check_policy, read_policy
 from vdb_shared.clips import clip_terms
 from vdb_shared.errors import UsageError
 from vdb_shared.registry.rows import load_registry
@@ -139,9 +140,11 @@ def _policy(folder: StateFolder) -> Finding:
     if not folder.policy.exists():
         return Finding(Status.WARN, "policy", f"{folder.policy}: not there yet; `vdb-participant enroll` writes one")
     policy = read_policy(folder.policy)
-    return Finding(
-        Status.PASS, "policy", f"epsilon {policy.epsilon_per_session} a session, {policy.epsilon_total} in all"
-    )
+    words = f"epsilon {policy.epsilon_per_session} a session, {policy.epsilon_total} in all"
+    if policy.hours is not None:
+        now = "now too" if policy.hours.open_at(datetime.now(UTC)) else "not now"
+        words += f"; models run {policy.hours.words}, {now}"
+    return Finding(Status.PASS, "policy", words)
 
 
 def _spec(subject: Subject, path: Path) -> Iterator[Finding]:
@@ -191,7 +194,9 @@ def _prompts(subject: Subject, spec: Spec) -> int | None:
 
 
 def _allowed(folder: StateFolder, spec: Spec) -> Finding:
-    check_policy(read_policy(folder.policy), spec)
+    policy = read_policy(folder.policy)
+    check_policy(policy, spec)
+    check_models(policy, spec, load_registry(folder.registry))
     return Finding(Status.PASS, "policy for the spec", "allows this spec")
 
 

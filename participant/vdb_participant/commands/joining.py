@@ -25,6 +25,7 @@ from vdb_participant.site.config import StateFolder
 from vdb_participant.site.failpoints import failpoints_from_environment
 from vdb_participant.site.institution import Site, open_site
 from vdb_participant.site.keys import Passphrase
+from vdb_participant.site.policy import PolicyFile
 from vdb_participant.site.renewal import Keeper
 from vdb_shared.errors import UsageError
 from vdb_shared.spec import Spec
@@ -78,9 +79,8 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
         calls = _calls(site, wish, Keeper.of(site, asked_once, failpoints), shown.say)
         stopping = Stopping(shown.progress, shown.say)
         resources = replace(wish.resources, tell=shown.tell, say=shown.say)
-        request = Request(
-            wish.session, resources, partial(_ask, wish), stopping, failpoints, partial(_check_askable, wish), licences
-        )
+        ready = partial(_check_askable, wish, site.policy)
+        request = Request(wish.session, resources, partial(_ask, wish), stopping, failpoints, ready, licences)
         with Client(calls) as link, stopping.listening():
             if isinstance(calls, Connection):
                 calls.agreement()  # before anything else, so that a program that is too old is told so
@@ -90,7 +90,12 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     show_page(folder, outcome.session)
 
 
-def _check_askable(wish: Wish) -> None:
+def _check_askable(wish: Wish, policy: PolicyFile) -> None:
+    if wish.yes and not policy.unattended_consent:
+        raise UsageError(
+            "not joined, nothing was sent: --yes consents without a person, which policy.toml does not allow; consent at a "
+            "terminal, or set unattended_consent = true there"
+        )
     if not wish.yes and not sys.stdin.isatty():
         raise UsageError(
             "not joined, nothing was sent: consent needs a terminal to be asked on, or --yes; `join --dry-run` shows the plan "

@@ -11,20 +11,23 @@ from rich.console import Console
 
 from vdb_participant.data.dataset import Dataset
 from vdb_participant.generation.store import ClipStore
-from vdb_participant.measure.site import Equipment, measure_site
-from vdb_participant.session.preparation import Resources, joined, verify_materials
+from vdb_participant.measure.site import Equipment, SiteMeasurement, measure_site
+from vdb_participant.session.keeping_hours import within_hours
+from vdb_participant.session.preparation import Resources, check_cluster, joined, verify_materials
 from vdb_participant.session.progress import Progress
 from vdb_participant.session.stopping import Stopping
+from vdb_participant.site.policy import PolicyFile, check_models, check_names
 from vdb_shared.audit.leaderboard import ClipClass, counted_of, source_of
 from vdb_shared.evaluation import Evaluation, Result, evaluate
 from vdb_shared.metrics.catalogue import definition_of
+from vdb_shared.registry.rows import load_registry
 from vdb_shared.screen import Figures
 from vdb_shared.spec import Spec
 from vdb_shared.sums import rounded
 from vdb_shared.tasks import public_tasks
 
 
-def run_locally(spec: Spec, resources: Resources, clips: Path, progress: Progress) -> Evaluation:
+def run_locally(spec: Spec, resources: Resources, clips: Path, progress: Progress, policy: PolicyFile) -> Evaluation:
     """Return the evaluation of a spec over one data directory.
 
     Args:
@@ -32,14 +35,27 @@ def run_locally(spec: Spec, resources: Resources, clips: Path, progress: Progres
         resources: data, weights, device; its `say` is told if we stop at the end of a clip.
         clips: where generated clips are kept.
         progress: told of the work.
+        policy: of this site; what it says of privacy, cohorts and consent plays no part.
 
     Raises:
+        BudgetError: the policy does not allow a metric, a model, its licence, or an address.
         DatasetError, ModelError, SpecError: what cannot be used.
     """
+    check_names(policy, spec)
+    check_models(policy, spec, load_registry(resources.registry))
+    check_cluster(policy, resources)
     verify_materials(spec, resources)
     data = Dataset.open(resources.data, frames=spec.video.frames)
     stopping = Stopping(progress, resources.say)
-    with joined(resources, clips) as cluster, stopping.listening():
+    with stopping.listening():
+        found = within_hours(
+            policy.hours, lambda told: _measured(spec, resources, clips, data, told), lambda: stopping, resources.say
+        )
+    return evaluate(spec, found.statistics, None)
+
+
+def _measured(spec: Spec, resources: Resources, clips: Path, data: Dataset, progress: Progress) -> SiteMeasurement:
+    with joined(resources, clips) as cluster:
         equipment = Equipment(
             resources.models,
             resources.models,
@@ -51,8 +67,7 @@ def run_locally(spec: Spec, resources: Resources, clips: Path, progress: Progres
             together=resources.together,
             egress=resources.egress,
         )
-        found = measure_site(spec, public_tasks(spec), data, equipment, ClipStore(clips), stopping)
-    return evaluate(spec, found.statistics, None)
+        return measure_site(spec, public_tasks(spec), data, equipment, ClipStore(clips), progress)
 
 
 def print_evaluation(console: Console, evaluation: Evaluation) -> None:

@@ -7,6 +7,7 @@ licence and territory were shown and accepted first. Loads no machine learning f
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from rich.console import Console
 
 from vdb_participant.models import CONDITIONS, inspect_weights, is_refused, script_in, weights_of
 from vdb_participant.site.config import StateFolder
+from vdb_participant.site.policy import PolicyFile, check_licence, check_url
 from vdb_participant.site.storage import write_durably
 from vdb_shared.canonical import canonical_json
 from vdb_shared.errors import ModelError, UsageError
@@ -32,6 +34,8 @@ FETCHED: Final = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "*.m
 LICENCES: Final = "licences.json"
 """File in the site's registry with the notices that were accepted, by model."""
 
+PUBLIC_HUB: Final = "https://huggingface.co"
+
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -41,6 +45,24 @@ class Source:
 
     directory: Path | None = None
     mirror: str | None = None
+
+    @property
+    def hub(self) -> str:
+        """URL of the hub; "" where none is asked."""
+        if self.directory is not None:
+            return ""
+        return self.mirror or os.environ.get("HF_ENDPOINT") or PUBLIC_HUB
+
+
+def check_fetch(policy: PolicyFile, row: Row, source: Source) -> None:
+    """Refuse to fetch what may not run here, or from where the agent may not connect to.
+
+    Raises:
+        BudgetError: names the rule.
+    """
+    check_licence(policy, row.id, row.licence.name)
+    if source.hub:
+        check_url(policy, source.hub, "the hub of weights")
 
 
 def known_model(registry: Registry, name: str) -> Row:

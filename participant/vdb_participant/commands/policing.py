@@ -8,7 +8,7 @@ from pathlib import Path
 from vdb_participant.commands.screen import console
 from vdb_participant.commands.spec_file import read_spec
 from vdb_participant.site.config import StateFolder
-from vdb_participant.site.policy import check_policy, parse_policy
+from vdb_participant.site.policy import check_models, check_policy, parse_policy
 from vdb_participant.site.policy_lint import Remark, lint
 from vdb_shared.canonical import canonical_json
 from vdb_shared.errors import BudgetError, UsageError
@@ -50,11 +50,15 @@ def examine(folder: StateFolder, file: Path, spec: Path | None) -> Found:
         raise UsageError(f"{file}: is not there; name the policy's file, or the agent's folder with --dir") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: expected a policy, cannot read it ({error})") from error
-    remarks = lint(text, CATALOGUE, load_registry(folder.registry).rows)
+    remarks = lint(
+        text, CATALOGUE, {name: row.licence.name for name, row in load_registry(folder.registry).rows.items()}
+    )
     refusal = ""
     if spec is not None and not any(remark.error for remark in remarks):
         try:
-            check_policy(parse_policy(text, file=str(file)), read_spec(spec))
+            policy, wanted = parse_policy(text, file=str(file)), read_spec(spec)
+            check_policy(policy, wanted)
+            check_models(policy, wanted, load_registry(folder.registry))
         except BudgetError as error:
             refusal = str(error)
     return Found(file, remarks, refusal, spec)

@@ -28,6 +28,7 @@ from vdb_participant.site.institution import open_site
 from vdb_participant.site.journal_format import read_journal
 from vdb_participant.site.keys import Passphrase, TlsIdentity
 from vdb_participant.site.ledger import Ledger
+from vdb_participant.site.policy import check_address, policy_in
 from vdb_shared.canonical import canonical_json, decimal_string, digest_bytes
 from vdb_shared.errors import StoreError, UsageError, VdbError
 from vdb_shared.privacy.ledger import LedgerEntry
@@ -118,6 +119,7 @@ def _coordinator(folder: StateFolder, comfort: str) -> str:
                 f"coordinator: {config.address} was not greeted, since what leaves is recorded in {folder.egress}, which is "
                 "another user's; run this as the user who runs the agent"
             )
+        check_address(policy_in(folder), config.address, "the coordinator's address")
         shown_nothing = TlsIdentity(b"", b"", config.ca_certificate.encode())
         reached = Connection(config.address, shown_nothing, EgressJournal(folder.egress)).probe()
     except VdbError as error:

@@ -82,9 +82,11 @@ def models_fetch(
     commands, state = _load("commands.models"), _state(context)
     row = commands.known_model(commands.load_registry(state.registry), model)
     commands.check_fetchable(row)
+    source = commands.Source(directory, mirror)
+    commands.check_fetch(_load("site.policy").policy_in(state), row, source)
     console(stderr=True).print(f"{row.id}: {commands.notice(row)}")
     commands.accept_licence(state, row, licence_question(), accepted=accept_licence)
-    place, digest = commands.fetch(row, commands.Source(directory, mirror), models or state.models)
+    place, digest = commands.fetch(row, source, models or state.models)
     console().print(f"{place}  {digest}")
 
 

@@ -9,12 +9,12 @@ Source: RFC 9110 §9.3.6 (CONNECT), RFC 7617 (Basic); for NO_PROXY, which nobody
 from __future__ import annotations
 
 import base64
-import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from vdb_participant.network.hosts import covers, is_this_machine
 from vdb_shared.errors import UsageError
 
 _DEFAULT_PORT = 3128
@@ -49,7 +49,7 @@ def proxy_for(host: str, port: int, environment: Mapping[str, str] = os.environ)
     """
     text = environment.get("HTTPS_PROXY") or environment.get("https_proxy") or ""
     exceptions = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
-    if not text or _is_this_machine(host) or any(_excepts(item, host, port) for item in exceptions.split(",")):
+    if not text or is_this_machine(host) or any(covers(item, host, port) for item in exceptions.split(",")):
         return None
     return parse_proxy(text)
 
@@ -73,28 +73,3 @@ def parse_proxy(text: str) -> Proxy:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         login = f"Basic {base64.b64encode(pair.encode()).decode()}"
     return Proxy(host, port, f"http://{parts.netloc.rpartition(':')[0] if parts.port else parts.netloc}:{port}", login)
-
-
-def _excepts(item: str, host: str, port: int) -> bool:
-    """Return whether an item of NO_PROXY is about an address: "*", a name or its end, an IP address or network, a port."""
-    rule = item.strip().lower()
-    name, separator, wanted = rule.rpartition(":")
-    if separator and wanted.isdigit() and (":" not in name or name.endswith("]")):
-        if int(wanted) != port:
-            return False
-        rule = name
-    rule = rule.strip("[]")
-    if rule in ("", "*"):
-        return rule == "*"
-    try:
-        return ipaddress.ip_address(host) in ipaddress.ip_network(rule, strict=False)
-    except ValueError:
-        ending = rule.removeprefix("*").removeprefix(".")
-        return host.lower() == ending or host.lower().endswith(f".{ending}")
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

@@ -13,6 +13,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,7 @@ from typing import Final
 from vdb_participant.data.ratings import NO_RATINGS, Ratings
 from vdb_participant.session.claim import Opinion
 from vdb_participant.session.effort import NO_EFFORT, Effort
-from vdb_participant.session.in_short import HEADING, LANE_BYTES, in_short, joining_ends, session_ends
+from vdb_participant.session.in_short import HEADING, LANE_BYTES, in_short, joining_ends, measuring_ends, session_ends
 from vdb_participant.session.terms import Opening
 from vdb_participant.site.policy import PolicyFile
 from vdb_shared.canonical import decimal_string, sha256_digest
@@ -130,13 +131,13 @@ def make_plan(
     """
     parts = (
         _head(opening),
-        in_short(opening, layout, accounting, _left(budget), holdings.effort),
+        in_short(opening, layout, accounting, _left(budget), _works(holdings.effort, budget.policy)),
         _leaves(opening.spec, layout),
         _costs(opening.spec, accounting, budget, holdings),
         _work(opening.spec, holdings),
         holdings.effort.lines(),
         _people(opening),
-        _times(opening),
+        _times(opening, budget.policy),
     )
     lines = [line for part in map(tuple, parts) if part for line in (*_wrapped(part), "")]
     return Plan("\n".join((*lines, f"Plan number {number.hex()}", "")))
@@ -182,8 +183,13 @@ def _leaves(spec: Spec, layout: Layout) -> Iterator[str]:
         )
     models = counted(len(spec.models), "model")
     yield (
-        "  The numbers, called lanes, are sums over our clips. How many, whether they are noised, and of what (* is each of "
-        f"the {models}):"
+        "  Whoever audits the result sees our statements, commitments to our vector, and the sum of all institutions; the "
+        "vector itself, still masked, only if the lead exports the full profile; single records only if this site answers a "
+        "spot check (`prove-sample`)."
+    )
+    yield (
+        "  The numbers, called lanes, are sums over our clips. All are masked; those that private records enter are noised "
+        f"too. How many, which, and of what (* is each of the {models}):"
     )
     yield from _blocks(spec, layout)
 
@@ -198,8 +204,8 @@ def _blocks(spec: Spec, layout: Layout) -> Iterator[str]:
     for (side, rest, dims, private), found in alike.items():
         each = found == everyone and len(found) > 1
         for whose in ["*"] if each else found:
-            kind = "masked, noised" if private else "masked"
-            yield f"  {dims:>8,} {'each' if each else '':<4} {kind:<14} {side}/{whose}/{rest}"
+            kind = "private, noised" if private else "public"
+            yield f"  {dims:>8,} {'each' if each else '':<4} {kind:<15} {side}/{whose}/{rest}"
 
 
 def _costs(spec: Spec, accounting: Accounting, budget: Budget, holdings: Holdings) -> Iterator[str]:
@@ -332,7 +338,11 @@ def _people(opening: Opening) -> Iterator[str]:
     yield "  Who takes part is published, and so is the result."
 
 
-def _times(opening: Opening) -> Iterator[str]:
+def _works(effort: Effort, policy: PolicyFile) -> str:
+    return effort.in_short() + (f"; only {policy.hours.words}" if policy.hours else "")
+
+
+def _times(opening: Opening, policy: PolicyFile) -> Iterator[str]:
     times = opening.spec.deadlines
     yield (
         f"DEADLINES: {times.joining} s to join, {times.computing} s to generate and measure, {times.round} s for each round, "
@@ -346,6 +356,13 @@ def _times(opening: Opening) -> Iterator[str]:
         "  A phase ends as soon as all have done their part. A restart of the rounds, or of the coordinator, adds to these "
         "times, and a result that stands in the log waits for its witnesses as long as that takes."
     )
+    if policy.hours:
+        begins, ends = datetime.fromisoformat(opening.opened), measuring_ends(opening)
+        usable, whole = (span.total_seconds() / 3600 for span in (policy.hours.within(begins, ends), ends - begins))
+        yield (
+            f"  Models run here {policy.hours.words} alone, as policy.toml says: {usable:.1f} of the {whole:.1f} hours until "
+            f"clips must be measured at the latest, {ends:%Y-%m-%d %H:%M:%S} UTC."
+        )
 
 
 def _one_line(text: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from vdb_participant.session.effort import Effort
 from vdb_participant.session.terms import Opening
 from vdb_shared.bundle.logged import longest
 from vdb_shared.canonical import decimal_string
@@ -24,7 +23,7 @@ _NAMED = 4
 """Institutions that are named; the rest is counted."""
 
 
-def in_short(opening: Opening, layout: Layout, accounting: Accounting, left: str, effort: Effort) -> Iterator[str]:
+def in_short(opening: Opening, layout: Layout, accounting: Accounting, left: str, works: str) -> Iterator[str]:
     """Yield the lines.
 
     Args:
@@ -32,7 +31,7 @@ def in_short(opening: Opening, layout: Layout, accounting: Accounting, left: str
         layout: its lanes.
         accounting: its cost, with as many institutions as may join.
         left: what this site's data would have cost in all afterwards, and what may be spent.
-        effort: what making the clips would take.
+        works: what making the clips would take, and when.
     """
     spec, members = opening.spec, opening.roster.participants
     names = [member.institution for member in members[:_NAMED]]
@@ -50,7 +49,7 @@ def in_short(opening: Opening, layout: Layout, accounting: Accounting, left: str
             f"  Costs    epsilon {decimal_string(spec.privacy.epsilon)} at delta {decimal_string(spec.privacy.delta)} for "
             f"each record; {left}"
         )
-    yield f"  Works    {effort.in_short()}"
+    yield f"  Works    {works}"
     yield f"  Ends     joining at {joining_ends(opening)}, the session by {session_ends(opening)}, if nothing is restarted"
     few = "all" if spec.cohort.minimum == len(members) else f"at least {spec.cohort.minimum} of"
     yield f"  With     {few} {len(members)} institutions: {', '.join(names)}{more}"
@@ -59,6 +58,12 @@ def in_short(opening: Opening, layout: Layout, accounting: Accounting, left: str
 def joining_ends(opening: Opening) -> str:
     """Return the moment by the coordinator's clock from which nobody can join, UTC; later if the coordinator is restarted."""
     return _after(opening, opening.spec.deadlines.joining)
+
+
+def measuring_ends(opening: Opening) -> datetime:
+    """Return the moment by the coordinator's clock at which clips must have been measured at the latest, UTC."""
+    times = opening.spec.deadlines
+    return datetime.fromisoformat(opening.opened) + timedelta(seconds=times.joining + times.computing)
 
 
 def session_ends(opening: Opening) -> str:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,7 +29,7 @@ from vdb_participant.session.effort import Effort
 from vdb_participant.session.terms import Opening
 from vdb_participant.site.institution import Site
 from vdb_participant.site.ledger import Ledger
-from vdb_participant.site.policy import check_cost, check_policy
+from vdb_participant.site.policy import PolicyFile, check_address, check_cost, check_models, check_policy
 from vdb_participant.site.receipts import check_kept
 from vdb_shared.canonical import decimal_string
 from vdb_shared.clips import clip_terms
@@ -128,6 +129,8 @@ def prepare(site: Site, opening: Opening, resources: Resources, withheld: Withhe
     check_libraries()
     data_root(resources.data)
     check_policy(site.policy, spec)
+    check_models(site.policy, spec, load_registry(resources.registry))
+    check_cluster(site.policy, resources)
     terms = _expected_terms(opening)
     accounting = account(terms.calibration)
     unnoised = resources.allow_unnoised and accounting.rho is None
@@ -142,11 +145,30 @@ def prepare(site: Site, opening: Opening, resources: Resources, withheld: Withhe
     data = Dataset.open(resources.data, frames=spec.video.frames)
     inputs = inputs_of(spec, data)
     budget = _budget(site, spec, terms, (accounting, opinions), data.private)
-    run = TimingRun(spec, registry, weights, makers, Timings(site.folder.timing), withheld(spec), resources.say)
+    not_now = {**_out_of_hours(site.policy, spec), **withheld(spec)}
+    run = TimingRun(spec, registry, weights, makers, Timings(site.folder.timing), not_now, resources.say)
     effort = run.effort(len(opening.seats), inputs, timed=resources.timed)
     holdings = _holdings(data, inputs, resources.cluster, effort)
     plan = make_plan(opening, terms.layout, accounting, budget, holdings, os.urandom(PLAN_NUMBER_BYTES))
     return Prepared(spec, plan, holdings.dataset, budget.cost)
+
+
+def check_cluster(policy: PolicyFile, resources: Resources) -> None:
+    """Refuse a Ray cluster whose address the site's rules do not name.
+
+    Raises:
+        BudgetError: names the rule and the address.
+    """
+    if resources.cluster:
+        check_address(policy, resources.cluster, "the Ray cluster")
+
+
+def _out_of_hours(policy: PolicyFile, spec: Spec) -> Mapping[str, str]:
+    """Return the models that are not to be timed now, with the reason: all, outside of the hours of the policy, or none."""
+    if policy.hours is None or policy.hours.open_at(datetime.now(UTC)):
+        return {}
+    reason = f"models run here {policy.hours.words} alone (policy.toml, gpu_hours), so none was run now"
+    return {model.id: reason for model in spec.models}
 
 
 @contextmanager

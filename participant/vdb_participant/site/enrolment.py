@@ -34,7 +34,7 @@ from vdb_participant.site.keys import (
 )
 from vdb_participant.site.known_roster import accept_roster
 from vdb_participant.site.pending import Pending, read_pending, write_pending
-from vdb_participant.site.policy import DEFAULT_POLICY
+from vdb_participant.site.policy import DEFAULT_POLICY, check_address, policy_in
 from vdb_participant.site.signing import external_signer, open_signer
 from vdb_participant.site.storage import erase, make_folder, write_durably
 from vdb_shared import labels
@@ -115,6 +115,7 @@ def begin(
         relay: has the TLS key of this site, where that is not connected; else the key is made here.
 
     Raises:
+        BudgetError: a policy that lies in the folder already does not allow the coordinator's address.
         IdentityError: the folder belongs to somebody else, or the invitation has expired.
     """
     if folder.config.exists():
@@ -123,6 +124,8 @@ def begin(
         return waiting
     if now >= datetime.strptime(invitation.expires, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC):
         raise IdentityError(f"the invitation expired on {invitation.expires}; ask the lead for a new one")
+    if relay is None:
+        check_address(policy_in(folder), invitation.address, "the coordinator's address")
     make_folder(folder.path)
     secret = passphrase() if passphrase is not None else None
     signer = _signer(folder, secret)

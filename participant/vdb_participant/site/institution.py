@@ -9,7 +9,7 @@ from vdb_participant.session.terms import Pins
 from vdb_participant.site.config import ConfigFile, StateFolder, read_config
 from vdb_participant.site.egress import EgressJournal
 from vdb_participant.site.keys import Passphrase, TlsIdentity, decode_tls_key, encode_tls_key, unlock
-from vdb_participant.site.policy import PolicyFile, read_policy
+from vdb_participant.site.policy import PolicyFile, check_address, read_policy
 from vdb_participant.site.signing import StatementSigner, open_signer
 from vdb_participant.site.tls_files import read_pair
 from vdb_shared.errors import UsageError
@@ -80,13 +80,17 @@ def open_site(folder: StateFolder, passphrase: Passphrase) -> Site:
         passphrase: asked once if a key is encrypted.
 
     Raises:
+        BudgetError: the policy does not allow the coordinator's address.
         IdentityError: not enrolled, or the passphrase is wrong.
         StoreError: a file is missing or damaged.
         UsageError: signer.toml is not in order.
     """
     config, asked_once = read_config(folder), cache(passphrase)
-    connected = None if folder.relay_key.exists() else _tls(folder, config, asked_once)
-    return Site(folder, config, read_policy(folder.policy), open_signer(folder, asked_once), connected)
+    policy = read_policy(folder.policy)
+    if folder.relay_key.exists():
+        return Site(folder, config, policy, open_signer(folder, asked_once), None)
+    check_address(policy, config.address, "the coordinator's address")
+    return Site(folder, config, policy, open_signer(folder, asked_once), _tls(folder, config, asked_once))
 
 
 def _tls(folder: StateFolder, config: ConfigFile, passphrase: Passphrase) -> TlsIdentity:

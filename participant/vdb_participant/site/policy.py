@@ -9,11 +9,18 @@ import tomllib
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from vdb_participant.network.hosts import covers, is_this_machine
+from vdb_participant.site.config import StateFolder
+from vdb_participant.site.hours import Hours, parse_hours
 from vdb_shared.errors import BudgetError, UsageError
 from vdb_shared.privacy.accountant import rho_within
+from vdb_shared.registry.classes import EXTERNAL
+from vdb_shared.registry.external import Endpoint
+from vdb_shared.registry.rows import Registry
 from vdb_shared.schema_words import first_mistake
 from vdb_shared.secagg.parameters import smallest_cohort
 from vdb_shared.spec import Spec
@@ -45,6 +52,21 @@ minimum_collusion = 1
 allowed_metrics = ["*"]
 allowed_models = ["*"]
 
+# Licences under which models may run here, as `vdb-participant models list` names them ("*": all, also models whose licence
+# nobody knows); each is still shown, and accepted by a person, before its model runs for the first time.
+allowed_licences = ["*"]
+
+# Addresses that the agent may connect to: the coordinator's, endpoints of models, a Ray cluster, a hub of weights. Names (with
+# their subdomains) and IP networks, as they stand in files and options, with ":port" or without; this machine always is.
+allowed_networks = ["*"]
+
+# When models may run on this machine's devices, by its own clock; without this line at all hours. What is under way ends at
+# the end of a clip, gives its memory back, and goes on when the hours begin again.
+# gpu_hours = ["Mon-Fri 19:00-07:00", "Sat,Sun 00:00-24:00"]
+
+# Whether `join --yes` may consent to a session without a person who is asked. All rules of this file hold all the same.
+unattended_consent = false
+
 # For how many days the list of what was measured in a session is kept, so that spot checks of it can be answered
 # (`vdb-participant prove-sample`). It names private prompts and files. Without this line it is kept for ever.
 # samples_days = 1095
@@ -52,12 +74,19 @@ allowed_models = ["*"]
 
 ANY: Final = "*"
 
+_PORTS: Final = {"https": 443, "http": 80}
+
 Charging = Literal["overlapping", "site"]
 """Which sessions count against a data set: those that read a record of it, or all of the site's."""
 
 
 def _real(value: object) -> object:
     return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _hours(lines: list[str]) -> list[str]:
+    parse_hours(lines)
+    return lines
 
 
 Real = Annotated[Decimal, BeforeValidator(_real)]
@@ -76,6 +105,10 @@ class PolicyFile(BaseModel):
         minimum_collusion: smallest c of a spec: it is the lead who writes c, and everything rests on it.
         samples_days: how long lists for spot checks are kept; for ever if None.
         allowed_metrics, allowed_models: ids, or "*" for all; a metric that is correlated with people's scores is one of them.
+        allowed_licences: names of licences, or "*" for all and for none that is known.
+        allowed_networks: addresses that the agent may connect to, rules as `network/hosts.py` reads them.
+        gpu_hours: when models may run, lines as `site/hours.py` reads them; at all hours if None.
+        unattended_consent: whether `join --yes` may consent.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
@@ -90,6 +123,15 @@ class PolicyFile(BaseModel):
     samples_days: int | None = Field(default=None, ge=1, le=36_500)
     allowed_metrics: list[str]
     allowed_models: list[str]
+    allowed_licences: list[str] = [ANY]
+    allowed_networks: list[str] = [ANY]
+    gpu_hours: Annotated[list[str], AfterValidator(_hours)] | None = None
+    unattended_consent: bool = False
+
+    @property
+    def hours(self) -> Hours | None:
+        """When models may run; None for all hours."""
+        return None if self.gpu_hours is None else parse_hours(self.gpu_hours)
 
     @property
     def rho_cap(self) -> Decimal:
@@ -172,6 +214,15 @@ def check_policy(policy: PolicyFile, spec: Spec) -> None:
         )
     cohort = spec.cohort
     check_cohort(policy, smallest_cohort(cohort.minimum, cohort.collusion, cohort.dropout), cohort.collusion)
+    check_names(policy, spec)
+
+
+def check_names(policy: PolicyFile, spec: Spec) -> None:
+    """Refuse metrics and models that the site's rules do not name, wherever the spec is run.
+
+    Raises:
+        BudgetError: names the rule and what it does not hold.
+    """
     metrics = [name for metric in spec.metrics for name in (metric.id, metric.of) if name is not None]
     for rule, allowed, wanted in (
         ("allowed_metrics", policy.allowed_metrics, metrics),
@@ -180,3 +231,59 @@ def check_policy(policy: PolicyFile, spec: Spec) -> None:
         refused = [item for item in wanted if ANY not in allowed and item not in allowed]
         if refused:
             raise BudgetError(f"policy.toml: {rule} does not hold {refused[0]}; decline, or change the policy")
+
+
+def check_models(policy: PolicyFile, spec: Spec, registry: Registry) -> None:
+    """Refuse models under a licence, or behind an address, that the site's rules do not name.
+
+    Raises:
+        BudgetError: names the rule, the model, and its licence or address.
+    """
+    for model in spec.models:
+        row = registry.get(model.id)
+        check_licence(policy, model.id, None if row is None else row.licence.name)
+        how = None if row is None or model.pipeline != EXTERNAL else row.external
+        if isinstance(how, Endpoint):
+            check_url(policy, how.url, f"the endpoint of {model.id}")
+
+
+def check_licence(policy: PolicyFile, model: str, licence: str | None) -> None:
+    """Refuse a model under a licence that the site's rules do not name, None for one that is not known.
+
+    Raises:
+        BudgetError: names the rule, model and licence.
+    """
+    if ANY not in policy.allowed_licences and licence not in policy.allowed_licences:
+        words = f"{licence}, that of {model}" if licence else f"the licence of {model}, which is not known"
+        raise BudgetError(f"policy.toml: allowed_licences does not hold {words}; decline, or change the policy")
+
+
+def check_address(policy: PolicyFile, address: str, whose: str) -> None:
+    """Refuse an address, HOST:PORT, that the site's rules do not name.
+
+    Raises:
+        BudgetError: names the rule, the address and whose it is.
+    """
+    check_url(policy, f"//{address}", whose)
+
+
+def check_url(policy: PolicyFile, url: str, whose: str) -> None:
+    """Refuse a URL whose address the site's rules do not name; see `check_address`."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
+    if is_this_machine(host) or any(covers(rule, host, port) for rule in policy.allowed_networks):
+        return
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    raise BudgetError(
+        f"policy.toml: allowed_networks does not hold {shown}, {whose}; nothing was sent there. Change the policy if it "
+        "should be"
+    )
+
+
+def policy_in(folder: StateFolder) -> PolicyFile:
+    """Return the policy of a state folder, the default one where none was written yet.
+
+    Raises:
+        UsageError: it cannot be read or is wrong.
+    """
+    return read_policy(folder.policy) if folder.policy.exists() else parse_policy(DEFAULT_POLICY)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -35,13 +35,13 @@ class Remark:
     error: bool
 
 
-def lint(text: str, metrics: Collection[str], models: Collection[str]) -> tuple[Remark, ...]:
+def lint(text: str, metrics: Collection[str], models: Mapping[str, str]) -> tuple[Remark, ...]:
     """Return what is to be said of a policy; nothing if all is well.
 
     Args:
         text: of policy.toml.
         metrics: ids that the catalogue has.
-        models: ids that the site's registry has.
+        models: ids that the site's registry has, each with the name of its licence.
     """
     try:
         policy = PolicyFile.model_validate(tomllib.loads(text, parse_float=Decimal))
@@ -52,6 +52,9 @@ def lint(text: str, metrics: Collection[str], models: Collection[str]) -> tuple[
     odd = [*_contradictions(policy)]
     odd += _unknown("allowed_metrics", policy.allowed_metrics, metrics, "`vdb-participant metrics list`")
     odd += _unknown("allowed_models", policy.allowed_models, models, "`vdb-participant models list`")
+    licences = set(models.values())
+    odd += _unknown("allowed_licences", policy.allowed_licences, licences, "`vdb-participant models list`")
+    odd += _odd_networks(policy.allowed_networks)
     return tuple(Remark(line_of(text, field), field, words, False) for field, words in odd)
 
 
@@ -95,3 +98,15 @@ def _unknown(field: str, allowed: Sequence[str], known: Collection[str], where: 
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"see {where}"
             yield field, f"{name} is not known here; {hint}"
+
+
+def _odd_networks(allowed: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield rules that can cover no address."""
+    field = "allowed_networks"
+    if not allowed:
+        yield field, 'is empty, so the coordinator cannot be reached either; "*" allows all'
+    if ANY in allowed and len(allowed) > 1:
+        yield field, '"*" allows all, so the other rules mean nothing'
+    for rule in allowed:
+        if "/" in rule.replace("/", "", 1) or "://" in rule or not rule.strip():
+            yield field, f"{rule!r} is no host: write a name, an IP address or a network, with :port or without"

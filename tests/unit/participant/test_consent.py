@@ -65,7 +65,7 @@ def test_names_every_block_with_its_size_and_kind() -> None:
     text, spec = plan().text, small_spec()
     terms = seal_terms(spec, range(4))
     told = set()
-    for line in text.partition("and of what")[2].partition("\n\n")[0].splitlines()[1:]:
+    for line in text.partition("each of the 2 models):\n")[2].partition("\n\n")[0].splitlines():
         lanes, *kind, name = line.split()
         each = "each" in kind
         for model in [model.id for model in spec.models] if each else [""]:

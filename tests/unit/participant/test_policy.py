@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from testkit.ratings import CORRELATION, rated_spec
 from testkit.specs import small_spec
-from vdb_participant.site.policy import DEFAULT_POLICY, check_cohort, check_cost, check_policy, parse_policy
+from vdb_participant.site.config import StateFolder
+from vdb_participant.site.policy import (
+    DEFAULT_POLICY,
+    check_address,
+    check_cohort,
+    check_cost,
+    check_models,
+    check_policy,
+    parse_policy,
+    policy_in,
+)
 from vdb_shared.errors import BudgetError, UsageError
 from vdb_shared.privacy.accountant import rho_within
 from vdb_shared.privacy.conversion import epsilon_of_rho
+from vdb_shared.registry.rows import Registry, Row
+from vdb_shared.spec import Model, Spec
 
 
 def test_default_policy_allows_the_small_spec() -> None:
@@ -37,6 +50,89 @@ def test_each_rule_refuses(old: str, new: str, named: str) -> None:
     assert old in DEFAULT_POLICY
     with pytest.raises(BudgetError, match=named):
         check_policy(parse_policy(DEFAULT_POLICY.replace(old, new)), small_spec())
+
+
+def registry() -> Registry:
+    """Return a registry with a model behind an address elsewhere and one behind an address of this machine."""
+    rows = {
+        name: Row.model_validate(
+            {
+                "id": name,
+                "class": "external",
+                "licence": {"name": licence},
+                "steps": 1,
+                "guidance": 1,
+                "frames": 9,
+                "fps": 8,
+                "height": 32,
+                "width": 32,
+                "external": {"kind": "http", "url": url, "request": {"words": "{prompt}"}},
+            }
+        )
+        for name, licence, url in (
+            ("abroad", "OpenRAIL", "https://video.example.org/v1"),
+            ("here", "MIT", "http://127.0.0.1:9/"),
+        )
+    }
+    return Registry(rows)
+
+
+def of_models(*names: str) -> Spec:
+    models = tuple(Model(id=name, pipeline="external", manifest="sha256:" + "a" * 64) for name in names)
+    return small_spec().model_copy(update={"models": models})
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ('allowed_licences = ["MIT"]', "allowed_licences does not hold OpenRAIL, that of abroad"),
+        ('allowed_licences = ["OpenRAIL"]', "allowed_licences does not hold MIT, that of here"),
+        ('allowed_licences = ["MIT", "OpenRAIL"]', "the licence of nobodys, which is not known"),
+        (
+            'allowed_networks = ["10.0.0.0/8"]',
+            "allowed_networks does not hold video.example.org:443, the endpoint of abroad",
+        ),
+        ('allowed_networks = ["example.org:80"]', "allowed_networks does not hold video.example.org:443"),
+    ],
+)
+def test_licences_and_addresses_of_models(line: str, refused: str) -> None:
+    policy = parse_policy(DEFAULT_POLICY.replace(f'{line.partition(" ")[0]} = ["*"]', line))
+    with pytest.raises(BudgetError, match=refused):
+        check_models(policy, of_models("abroad", "here", "nobodys"), registry())
+
+
+@pytest.mark.parametrize("rule", ["*", "example.org", "video.example.org:443"])
+def test_addresses_that_are_allowed(rule: str) -> None:
+    policy = parse_policy(DEFAULT_POLICY.replace('allowed_networks = ["*"]', f'allowed_networks = ["{rule}"]'))
+    check_models(policy, of_models("abroad", "here"), registry())
+
+
+@pytest.mark.parametrize(
+    ("rule", "address", "allowed"),
+    [
+        ("hospital.example", "vdb.hospital.example:7443", True),
+        ("hospital.example", "vdb.nothospital.example:7443", False),
+        ("10.1.0.0/16", "10.1.2.3:7443", True),
+        ("10.1.0.0/16", "10.2.2.3:7443", False),
+        ("10.1.0.0/16", "vdb.hospital.example:7443", False),
+        ("fd00::/8", "[fd00::7]:7443", True),
+        ("vdb.hospital.example:7443", "vdb.hospital.example:7444", False),
+        ("nowhere.example", "localhost:7443", True),
+    ],
+)
+def test_rules_are_held_against_addresses_as_they_are_written(rule: str, address: str, allowed: bool) -> None:
+    policy = parse_policy(DEFAULT_POLICY.replace('allowed_networks = ["*"]', f'allowed_networks = ["{rule}"]'))
+    if allowed:
+        check_address(policy, address, "the coordinator's address")
+        return
+    with pytest.raises(BudgetError, match="nothing was sent there"):
+        check_address(policy, address, "the coordinator's address")
+
+
+def test_the_policy_of_a_site_that_has_none_yet_is_the_default_one(tmp_path: Path) -> None:
+    assert policy_in(StateFolder(tmp_path)) == parse_policy(DEFAULT_POLICY)
+    assert not policy_in(StateFolder(tmp_path)).unattended_consent
+    assert policy_in(StateFolder(tmp_path)).hours is None
 
 
 def test_a_metric_that_is_correlated_with_peoples_scores_must_be_allowed_too() -> None:

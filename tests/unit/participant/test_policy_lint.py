@@ -12,7 +12,7 @@ from vdb_participant.site.policy import DEFAULT_POLICY, parse_policy
 from vdb_participant.site.policy_lint import Remark, lint
 from vdb_shared.errors import UsageError
 
-METRICS, MODELS = ("clip-score@1", "frechet-videomae@1"), ("wan-a", "wan-b")
+METRICS, MODELS = ("clip-score@1", "frechet-videomae@1"), {"wan-a": "Apache-2.0", "wan-b": "Apache-2.0"}
 
 
 def changed(old: str, new: str) -> str:
@@ -36,6 +36,9 @@ def test_the_policy_that_enrolment_writes_has_no_mistakes() -> None:
         ("epsilon_total = 20", "epsilon_total = -1", "epsilon_total", "must be above 0"),
         ("epsilon_total = 20", 'epsilon_total = "20"', "epsilon_total", "expected a number"),
         ('charge = "overlapping"', 'charge = "never"', "charge", "'overlapping' or 'site'"),
+        ("# gpu_hours = [", "gpu_hours = ['Mon-Fry 19:00-07:00'] # [", "gpu_hours", 'expected hours such as "Mon-Fri'),
+        ("# gpu_hours = [", "gpu_hours = [] # [", "gpu_hours", "nothing would ever run here"),
+        ("unattended_consent = false", 'unattended_consent = "yes"', "unattended_consent", "expected true or false"),
     ],
 )
 def test_errors_have_line_and_rule_and_are_what_is_refused(old: str, new: str, rule: str, words: str) -> None:
@@ -79,6 +82,24 @@ def test_all_errors_are_told_at_once() -> None:
             'allowed_metrics = ["clip-score"]',
             "allowed_metrics",
             "did you mean clip-score@1?",
+        ),
+        (
+            'allowed_licences = ["*"]',
+            'allowed_licences = ["Apache 2"]',
+            "allowed_licences",
+            "Apache 2 is not known here; did you mean Apache-2.0?",
+        ),
+        (
+            'allowed_networks = ["*"]',
+            'allowed_networks = ["https://vdb.example.org"]',
+            "allowed_networks",
+            "is no host: write a name, an IP address or a network",
+        ),
+        (
+            'allowed_networks = ["*"]',
+            "allowed_networks = []",
+            "allowed_networks",
+            "coordinator cannot be reached either",
         ),
         ('allowed_models = ["*"]', "allowed_models = []", "allowed_models", "is empty, so every session is refused"),
         ('allowed_models = ["*"]', 'allowed_models = ["*", "wan-a"]', "allowed_models", "the other names mean nothing"),
