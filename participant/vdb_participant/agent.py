@@ -27,7 +27,7 @@ from vdb_participant.session.exchange import Exchange
 from vdb_participant.session.finishing import RESULT_FILE, Ending, finish
 from vdb_participant.session.in_short import joining_ends, session_ends
 from vdb_participant.session.keeping_hours import within_hours
-from vdb_participant.session.preparation import Prepared, Resources, Withheld, none_withheld, prepare
+from vdb_participant.session.preparation import Prepared, Resources, Withheld, check_going_on, none_withheld, prepare
 from vdb_participant.session.progress import Progress, Reporter, silent
 from vdb_participant.session.records import Consented, Measured, decode_sealed, encode_sealed
 from vdb_participant.session.terms import Offered, Opening, SealedTerms, verify_opening, verify_seal
@@ -230,6 +230,7 @@ class Participation:
     def _contribute(self, sealed: SealedTerms) -> None:
         """Measure, and take part in the rounds."""
         self.request.failpoints.reach("after-join")
+        check_going_on(self.site.policy, self.consented, sealed, self.request.resources)
         measured = self._measure(sealed)
         self.request.failpoints.reach("after-measure")
         self.request.resources.say(
@@ -381,5 +382,6 @@ def _ask(site: Site, link: Link, request: Request) -> tuple[str, Consented]:
 
     prepared = prepare(site, opening, request.resources, licensed)
     request.consent(prepared.plan)
-    folder = str(request.resources.data.resolve())
-    return opening.session, Consented(offered, datetime.now(UTC), prepared.plan.text, prepared.dataset, folder)
+    folder, cluster = str(request.resources.data.resolve()), request.resources.cluster
+    text, dataset = prepared.plan.text, prepared.dataset
+    return opening.session, Consented(offered, datetime.now(UTC), text, dataset, folder, cluster)

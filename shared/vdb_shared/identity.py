@@ -167,7 +167,7 @@ class StatementKey:
 
     def to_pem(self, passphrase: bytes | None) -> bytes:
         """Return PKCS#8 PEM, encrypted when a passphrase is given."""
-        protection = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+        protection = NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase)
         return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
 
     @property

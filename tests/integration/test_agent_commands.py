@@ -147,6 +147,8 @@ def test_keys_need_a_passphrase_or_a_flag(coordinator: RunningCoordinator, tmp_p
     invitation = invitation_of(coordinator, "clinic", tmp_path)
     _, complained = run("--dir", tmp_path / "state", "enroll", invitation, expect=2)
     assert complained == "error: the keys need a passphrase; give --passphrase-file or set VDB_PASSPHRASE\n"
+    _, complained = run("--dir", tmp_path / "state", "enroll", invitation, expect=2, VDB_PASSPHRASE="")
+    assert complained == "error: VDB_PASSPHRASE is empty, which protects no key; give a passphrase\n"
     assert not (tmp_path / "state" / "statement-key.pem").exists()
 
 

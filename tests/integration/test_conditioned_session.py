@@ -144,7 +144,7 @@ def test_a_dry_run_shows_what_models_start_from_and_what_is_missing(story: Story
     assert "1 prompt with a clip of its own, from which tiny-i2v, tiny-v2v would start" in plan
     assert "Generate 6 private clips and our share of 6 public ones" in plan
     for number, prompt in enumerate(story.spec.prompts):
-        assert f" p{number}: {WORDS}, from {prompt.condition} " in plan
+        assert f" p{number}: “{WORDS}”, from {prompt.condition} " in plan
     assert "expected the picture or video of prompt p0, found none; get it from the lead" in story.refusal
 
 

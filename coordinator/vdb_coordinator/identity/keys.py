@@ -33,7 +33,7 @@ def new_tls_key() -> EllipticCurvePrivateKey:
 
 def key_pem(key: PrivateKey, passphrase: bytes | None) -> bytes:
     """Return PKCS#8 PEM, encrypted when a passphrase is given."""
-    protection = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+    protection = NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
 
 

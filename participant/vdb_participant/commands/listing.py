@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 
 from vdb_participant.commands.reaching import Offline, awaiting, calls_of
-from vdb_participant.commands.screen import console
+from vdb_participant.commands.screen import TITLE_CELLS, console
 from vdb_participant.network.client import Client
 from vdb_participant.site.config import StateFolder, chosen
 from vdb_participant.site.institution import open_site
@@ -17,6 +17,7 @@ from vdb_participant.site.keys import Passphrase
 from vdb_shared.canonical import canonical_json
 from vdb_shared.wire.spoken import doing
 from vdb_shared.wire.status import Phase, SessionSummary
+from vdb_shared.wording import one_line
 
 _SHOWN = slice(7, 19)
 """Of a session id: enough to name it, and what `status` shows."""
@@ -47,7 +48,7 @@ def _lines(found: list[SessionSummary], options: str) -> Iterator[str]:
         yield "no session: the lead has opened none yet"
         return
     for item in found:
-        yield f"{item.session[_SHOWN]}  {' '.join(item.title.split())}"
+        yield f"{item.session[_SHOWN]}  {one_line(item.title, TITLE_CELLS)}"
         yield f"  {'can be joined' if item.phase is Phase.ACCEPTING else doing(item.phase)}"
     if found[0].phase is Phase.ACCEPTING:
         session = found[0].session[_SHOWN]

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from rich.console import Console
 
 from vdb_shared.screen import screen
+
+TITLE_CELLS: Final = 60
+"""Of a title that somebody else wrote: it stays within its row."""
+
+NARROWEST: Final = 40
+"""Cells of a row, on whatever screen."""
 
 
 def console(*, stderr: bool = False) -> Console:

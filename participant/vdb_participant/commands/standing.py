@@ -15,7 +15,7 @@ import typer
 
 from vdb_participant.agent import leave_session
 from vdb_participant.commands.reaching import ENDED_AWAITING, Offline, calls_of
-from vdb_participant.commands.screen import console
+from vdb_participant.commands.screen import NARROWEST, TITLE_CELLS, console
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
 from vdb_participant.offline.mailbox import waiting
@@ -33,6 +33,7 @@ from vdb_shared.canonical import canonical_json, decimal_string, digest_bytes
 from vdb_shared.errors import StoreError, UsageError, VdbError
 from vdb_shared.privacy.ledger import LedgerEntry
 from vdb_shared.spec import parse_spec_json
+from vdb_shared.wording import one_line, wrapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +94,23 @@ def show(folder: StateFolder, name: str, *, as_json: bool) -> None:
     if not found:
         out.print("no session: nobody consented to one here")
     for item in found:
-        out.print(f"{item.session[7:19]}  {item.title}")
-        at = " by a process that works on it now" if item.at_work else "; no process works on it now"
-        out.print(f"  {item.outcome or item.step.value} (last step {item.last:%Y-%m-%d %H:%M:%S} UTC{at})")
-        out.print(f"  budget: {f'rho {item.spent} debited' if item.spent else 'nothing debited'}")
-        if item.step is not Step.ENDED:
-            out.print(f"  leaving now: {CONSEQUENCES[item.step]}")
+        for line in _lines(item, max(out.width, NARROWEST)):
+            out.print(line)
     if not folder.relay_key.exists():  # a site without a network greets nobody
         out.print(
             _coordinator(folder, "Nothing is lost: what stands above is kept here" if found else "Nothing is lost")
         )
+
+
+def _lines(item: Standing, width: int) -> Iterator[str]:
+    """Yield what is shown of a session, in rows of so many cells."""
+    yield f"{item.session[7:19]}  {one_line(item.title, TITLE_CELLS)}"
+    at = " by a process that works on it now" if item.at_work else "; no process works on it now"
+    how = one_line(item.outcome) or item.step.value
+    yield from wrapped(f"  {how} (last step {item.last:%Y-%m-%d %H:%M:%S} UTC{at})", width, 4)
+    yield f"  budget: {f'rho {item.spent} debited' if item.spent else 'nothing debited'}"
+    if item.step is not Step.ENDED:
+        yield from wrapped(f"  leaving now: {CONSEQUENCES[item.step]}", width, 4)
 
 
 def _coordinator(folder: StateFolder, comfort: str) -> str:
@@ -148,7 +156,7 @@ def leave(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     if not reason:
         raise UsageError("--reason: say in a few words why; the coordinator and the lead read it")
     out = console()
-    out.print(f"{found.session[7:19]}  {found.title}: {found.step.value}")
+    out.print(f"{found.session[7:19]}  {one_line(found.title, TITLE_CELLS)}: {found.step.value}")
     out.print(CONSEQUENCES[found.step])
     out.print("It is for good: this site cannot come back into the session.")
     if not wish.yes:
@@ -169,7 +177,9 @@ def _to_leave(folder: StateFolder, name: str) -> Standing:
     if found is None:
         raise UsageError(f"{name}: nobody consented to such a session here; there is nothing to leave")
     if found.step is Step.ENDED:
-        raise UsageError(f"session {found.session[7:19]} has ended for us ({found.outcome}); there is nothing to leave")
+        raise UsageError(
+            f"session {found.session[7:19]} has ended for us ({one_line(found.outcome)}); there is nothing to leave"
+        )
     if found.at_work:
         raise StoreError(
             f"session {found.session[7:19]}: the agent works on it now; stop it first (Ctrl-C, or systemctl stop)"

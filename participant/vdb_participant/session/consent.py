@@ -10,11 +10,10 @@ Source: protos/README.md §9.2 (join), §12.2.
 from __future__ import annotations
 
 import re
-import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from pathlib import Path
 from typing import Final
 
@@ -32,12 +31,18 @@ from vdb_shared.privacy.conversion import epsilon_of_rho
 from vdb_shared.spec import Spec
 from vdb_shared.tasks import checked_count
 from vdb_shared.wire.enrolment import grouped
-from vdb_shared.wording import counted
+from vdb_shared.wording import counted, one_line, quoted, wrapped
+
+_OF_A_METRIC: Final = ("extractor", "limit", "features", "bandwidth", "of")
+
+_ROUND_UP: Final = Context(prec=3, rounding=ROUND_CEILING)
 
 WIDTH: Final = 80
 """Columns of the text; only what cannot be broken, such as a digest, may be wider."""
 
-_LABEL: Final = re.compile(r" *\S{1,24} {2,}(?=\S)")
+_ONE_WORD: Final = re.compile(r"[A-Za-z0-9._-]+")
+
+_LABEL: Final = re.compile(r" {,4}\S{1,24} {2,10}(?=\S)")
 """What a line begins with that has a column of its own."""
 
 
@@ -83,6 +88,7 @@ class Holdings:
         captioned: clips that models would start from, with the words that go with them.
         ratings: what people said of the spec's clips, as far as it would be used.
         cluster: address of the Ray cluster that would make clips of them; "" for this machine.
+        endpoints: address of each model that runs elsewhere, by its id.
         effort: what making the clips would take.
     """
 
@@ -95,6 +101,7 @@ class Holdings:
     captioned: int = 0
     ratings: Ratings = NO_RATINGS
     cluster: str = ""
+    endpoints: Mapping[str, str] = field(default_factory=dict)
     effort: Effort = NO_EFFORT
 
 
@@ -131,8 +138,15 @@ def make_plan(
     """
     parts = (
         _head(opening),
-        in_short(opening, layout, accounting, _left(budget), _works(holdings.effort, budget.policy)),
-        _leaves(opening.spec, layout),
+        in_short(
+            opening,
+            layout,
+            accounting,
+            _left(budget),
+            _works(holdings.effort, budget.policy),
+            tuple(dict.fromkeys(holdings.endpoints.values())),
+        ),
+        _leaves(opening.spec, layout, holdings.endpoints),
         _costs(opening.spec, accounting, budget, holdings),
         _work(opening.spec, holdings),
         holdings.effort.lines(),
@@ -144,26 +158,23 @@ def make_plan(
 
 
 def _wrapped(lines: Iterable[str]) -> Iterator[str]:
-    """Yield lines that a usual terminal takes; what is carried over is indented, so that nothing feigns a line of ours."""
+    """Yield rows that a usual terminal takes; what is carried over is indented, so that nothing feigns a line of ours."""
     for line in lines:
         label = _LABEL.match(line)
-        hang = label.end() if label else len(line) - len(line.lstrip()) + 2
-        yield from textwrap.wrap(
-            line, WIDTH, subsequent_indent=" " * hang, break_long_words=False, break_on_hyphens=False
-        )
+        yield from wrapped(line, WIDTH, label.end() if label else len(line) - len(line.lstrip()) + 2)
 
 
 def _head(opening: Opening) -> Iterator[str]:
     spec = opening.spec
     yield f"Session  {opening.session}"
-    yield f"Title    {_one_line(spec.title)}"
-    yield f"Purpose  {_one_line(spec.purpose)}"
+    yield f"Title    {quoted(spec.title)}"
+    yield f"Purpose  {quoted(spec.purpose)}"
     yield f"Spec     {spec.digest}"
     if opening.supersedes is not None:
         yield f"Replaces  the result of {opening.supersedes}"
 
 
-def _leaves(spec: Spec, layout: Layout) -> Iterator[str]:
+def _leaves(spec: Spec, layout: Layout, endpoints: Mapping[str, str]) -> Iterator[str]:
     size, checked = layout.lanes * LANE_BYTES, checked_count(spec)
     yield f"WHAT LEAVES: one masked vector of {layout.lanes:,} numbers ({size:,} bytes) and our signed statements."
     but = ", but of public ones as said below" if checked else ""
@@ -180,6 +191,11 @@ def _leaves(spec: Spec, layout: Layout) -> Iterator[str]:
             f"  Public clips that two institutions make, to compare: {checked}. Which ones, and where, follows from the spec "
             "and from who joins. Of each that falls to us our statement shows digest, scores, features and four frames of "
             "8x8 pixels, which follow from public prompts and weights; they are published."
+        )
+    for model, address in endpoints.items():
+        yield (
+            f"  REQUESTS to {address}, which is not the coordinator: model {model} runs there, and is sent prompt, seed and "
+            "size of each of our public clips of it."
         )
     models = counted(len(spec.models), "model")
     yield (
@@ -222,6 +238,10 @@ def _costs(spec: Spec, accounting: Accounting, budget: Budget, holdings: Holding
         else f" (tighter estimate: epsilon {decimal_string(accounting.epsilon_pld)})"
     )
     yield (
+        f"  Of one institution at most {counted(spec.privacy.maximum_records, 'record')} may enter, each within bounds that "
+        "follow from the metrics."
+    )
+    yield (
         f"  Noise on every private lane: discrete Gaussian of deviation {LOCAL_SIGMA:,}, "
         f"drawn here by the sampler {spec.privacy.sampler}."
     )
@@ -245,7 +265,9 @@ def _costs(spec: Spec, accounting: Accounting, budget: Budget, holdings: Holding
 
 def _left(budget: Budget) -> str:
     total = decimal_string(budget.policy.epsilon_total)
-    return f"{budget.epsilon:.3g} of {total} in all with what was spent before"
+    spent = _ROUND_UP.plus(budget.epsilon)
+    delta = decimal_string(budget.policy.delta)
+    return f"with what was spent before {decimal_string(spent)} of {total} in all, at delta {delta}"
 
 
 def _who_counts(budget: Budget) -> str:
@@ -263,7 +285,7 @@ def _agreement(opinions: Sequence[Opinion]) -> Iterator[str]:
         if opinion.found is None:
             yield (
                 f"    {opinion.subject}: not compared, epsilon {claimed} at delta {delta} is dp-accounting's alone; opacus "
-                f"cannot compute it ({_one_line(opinion.missing)}), and the promise does not rest on it"
+                f"cannot compute it ({one_line(opinion.missing)}), and the promise does not rest on it"
             )
         else:
             yield f"    {opinion.subject}: epsilon {claimed} and {opinion.found:.6f} at delta {delta}"
@@ -287,27 +309,30 @@ def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
     again = f" and of {twice} more, which another institution makes too" if twice else ""
     yield (
         f"  Generate {counted(private, 'private clip')} and our share of {made} public ones{again} ({video.frames} frames of "
-        f"{video.width}x{video.height}, {spec.generation.steps} steps unless a model has its own) under the profile "
+        f"{video.width}x{video.height}, {video.fps} a second, {spec.generation.steps} steps and guidance "
+        f"{decimal_string(spec.generation.guidance)} unless a model has its own) under the profile "
         f"{spec.generation.profile}, class {spec.generation.clip_class}."
     )
     for model in spec.models:
         others = model.model_dump(mode="json", exclude={"id", "pipeline", "manifest"}, exclude_none=True)
-        own = "".join(f", {name} {_one_line(str(value))}" for name, value in others.items())
+        own = "".join(
+            f", {name} {_setting(value)}" for name, value in others.items()
+        )
         yield f"  Model {model.id} ({model.pipeline}) {model.manifest}{own}"
     for extractor in spec.extractors:
         precision = f", {extractor.precision} on GPUs" if extractor.precision else ""
         yield f"  Extractor {extractor.id} ({extractor.architecture}{precision}) {extractor.manifest}"
     for metric in spec.metrics:
-        set_to = metric.model_dump(mode="json", include={"limit", "features", "bandwidth", "of"}, exclude_none=True)
+        set_to = metric.model_dump(mode="json", include=set(_OF_A_METRIC), exclude_none=True)
         settings = "".join(f", {name} {value}" for name, value in set_to.items())
         yield f"  Metric {metric.id} on {metric.inputs} inputs, weight {decimal_string(metric.weight)}{settings}"
     yield f"  Of our prompts, share {decimal_string(spec.generation.private_share)} is used, each chosen by its own words."
     if spec.generation.negative_prompt:
-        yield f"  Negative prompt: {_one_line(spec.generation.negative_prompt)}"
+        yield f"  Negative prompt: {quoted(spec.generation.negative_prompt)}"
     yield f"  {counted(len(spec.prompts), 'public prompt')}:"
     for prompt in spec.prompts:
         condition = f", from {prompt.condition}" if prompt.condition else ""
-        yield f"    {prompt.id}: {_one_line(prompt.text)}{condition}"
+        yield f"    {prompt.id}: {quoted(prompt.text)}{condition}"
 
 
 def _ratings(spec: Spec, ratings: Ratings) -> Iterator[str]:
@@ -319,7 +344,7 @@ def _ratings(spec: Spec, ratings: Ratings) -> Iterator[str]:
     if ratings.unusable:
         place, reason = ratings.unusable[0]
         left_out = counted(len(ratings.unusable), "rating")
-        yield f"  and {left_out} cannot be used; the first is {place}, which {_one_line(reason)}"
+        yield f"  and {left_out} cannot be used; the first is {place}, which {one_line(reason)}"
 
 
 def _elsewhere(holdings: Holdings) -> Iterator[str]:
@@ -331,7 +356,11 @@ def _elsewhere(holdings: Holdings) -> Iterator[str]:
 
 
 def _people(opening: Opening) -> Iterator[str]:
-    yield f"WHO MAY TAKE PART (at least {opening.spec.cohort.minimum} must), with the beginning of each key's fingerprint:"
+    cohort = opening.spec.cohort
+    yield (
+        f"WHO MAY TAKE PART (at least {cohort.minimum} must; a share of {decimal_string(cohort.dropout)} of them may drop "
+        "out), with the beginning of each key's fingerprint:"
+    )
     for member in opening.roster.participants:
         yield f"  {member.institution}  {grouped(member.public_key.key_id)[:19]}"
     yield "  Whoever holds the consortium's roster key decides who is a member: know your partners."
@@ -365,6 +394,7 @@ def _times(opening: Opening, policy: PolicyFile) -> Iterator[str]:
         )
 
 
-def _one_line(text: str) -> str:
-    """Return untrusted text without control characters, which could rewrite what a terminal shows."""
-    return "".join(character if character.isprintable() else " " for character in text)
+def _setting(value: object) -> str:
+    """Return a model's own setting; a text of several words is quoted, so that it does not read like more settings."""
+    text = one_line(str(value))
+    return text if _ONE_WORD.fullmatch(text) else quoted(text)

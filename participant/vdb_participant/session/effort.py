@@ -14,6 +14,7 @@ from vdb_participant.generation.timings import Timing
 from vdb_shared.clips import ClipTerms
 from vdb_shared.spec import Spec
 from vdb_shared.tasks import checked_tasks
+from vdb_shared.wording import one_line
 
 _HOUR = 3600.0
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
@@ -176,7 +177,7 @@ def _model(item: ModelEffort) -> Iterator[str]:
     clips, found = item.clips, item.timed
     if isinstance(found, str):
         count = f"{clips.expected:,} clips, {clips.most:,} with the fewest institutions"
-        yield f"  {item.model}: {count}; not timed: {_one_line(found)}"
+        yield f"  {item.model}: {count}; not timed: {one_line(found)}"
         return
     expected, most = (_number(found.seconds * count / _HOUR) for count in (clips.expected, clips.most))
     yield (
@@ -232,7 +233,3 @@ def _size(count: float) -> str:
     while count >= 1024 and unit + 1 < len(_UNITS):
         count, unit = count / 1024, unit + 1
     return f"{_number(count)} {_UNITS[unit]}"
-
-
-def _one_line(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)

@@ -5,7 +5,7 @@ Promises no word that the plan below it does not say at length, and moments of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from vdb_participant.session.terms import Opening
@@ -23,7 +23,9 @@ _NAMED = 4
 """Institutions that are named; the rest is counted."""
 
 
-def in_short(opening: Opening, layout: Layout, accounting: Accounting, left: str, works: str) -> Iterator[str]:
+def in_short(
+    opening: Opening, layout: Layout, accounting: Accounting, left: str, works: str, endpoints: Sequence[str] = ()
+) -> Iterator[str]:
     """Yield the lines.
 
     Args:
@@ -32,6 +34,7 @@ def in_short(opening: Opening, layout: Layout, accounting: Accounting, left: str
         accounting: its cost, with as many institutions as may join.
         left: what this site's data would have cost in all afterwards, and what may be spent.
         works: what making the clips would take, and when.
+        endpoints: addresses of models that run elsewhere.
     """
     spec, members = opening.spec, opening.roster.participants
     names = [member.institution for member in members[:_NAMED]]
@@ -41,7 +44,11 @@ def in_short(opening: Opening, layout: Layout, accounting: Accounting, left: str
     shown = (
         f"; small pictures of public clips that are made twice ({checked})" if (checked := checked_count(spec)) else ""
     )
-    yield f"  Leaves   {size:,} bytes of masked sums and our signed statements{shown}; nothing of one private video or prompt"
+    requests = f"; requests to {', '.join(endpoints)}" if endpoints else ""
+    yield (
+        f"  Leaves   {size:,} bytes of masked sums and our signed statements{shown}{requests}; nothing of one private video or "
+        "prompt"
+    )
     if accounting.rho is None:
         yield "  Costs    no privacy is kept: this spec adds no noise"
     else:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from vdb_participant.data.conditions import public_conditions
 from vdb_participant.data.folder import data_root
@@ -26,18 +27,21 @@ from vdb_participant.models import Weights, check_prompts_stay, verify_extractor
 from vdb_participant.session.claim import Opinion, check_claim, check_cost_at
 from vdb_participant.session.consent import Budget, Holdings, Plan, make_plan
 from vdb_participant.session.effort import Effort
-from vdb_participant.session.terms import Opening
+from vdb_participant.session.records import Consented
+from vdb_participant.session.terms import Opening, SealedTerms
 from vdb_participant.site.institution import Site
 from vdb_participant.site.ledger import Ledger
 from vdb_participant.site.policy import PolicyFile, check_address, check_cost, check_models, check_policy
 from vdb_participant.site.receipts import check_kept
 from vdb_shared.canonical import decimal_string
 from vdb_shared.clips import clip_terms
-from vdb_shared.errors import BudgetError
+from vdb_shared.errors import BudgetError, UsageError
 from vdb_shared.privacy.accountant import Accounting, account
 from vdb_shared.privacy.conversion import rho_of_multiplier
 from vdb_shared.privacy.record_list import RecordList
-from vdb_shared.registry.rows import load_registry
+from vdb_shared.registry.classes import EXTERNAL
+from vdb_shared.registry.external import Endpoint
+from vdb_shared.registry.rows import Registry, load_registry
 from vdb_shared.seal import SealTerms, seal_terms
 from vdb_shared.spec import Spec
 
@@ -128,9 +132,7 @@ def prepare(site: Site, opening: Opening, resources: Resources, withheld: Withhe
     spec = opening.spec
     check_libraries()
     data_root(resources.data)
-    check_policy(site.policy, spec)
-    check_models(site.policy, spec, load_registry(resources.registry))
-    check_cluster(site.policy, resources)
+    check_allowed(site.policy, spec, resources)
     terms = _expected_terms(opening)
     accounting = account(terms.calibration)
     unnoised = resources.allow_unnoised and accounting.rho is None
@@ -148,9 +150,37 @@ def prepare(site: Site, opening: Opening, resources: Resources, withheld: Withhe
     not_now = {**_out_of_hours(site.policy, spec), **withheld(spec)}
     run = TimingRun(spec, registry, weights, makers, Timings(site.folder.timing), not_now, resources.say)
     effort = run.effort(len(opening.seats), inputs, timed=resources.timed)
-    holdings = _holdings(data, inputs, resources.cluster, effort)
+    holdings = _holdings(data, inputs, (resources.cluster, _endpoints(spec, registry)), effort)
     plan = make_plan(opening, terms.layout, accounting, budget, holdings, os.urandom(PLAN_NUMBER_BYTES))
     return Prepared(spec, plan, holdings.dataset, budget.cost)
+
+
+def check_allowed(policy: PolicyFile, spec: Spec, resources: Resources) -> None:
+    """Refuse a session that the site's rules do not allow, on what it would be run with.
+
+    Raises:
+        BudgetError: names the rule.
+    """
+    check_policy(policy, spec)
+    check_models(policy, spec, load_registry(resources.registry))
+    check_cluster(policy, resources)
+
+
+def check_going_on(policy: PolicyFile, consented: Consented, sealed: SealedTerms, resources: Resources) -> None:
+    """Refuse to go on with what the site's rules do not allow any more, or elsewhere than was consented to.
+
+    Raises:
+        BudgetError: names the rule.
+        UsageError: clips would be made on another cluster, or on one at all.
+    """
+    check_allowed(policy, sealed.opening.spec, resources)
+    if sealed.terms.calibration.noise_multiplier is not None:
+        check_cost(policy, rho_of_multiplier(sealed.terms.calibration.noise_multiplier))
+    if consented.cluster is not None and resources.cluster != consented.cluster:
+        where = f"the Ray cluster at {consented.cluster}" if consented.cluster else "this machine"
+        raise UsageError(
+            f"it was consented to make clips on {where}, and on no other; go on with the options of then, or leave the session"
+        )
 
 
 def check_cluster(policy: PolicyFile, resources: Resources) -> None:
@@ -229,7 +259,19 @@ def _expected_terms(opening: Opening) -> SealTerms:
     return seal_terms(opening.spec, opening.seats)
 
 
-def _holdings(data: Dataset, inputs: Inputs, cluster: str, effort: Effort) -> Holdings:
+def _endpoints(spec: Spec, registry: Registry) -> Mapping[str, str]:
+    """Return the address of each model that runs behind one elsewhere, without what follows the host."""
+    rows = {model.id: registry.get(model.id) for model in spec.models if model.pipeline == EXTERNAL}
+    found = {name: row.external for name, row in rows.items() if row is not None}
+    return {
+        name: f"{urlsplit(how.url).scheme}://{urlsplit(how.url).netloc.rpartition('@')[2]}"
+        for name, how in found.items()
+        if isinstance(how, Endpoint) and not how.is_local
+    }
+
+
+def _holdings(data: Dataset, inputs: Inputs, elsewhere: tuple[str, Mapping[str, str]], effort: Effort) -> Holdings:
+    cluster, endpoints = elsewhere
     return Holdings(
         data.directory,
         data.digest,
@@ -240,6 +282,7 @@ def _holdings(data: Dataset, inputs: Inputs, cluster: str, effort: Effort) -> Ho
         captioned=len(inputs.captioned),
         ratings=inputs.ratings,
         cluster=cluster,
+        endpoints=endpoints,
         effort=effort,
     )
 

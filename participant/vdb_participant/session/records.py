@@ -63,6 +63,8 @@ class Consented:
         plan: the text that was shown.
         dataset: content id of the data.
         folder: where they were.
+        cluster: address of the Ray cluster that was to make clips, "" for this machine; None in records of versions that did
+            not note it.
     """
 
     offered: Offered
@@ -70,6 +72,7 @@ class Consented:
     plan: str = field(repr=False)
     dataset: str
     folder: str
+    cluster: str | None = ""
 
     def encode(self) -> bytes:
         """Return the record's bytes."""
@@ -84,14 +87,22 @@ class Consented:
             self.plan.encode(),
             self.dataset.encode(),
             self.folder.encode(),
+            *(() if self.cluster is None else (self.cluster.encode(),)),
         )
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Return the value of a record."""
-        spec, opening, roots, targets, roster, moment, plan, dataset, folder = decode_fields(data, 9)
+        spec, opening, roots, targets, roster, moment, plan, dataset, folder, *cluster = decode_fields(data)
         offered = Offered(spec, opening, SignedRoster(decode_fields(roots), targets, roster))
-        return cls(offered, datetime.fromisoformat(moment.decode()), plan.decode(), dataset.decode(), folder.decode())
+        return cls(
+            offered,
+            datetime.fromisoformat(moment.decode()),
+            plan.decode(),
+            dataset.decode(),
+            folder.decode(),
+            cluster[0].decode() if cluster else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def certificate_request(key: EllipticCurvePrivateKey, institution: str, encoding
 
 def encode_tls_key(key: EllipticCurvePrivateKey, passphrase: bytes | None) -> bytes:
     """Return PKCS#8 PEM, encrypted when a passphrase is given."""
-    protection = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+    protection = NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
 
 
@@ -147,21 +147,29 @@ def certificate_uri(certificate_chain: bytes) -> str:
 
 
 def passphrase_from(file: Path | None, prompt: Callable[[], str] | None) -> Passphrase:
-    """Return where the passphrase comes from: a file's first line, VDB_PASSPHRASE, or a question."""
+    """Return where the passphrase comes from: a file's first line, VDB_PASSPHRASE, or a question; never an empty one."""
 
     def ask() -> bytes:
         if file is not None:
-            try:
-                return file.read_bytes().splitlines()[0]
-            except (OSError, IndexError) as error:
-                raise UsageError(f"{file}: expected a passphrase on its first line; check --passphrase-file") from error
-        if VARIABLE in os.environ:
-            return os.environ[VARIABLE].encode()
-        if prompt is None:
+            found, source = _first_line(file), f"{file}: its first line"
+        elif VARIABLE in os.environ:
+            found, source = os.environ[VARIABLE].encode(), VARIABLE
+        elif prompt is not None:
+            found, source = prompt().encode(), "the passphrase"
+        else:
             raise UsageError(f"the keys need a passphrase; give --passphrase-file or set {VARIABLE}")
-        return prompt().encode()
+        if not found:
+            raise UsageError(f"{source} is empty, which protects no key; give a passphrase")
+        return found
 
     return ask
+
+
+def _first_line(file: Path) -> bytes:
+    try:
+        return file.read_bytes().splitlines()[0]
+    except (OSError, IndexError) as error:
+        raise UsageError(f"{file}: expected a passphrase on its first line; check --passphrase-file") from error
 
 
 def unlock(data: bytes, passphrase: Passphrase) -> bytes | None:

@@ -13,6 +13,7 @@ from typing import Final
 
 from vdb_shared.secagg.transcript import Stage
 from vdb_shared.wire.status import ROUND_STAGES, Phase, SiteStatus
+from vdb_shared.wording import one_line
 
 MOST_NAMED: Final = 12
 """Institutions that one sentence names."""
@@ -83,6 +84,7 @@ def ended(reason: str, sites: Sequence[SiteStatus]) -> str:
         reason: as it is recorded.
         sites: how far the institutions were.
     """
+    reason = one_line(reason)
     found = _OF_A_ROUND.fullmatch(reason)
     if found is not None and found[1] in _SENT:
         number = list(_SENT).index(found[1])

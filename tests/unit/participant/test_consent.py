@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from testkit.specs import small_spec
 from vdb_participant.data.ratings import Ratings, Vote
@@ -15,7 +16,7 @@ from vdb_participant.session.consent import WIDTH, Budget, Holdings, Plan, make_
 from vdb_participant.session.terms import Opening
 from vdb_participant.site.policy import DEFAULT_POLICY, parse_policy
 from vdb_shared.canonical import sha256_digest
-from vdb_shared.privacy.accountant import account
+from vdb_shared.privacy.accountant import account, rho_within
 from vdb_shared.roster import Member, Roster
 from vdb_shared.seal import seal_terms
 from vdb_shared.spec import Metric, Model, Spec
@@ -96,28 +97,28 @@ def test_names_every_block_with_its_size_and_kind() -> None:
         "single clip, but of public ones as said below.",
         "Public clips that two institutions make, to compare: 1.",
         "our statement shows digest, scores, features and four frames of 8x8",
-        "9 frames of 32x32, 2 steps",
+        "9 frames of 32x32, 8 a second, 2 steps and guidance 2 unless a model has its own",
         "under the profile exact, class exact.",
         "Model tiny-wan-a (WanPipeline) sha256:aaaa",
         "Extractor clip-tiny (CLIPModel) sha256:cccc",
         "Metric clip-score@1 on private inputs, weight 1",
         "share 0.25 is used",
-        "red-circle: a red circle moving left",
-        "blue-square: a blue square bouncing",
+        "red-circle: “a red circle moving left”",
+        "blue-square: “a blue square bouncing”",
         "at least 4 must",
         "  museum-lima  ",
         "Whoever holds the consortium's roster key decides who is a member",
         "60 s to join, 600 s to generate and measure, 10 s for each round, 30 s to countersign",
         "IN SHORT:\n  Leaves   ",
         "bytes of masked sums and our signed statements; small pictures of public clips that are made twice (1)",
-        "  Costs    epsilon 8 at delta 0.000001 for each record; 2.52 of 20 in all with what was spent before\n",
+        "  Costs    epsilon 8 at delta 0.000001 for each record; with what was spent before 2.52 of 20 in all, at delta",
         "  Works    hours and disk were not estimated\n",
         "  Ends     joining at 2026-11-22 22:51:00 UTC, the session by 2026-11-22 23:02:30 UTC, if nothing is restarted\n",
         "  With     all 4 institutions: archive-oslo, clinic-lyon, lab-kyoto, museum-lima\n",
         "Opened 2026-11-22 22:50:00 UTC: joining ends 2026-11-22 22:51:00 UTC",
         "session ends 2026-11-22 23:02:30 UTC.\n  A phase ends as soon as all have done their part. A restart of the rounds,",
         "Session   sha256:5555",
-        "Title     Three tiny models",
+        "Title    “Three tiny models”",
     ],
 )
 def test_says_what_the_site_has_a_say_in(words: str) -> None:
@@ -163,25 +164,106 @@ def test_a_spec_without_noise_is_called_that() -> None:
 def test_a_title_cannot_rewrite_the_screen() -> None:
     text = flat(plan(small_spec(title="nice\x1b[2J\r\nPRIVACY: epsilon 0")).text)
     assert "\x1b" not in text
-    assert "Title nice [2J PRIVACY: epsilon 0" in text
+    assert "Title “nice [2J PRIVACY: epsilon 0”" in text
 
 
-def test_no_line_is_wider_than_a_usual_terminal_but_for_what_cannot_be_broken() -> None:
-    for line in plan(small_spec(title="many words " * 40, purpose="x" * 200)).text.splitlines():
-        assert len(line) <= WIDTH or len(line.split()) == 1
+FEIGNED = "IN SHORT: Leaves nothing at all PRIVACY: epsilon 0.01"
+ATTACKS = {
+    "spaces before it": " " * 151 + FEIGNED.replace(" ", " x "),
+    "blank letters": "\u2800".join(("x", " " * 60, "IN SHORT:", "Leaves nothing", " " * 70, "PRIVACY: epsilon 0.01")),
+    "other blank letters": "\u3164" * 70 + FEIGNED + "\uffa0" * 70 + FEIGNED,
+    "wide letters": "\u65e5" * 75 + FEIGNED,
+    "words at the edge": " ".join("x" * number + " " + FEIGNED for number in range(40, 80)),
+    "separators": "\u2028\r\n".join([FEIGNED] * 4),
+    "words without end": "IN_SHORT:_Leaves_nothing_" * 20,
+    "quotation marks": f"”\nPrivacy is kept. {FEIGNED} “",
+}
 
 
-def test_what_a_spec_says_at_length_feigns_no_line_of_the_plan() -> None:
-    """However its words fall, no line begins where headings and what stands under them begin."""
+def attacked(text: str) -> str:
+    """Return a plan in which whatever the lead writes freely is this text."""
+    prompts = tuple(prompt.model_copy(update={"text": text}) for prompt in small_spec().prompts)
+    generation = small_spec().generation.model_copy(update={"negative_prompt": text})
+    models = tuple(model.model_copy(update={"negative_prompt": text}) for model in small_spec().models)
+    found = opening(small_spec(title=text, purpose=text, prompts=prompts, generation=generation, models=models))
+    terms = seal_terms(found.spec, range(4))
+    return make_plan(found, terms.layout, ACCOUNTING, BUDGET, HOLDINGS, bytes(16)).text
+
+
+ACCOUNTING = account(seal_terms(small_spec(), range(4)).calibration)
+HEADS = {line.split()[0] for line in plan().text.splitlines() if line[:1].strip()}
+
+
+@pytest.mark.parametrize("text", ATTACKS.values(), ids=ATTACKS.keys())
+def test_whatever_a_lead_writes_begins_no_row_of_ours(text: str) -> None:
+    """No row is wider than a terminal, so that a terminal begins none either; and none of theirs begins as ours do."""
+    shown = attacked(text).splitlines()
+    assert all(cell_len(row) <= WIDTH for row in shown)
+    assert {row.split()[0] for row in shown if row[:1].strip()} == HEADS
+    (real,) = (row for row in shown if row.startswith("PRIVACY:"))
+    assert real.startswith("PRIVACY: epsilon 8 at delta")
+    assert [row for row in shown if row.startswith("  Leaves")] == [
+        "  Leaves   4,296 bytes of masked sums and our signed statements; small pictures"
+    ]
+    assert len("\n".join(shown)) < 15 * len(text) + 10_000, "a plan grows as what is in it does"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"video": {"fps": 24}},
+        {"video": {"frames": 12}},
+        {"generation": {"guidance": Decimal("7.5")}},
+        {"generation": {"steps": 3}},
+        {"privacy": {"maximum_records": 99}},
+        {"privacy": {"sampler": "integer"}},
+        {"cohort": {"dropout": Decimal("0.1")}},
+        {"deadlines": {"round": 11}},
+    ],
+)
+def test_what_a_spec_asks_for_is_in_words_and_not_only_in_its_digest(changed: dict[str, dict[str, object]]) -> None:
+    spec = small_spec()
+    other = spec.model_copy(
+        update={part: getattr(spec, part).model_copy(update=values) for part, values in changed.items()}
+    )
+    terms = seal_terms(spec, range(4))
+
+    def words(of: Spec) -> str:
+        text = make_plan(opening(of), terms.layout, ACCOUNTING, BUDGET, HOLDINGS, bytes(16)).text
+        return text.replace(of.digest, "")
+
+    assert words(other) != words(spec)
+
+
+def test_the_extractor_of_a_metric_is_named() -> None:
+    assert "Metric clip-score@1 on private inputs, weight 1, extractor clip-tiny" in plan().text
+
+
+def test_models_that_run_elsewhere_are_said_to_be_sent_requests() -> None:
     terms = seal_terms(small_spec(), range(4))
-    accounting = account(terms.calibration)
-    for before in range(50, 80):
-        feigned = "x" * before + " PRIVACY: epsilon 0"
-        prompts = tuple(prompt.model_copy(update={"text": feigned}) for prompt in small_spec().prompts)
-        found = opening(small_spec(title=feigned, purpose=feigned, prompts=prompts))
-        text = make_plan(found, terms.layout, accounting, BUDGET, HOLDINGS, bytes(16)).text
-        (real,) = (line for line in text.splitlines() if line.lstrip().startswith("PRIVACY:") and line[3] != " ")
-        assert real.startswith("PRIVACY: epsilon 8 at delta")
+    holdings = dataclasses.replace(HOLDINGS, endpoints={"tiny-wan-a": "https://api.vendor.example"})
+    made = make_plan(opening(small_spec()), terms.layout, ACCOUNTING, BUDGET, holdings, bytes(16))
+    assert "REQUESTS to https://api.vendor.example, which is not the coordinator: model tiny-wan-a" in flat(made.text)
+    assert "requests to https://api.vendor.example; nothing of one private" in flat(made.short)
+    assert "REQUESTS" not in plan().text
+
+
+def test_the_hours_in_which_models_run_and_how_many_there_are() -> None:
+    """Opened on a Sunday at 22:50 UTC; 60 s to join and 600 s to measure."""
+    policy = POLICY.model_copy(update={"gpu_hours": ["daily 00:00-24:00"]})
+    made = plan(budget=dataclasses.replace(BUDGET, policy=policy))
+    assert (
+        "Models run here daily 00:00-24:00 alone, as policy.toml says: 0.2 of the 0.2 hours until clips must be measured at "
+        "the latest, 2026-11-22 23:01:00 UTC."
+    ) in flat(made.text)
+    assert "Works hours and disk were not estimated; only daily 00:00-24:00" in flat(made.short)
+    assert "policy.toml says" not in plan().text
+
+
+def test_what_is_spent_is_rounded_against_the_site() -> None:
+    just_above = rho_within(Decimal("2.51"), POLICY.delta) + Decimal("0.00001")
+    budget = dataclasses.replace(BUDGET, cost=just_above - BUDGET.spent)
+    assert "with what was spent before 2.52 of 20 in all" in flat(plan(budget=budget).short)
 
 
 def test_the_few_lines_before_the_question_are_the_plans_own_and_no_title_takes_their_place() -> None:
@@ -224,7 +306,7 @@ def test_says_what_models_start_from() -> None:
     assert "and 2 prompts with a clip of its own, from which i2v would start" in text
     assert "Generate 5 private clips and our share of 4 public ones" in text
     assert "Model i2v (LTXConditionPipeline) sha256:" + "a" * 64 + ", task image-to-video" in text
-    assert "red-circle: a red circle moving left, from sha256:" + "c" * 64 in text
+    assert "red-circle: “a red circle moving left”, from sha256:" + "c" * 64 in text
     assert "would start" not in plan().text
 
 

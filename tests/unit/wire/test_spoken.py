@@ -19,6 +19,7 @@ from vdb_shared.errors import SessionAbortedError
 from vdb_shared.secagg.transcript import Stage
 from vdb_shared.wire.spoken import MOST_NAMED, doing, ended, reached
 from vdb_shared.wire.status import ROUND_STAGES, Phase, SessionStatus, SiteStatus
+from vdb_shared.wording import one_line
 
 RAW = ("advertis", "masking input", "consistency", "unmasking", "finalis", "accepting")
 """The protocol's own names, which nobody is shown."""
@@ -203,9 +204,9 @@ def test_of_many_some_are_named_and_the_others_counted() -> None:
 
 
 @given(st.text())
-def test_a_reason_that_is_not_understood_is_told_as_it_is(reason: str) -> None:
+def test_a_reason_that_is_not_understood_is_told_as_it_is_in_one_line(reason: str) -> None:
     sites = tuple(SiteStatus(INSTITUTIONS[seat], seat, "joined") for seat in EVERYBODY)
     if not reason.startswith("round "):
-        assert ended(reason, sites) == reason
-    assert ended(f"aborted by the lead: {reason}", sites) == f"aborted by the lead: {reason}"
-    assert ended(f"round of golf: {reason}", sites) == f"round of golf: {reason}"
+        assert ended(reason, sites) == one_line(reason)
+    assert ended(f"aborted by the lead: {reason}", sites) == one_line(f"aborted by the lead: {reason}")
+    assert ended(f"round of golf: {reason}", sites) == one_line(f"round of golf: {reason}")
