@@ -278,6 +278,8 @@ def test_dry_run_prints_the_plan_and_promises_nothing(coordinator: RunningCoordi
     assert complained.startswith(
         "error: not joined, nothing was sent: consent needs a terminal to be asked on, or --yes;"
     )
+    _, complained = run(*words, *models, "--no-timing", "--yes", expect=2)
+    assert "--yes consents without a person, which policy.toml does not allow" in complained
     assert not first.folder.exists()
 
 

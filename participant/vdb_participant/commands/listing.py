@@ -39,11 +39,12 @@ def show(folder: StateFolder, passphrase: Passphrase, offline: Offline | None, *
         facts = [{"session": item.session, "title": item.title, "phase": item.phase.words} for item in found]
         sys.stdout.write(canonical_json(facts).decode() + "\n")
         return
-    for line in _lines(found, chosen(folder)):
+    for line in listed_lines(found, chosen(folder)):
         console().print(line)
 
 
-def _lines(found: list[SessionSummary], options: str) -> Iterator[str]:
+def listed_lines(found: list[SessionSummary], options: str) -> Iterator[str]:
+    """Yield what is shown of sessions, in the order given; `options` stand before a command to copy."""
     if not found:
         yield "no session: the lead has opened none yet"
         return

@@ -94,7 +94,7 @@ def show(folder: StateFolder, name: str, *, as_json: bool) -> None:
     if not found:
         out.print("no session: nobody consented to one here")
     for item in found:
-        for line in _lines(item, max(out.width, NARROWEST)):
+        for line in session_lines(item, max(out.width, NARROWEST)):
             out.print(line)
     if not folder.relay_key.exists():  # a site without a network greets nobody
         out.print(
@@ -102,7 +102,7 @@ def show(folder: StateFolder, name: str, *, as_json: bool) -> None:
         )
 
 
-def _lines(item: Standing, width: int) -> Iterator[str]:
+def session_lines(item: Standing, width: int) -> Iterator[str]:
     """Yield what is shown of a session, in rows of so many cells."""
     yield f"{item.session[7:19]}  {one_line(item.title, TITLE_CELLS)}"
     at = " by a process that works on it now" if item.at_work else "; no process works on it now"

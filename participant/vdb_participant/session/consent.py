@@ -315,9 +315,7 @@ def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
     )
     for model in spec.models:
         others = model.model_dump(mode="json", exclude={"id", "pipeline", "manifest"}, exclude_none=True)
-        own = "".join(
-            f", {name} {_setting(value)}" for name, value in others.items()
-        )
+        own = "".join(f", {name} {_setting(value)}" for name, value in others.items())
         yield f"  Model {model.id} ({model.pipeline}) {model.manifest}{own}"
     for extractor in spec.extractors:
         precision = f", {extractor.precision} on GPUs" if extractor.precision else ""

@@ -170,12 +170,14 @@ def check_going_on(policy: PolicyFile, consented: Consented, sealed: SealedTerms
     """Refuse to go on with what the site's rules do not allow any more, or elsewhere than was consented to.
 
     Raises:
-        BudgetError: names the rule.
-        UsageError: clips would be made on another cluster, or on one at all.
+        UsageError: names the rule, or the cluster; the session is not left for that, and nobody is told.
     """
-    check_allowed(policy, sealed.opening.spec, resources)
-    if sealed.terms.calibration.noise_multiplier is not None:
-        check_cost(policy, rho_of_multiplier(sealed.terms.calibration.noise_multiplier))
+    try:
+        check_allowed(policy, sealed.opening.spec, resources)
+        if sealed.terms.calibration.noise_multiplier is not None:
+            check_cost(policy, rho_of_multiplier(sealed.terms.calibration.noise_multiplier))
+    except BudgetError as error:
+        raise UsageError(f"consented to, but not gone on with: {error}, or `leave` the session") from error
     if consented.cluster is not None and resources.cluster != consented.cluster:
         where = f"the Ray cluster at {consented.cluster}" if consented.cluster else "this machine"
         raise UsageError(
