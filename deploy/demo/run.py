@@ -178,16 +178,8 @@ def enrol(demo: Demo) -> None:
     for name in INSTITUTIONS:
         invitation = demo.out / "sites" / name / f"{name}.invitation"
         demo.lead("invite", name, "-o", invitation)
-        waiting[name] = demo.start(
-            f"enroll-{name}",
-            "vdb-participant",
-            "--dir",
-            demo.site(name),
-            "enroll",
-            invitation,
-            "--plaintext-keys",
-            "--wait",
-        )
+        words = ("--dir", demo.site(name), "enroll", invitation, "--plaintext-keys", "--wait")
+        waiting[name] = demo.start(f"enroll-{name}", "vdb-participant", *words)
     for name, process in waiting.items():
         fingerprint = (
             wait_for_line(demo.log(f"enroll-{name}"), "fingerprint:", process, 60.0).split("fingerprint:")[1].strip()
@@ -222,18 +214,8 @@ def participate(demo: Demo, session: str, processes: dict[str, subprocess.Popen[
     """Let all five take part, kill one after it shared its keys, and wait until the others are done."""
     for name in INSTITUTIONS:
         more = {"VDB_FAILPOINTS": f"{FAILPOINT}=hold"} if name == VICTIM else {}
-        processes[name] = demo.start(
-            name,
-            "vdb-participant",
-            "--dir",
-            demo.site(name),
-            "join",
-            session,
-            "--data",
-            demo.data(name),
-            "--yes",
-            **more,
-        )
+        words = ("--dir", demo.site(name), "join", session, "--data", demo.data(name), "--yes")
+        processes[name] = demo.start(name, "vdb-participant", *words, **more)
     watch = subprocess.Popen(
         [str(BIN / "vdb-coordinator"), "--dir", str(demo.consortium), "session", "watch", session],
         stdout=subprocess.PIPE,

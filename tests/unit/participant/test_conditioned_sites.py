@@ -10,13 +10,7 @@ from pathlib import Path
 import pytest
 
 from testkit.agent_cli import run as agent
-from testkit.conditioned import (
-    conditioned_spec,
-    picture_condition,
-    video_condition,
-    write_models,
-    write_records,
-)
+from testkit.conditioned import conditioned_spec, picture_condition, video_condition, write_models, write_records
 from testkit.crashes import Crash
 from vdb_participant.commands.doctor import Subject, examine
 from vdb_participant.commands.models import verified
@@ -43,14 +37,7 @@ from vdb_shared.tasks import ClipTask, public_tasks
 WORDS = "a circle that dances"
 ALL = ("tiny-wan-a", "tiny-i2v", "tiny-v2v")
 
-LINES = [
-    ("one", "red"),
-    ("two", "blue"),
-    ("three", None),
-    ("four", "green"),
-    ("five", "green"),
-    ("one", "yellow"),
-]
+LINES = [("one", "red"), ("two", "blue"), ("three", None), ("four", "green"), ("five", "green"), ("one", "yellow")]
 """Two pairs, a prompt alone, two prompts that share a clip, and words that stand twice, each time with a clip."""
 
 
