@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,8 @@ from testkit.sessions import SITES, Runs, consortium, kinds
 from vdb_participant.commands import models, standing
 from vdb_participant.embedded.scenes import write_site as write_clips
 from vdb_participant.generation.store import ClipStore
+from vdb_participant.measure import generating
+from vdb_participant.measure import site as measuring
 from vdb_participant.session import keeping_hours
 from vdb_participant.session.keeping_hours import Clock
 from vdb_participant.site import enrolment
@@ -138,14 +141,25 @@ class Night:
 
     Attributes:
         now: the time.
-        waits: how often somebody began to wait.
+        waits: when somebody began to wait.
+        loaded: models and extractors that were loaded.
     """
 
     def __init__(self) -> None:
         self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
         self.waits: list[datetime] = []
+        self.loaded: list[weakref.ref[object]] = []
+
+    def loading(self, load: Callable[..., object]) -> Callable[..., object]:
+        def remembered(*given: object, **named: object) -> object:
+            found = load(*given, **named)
+            self.loaded.append(weakref.ref(found))
+            return found
+
+        return remembered
 
     def pause(self, seconds: float) -> None:
+        assert not [found for found in self.loaded if found() is not None], "memory was not given back"
         if not self.waits or self.now - self.waits[-1] > timedelta(hours=24):
             self.waits.append(self.now)
         self.now += timedelta(seconds=max(seconds, 3600))
@@ -184,6 +198,8 @@ def test_a_run_waits_for_its_hours_and_gives_what_an_undisturbed_one_gives(
     folder.path.mkdir()
     folder.policy.write_text(with_rule('gpu_hours = ["daily 22:00-06:00"]'))
     monkeypatch.setattr(keeping_hours, "Clock", night.clock)
+    for module, name in ((generating, "load_generator"), (measuring, "load_extractor")):
+        monkeypatch.setattr(module, name, night.loading(getattr(module, name)))
     put: Callable[..., object] = ClipStore.put
     made: list[str] = []
 
@@ -196,6 +212,7 @@ def test_a_run_waits_for_its_hours_and_gives_what_an_undisturbed_one_gives(
     disturbed = vdb_participant.run(spec, data, folder=folder.path)
     assert len(made) == len(set(made)) == 2 * len(spec.models), "no clip is made twice"
     assert len(night.waits) >= 2
+    assert len(night.loaded) > 2 * len(spec.models), "loaded again each night"
     said = capsys.readouterr().err
     assert "waiting until" in said
     assert "stopped at the end of a clip" in said
