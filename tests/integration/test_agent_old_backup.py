@@ -179,8 +179,8 @@ def test_one_that_forgot_the_whole_session_gets_nothing_in_it_and_pays_for_the_n
         one.digest,
         other.digest,
     }
-    plan = records.Consented.decode(recorded(second[0], records.CONSENTED)).plan
-    assert f"spent {decimal_string(one.charge.rho)} of" in plan
+    plan = " ".join(records.Consented.decode(recorded(second[0], records.CONSENTED)).plan.split())
+    assert f"rho {decimal_string(one.charge.rho)} of" in plan
     assert "by 1 earlier session with overlapping data" in plan
     assert f"Data set {one.charge.dataset}, 3 records in all." in plan
 
