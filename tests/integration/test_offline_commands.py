@@ -81,7 +81,7 @@ def test_nobody_types_anything_where_a_program_moves_the_files(tmp_path: Path) -
             assert once.returncode == CARRIED, "without --wait-for-files it ends, and is run again"
             done = run("--dir", state, *look, "--offline", stick, "--wait-for-files")
             assert done.returncode == 0, done.stdout + done.stderr
-            assert f"Session   {session}" in done.stdout
+            assert f"Session  {session}" in done.stdout
             assert "CARRIED BY HAND" in done.stdout
             assert "not timed: left out (--no-timing)" in done.stdout
             assert relay.poll() is None, "it goes on watching"

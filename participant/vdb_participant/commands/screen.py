@@ -11,10 +11,15 @@ from vdb_shared.screen import screen
 TITLE_CELLS: Final = 60
 """Of a title that somebody else wrote: it stays within its row."""
 
-NARROWEST: Final = 40
-"""Cells of a row, on whatever screen."""
+_NARROWEST: Final = 40
+_UNLIMITED: Final = 100_000
 
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console that prints text as it is."""
     return screen(stderr=stderr, soft_wrap=True)
+
+
+def row_cells(out: Console) -> int:
+    """Return the cells of a row; whatever is no terminal has rows without end, so that programs find a sentence in one."""
+    return max(out.width, _NARROWEST) if out.is_terminal else _UNLIMITED

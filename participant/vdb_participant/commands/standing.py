@@ -15,7 +15,7 @@ import typer
 
 from vdb_participant.agent import leave_session
 from vdb_participant.commands.reaching import ENDED_AWAITING, Offline, calls_of
-from vdb_participant.commands.screen import NARROWEST, TITLE_CELLS, console
+from vdb_participant.commands.screen import TITLE_CELLS, console, row_cells
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
 from vdb_participant.offline.mailbox import waiting
@@ -94,7 +94,7 @@ def show(folder: StateFolder, name: str, *, as_json: bool) -> None:
     if not found:
         out.print("no session: nobody consented to one here")
     for item in found:
-        for line in session_lines(item, max(out.width, NARROWEST)):
+        for line in session_lines(item, row_cells(out)):
             out.print(line)
     if not folder.relay_key.exists():  # a site without a network greets nobody
         out.print(
