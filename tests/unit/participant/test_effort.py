@@ -46,20 +46,23 @@ def test_hours_are_clips_times_the_seconds_of_all_their_steps() -> None:
 
 
 def test_one_line_of_it_for_whoever_reads_no_further() -> None:
-    assert Effort((WORK,)).in_short() == "about 3 GPU-hours, more if fewer join; at most 50 GiB of clips on disk"
+    assert (
+        Effort((WORK,)).in_short()
+        == "about 3 GPU-hours, more if fewer join, and measuring on top; at most 50 GiB of clips on disk"
+    )
     unknown = dataclasses.replace(WORK, timed="it runs elsewhere")
     assert Effort((WORK, unknown)).in_short() == (
-        "about 3 GPU-hours, 1 of 2 models not timed, more if fewer join; at most 100 GiB of clips on disk"
+        "about 3 GPU-hours, 1 of 2 models not timed, more if fewer join, and measuring on top; at most 100 GiB of clips on disk"
     )
     assert Effort((unknown,)).in_short() == (
-        "hours not known, 1 of 1 models not timed, more if fewer join; at most 50 GiB of clips on disk"
+        "hours not known, 1 of 1 models not timed, more if fewer join, and measuring on top; at most 50 GiB of clips on disk"
     )
     exactly = dataclasses.replace(WORK, clips=Clips(expected=60, most=60))
-    assert Effort((exactly,)).in_short() == "about 3 GPU-hours; at most 30 GiB of clips on disk"
+    assert Effort((exactly,)).in_short() == "about 3 GPU-hours, and measuring on top; at most 30 GiB of clips on disk"
     quick = dataclasses.replace(exactly, timed=TIMED.model_copy(update={"step_seconds": 0.004, "other_seconds": 0.04}))
-    assert Effort((quick,)).in_short().startswith("about 14 GPU-seconds; ")
+    assert Effort((quick,)).in_short().startswith("about 14 GPU-seconds, and measuring on top; ")
     slower = dataclasses.replace(quick, timed=TIMED.model_copy(update={"step_seconds": 0.04, "place": "cpu"}))
-    assert Effort((slower,)).in_short().startswith("about 7 minutes of a processor; ")
+    assert Effort((slower,)).in_short().startswith("about 7 minutes of a processor, and measuring on top; ")
     assert Effort(()).in_short() == "hours and disk were not estimated"
 
 
@@ -91,7 +94,7 @@ def test_a_run_that_was_stopped_says_what_it_did_not_see() -> None:
 
 def test_a_model_that_was_not_timed_has_a_reason_and_no_hours() -> None:
     said = text(dataclasses.replace(WORK, timed="it runs\x1b elsewhere"), WORK)
-    assert "  wan: 60 clips, 100 with the fewest institutions; not timed: it runs  elsewhere\n" in said
+    assert "  wan: 60 clips, 100 with the fewest institutions; not timed: it runs elsewhere\n" in said
     assert (
         "about 3 GPU-hours, and what 1 of 2 models take on top, which were not timed; 5 with the fewest institutions"
         in said
