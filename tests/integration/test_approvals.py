@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from testkit.coordinator import RunningCoordinator, running_coordinator
+from testkit.coordinator import CALL, RunningCoordinator, running_coordinator
 from testkit.members import TestMember
 from testkit.refusals import refused
 from testkit.small_specs import small_spec as whole_spec
 from testkit.specs import small_spec
 from vdb_coordinator.cli import app
 from vdb_coordinator.config import render_config
+from vdb_coordinator.service.admin import LONGEST_WORDS
+from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire import reasons
+from vdb_shared.wire.federation_pb2_grpc import SessionServiceStub
 from vdb_shared.wire.status import Phase
 
 PATIENT = "{ joining = 3600, computing = 3600, round = 3600, countersigning = 3600 }"
@@ -68,19 +71,48 @@ def test_a_lead_alone_revokes_nobody_and_two_people_do(coordinator: RunningCoord
         "propose: ",
         "approve proposal: anna: ",
         "execute proposal: approved by anna, ben: ",
+        "revoke: refused: 2 of 3 people must sign this",
         "revoke: site-4, left",
     ):
         assert words in shown, words
 
 
 def test_what_was_signed_and_cannot_be_done_is_told(coordinator: RunningCoordinator, tmp_path: Path) -> None:
+    """Nobody signs the end of no membership; and where the key has changed since, another one is not revoked for it."""
     home, file = ("--dir", coordinator.home.path), tmp_path / "revoke.json"
-    lead(*home, "approvals", "propose", "revoke", "nobody", "--reason", "compromised", "-o", file)
+    propose = (*home, "approvals", "propose", "revoke")
+    assert "not a member" in lead(*propose, "nobody", "--reason", "compromised", "-o", file, expect=1)
+    assert "propose: refused: " in lead(*home, "audit", "show", "--last", "1")
+    lead(*propose, "site-4", "--reason", "compromised", "-o", file)
+    key = coordinator.identities[4].statement_key.public_key.key_id
+    assert f'fingerprint: "{key}"' in lead("approvals", "show", file)
     for name in ("anna", "carla"):
         lead("approvals", "sign", file, "--name", name, "--key", tmp_path / f"{name}.pem", "--yes")
         lead(*home, "approvals", "submit", file, f"{file}.{name}.sig")
-    assert "not a member" in lead(*home, "approvals", "execute", file, expect=1)
+    new = coordinator.enrol("site-4")
+    assert "site-4 has another key now" in lead(*home, "approvals", "execute", file, expect=1)
     assert "execute proposal: failed: " in lead(*home, "audit", "show", "--last", "1")
+    with coordinator.channel(new) as channel:
+        SessionServiceStub(channel).ListSessions(pb.ListSessionsRequest(), timeout=CALL)
+
+
+def test_what_would_be_cut_off_is_refused_before_anybody_signs_it(
+    coordinator: RunningCoordinator, tmp_path: Path
+) -> None:
+    home, file = ("--dir", coordinator.home.path), tmp_path / "p.json"
+    session = coordinator.admin.create_session(small_spec())
+    long, most = "A harmless reason. " * 26 + "and what is read beyond that", "x" * LONGEST_WORDS
+    propose = (*home, "approvals", "propose")
+    assert "at most 500 are kept" in lead(*propose, "abort", session, "--reason", long, "-o", file, expect=1)
+    revoke = (*propose, "revoke", "site-4", "--reason", "left", "-o", file)
+    assert "at most 500 are kept" in lead(*revoke, "--note", long, expect=1)
+    lead(*propose, "abort", session, "--reason", f" {most}\n", "-o", file)
+    assert f'reason: "{most}"' in lead("approvals", "show", file).replace("\n", "")
+    for name in ("anna", "ben"):
+        lead("approvals", "sign", file, "--name", name, "--key", tmp_path / f"{name}.pem", "--yes")
+        lead(*home, "approvals", "submit", file, f"{file}.{name}.sig")
+    lead(*home, "approvals", "execute", file)
+    assert coordinator.admin.details(session).status.reason == f"aborted by the lead: {most}"
 
 
 def test_a_session_is_named_whole_and_other_actions_need_nobody(

@@ -15,6 +15,8 @@ from testkit.coordinator import CALL, RunningCoordinator, running_coordinator
 from testkit.members import PHASES, STEPS, TestMember, play
 from testkit.refusals import refused
 from testkit.small_specs import small_spec
+from vdb_coordinator.store import attempts
+from vdb_coordinator.store.database import read_database
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.archive import read_archive
 from vdb_shared.bundle.envelope import Envelope
@@ -195,17 +197,30 @@ def test_wrong_uploads_are_refused(coordinator: RunningCoordinator) -> None:
         flipped = pb.UploadMaskedInputRequest(chunk=bytes([chunk.chunk[0] ^ 1]) + chunk.chunk[1:])
         unsigned = pb.UploadMaskedInputRequest(start=start.start)
         unsigned.start.header.signature = bytes(64)
+        flooded, swollen = (pb.UploadMaskedInputRequest(start=start.start) for _ in range(2))
+        flooded.start.contribution = b"[" + b"0," * 2**20 + b"0]"
+        swollen.start.header.body += bytes(2**20)
         for parts, reason in (
             ([wrong_size, chunk], reasons.PROTOCOL),
             ([unsigned, chunk], reasons.PROTOCOL),
             ([start, flipped], reasons.PROTOCOL),
             ([start, start], reasons.INVALID),
+            ([flooded, chunk], reasons.INVALID),
+            ([swollen, chunk], reasons.INVALID),
             ([chunk], reasons.INVALID),
             ([], reasons.INVALID),
             ([start, chunk, chunk], reasons.PROTOCOL),
         ):
             found = refused(lambda: member.rounds.UploadMaskedInput(iter(parts), timeout=CALL))  # noqa: B023 (called before the loop goes on)
             assert found == reason, (reason, len(parts))
+        recorded = read_database(coordinator.home.sqlite, attempts.load)
+        refusals = [
+            entry.outcome
+            for entry in recorded
+            if entry.action == "UploadMaskedInput" and member.session in entry.outcome
+        ]
+        assert len(refusals) == 7, "all but those that begin no upload"
+        assert sum("at most" in outcome for outcome in refusals) == 2, "and neither of the large ones was read"
         query = pb.QueryUploadRequest(session=member.session, digest=digest_of(member))
         stored = member.rounds.QueryUpload(query, timeout=CALL).stored
         start.start.offset = stored

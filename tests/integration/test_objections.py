@@ -17,7 +17,10 @@ from testkit.institutions import Institution, no_passphrase
 from testkit.refusals import refused
 from testkit.sessions import SITES, Runs, consortium
 from testkit.statements import sign
+from vdb_coordinator.approvals import parse_proposal, proposal_digest, sign_proposal
 from vdb_coordinator.cli import app as lead_app
+from vdb_coordinator.store import proposals
+from vdb_coordinator.store.database import Database
 from vdb_participant.agent import look
 from vdb_participant.commands.objecting import object_here
 from vdb_participant.network.client import Client
@@ -242,6 +245,48 @@ def test_an_open_session_has_nothing_to_object_to(finished: Finished) -> None:
     finished.coordinator.settle(fresh)
     with pytest.raises(UsageError, match="was aborted, so it replaces nothing"):
         finished.coordinator.admin.withdraw_result(finished.session, "for another", fresh)
+
+
+def test_what_several_people_sign_of_a_withdrawal_is_what_is_done(finished: Finished) -> None:
+    """Another session's id may begin like the one they meant by then: they sign the whole of it, or it is not done."""
+    coordinator, session = finished.coordinator, finished.session
+    spec = parse_spec_json(coordinator.admin.details(session).spec)
+    second = coordinator.admin.create_session(spec)
+    keys = {name: StatementKey.generate() for name in ("anna", "ben")}
+    config, before = coordinator.home.config_file, coordinator.home.config_file.read_text()
+    lines = [f'{name} = "{key.public_key.raw.hex()}"' for name, key in keys.items()]
+    coordinator.stop()
+    config.write_text(
+        "\n".join([before, "[approvals]", "actions = { withdraw_result = 2 }", "[approvals.keys]", *lines])
+    )
+    coordinator.start()
+
+    def proposed(**fields: str) -> bytes:
+        wish = pb.WithdrawResultRequest(**{"session": session[7:19], "reason": "other clips", **fields})
+        return coordinator.admin.propose(pb.ProposeActionRequest(withdraw_result=wish))
+
+    for fields, words in (
+        ({"superseded_by": "abcdef"}, "no session has that id"),
+        ({"reason": "x" * 2001}, "at most 2000"),
+        ({"reason": " "}, "words"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            proposed(**fields)
+    proposal = parse_proposal(proposed(superseded_by=second[7:19]))
+    assert (proposal.parameters["session"], proposal.parameters["superseded_by"]) == (session, second)
+    older = proposal.model_copy(update={"parameters": proposal.parameters | {"superseded_by": second[7:19]}}).encode()
+    coordinator.stop()
+    database = Database(coordinator.home.sqlite)
+    database.run_now(lambda connection: proposals.store(connection, older, proposal.expires))
+    database.close()
+    coordinator.start()
+    for name, key in keys.items():
+        coordinator.admin.approve_proposal(proposal_digest(older), name, sign_proposal(older, key))
+    with pytest.raises(UsageError, match="an older release; propose it again"):
+        coordinator.admin.execute(proposal_digest(older))
+    coordinator.stop()
+    config.write_text(before)
+    coordinator.start()
 
 
 def test_a_withdrawn_and_replaced_result_is_seen_by_all(finished: Finished) -> None:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from structlog.typing import FilteringBoundLogger
@@ -37,7 +38,7 @@ from vdb_coordinator.serving.clock import Clock, parse_timestamp, timestamp
 from vdb_coordinator.store import attempts, schema
 from vdb_coordinator.store.database import Database
 from vdb_shared import labels
-from vdb_shared.errors import IdentityError
+from vdb_shared.errors import FormatError, IdentityError, SignatureError
 from vdb_shared.identity import StatementPublicKey
 from vdb_shared.roster import Member, Roster
 from vdb_shared.wire import reasons
@@ -52,8 +53,6 @@ from vdb_shared.wire.enrolment import (
 from vdb_shared.wire.status import Enrolment
 
 INVITATION_LIFETIME: Final = timedelta(hours=72)
-
-T = TypeVar("T")
 
 _USED: Final = "invitation was used already; ask the lead for a new one"
 _UNKNOWN: Final = "invitation is not known here, or was replaced by a newer one; ask the lead for a new one"
@@ -130,10 +129,10 @@ class Enrolments:
         From the first moment on the institution is refused, also while this is being stored.
 
         Raises:
-            IdentityError: it is no member.
+            IdentityError: it is no member, or has another key than the one that is to be revoked.
             StoreError: it could not be stored; the institution is still a member.
         """
-        now, member = self._clock.now(), revocable(self.members, revocation.institution)
+        now, member = self._clock.now(), revocable(self.members, revocation)
 
         def store(connection: Connection) -> tuple[StoredRoster, frozenset[bytes]]:
             stored = store_revocation(connection, self._consortium.rosters, revocation, now)
@@ -190,11 +189,13 @@ class Enrolments:
             IdentityError, SignatureError: the request does not prove that its maker holds the keys.
         """
         now = self._clock.now()
-        key = StatementPublicKey(request.statement_key)
-        body = possession_body(request.token, request.institution, request.certificate_request)
-        key.verify(labels.TYPE_POSSESSION, body, request.possession)
-        parse_request(request.certificate_request)
-        if await self._attempt(caller, "enrol", lambda connection: _bind(connection, request, now)):
+        async with self.recorded(caller, "enrol"):
+            key = StatementPublicKey(request.statement_key)
+            body = possession_body(request.token, request.institution, request.certificate_request)
+            key.verify(labels.TYPE_POSSESSION, body, request.possession)
+            parse_request(request.certificate_request)
+            fresh = await self._database.run(lambda connection: _bind(connection, request, now))
+        if fresh:
             self._log.info("institution asks to be a member", institution=request.institution)
 
     async def enrolment(self, institution: str, token: bytes, caller: str) -> Enrolment | None:
@@ -215,7 +216,8 @@ class Enrolments:
                 raise RefusedError(reasons.INVITATION, f"the membership of {institution} under this key was revoked")
             return Enrolment(row.certificate + self._consortium.authority.pem, newest.signed)
 
-        return await self._attempt(caller, "get enrolment", read)
+        async with self.recorded(caller, "get enrolment"):
+            return await self._database.run(read)
 
     async def approve(self, institution: str, fingerprint: str, by: str) -> tuple[int, int]:
         """Give an institution its seat and certificate, sign the new roster; return seat and roster version.
@@ -266,7 +268,7 @@ class Enrolments:
         An auditor has a name and a key and no seat, and never connects: members and leads carry what it signs.
 
         Raises:
-            IdentityError: the name or the key is a member's already.
+            IdentityError: the name or the key is a member's already, or the key was revoked.
         """
         now = self._clock.now()
 
@@ -275,6 +277,7 @@ class Enrolments:
             if any(member.institution == name for member in current.roster.members):
                 raise IdentityError(f"{name} is a member already; choose another name for the auditor")
             _check_unused(current.roster, name, key)
+            check_not_revoked(connection, name, key)
             auditor = Member(
                 institution=name,
                 role="auditor",
@@ -304,10 +307,12 @@ class Enrolments:
 
         return await self._database.run(read)
 
-    async def _attempt(self, caller: str, action: str, work: Callable[[Connection], T]) -> T:
+    @asynccontextmanager
+    async def recorded(self, caller: str, action: str) -> AsyncIterator[None]:
+        """Note in the audit log that an action is refused."""
         try:
-            return await self._database.run(work)
-        except RefusedError as error:
+            yield
+        except (RefusedError, FormatError, IdentityError, SignatureError) as error:
             now, why = self._clock.now(), str(error)
             await self._database.run(lambda connection: attempts.record_refusal(connection, now, caller, action, why))
             raise

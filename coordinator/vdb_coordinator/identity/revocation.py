@@ -35,24 +35,32 @@ class Revocation:
         reason: as everybody reads it in the log.
         note: more words, for the coordinator's audit log alone.
         by: SPIFFE id of the lead.
+        fingerprint: key id of the key that is revoked; "" is the one that the institution has now, whichever that is.
     """
 
     institution: str
     reason: RevocationReason
     note: str
     by: str
+    fingerprint: str = ""
 
 
-def revocable(roster: Roster, institution: str) -> Member:
-    """Return the member that may be revoked under this name.
+def revocable(roster: Roster, revocation: Revocation) -> Member:
+    """Return the member whose membership a decision ends.
 
     Raises:
-        IdentityError: there is none, or it is the coordinator itself.
+        IdentityError: there is none, it has another key than the decision names, or it is the coordinator itself.
     """
+    institution = revocation.institution
     member = roster.member(institution)
     if member.role == "coordinator":
         raise IdentityError(
             f"{institution} is the coordinator itself; whoever loses its key founds a new consortium, with a new trust root"
+        )
+    if revocation.fingerprint not in ("", member.public_key.key_id):
+        raise IdentityError(
+            f"{institution} has another key now ({member.public_key.key_id[:16]}) than the one that was to be revoked "
+            f"({revocation.fingerprint[:16]}), which counts no more; decide anew if it is to be revoked all the same"
         )
     return member
 
@@ -63,10 +71,10 @@ def store_revocation(
     """Store the roster without a member, the log's entry of that and what the lead said; return the roster.
 
     Raises:
-        IdentityError: it is no member, or the coordinator itself.
+        IdentityError: it is no member, has another key than the one that is to be revoked, or is the coordinator itself.
     """
     current = rosters.newest(connection)
-    member = revocable(current.roster, revocation.institution)
+    member = revocable(current.roster, revocation)
     roster = without_member(current.roster, member.institution)
     stored = rosters.store(connection, roster, current.version + 1, now)
     _log(connection, member, revocation.reason, now)
@@ -93,7 +101,8 @@ def check_not_revoked(connection: Connection, institution: str, key: StatementPu
     for row in connection.execute(select(schema.log_entries.c.entry)):
         if _revokes(row.entry, key.key_id):
             raise IdentityError(
-                f"{institution} uses a key that was revoked; it must enrol with a new one, in another --dir"
+                f"{institution} uses a key that was revoked; it must make a new one: an institution by enrolling in another "
+                "--dir, an auditor with `vdb-audit key`"
             )
 
 

@@ -6,18 +6,19 @@ Source: protos/README.md §11.1, §11.11.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from vdb_coordinator.approvals import SignedOrder
+from vdb_coordinator.approvals import Action, SignedOrder
 from vdb_coordinator.early import closable
 from vdb_coordinator.identity.ca import spiffe_id
 from vdb_coordinator.identity.enrolment import Enrolments
 from vdb_coordinator.identity.enrolment_stages import EnrolmentStage, EnrolmentStatus
-from vdb_coordinator.identity.revocation import Revocation
+from vdb_coordinator.identity.revocation import Revocation, revocable
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.service.approvals import Approvals
 from vdb_coordinator.service.boundary import Context
@@ -32,12 +33,25 @@ from vdb_shared.fields import Name
 from vdb_shared.identity import StatementPublicKey
 from vdb_shared.spec import parse_spec_json
 from vdb_shared.wire import federation_pb2 as pb
+from vdb_shared.wire import reasons
 from vdb_shared.wire.federation_pb2_grpc import AdminServiceServicer
 
 T = TypeVar("T")
 
 _NAME: Final = TypeAdapter(Name)
-_LONGEST_REASON: Final = 500
+LONGEST_WORDS: Final = 500
+"""Characters of a reason or a note; those of a withdrawal are of §9.7."""
+
+NO_REASON: Final = "no reason given"
+
+_AUDITED: Final[Mapping[Action, str]] = {
+    "approve_enrolment": "approve",
+    "revoke_institution": "revoke",
+    "abort_session": "abort session",
+    "withdraw_result": "withdraw result",
+    "admit_auditor": "admit auditor",
+}
+"""As the audit log calls what a lead orders (§11.10)."""
 
 _STAGES: Final[Mapping[EnrolmentStage, pb.EnrolmentState.ValueType]] = {
     EnrolmentStage.INVITED: pb.ENROLMENT_STATE_INVITED,
@@ -82,10 +96,10 @@ class AdminServicer(AdminServiceServicer):
         self, request: pb.InviteInstitutionRequest, context: Context
     ) -> pb.InviteInstitutionResponse:
         """Make an invitation."""
-        institution = _checked_name(request.institution)
-        invitation = await self._enrolments.invite(
-            institution, self._surroundings.address(), current_caller().spiffe_id
-        )
+        by = current_caller().spiffe_id
+        async with self._enrolments.recorded(by, "invite"):
+            institution = _checked_name(request.institution)
+            invitation = await self._enrolments.invite(institution, self._surroundings.address(), by)
         return pb.InviteInstitutionResponse(invitation=invitation.encode())
 
     async def ListEnrolments(self, request: pb.ListEnrolmentsRequest, context: Context) -> pb.ListEnrolmentsResponse:
@@ -96,19 +110,19 @@ class AdminServicer(AdminServiceServicer):
         self, request: pb.ApproveEnrolmentRequest, context: Context
     ) -> pb.ApproveEnrolmentResponse:
         """Make an institution a member."""
-        self._approvals.check_alone("approve_enrolment")
-        return await self._approve_enrolment(request, current_caller().spiffe_id)
+        async with self._alone("approve_enrolment") as by:
+            return await self._approve_enrolment(request, by)
 
     async def RevokeInstitution(
         self, request: pb.RevokeInstitutionRequest, context: Context
     ) -> pb.RevokeInstitutionResponse:
         """Take an institution out of the roster and out of all sessions."""
-        self._approvals.check_alone("revoke_institution")
-        return await self._revoke_institution(request, current_caller().spiffe_id)
+        async with self._alone("revoke_institution") as by:
+            return await self._revoke_institution(request, by)
 
     async def CreateSession(self, request: pb.CreateSessionRequest, context: Context) -> pb.CreateSessionResponse:
         """Open a session."""
-        spec = parse_spec_json(request.spec)
+        spec = await asyncio.to_thread(parse_spec_json, request.spec)
         roster = (await self._enrolments.roster()).signed
         supersedes = await self._objections.replaced(request.supersedes)
         session = await self._conductor.create(spec, roster, current_caller().spiffe_id, supersedes)
@@ -116,34 +130,53 @@ class AdminServicer(AdminServiceServicer):
 
     async def AbortSession(self, request: pb.AbortSessionRequest, context: Context) -> pb.AbortSessionResponse:
         """End a session without a result."""
-        self._approvals.check_alone("abort_session")
-        return await self._abort_session(request, current_caller().spiffe_id)
+        async with self._alone("abort_session") as by:
+            return await self._abort_session(request, by)
 
     async def WithdrawResult(self, request: pb.WithdrawResultRequest, context: Context) -> pb.WithdrawResultResponse:
         """Withdraw a published result."""
-        self._approvals.check_alone("withdraw_result")
-        return await self._withdraw_result(request, current_caller().spiffe_id)
+        async with self._alone("withdraw_result") as by:
+            return await self._withdraw_result(request, by)
 
     async def AdmitAuditor(self, request: pb.AdmitAuditorRequest, context: Context) -> pb.AdmitAuditorResponse:
         """Put an auditor's key into the roster."""
-        self._approvals.check_alone("admit_auditor")
-        return await self._admit_auditor(request, current_caller().spiffe_id)
+        async with self._alone("admit_auditor") as by:
+            return await self._admit_auditor(request, by)
 
     async def ProposeAction(self, request: pb.ProposeActionRequest, context: Context) -> pb.ProposeActionResponse:
         """Write down what is to be signed."""
         (action, wish), by = wish_in(request), current_caller().spiffe_id
-        try:
+        async with self._enrolments.recorded(by, "propose"):
             self._approvals.check_proposable(action)
-            if isinstance(wish, pb.AbortSessionRequest | pb.WithdrawResultRequest | pb.CloseEarlyRequest):
-                live = await self._conductor.find(wish.session)
-                wish.session = live.id  # a beginning may be another's tomorrow
-                if isinstance(wish, pb.CloseEarlyRequest):
-                    wish.phase, wish.institutions = _closable(live, wish)
-        except RefusedError as error:
-            await self._approvals.refused(by, "propose", str(error))
-            raise
+            await self._make_plain(wish)
         proposal = await self._approvals.propose(action, parameters_of(wish), by)
         return pb.ProposeActionResponse(proposal=proposal)
+
+    async def _make_plain(self, wish: Wish) -> None:
+        """Write into a proposed request what it means now, so that what people sign is what will be done, or nothing.
+
+        Raises:
+            RefusedError, IdentityError, UsageError: it means nothing, or cannot be done in these words.
+        """
+        match wish:
+            case pb.AbortSessionRequest():
+                wish.session = (await self._conductor.find(wish.session)).id  # a beginning may be another's tomorrow
+                wish.reason = _words("reason", wish.reason) or NO_REASON
+            case pb.WithdrawResultRequest():
+                live = await self._conductor.find(wish.session)
+                self._objections.check_reason(live, wish.reason)
+                wish.session, wish.superseded_by = live.id, await self._objections.successor(wish.superseded_by)
+            case pb.CloseEarlyRequest():
+                live = await self._conductor.find(wish.session)
+                wish.session = live.id
+                wish.phase, wish.institutions = _closable(live, wish)
+            case pb.RevokeInstitutionRequest():
+                member = revocable(self._enrolments.members, _revocation(wish, ""))
+                wish.note, wish.fingerprint = _words("note", wish.note), member.public_key.key_id
+            case pb.AdmitAuditorRequest():
+                _checked_name(wish.name)
+            case pb.ApproveEnrolmentRequest():
+                _checked_name(wish.institution)
 
     async def ListProposals(self, request: pb.ListProposalsRequest, context: Context) -> pb.ListProposalsResponse:
         """Return what waits for signatures."""
@@ -183,6 +216,9 @@ class AdminServicer(AdminServiceServicer):
                 await self._abort_session(wish, by)
                 return "the session is aborted; every institution will be told why"
             case pb.WithdrawResultRequest():
+                if wish.superseded_by:
+                    successor = await self._objections.successor(wish.superseded_by)
+                    _check_named(successor == wish.superseded_by, "by its whole id which session's result replaces it")
                 await self._withdraw_result(wish, by)
                 return "the result is withdrawn; the log says so"
             case pb.ApproveEnrolmentRequest():
@@ -200,17 +236,12 @@ class AdminServicer(AdminServiceServicer):
         return pb.ApproveEnrolmentResponse(seat=seat, roster_version=version)
 
     async def _revoke_institution(self, request: pb.RevokeInstitutionRequest, by: str) -> pb.RevokeInstitutionResponse:
-        reason = _REASONS.get(request.reason)
-        if reason is None:
-            raise UsageError("say why the institution is revoked: compromised or left")
-        note = " ".join(request.note.split())[:_LONGEST_REASON]
-        key_id, version = await self._finish(self._revoke(Revocation(request.institution, reason, note, by)))
+        key_id, version = await self._finish(self._revoke(_revocation(request, by)))
         return pb.RevokeInstitutionResponse(roster_version=version, fingerprint=key_id)
 
     async def _abort_session(self, request: pb.AbortSessionRequest, by: str) -> pb.AbortSessionResponse:
         live = await self._conductor.find(request.session)
-        reason = " ".join(request.reason.split())[:_LONGEST_REASON] or "no reason given"
-        await self._conductor.abort(live, reason, by)
+        await self._conductor.abort(live, _words("reason", request.reason) or NO_REASON, by)
         return pb.AbortSessionResponse()
 
     async def _withdraw_result(self, request: pb.WithdrawResultRequest, by: str) -> pb.WithdrawResultResponse:
@@ -235,12 +266,47 @@ class AdminServicer(AdminServiceServicer):
         await self._conductor.look_at_members()
         return member.public_key.key_id, version
 
+    @asynccontextmanager
+    async def _alone(self, action: Action) -> AsyncIterator[str]:
+        """Yield who orders an action that nobody else must sign; that it is refused stands in the audit log.
+
+        Raises:
+            RefusedError: others must sign it.
+        """
+        by = current_caller().spiffe_id
+        async with self._enrolments.recorded(by, _AUDITED[action]):
+            self._approvals.check_alone(action)
+            yield by
+
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Return what `work` returns; when the lead goes away, the work goes on."""
         task = asyncio.ensure_future(work)
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
         return await asyncio.shield(task)
+
+
+def _revocation(request: pb.RevokeInstitutionRequest, by: str) -> Revocation:
+    reason = _REASONS.get(request.reason)
+    if reason is None:
+        raise UsageError("say why the institution is revoked: compromised or left")
+    return Revocation(request.institution, reason, _words("note", request.note), by, request.fingerprint)
+
+
+def _words(what: str, text: str) -> str:
+    """Return words in one line, all of them: nothing that somebody ordered or signed is cut off."""
+    words = " ".join(text.split())
+    if len(words) > LONGEST_WORDS:
+        raise UsageError(f"{what}: {len(words)} characters, at most {LONGEST_WORDS} are kept; say it in fewer")
+    return words
+
+
+def _check_named(named: object, what: str) -> None:
+    """Check that a proposal says something that proposals of older releases left open."""
+    if not named:
+        raise RefusedError(
+            reasons.INVALID, f"the proposal does not say {what}: it was made by an older release; propose it again"
+        )
 
 
 def _closable(live: LiveSession, wish: pb.CloseEarlyRequest) -> tuple[str, str]:

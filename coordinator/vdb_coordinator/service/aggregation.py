@@ -6,6 +6,7 @@ Source: protos/README.md §4.3, §11.4.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
 from typing import TypeAlias
@@ -28,6 +29,7 @@ from vdb_coordinator.rounds import (
     CollectingUnmasking,
     Summed,
 )
+from vdb_coordinator.service import sizes
 from vdb_coordinator.service.boundary import Context
 from vdb_coordinator.service.callers import check_seat, current_caller, seat_of
 from vdb_coordinator.service.sessions import not_there
@@ -36,8 +38,9 @@ from vdb_coordinator.serving.conductor import Conductor
 from vdb_coordinator.serving.history import Submission
 from vdb_coordinator.serving.live import LiveSession
 from vdb_coordinator.states import Aggregating, Collecting, Finalising, Published, Publishing, phase_of
+from vdb_shared.errors import FormatError
 from vdb_shared.secagg.messages import Signed
-from vdb_shared.secagg.parameters import Seat
+from vdb_shared.secagg.parameters import DIGEST_BYTES, Seat
 from vdb_shared.wire import convert, reasons
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.federation_pb2_grpc import AggregationServiceServicer
@@ -56,7 +59,7 @@ class AggregationServicer(AggregationServiceServicer):
 
     async def AdvertiseKeys(self, request: pb.AdvertiseKeysRequest, context: Context) -> pb.AdvertiseKeysResponse:
         """Take round 0."""
-        live, seat, keys = await self._signed(request.session, request.keys)
+        live, seat, keys = await self._signed(request.session, request.keys, "AdvertiseKeys")
         digest = convert.keys_digest(keys, request.attempt)
         submission = _submission(seat, "AdvertiseKeys", digest, request.attempt)
         receipt = await self._submit(live, submission, partial(KeysReceived, seat=seat, keys=keys))
@@ -64,8 +67,10 @@ class AggregationServicer(AggregationServiceServicer):
 
     async def ShareKeys(self, request: pb.ShareKeysRequest, context: Context) -> pb.ShareKeysResponse:
         """Take round 1."""
-        live, seat, header = await self._signed(request.session, request.header)
-        sealed = convert.sealed_from_wire(seat, request.sealed)
+        live, seat, header = await self._signed(request.session, request.header, "ShareKeys")
+        async with self._recorded(live, "ShareKeys"):
+            sizes.check_sealed(live.state.opening, request.sealed)
+            sealed = convert.sealed_from_wire(seat, request.sealed)
         digest = convert.shares_digest(header, sealed, request.attempt)
         submission = _submission(seat, "ShareKeys", digest, request.attempt)
         make = partial(SharesReceived, seat=seat, header=header, sealed=sealed)
@@ -73,7 +78,7 @@ class AggregationServicer(AggregationServiceServicer):
 
     async def SignConsistency(self, request: pb.SignConsistencyRequest, context: Context) -> pb.SignConsistencyResponse:
         """Take round 3."""
-        live, seat, statement = await self._signed(request.session, request.consistency)
+        live, seat, statement = await self._signed(request.session, request.consistency, "SignConsistency")
         digest = convert.consistency_digest(statement, request.attempt)
         submission = _submission(seat, "SignConsistency", digest, request.attempt)
         make = partial(ConsistencyReceived, seat=seat, statement=statement)
@@ -81,7 +86,7 @@ class AggregationServicer(AggregationServiceServicer):
 
     async def RevealShares(self, request: pb.RevealSharesRequest, context: Context) -> pb.RevealSharesResponse:
         """Take round 4."""
-        live, seat, shares = await self._signed(request.session, request.shares)
+        live, seat, shares = await self._signed(request.session, request.shares, "RevealShares")
         digest = convert.unmasking_digest(shares, request.attempt)
         submission = _submission(seat, "RevealShares", digest, request.attempt)
         make = partial(UnmaskingReceived, seat=seat, shares=shares)
@@ -92,6 +97,8 @@ class AggregationServicer(AggregationServiceServicer):
         live = await self._conductor.find(request.session)
         seat = seat_of(current_caller(), live.state.opening)
         check_attempt(live.state, request.attempt)
+        if len(request.digest) != DIGEST_BYTES:
+            raise FormatError(f"the digest of a masked input has {DIGEST_BYTES} bytes, not {len(request.digest)}")
         return pb.QueryUploadResponse(stored=self._uploads.stored(live, seat, request.digest))
 
     async def UploadMaskedInput(
@@ -128,7 +135,7 @@ class AggregationServicer(AggregationServiceServicer):
 
     async def Complain(self, request: pb.ComplainRequest, context: Context) -> pb.ComplainResponse:
         """Take, instead of round 2, a complaint that what a dealer sealed for the caller does not open."""
-        live, seat, complaint = await self._signed(request.session, request.complaint)
+        live, seat, complaint = await self._signed(request.session, request.complaint, "Complain")
         digest = convert.complaint_digest(complaint, request.attempt)
         submission = _submission(seat, "Complain", digest, request.attempt)
         make = partial(ComplaintReceived, seat=seat, complaint=complaint)
@@ -158,10 +165,23 @@ class AggregationServicer(AggregationServiceServicer):
             case _:
                 raise _not_closed("round 3")
 
-    async def _signed(self, session: str, message: pb.SignedMessage) -> tuple[LiveSession, Seat, Signed]:
-        live = await self._conductor.find(session)
-        claimed, signed = convert.signed_from_wire(message)
-        return live, check_seat(current_caller(), live.state.opening, claimed), signed
+    async def _signed(self, session: str, message: pb.SignedMessage, name: str) -> tuple[LiveSession, Seat, Signed]:
+        live, caller = await self._conductor.find(session), current_caller()
+        opening = live.state.opening
+        seat_of(caller, opening)
+        async with self._recorded(live, name):
+            claimed, signed = convert.signed_from_wire(message)
+            sizes.check_about_seats(opening, signed)
+        return live, check_seat(caller, opening, claimed), signed
+
+    @asynccontextmanager
+    async def _recorded(self, live: LiveSession, name: str) -> AsyncIterator[None]:
+        """Record that a submission is refused unread, because it is not of the shape or size that its kind has."""
+        try:
+            yield
+        except FormatError as error:
+            await self._conductor.record_refusal(live, name, current_caller().spiffe_id, str(error))
+            raise
 
     async def _submit(self, live: LiveSession, submission: Submission, make: Callable[[datetime], Event]) -> pb.Receipt:
         receipt = await self._conductor.submit(live, submission, make, current_caller().spiffe_id)

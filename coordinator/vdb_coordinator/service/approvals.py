@@ -38,7 +38,7 @@ from vdb_shared.errors import SignatureError
 from vdb_shared.wire import reasons
 
 MAX_OPEN: Final = 100
-"""Proposals that wait at once."""
+"""Proposals of one lead that wait at once: so one lead who fills its share keeps no other from proposing."""
 
 T = TypeVar("T")
 
@@ -104,8 +104,8 @@ class Approvals:
         parse_proposal(body)
 
         def store(connection: Connection) -> None:
-            if len(proposals.open_ones(connection, timestamp(now))) >= MAX_OPEN:
-                raise RefusedError(reasons.TOO_MUCH, f"{MAX_OPEN} proposals wait; let some of them expire")
+            if proposals.waiting_of(connection, by, timestamp(now)) >= MAX_OPEN:
+                raise RefusedError(reasons.TOO_MUCH, f"{MAX_OPEN} proposals of {by} wait; let some of them expire")
             proposals.store(connection, body, proposal.expires)
             attempts.record(connection, now, by, "propose", _named(body))
 

@@ -15,26 +15,29 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from inspect import isasyncgenfunction
+from traceback import extract_tb
 from typing import Any, Final, TypeAlias, TypeVar
 
 import grpc
 from grpc.aio import ServicerContext
+from structlog.typing import FilteringBoundLogger
 
 from vdb_coordinator.refusals import RefusedError
-from vdb_coordinator.service.answers import reason_for, status_of
+from vdb_coordinator.service.answers import reason_for, status_of, status_of_fault
 from vdb_coordinator.service.callers import Caller, Roles, authorised, set_caller
 from vdb_coordinator.service.compatibility import check_version
 from vdb_coordinator.service.quotas import Quotas
+from vdb_coordinator.service.sizes import check_sizes
 from vdb_coordinator.serving.metrics import Metrics
-from vdb_shared.errors import VdbError
+from vdb_shared.errors import FormatError, StoreError, VdbError
 from vdb_shared.roster import Roster
 from vdb_shared.wire import reasons
 from vdb_shared.wire.clock import told
-from vdb_shared.wire.versions import OLDEST, Version
+from vdb_shared.wire.versions import OLDEST, Version, stated
 
 Context: TypeAlias = ServicerContext[Any, Any]
 T = TypeVar("T")
@@ -59,6 +62,7 @@ class Boundary(grpc.aio.ServerInterceptor):
         admins: tuple[str, ...],
         may_call: MayCall,
         metrics: Metrics,
+        log: FilteringBoundLogger,
         oldest: Version = OLDEST,
     ) -> None:
         """Prepare the boundary; programs that speak an older protocol than `oldest` are refused."""
@@ -68,6 +72,7 @@ class Boundary(grpc.aio.ServerInterceptor):
         self._known: tuple[Roster, Roles] | None = None
         self._quotas = Quotas()
         self._metrics = metrics
+        self._log = log
         self._may_call = may_call
         self._running: defaultdict[str, dict[asyncio.Timeout, tuple[Context, str]]] = defaultdict(dict)
 
@@ -173,12 +178,16 @@ class Boundary(grpc.aio.ServerInterceptor):
                 if not isasyncgenfunction(inner):
                     await self._while_a_member(inner(request, context), caller, context, method)
                     return
-                responses, end = inner(request, context), object()
-                while (
-                    response := await self._while_a_member(anext(responses, end), caller, context, method)
-                ) is not end:
-                    self._authorised(context, method)
-                    yield response
+                end = object()
+                async with aclosing(inner(request, context)) as responses:
+                    while True:
+                        # What waits for news waits outside its caller's turns; what is read for an answer is read in one.
+                        async with nullcontext() if method.endswith(_LASTING) else turns:
+                            response = await self._while_a_member(anext(responses, end), caller, context, method)
+                        if response is end:
+                            return
+                        self._authorised(context, method)
+                        yield response
 
         return call
 
@@ -189,8 +198,17 @@ class Boundary(grpc.aio.ServerInterceptor):
             try:
                 yield
             except VdbError as error:
+                if isinstance(error, StoreError):
+                    self._log.error("storage refuses", method=method, error=str(error))
                 code, message, details = status_of(error)
                 outcome.code, outcome.reason = code.name, reason_for(error)
+                await context.abort(code, message, details)
+            except grpc.aio.BaseError:
+                raise  # of the library: the call is over
+            except Exception as error:  # whatever else it is, its text may name files, addresses and values of others
+                self._log.critical("a call failed", method=method, error=_place(error))
+                code, message, details = status_of_fault(_stated(context))
+                outcome.code = code.name
                 await context.abort(code, message, details)
             outcome.code = "OK"
 
@@ -206,17 +224,34 @@ class Boundary(grpc.aio.ServerInterceptor):
             yield caller, turns
 
 
+def _stated(context: Context) -> Version:
+    """Return the version that the caller states; the oldest if it states none that can be read."""
+    try:
+        return stated(context.invocation_metadata() or ())
+    except FormatError:
+        return OLDEST
+
+
+def _place(error: Exception) -> str:
+    """Return where something went wrong that nobody thought of, and what it was."""
+    last = extract_tb(error.__traceback__)[-1]
+    return f"{last.name} ({last.filename.rpartition('/')[2]}, line {last.lineno}): {type(error).__name__}: {error}"
+
+
 async def _only(requests: AsyncIterator[Any]) -> Any:
     """Return the one message of a call that has one.
 
     Raises:
         RefusedError: it did not come.
+        FormatError: a field of it is larger than any session can want.
     """
     try:
         async with asyncio.timeout(REQUEST_SECONDS):
-            return await anext(requests)
+            request = await anext(requests)
     except (TimeoutError, StopAsyncIteration) as error:
         raise RefusedError(reasons.INVALID, f"no request came within {REQUEST_SECONDS:.0f} s of the call") from error
+    check_sizes(request)
+    return request
 
 
 async def _in_turn(requests: AsyncIterator[Any], turns: asyncio.Semaphore) -> AsyncIterator[Any]:
@@ -224,7 +259,8 @@ async def _in_turn(requests: AsyncIterator[Any], turns: asyncio.Semaphore) -> As
     end = object()
     while True:
         async with turns:
-            message = await anext(requests, end)
+            message: Any = await anext(requests, end)
         if message is end:
             return
+        check_sizes(message)
         yield message

@@ -25,7 +25,7 @@ class EnrolmentServicer(EnrolmentServiceServicer):
 
     async def Enrol(self, request: pb.EnrolRequest, context: Context) -> pb.EnrolResponse:
         """Bind an invitation to a key."""
-        caller = self._check_invited(request.institution)
+        caller = await self._check_invited(request.institution, "enrol")
         await self._enrolments.enrol(
             EnrolmentRequest(
                 institution=request.institution,
@@ -40,7 +40,7 @@ class EnrolmentServicer(EnrolmentServiceServicer):
 
     async def GetEnrolment(self, request: pb.GetEnrolmentRequest, context: Context) -> pb.GetEnrolmentResponse:
         """Return certificate and roster once the lead has approved."""
-        caller = self._check_invited(request.institution)
+        caller = await self._check_invited(request.institution, "get enrolment")
         found = await self._enrolments.enrolment(request.institution, request.token, caller)
         if found is None:
             return pb.GetEnrolmentResponse(approved=False)
@@ -48,8 +48,9 @@ class EnrolmentServicer(EnrolmentServiceServicer):
             approved=True, certificate_chain=found.certificate_chain, roster=roster_to_wire(found.roster)
         )
 
-    def _check_invited(self, institution: str) -> str:
+    async def _check_invited(self, institution: str, action: str) -> str:
         caller = current_caller().spiffe_id
-        if caller != spiffe_id(self._consortium, "enrolment", institution):
-            raise RefusedError(reasons.INVITATION, f"{caller} is not an invitation of {institution}")
+        async with self._enrolments.recorded(caller, action):
+            if caller != spiffe_id(self._consortium, "enrolment", institution):
+                raise RefusedError(reasons.INVITATION, f"{caller} is not an invitation of {institution}")
         return caller

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from functools import partial
+from datetime import datetime
 from typing import Final
 
 from vdb_coordinator.checks import misplaced
 from vdb_coordinator.events import Countersigned, Joined, MemberAborted
 from vdb_coordinator.refusals import RefusedError
+from vdb_coordinator.service import sizes
 from vdb_coordinator.service.boundary import Context
 from vdb_coordinator.service.callers import current_caller, seat_of
 from vdb_coordinator.serving.conductor import Conductor
@@ -30,7 +31,6 @@ from vdb_coordinator.states import (
     SessionState,
     phase_of,
 )
-from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.wire import convert, reasons
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.federation_pb2_grpc import SessionServiceServicer
@@ -80,8 +80,10 @@ class SessionServicer(SessionServiceServicer):
         """Take a participant's consent."""
         live = await self._conductor.find(request.session)
         submission = self._submission(live, "Join", convert.join_digest(request.join))
-        envelope = Envelope.from_json(request.join)
-        make = partial(Joined, seat=submission.seat, join=envelope)
+
+        def make(at: datetime) -> Joined:
+            return Joined(at, submission.seat, sizes.statement(request.join))
+
         receipt = await self._conductor.submit(live, submission, make, current_caller().spiffe_id)
         return pb.JoinResponse(receipt=convert.receipt_to_wire(receipt))
 
@@ -114,17 +116,19 @@ class SessionServicer(SessionServiceServicer):
                 digest = live.state.archive
             case _:
                 raise not_there(live.state, "the bundle")
-        content = await asyncio.to_thread(self._conductor.bundle, digest)
-        for start in range(0, len(content), convert.CHUNK_BYTES):
-            yield pb.GetBundleResponse(chunk=content[start : start + convert.CHUNK_BYTES])
+        pieces = self._conductor.bundle(digest, convert.CHUNK_BYTES)
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield pb.GetBundleResponse(chunk=piece)
 
     async def Countersign(self, request: pb.CountersignRequest, context: Context) -> pb.CountersignResponse:
         """Take a survivor's signature of the result."""
         live = await self._conductor.find(request.session)
         digest = convert.countersign_digest(request.countersignature)
         submission = self._submission(live, "Countersign", digest)
-        envelope = Envelope.from_json(request.countersignature)
-        make = partial(Countersigned, seat=submission.seat, countersignature=envelope)
+
+        def make(at: datetime) -> Countersigned:
+            return Countersigned(at, submission.seat, sizes.countersignature(live.state, request.countersignature))
+
         receipt = await self._conductor.submit(live, submission, make, current_caller().spiffe_id)
         return pb.CountersignResponse(receipt=convert.receipt_to_wire(receipt))
 
@@ -132,7 +136,10 @@ class SessionServicer(SessionServiceServicer):
         """Take a participant's signed abort."""
         live = await self._conductor.find(request.session)
         submission = self._submission(live, "Abort", convert.abort_digest(request.abort))
-        make = partial(MemberAborted, seat=submission.seat, abort=Envelope.from_json(request.abort))
+
+        def make(at: datetime) -> MemberAborted:
+            return MemberAborted(at, submission.seat, sizes.statement(request.abort))
+
         receipt = await self._conductor.submit(live, submission, make, current_caller().spiffe_id)
         return pb.AbortResponse(receipt=convert.receipt_to_wire(receipt))
 

@@ -9,8 +9,9 @@ Source: protos/README.md §11.4.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -18,7 +19,8 @@ from vdb_coordinator.checks import check_attempt, misplaced
 from vdb_coordinator.events import InputReceived
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.rounds import CollectingMaskedInputs
-from vdb_coordinator.service.callers import Caller, check_seat
+from vdb_coordinator.service import sizes
+from vdb_coordinator.service.callers import Caller, check_seat, seat_of
 from vdb_coordinator.serving.conductor import Conductor
 from vdb_coordinator.serving.history import Submission
 from vdb_coordinator.serving.live import LiveSession
@@ -26,12 +28,12 @@ from vdb_coordinator.serving.metrics import Metrics
 from vdb_coordinator.states import Aggregating
 from vdb_coordinator.store.blobs import UploadStore, upload_prefix
 from vdb_shared.bundle.envelope import Envelope
-from vdb_shared.errors import FormatError, ProtocolError
+from vdb_shared.errors import FormatError, ProtocolError, SignatureError
 from vdb_shared.secagg.masking import masked_digest
 from vdb_shared.secagg.messages import MaskedInputHeader, Signed
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.secagg.transcript import open_masked, seat_peer
-from vdb_shared.secagg.vectors import vector_bytes
+from vdb_shared.secagg.vectors import COMMITMENT_BYTES, vector_bytes
 from vdb_shared.wire import convert, reasons
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.status import Phase, Receipt
@@ -51,16 +53,9 @@ class Announced:
     seat: Seat
     signed: Signed
     header: MaskedInputHeader
-    contribution: bytes = field(repr=False)
-    attempt: int
+    contribution: Envelope = field(repr=False)
     size: int
     offset: int
-
-    @property
-    def submission(self) -> Submission:
-        """What the receipt will be for."""
-        digest = convert.masked_digest(self.signed, self.contribution, self.attempt)
-        return Submission(self.seat, convert.round_kind(NAME, self.attempt), digest, self.attempt)
 
 
 class Uploads:
@@ -87,16 +82,26 @@ class Uploads:
         if start is None or start.WhichOneof("part") != "start":
             raise FormatError("an upload begins with its start message")
         live = await self._conductor.find(start.start.session)
-        seat, signed = convert.signed_from_wire(start.start.header)
-        check_seat(caller, live.state.opening, seat)
-        attempt = start.start.attempt
-        digest = convert.masked_digest(signed, start.start.contribution, attempt)
-        known = live.snapshot.receipts.get((seat, convert.round_kind(NAME, attempt)))
-        if known is not None and known.digest == digest:
-            return known
-        announced = _announced(live, seat, signed, start.start)
-        await self._collect(announced, parts)
-        return await self._complete(announced, caller)
+        seat, attempt = seat_of(caller, live.state.opening), start.start.attempt
+        kind = convert.round_kind(NAME, attempt)
+        try:
+            claimed, signed = convert.signed_from_wire(start.start.header)
+            check_seat(caller, live.state.opening, claimed)
+            digest = convert.masked_digest(signed, start.start.contribution, attempt)
+            known = live.snapshot.receipts.get((seat, kind))
+            if known is not None and known.digest == digest:
+                return known
+            announced = _announced(live, seat, signed, start.start)
+            await self._collect(announced, parts)
+            event = await self._whole(announced)
+        except (FormatError, ProtocolError, SignatureError) as error:
+            await self._conductor.record_refusal(live, NAME, caller.spiffe_id, str(error))
+            raise
+        submission = Submission(seat, kind, digest, attempt)
+        receipt = await self._conductor.submit(live, submission, event, caller.spiffe_id)
+        self._store.discard(_name(live, seat, announced.header.masked_digest))
+        self._newest.pop(_owner(announced), None)
+        return receipt
 
     async def _collect(self, announced: Announced, parts: AsyncIterator[pb.UploadMaskedInputRequest]) -> None:
         name = _name(announced.live, announced.seat, announced.header.masked_digest)
@@ -119,7 +124,8 @@ class Uploads:
                 raise _wrong_offset(self._store.stored(name)) from error
             self._metrics.uploaded(len(part.chunk))
 
-    async def _complete(self, announced: Announced, caller: Caller) -> Receipt:
+    async def _whole(self, announced: Announced) -> Callable[[datetime], InputReceived]:
+        """Return what makes the event of an upload that is complete."""
         live, seat = announced.live, announced.seat
         name = _name(live, seat, announced.header.masked_digest)
         masked = await asyncio.to_thread(self._store.content, name)
@@ -128,17 +134,9 @@ class Uploads:
         if masked_digest(masked) != announced.header.masked_digest:
             self._store.discard(name)
             raise ProtocolError("its masked input is not the one its header names", peer=seat_peer(seat))
-        make = partial(
-            InputReceived,
-            seat=seat,
-            header=announced.signed,
-            contribution=Envelope.from_json(announced.contribution),
-            masked=masked,
+        return partial(
+            InputReceived, seat=seat, header=announced.signed, contribution=announced.contribution, masked=masked
         )
-        receipt = await self._conductor.submit(live, announced.submission, make, caller.spiffe_id)
-        self._store.discard(name)
-        self._newest.pop(_owner(announced), None)
-        return receipt
 
 
 def _announced(live: LiveSession, seat: Seat, signed: Signed, start: pb.UploadStart) -> Announced:
@@ -148,11 +146,13 @@ def _announced(live: LiveSession, seat: Seat, signed: Signed, start: pb.UploadSt
     if not isinstance(state, Aggregating) or not isinstance(state.rounds, CollectingMaskedInputs):
         raise misplaced(state, Phase.MASKING_INPUT)
     rounds = state.rounds
+    sizes.check_body(signed, rounds.parameters.blocks * COMMITMENT_BYTES)
+    contribution = sizes.contribution(live.state.opening.spec, start.contribution)
     header = open_masked(rounds.parameters, rounds.shared, seat, signed, seat_peer(seat))
     expected = vector_bytes(rounds.parameters.lanes)
     if start.size != expected:
         raise ProtocolError(f"announces {start.size} bytes, the vector has {expected}", peer=seat_peer(seat))
-    return Announced(live, seat, signed, header, start.contribution, start.attempt, start.size, start.offset)
+    return Announced(live, seat, signed, header, contribution, start.size, start.offset)
 
 
 async def _next(parts: AsyncIterator[pb.UploadMaskedInputRequest]) -> pb.UploadMaskedInputRequest | None:

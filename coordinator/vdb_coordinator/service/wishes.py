@@ -71,6 +71,9 @@ def wish_of(proposal: Proposal) -> Wish:
         wish = ParseDict(proposal.parameters, kind())
     except ParseError as error:
         raise FormatError(f"the parameters of the proposal make no request: {error}") from error
+    missing = sorted(parameters_of(wish).keys() - proposal.parameters.keys())
+    if missing:
+        raise FormatError(f"the proposal says no {missing[0]}: an older release made it; propose it again")
     if parameters_of(wish) != proposal.parameters:
         raise FormatError("the parameters of the proposal are not those of its request")
     return wish

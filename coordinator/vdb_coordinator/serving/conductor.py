@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -29,7 +29,7 @@ from vdb_coordinator.states import Duty, attempt_of, duty_of, phase_of, waited_f
 from vdb_coordinator.store import attempts
 from vdb_shared.bundle.logged import SALT_BYTES
 from vdb_shared.bundle.witnessed import witness_key
-from vdb_shared.errors import ProtocolError, SignatureError, StoreError, VdbError
+from vdb_shared.errors import FormatError, ProtocolError, SignatureError, StoreError, VdbError
 from vdb_shared.roster import SignedRoster
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.spec import Spec
@@ -148,7 +148,7 @@ class Conductor:
         Args:
             live: the session.
             submission: who and what.
-            make: gives the event at a time.
+            make: gives the event at a time, or refuses.
             who: the caller's SPIFFE id, for the audit log.
 
         Raises:
@@ -228,9 +228,9 @@ class Conductor:
         key = witness_key(opening.roster, opening.member(seat).institution)
         await self._finish(self._services.transparency.cosign(key, size, value))
 
-    def bundle(self, digest: str) -> bytes:
-        """Return a stored bundle."""
-        return self._services.history.blob(digest)
+    def bundle(self, digest: str, size: int) -> Iterator[bytes]:
+        """Yield a stored bundle in pieces of a size."""
+        return self._services.history.pieces(digest, size)
 
     async def _submit(
         self, live: LiveSession, submission: Submission, make: Callable[[datetime], Event], who: str
@@ -245,19 +245,20 @@ class Conductor:
                     await self._append_locked(live, make(live.moment(self._services.clock.now())), submission)
                     self._services.failpoints.reach("before-acknowledge")
                     return live.snapshot.receipts[key]
-        except (ProtocolError, SignatureError) as error:
-            await self._record_refusal(live, submission, who, str(error))
+        except (FormatError, ProtocolError, SignatureError) as error:
+            await self.record_refusal(live, submission.kind, who, str(error))
             raise
         if known.digest != submission.digest:
             message = f"seat {submission.seat} sent other bytes before; only the first count"
-            await self._record_refusal(live, submission, who, message)
+            await self.record_refusal(live, submission.kind, who, message)
             raise RefusedError(reasons.CONFLICT, message)
         return known
 
-    async def _record_refusal(self, live: LiveSession, submission: Submission, who: str, why: str) -> None:
-        now = self._services.clock.now()
+    async def record_refusal(self, live: LiveSession, kind: str, who: str, why: str) -> None:
+        """Note in the audit log that a submission was refused."""
+        now, outcome = self._services.clock.now(), f"{live.id}: {why}"
         await self._services.database.run(
-            lambda connection: attempts.record_refusal(connection, now, who, submission.kind, f"{live.id}: {why}")
+            lambda connection: attempts.record_refusal(connection, now, who, kind, outcome)
         )
 
     async def _do_for_a_lead(self, live: LiveSession, event: Event, by: str, action: str, outcome: str) -> None:

@@ -101,7 +101,13 @@ class SessionHistory:
         Raises:
             StoreError: the log or a blob is damaged.
         """
-        return await self._database.run(lambda connection: self._fold(connection, session))
+
+        def read(connection: Connection) -> tuple[list[bytes], Position, dict[tuple[Seat, str], Receipt]]:
+            return *eventlog.load(connection, session), _receipts(connection, session)
+
+        # Folded beside the database's only thread: whoever asks for an old session keeps nobody's event waiting.
+        bodies, position, receipts = await self._database.run(read)
+        return Snapshot(await asyncio.to_thread(self._fold, session, bodies), position, receipts)
 
     async def summaries(self) -> list[SessionSummary]:
         """Return all sessions, oldest first."""
@@ -127,6 +133,10 @@ class SessionHistory:
     def blob(self, digest: str) -> bytes:
         """Return a stored bundle or vector."""
         return self._blobs.get(digest)
+
+    def pieces(self, digest: str, size: int) -> Iterator[bytes]:
+        """Yield a stored bundle in pieces of a size; raises as `BlobStore.pieces`."""
+        return self._blobs.pieces(digest, size)
 
     async def sweep(self) -> int:
         """Delete blobs that were written but never acknowledged; return how many."""
@@ -176,6 +186,10 @@ class SessionHistory:
             StoreError: the log or a blob is damaged.
         """
         bodies, position = eventlog.load(connection, session)
+        for event, state in self._replayed(session, bodies):
+            yield event, state, position
+
+    def _replayed(self, session: str, bodies: list[bytes]) -> Iterator[tuple[Event, SessionState]]:
         state: SessionState | None = None
         for body in bodies:
             event = decode_event(body, self._blobs.get)
@@ -185,15 +199,18 @@ class SessionHistory:
                 state = opened(event)
             else:
                 state = apply(state, event)
-            yield event, state, position
+            yield event, state
         if state is None:
             raise StoreError(f"session {session} has no events")
 
-    def _fold(self, connection: Connection, session: str) -> Snapshot:
-        *_, (_, state, position) = self.replay(connection, session)
-        query = select(schema.receipts).where(schema.receipts.c.session == session)
-        rows = connection.execute(query)
-        return Snapshot(state, position, {(row.seat, row.kind): Receipt(row.digest, row.sequence) for row in rows})
+    def _fold(self, session: str, bodies: list[bytes]) -> SessionState:
+        *_, (_, state) = self._replayed(session, bodies)
+        return state
+
+
+def _receipts(connection: Connection, session: str) -> dict[tuple[Seat, str], Receipt]:
+    rows = connection.execute(select(schema.receipts).where(schema.receipts.c.session == session))
+    return {(row.seat, row.kind): Receipt(row.digest, row.sequence) for row in rows}
 
 
 def _step(before: SessionState, event: Event, after: SessionState) -> _Step:

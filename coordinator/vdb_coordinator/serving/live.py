@@ -26,6 +26,8 @@ from vdb_shared.secagg.parameters import Seat
 from vdb_shared.wire.status import Phase, Receipt, SessionStatus, SiteStatus
 
 _LONGEST_STAGE: Final = 60
+_READ_OF_STAGE: Final = 4 * _LONGEST_STAGE
+"""Letters that are looked at: what nobody will see costs nothing."""
 
 LULL_SECONDS: Final = 0.1
 """For how long changes that nobody has to act upon are gathered, so that n participants are not told n things in a round."""
@@ -111,7 +113,7 @@ class LiveSession:
 
     def report(self, seat: Seat, stage: str, done: int, total: int) -> None:
         """Note how far a site says it is; not durable, no measurement, and never in place of what is recorded."""
-        words = "".join(character for character in stage if character.isprintable())[:_LONGEST_STAGE]
+        words = "".join(letter for letter in stage[:_READ_OF_STAGE] if letter.isprintable())[:_LONGEST_STAGE]
         self._progress[seat] = f"{words} {done}/{total}" if total else words
         self.wake()
 

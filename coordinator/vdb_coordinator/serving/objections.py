@@ -92,7 +92,7 @@ class Objections:
         """
         state, now = published(live), self._services.clock.now()
         await self._check_stands(state)
-        successor = await self._successor(superseded_by)
+        successor = await self.successor(superseded_by) or None
         salt = secrets.token_bytes(SALT_BYTES)
         event = self._services.coordinator.withdraw(state, reason, successor, now, salt)
         await self._conductor.append(live, event)
@@ -127,6 +127,16 @@ class Objections:
         withdrawal = b"" if state.withdrawal is None else state.withdrawal.withdrawal.to_json()
         return Said(tuple(item.objection.to_json() for item in state.objections), withdrawal)
 
+    def check_reason(self, live: LiveSession, reason: str) -> None:
+        """Check that a result could be withdrawn for a reason in these words.
+
+        Raises:
+            RefusedError: there is no result.
+            UsageError: the reason has no words, too many, or unreadable ones.
+        """
+        now, salt = self._services.clock.now(), secrets.token_bytes(SALT_BYTES)
+        self._services.coordinator.withdraw(published(live), reason, None, now, salt)
+
     async def _logged_before(self, objection: str) -> tuple[datetime, bytes] | None:
         """Return time and salt of an objection that a restoration lost and the log names: it comes back as it was."""
         for record in await self._records_without_events():
@@ -144,9 +154,15 @@ class Objections:
         entries = await self._services.database.run(lambda connection: list(entries_without_events(connection)))
         return [parse_record(entry) for entry in entries]
 
-    async def _successor(self, session: str) -> str | None:
+    async def successor(self, session: str) -> str:
+        """Return the id of the session whose result is to replace a withdrawn one; "" for "".
+
+        Raises:
+            UsageError: it was aborted.
+            RefusedError: no session, or several, with that id or prefix.
+        """
         if not session:
-            return None
+            return ""
         live = await self._conductor.find(session)
         if phase_of(live.state) is Phase.ABORTED:
             raise UsageError(

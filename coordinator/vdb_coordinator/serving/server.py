@@ -239,7 +239,7 @@ class Server:
         )
         oldest = Version.parse(self._config.oldest_protocol)
         boundary = Boundary(
-            lambda: self._enrolments.members, self._config.admins, self._enrolments.may_call, metrics, oldest
+            lambda: self._enrolments.members, self._config.admins, self._enrolments.may_call, metrics, self._log, oldest
         )
         server = grpc.aio.server(
             interceptors=[boundary], options=limits.OPTIONS, maximum_concurrent_rpcs=limits.MAX_CALLS

@@ -24,6 +24,10 @@ KEPT: Final = 200
 """Refusals of one caller and action."""
 
 _LONGEST: Final = 1000
+_LONGEST_WHO: Final = 256
+_REFUSED: Final = "refused: "
+"""Begins the outcome of what was refused; only such entries count to `KEPT`."""
+
 _GENESIS: Final = bytes(32)
 
 
@@ -62,7 +66,7 @@ class Entry:
 def record(connection: Connection, at: datetime, who: str, action: str, outcome: str) -> None:
     """Store an entry."""
     said = outcome.replace("\0", "\N{REPLACEMENT CHARACTER}")  # which no text of PostgreSQL may hold
-    entry = Entry(at.isoformat(timespec="seconds"), who[:256], action, said[:_LONGEST])
+    entry = Entry(at.isoformat(timespec="seconds"), who[:_LONGEST_WHO], action, said[:_LONGEST])
     following = end(connection).after(entry)
     row = {"at": entry.at, "who": entry.who, "action": entry.action, "outcome": entry.outcome}
     connection.execute(insert(schema.attempts), {"id": following.size, "digest": following.digest, **row})
@@ -70,10 +74,11 @@ def record(connection: Connection, at: datetime, who: str, action: str, outcome:
 
 def record_refusal(connection: Connection, at: datetime, who: str, action: str, why: str) -> None:
     """Store that something was refused, unless this caller has as many such entries as are kept."""
-    same = (schema.attempts.c.who == who, schema.attempts.c.action == action)
+    table = schema.attempts.c
+    same = (table.who == who[:_LONGEST_WHO], table.action == action, table.outcome.startswith(_REFUSED))
     found = connection.execute(select(func.count()).select_from(schema.attempts).where(*same)).scalar_one()
     if found < KEPT:
-        record(connection, at, who, action, f"refused: {why}")
+        record(connection, at, who, action, f"{_REFUSED}{why}")
 
 
 def end(connection: Connection) -> End:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from vdb_coordinator.approvals import proposal_digest
+from vdb_coordinator.approvals import parse_proposal, proposal_digest
 from vdb_coordinator.store import schema
 
 
@@ -53,6 +53,13 @@ def open_ones(connection: Connection, now: str) -> list[Kept]:
     )
     rows = connection.execute(query).all()
     return [Kept(row.body, row.expires, row.done, _signatures(connection, row.proposal)) for row in rows]
+
+
+def waiting_of(connection: Connection, proposer: str, now: str) -> int:
+    """Return how many proposals of a lead wait."""
+    table = schema.proposals
+    bodies = connection.scalars(select(table.c.body).where(table.c.done.is_(None), table.c.expires > now))
+    return sum(parse_proposal(body).proposer == proposer for body in bodies)
 
 
 def approve(connection: Connection, digest: bytes, name: str, signature: bytes) -> None:

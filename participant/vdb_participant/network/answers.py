@@ -40,6 +40,7 @@ _KINDS: Final[Mapping[str, type[VdbError]]] = {
     reasons.TOO_MUCH: UnreachableError,
     reasons.WRONG_OFFSET: UnreachableError,
     reasons.STORAGE: UnreachableError,
+    reasons.INTERNAL: UnreachableError,
 }
 """Reasons that are nobody's breach of the protocol; all others are."""
 

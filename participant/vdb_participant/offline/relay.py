@@ -50,7 +50,9 @@ from vdb_shared.wire import federation_pb2 as pb
 
 ENROL: Final = "/vdb.v1.EnrolmentService/Enrol"
 APPROVAL: Final = "/vdb.v1.EnrolmentService/GetEnrolment"
-_MENDABLE: Final = frozenset({"", reasons.NOT_YET, reasons.TOO_MUCH, reasons.STORAGE, reasons.WRONG_OFFSET})
+_MENDABLE: Final = frozenset(
+    {"", reasons.NOT_YET, reasons.TOO_MUCH, reasons.STORAGE, reasons.INTERNAL, reasons.WRONG_OFFSET}
+)
 """Reasons, or none at all, for which the same may be accepted later."""
 APPROVAL_SECONDS: Final = 2.0
 _SERVICES: Final = ("SessionService", "LogService", "AggregationService", "EnrolmentService")

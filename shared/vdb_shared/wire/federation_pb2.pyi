@@ -1951,20 +1951,26 @@ class RevokeInstitutionRequest(_message.Message):
     INSTITUTION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
     institution: _builtins.str
     reason: Global___RevocationReason.ValueType
     note: _builtins.str
     """Why, in words; kept by the coordinator and shown to nobody else."""
+    fingerprint: _builtins.str
+    """Key id of the statement key that is revoked: the coordinator writes it into a proposal (§11.11). If it is not empty and the
+    institution has another key by then, nothing is done.
+    """
     def __init__(
         self,
         *,
         institution: _builtins.str = ...,
         reason: Global___RevocationReason.ValueType = ...,
         note: _builtins.str = ...,
+        fingerprint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["institution", b"institution", "note", b"note", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "institution", b"institution", "note", b"note", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

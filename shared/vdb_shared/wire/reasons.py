@@ -54,5 +54,8 @@ VERSION: Final = "VDB_VERSION"
 NEEDS_APPROVAL: Final = "VDB_NEEDS_APPROVAL"
 """The coordinator's policy wants signatures of several people for this; propose it."""
 
+INTERNAL: Final = "VDB_INTERNAL"
+"""A fault of the coordinator's program; its operator must act. Not said to callers of protocol 1.0, who do not know it."""
+
 STORAGE: Final = "VDB_STORAGE"
 """The coordinator cannot write to its storage; its operator must act. Safe to resend."""

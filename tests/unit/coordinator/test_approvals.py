@@ -204,12 +204,18 @@ def test_what_the_policy_names_is_ordered_in_no_other_way(office: Office) -> Non
     Office(office.database, policy=ApprovalPolicy()).approvals.check_alone("revoke_institution")
 
 
-def test_proposals_do_not_pile_up(office: Office) -> None:
+def test_proposals_of_one_lead_do_not_pile_up_and_keep_no_other_from_proposing(office: Office) -> None:
     for _ in range(MAX_OPEN):
         office.propose()
     with pytest.raises(RefusedError, match="let some of them expire") as caught:
         office.propose()
     assert refusal(caught) == reasons.TOO_MUCH
+    other = asyncio.run(office.approvals.propose("revoke_institution", PARAMETERS, "spiffe://testbed/admin/other"))
+    office.approve(other, "anna")
+    office.approve(other, "ben")
+    office.take(other)
+    office.clock.moment += timedelta(hours=72)
+    office.propose()
 
 
 @pytest.mark.parametrize(
@@ -262,6 +268,10 @@ def test_what_is_done_is_what_was_signed() -> None:
         assert request_for(action, parameters) == request
         proposal = parse_proposal(_body(action, parameters))
         assert wish_of(proposal) == wish
+        first, *_ = parameters
+        older = proposal.model_copy(update={"parameters": {k: v for k, v in parameters.items() if k != first}})
+        with pytest.raises(FormatError, match=f"says no {first}: an older release made it; propose it again"):
+            wish_of(older)
         for other in ({"unknown": "x"}, {"institution": "a"}, {}):
             if other != parameters:
                 with pytest.raises(FormatError):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+from collections.abc import AsyncIterator
+
+import grpc
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
@@ -9,12 +14,17 @@ from grpc import StatusCode
 
 from testkit.statements import INSTITUTIONS, make_roster
 from vdb_coordinator.refusals import RefusedError
-from vdb_coordinator.service.answers import DETAILS_KEY, status_of
+from vdb_coordinator.service.answers import DETAILS_KEY, status_of, status_of_fault
+from vdb_coordinator.service.boundary import Boundary
 from vdb_coordinator.service.callers import Roles, authorised
+from vdb_coordinator.service.quotas import TURNS
+from vdb_coordinator.serving.log import make_log
+from vdb_coordinator.serving.metrics import Metrics
 from vdb_shared import errors
 from vdb_shared.roster import parse_roster
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire import reasons
+from vdb_shared.wire.versions import Version
 
 ROSTER = parse_roster(make_roster().roster)
 LEAD = "spiffe://testbed/admin/lead"
@@ -72,7 +82,6 @@ def test_members_may_ask_for_health() -> None:
         (errors.SignatureError("x"), StatusCode.INVALID_ARGUMENT, reasons.PROTOCOL),
         (errors.FormatError("x"), StatusCode.INVALID_ARGUMENT, reasons.INVALID),
         (errors.SpecError("x"), StatusCode.INVALID_ARGUMENT, reasons.INVALID),
-        (errors.StoreError("disk full"), StatusCode.UNAVAILABLE, reasons.STORAGE),
         (errors.SessionAbortedError("x"), StatusCode.FAILED_PRECONDITION, reasons.ABORTED),
     ],
     ids=lambda value: type(value).__name__,
@@ -85,6 +94,136 @@ def test_errors_leave_with_code_reason_and_sentence(error: errors.VdbError, code
     assert status.details[0].Unpack(info)
     assert (found_code, message, status.message) == (code, str(error), str(error))
     assert (info.reason, info.domain, status.code) == (reason, reasons.DOMAIN, code.value[0])
+
+
+def unpacked(metadata: tuple[tuple[str, bytes], ...]) -> tuple[Status, list[str]]:
+    ((_, packed),) = metadata
+    status, info = Status.FromString(packed), ErrorInfo()
+    return status, [info.reason for detail in status.details if detail.Unpack(info)]
+
+
+def test_what_the_storage_says_stays_inside() -> None:
+    code, message, metadata = status_of(errors.StoreError("postgresql://user@host/db: connection refused"))
+    status, found = unpacked(metadata)
+    assert (code, found) == (StatusCode.UNAVAILABLE, [reasons.STORAGE])
+    assert message == status.message
+    assert "trying again is safe" in message
+    assert "host" not in message
+
+
+@pytest.mark.parametrize(("speaks", "found"), [(Version(1, 1), [reasons.INTERNAL]), (Version(1, 0), [])])
+def test_a_fault_of_the_program_has_a_reason_for_who_knows_it(speaks: Version, found: list[str]) -> None:
+    """An agent of 1.0 takes a reason that it does not know for a breach; without one it stays in its session."""
+    code, message, metadata = status_of_fault(speaks)
+    status, reasons_found = unpacked(metadata)
+    assert (code, reasons_found, status.message) == (StatusCode.INTERNAL, found, message)
+
+
+class Call:
+    """A call as the library shows it; of its peer's certificate only the name counts here."""
+
+    code, details = None, ""
+
+    def __init__(self, *, speaks: str = "1.1") -> None:
+        self.speaks = speaks
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return {"peer_spiffe_id": [PARTICIPANT.encode()], "x509_pem_cert": [b""]}
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("vdb-protocol", self.speaks),)
+
+    def time_remaining(self) -> float:
+        return 60.0
+
+    def set_trailing_metadata(self, _metadata: object) -> None:
+        pass
+
+    async def abort(self, code: StatusCode, details: str, metadata: tuple[tuple[str, bytes], ...]) -> None:
+        self.code, self.details, (_, self.reasons) = code, details, unpacked(metadata)
+        raise grpc.aio.AbortError
+
+
+async def only(request: object) -> AsyncIterator[object]:
+    yield request
+
+
+def boundary(log: io.StringIO) -> Boundary:
+    return Boundary(
+        lambda: ROSTER, (LEAD,), lambda _spiffe, _certificate: True, Metrics(), make_log(as_json=True, stream=log)
+    )
+
+
+@pytest.mark.parametrize("fault", [OSError(36, "File name too long", "/srv/secret"), KeyError("secret"), ValueError()])
+def test_of_a_fault_nothing_but_that_it_happened_leaves_the_server(fault: Exception) -> None:
+    async def fails(_request: object, _context: object) -> None:
+        raise fault
+
+    log, call = io.StringIO(), Call()
+    wrapped = boundary(log)._unary(fails, "/vdb.v1.SessionService/ListSessions")
+    with pytest.raises(grpc.aio.AbortError):
+        asyncio.run(wrapped(only(pb.ListSessionsRequest()), call))
+    assert (call.code, call.reasons) == (StatusCode.INTERNAL, [reasons.INTERNAL])
+    assert "secret" not in call.details
+    assert "fails (test_boundary.py, line" in log.getvalue(), "the operator is told"
+    assert type(fault).__name__ in log.getvalue()
+
+
+def test_what_the_storage_says_is_told_to_the_operator() -> None:
+    async def fails(_request: object, _context: object) -> None:
+        raise errors.StoreError("/srv/db.sqlite: database is locked")
+
+    log, call = io.StringIO(), Call()
+    with pytest.raises(grpc.aio.AbortError):
+        asyncio.run(
+            boundary(log)._unary(fails, "/vdb.v1.SessionService/ListSessions")(only(pb.ListSessionsRequest()), call)
+        )
+    assert call.reasons == [reasons.STORAGE]
+    assert "/srv" not in call.details
+    assert "/srv/db.sqlite: database is locked" in log.getvalue()
+
+
+def test_a_request_that_no_session_wants_does_not_reach_its_service() -> None:
+    async def never(_request: object, _context: object) -> None:
+        raise AssertionError("it came through")
+
+    call = Call()
+    with pytest.raises(grpc.aio.AbortError):
+        asyncio.run(
+            boundary(io.StringIO())._unary(never, "/vdb.v1.SessionService/GetSession")(
+                only(pb.GetSessionRequest(session="x" * 2**20)), call
+            )
+        )
+    assert call.reasons == [reasons.INVALID]
+
+
+@pytest.mark.parametrize(("method", "at_once"), [("GetBundle", TURNS), ("WatchSession", TURNS + 4)])
+def test_what_is_read_for_an_answer_is_read_in_the_callers_turn_and_news_are_waited_for_outside(
+    method: str, at_once: int
+) -> None:
+    """Otherwise one caller has three hundred pieces of bundles in memory, or eight watched sessions keep it from all else."""
+    reading, most = 0, 0
+
+    async def pieces(_request: object, _context: object) -> AsyncIterator[bytes]:
+        nonlocal reading, most
+        for _ in range(3):
+            reading += 1
+            most = max(most, reading)
+            for _ in range(50):
+                await asyncio.sleep(0)
+            reading -= 1
+            yield b"x"
+
+    async def taken(served: Boundary) -> int:
+        wrapped = served._watch(pieces, f"/vdb.v1.SessionService/{method}")
+        return len([piece async for piece in wrapped(only(pb.GetBundleRequest()), Call())])
+
+    async def story() -> list[int]:
+        served = boundary(io.StringIO())
+        return await asyncio.gather(*(taken(served) for _ in range(TURNS + 4)))
+
+    assert asyncio.run(story()) == [3] * (TURNS + 4)
+    assert most == at_once
 
 
 def test_every_reason_has_a_code() -> None:

@@ -21,14 +21,14 @@ from vdb_coordinator.identity.enrolment import Consortium, EnrolmentRequest, Enr
 from vdb_coordinator.identity.enrolment_stages import EnrolmentStage
 from vdb_coordinator.identity.founding import found, new_config
 from vdb_coordinator.identity.keys import read_signing_key, read_tls_key
-from vdb_coordinator.identity.revocation import Revocation
+from vdb_coordinator.identity.revocation import Revocation, store_revocation
 from vdb_coordinator.identity.rosters import RosterAuthority
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.serving.log import make_log
 from vdb_coordinator.store import schema
 from vdb_coordinator.store.database import Database
 from vdb_shared import labels
-from vdb_shared.errors import IdentityError, SignatureError, StoreError
+from vdb_shared.errors import FormatError, IdentityError, SignatureError, StoreError
 from vdb_shared.identity import StatementKey
 from vdb_shared.roster import Member
 from vdb_shared.wire.enrolment import InvitationFile, grouped, possession_body
@@ -202,6 +202,47 @@ def test_possession_of_both_keys_must_be_proved(office: Office) -> None:
         signed = applicant.statement_key.sign(labels.TYPE_POSSESSION, body)
         with pytest.raises(IdentityError, match="certificate request"):
             office.enrol(applicant, certificate_request=request, possession=signed)
+
+
+def test_who_does_not_prove_to_hold_the_keys_is_recorded(office: Office) -> None:
+    applicant = office.invite("a")
+    with pytest.raises(SignatureError):
+        office.enrol(applicant, possession=bytes(64))
+    body = possession_body(applicant.invitation.token_bytes, "a", b"nonsense")
+    signed = applicant.statement_key.sign(labels.TYPE_POSSESSION, body)
+    with pytest.raises(IdentityError):
+        office.enrol(applicant, certificate_request=b"nonsense", possession=signed)
+    with pytest.raises((FormatError, IdentityError, SignatureError)):
+        office.enrol(applicant, statement_key=b"short")
+    recorded = [outcome for who, action, outcome in office.audit() if (who, action) == (caller("a"), "enrol")]
+    assert len(recorded) == 3
+    assert all(outcome.startswith("refused: ") for outcome in recorded)
+
+
+def test_a_revoked_key_does_not_come_back_as_an_auditors(office: Office) -> None:
+    member = member_of(office, "hospital-a")
+    asyncio.run(office.enrolments.revoke(Revocation("hospital-a", "compromised", "", LEAD)))
+    with pytest.raises(IdentityError, match="uses a key that was revoked; it must make a new one"):
+        asyncio.run(office.enrolments.admit_auditor("court", member.public_key, LEAD))
+    asyncio.run(office.enrolments.admit_auditor("court", StatementKey.generate().public_key, LEAD))
+
+
+def test_a_revocation_of_one_key_does_not_revoke_the_next(office: Office) -> None:
+    """What was decided of a key is not done to the institution's new one, also where that came at the last moment."""
+    old = member_of(office, "hospital-a")
+    decided = Revocation("hospital-a", "compromised", "", LEAD, old.public_key.key_id)
+    new = member_of(office, "hospital-a")
+    with pytest.raises(IdentityError, match="has another key now"):
+        asyncio.run(office.enrolments.revoke(decided))
+    with pytest.raises(IdentityError, match="has another key now"):
+        office.database.run_now(
+            lambda connection: store_revocation(
+                connection, office.enrolments._consortium.rosters, decided, office.clock.now()
+            )
+        )
+    assert office.enrolments.is_member(new)
+    asyncio.run(office.enrolments.revoke(replace(decided, fingerprint=new.public_key.key_id)))
+    assert not office.enrolments.is_member(new)
 
 
 def test_two_institutions_cannot_share_a_key(office: Office) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -31,6 +32,7 @@ from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import StoreError
 
 SESSION = "sha256:" + "1" * 64
+NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
 
 
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
@@ -295,3 +297,48 @@ def test_a_session_whose_vector_is_gone_is_an_error(tmp_path: Path, database: Da
     next(iter((tmp_path / "blobs").iterdir())).unlink()
     with pytest.raises(StoreError, match="blob"):
         asyncio.run(history.load(told.state.opening.session))
+
+
+def test_only_refusals_count_to_the_refusals_that_are_kept(database: Database) -> None:
+    """A lead who did much is recorded when something is refused to it, which is when it matters."""
+
+    def did(connection: Connection) -> list[str]:
+        for number in range(attempts.KEPT):
+            attempts.record(connection, NOW, "spiffe://testbed/admin/" + "x" * 300, "approve proposal", f"{number}")
+        for _ in range(attempts.KEPT + 5):
+            attempts.record_refusal(
+                connection, NOW, "spiffe://testbed/admin/" + "x" * 300, "approve proposal", "forged"
+            )
+        attempts.record_refusal(connection, NOW, "another", "approve proposal", "forged")
+        return [entry.outcome for entry in attempts.load(connection)]
+
+    found = database.run_now(did)
+    assert found.count("refused: forged") == attempts.KEPT + 1
+    assert len(found) == 2 * attempts.KEPT + 1
+
+
+def test_a_session_is_folded_while_the_database_does_other_work(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folding an old session takes long, and whoever may read one can ask for it: the only writer goes on meanwhile."""
+    told = story()
+    history = SessionHistory(database, BlobStore(tmp_path / "blobs"))
+    stored(history, told)
+    folding, go_on, real = threading.Event(), threading.Event(), SessionHistory._replayed
+
+    def slow(self: SessionHistory, session: str, bodies: list[bytes]) -> Iterator[object]:
+        folding.set()
+        assert go_on.wait(20)
+        return real(self, session, bodies)
+
+    monkeypatch.setattr(SessionHistory, "_replayed", slow)
+
+    async def both() -> Snapshot:
+        loading = asyncio.ensure_future(history.load(told.state.opening.session))
+        assert await asyncio.to_thread(folding.wait, 20)
+        async with asyncio.timeout(20):
+            await database.run(lambda connection: connection.execute(select(schema.sessions)).all())
+        go_on.set()
+        return await loading
+
+    assert asyncio.run(both()).state == told.state

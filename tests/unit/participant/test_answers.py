@@ -38,6 +38,7 @@ class Refused(grpc.RpcError):
         (reasons.TOO_LATE, SessionAbortedError),
         (reasons.ABORTED, SessionAbortedError),
         (reasons.NOT_YET, UnreachableError),
+        (reasons.INTERNAL, UnreachableError),
         (reasons.PROTOCOL, ProtocolError),
         (reasons.CONFLICT, ProtocolError),
         ("VDB_SOMETHING_NEW", ProtocolError),
