@@ -232,7 +232,11 @@ def test_members_see_what_can_be_joined(coordinator: RunningCoordinator, tmp_pat
         f"What a session would cost and send: vdb-participant --dir {site.folder.path} join {can_be_joined[7:19]} --data DIR "
         "--dry-run",
     ]
+    late = write_site(tmp_path / "late", coordinator.enrol("late"), coordinator.address)
+    (_, why, *_) = run("--dir", late.folder.path, "sessions")[0].splitlines()
+    assert why.startswith("  cannot be joined by this site: ")
     facts = json.loads(run(*words, "--json")[0])
+    assert [item["obstacle"] for item in facts] == ["", ""]
     assert [(item["session"], item["title"]) for item in facts] == [
         (can_be_joined, "A second try"),
         (ended, small_spec().title),

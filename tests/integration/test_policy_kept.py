@@ -85,6 +85,19 @@ def test_what_was_tightened_after_consent_stops_what_goes_on_and_costs_nothing(
     assert kinds(first) == ["debit"]
 
 
+def test_who_has_no_hour_before_the_deadline_is_not_let_in_to_drop_out(
+    coordinator: RunningCoordinator, tmp_path: Path
+) -> None:
+    first, *_ = consortium(coordinator, tmp_path)
+    later = datetime.now(UTC).astimezone() + timedelta(hours=12)
+    rule = f'gpu_hours = ["daily {later:%H:%M}-{later + timedelta(hours=1):%H:%M}"]'
+    write_durably(first.site.folder.policy, with_rule(rule).encode())
+    first.site = open_site(first.site.folder, no_passphrase)
+    with pytest.raises(BudgetError, match=r"gpu_hours .* leaves no time until clips must be measured, at the latest"):
+        first.take_part()
+    assert not first.folder.exists()
+
+
 def test_nobody_enrols_at_an_address_that_the_policy_does_not_hold(
     coordinator: RunningCoordinator, tmp_path: Path
 ) -> None:

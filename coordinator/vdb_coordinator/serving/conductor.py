@@ -136,7 +136,7 @@ class Conductor:
             problem = f"{len(found)} sessions have ids that begin so" if found else "no session has that id"
             raise RefusedError(
                 reasons.NO_SUCH_SESSION,
-                f"{session!r}: {problem}; the lead sees them all with `vdb-coordinator session list`",
+                f"{session!r}: {problem}; `vdb-coordinator session list`, or `vdb-participant sessions`, lists them",
             )
         return self._sessions.get(found[0]) or await self._load(found[0])
 

@@ -36,11 +36,14 @@ def show(folder: StateFolder, session: str, *, as_json: bool) -> None:
     """Print what left.
 
     Raises:
+        UsageError: a session was named and nothing is of it.
         StoreError: the journal was changed or cannot be read.
     """
     reading = EgressJournal(folder.egress).read()
     wanted = session.removeprefix("sha256:")
     entries = [entry for entry in reading.entries if not wanted or _names(entry, wanted)]
+    if wanted and not entries:
+        raise UsageError(f"--session {session}: nothing that left names such a session; `status` lists this site's")
     if as_json:
         value = {"entries": [parse_canonical_json(encode_line(entry)[:-1]) for entry in entries], "head": reading.head}
         sys.stdout.write(canonical_json(value).decode() + "\n")

@@ -6,18 +6,29 @@ Promises that listing promises nothing and sends nothing but the question.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final
 
 from vdb_participant.commands.reaching import Offline, awaiting, calls_of
 from vdb_participant.commands.screen import TITLE_CELLS, console
 from vdb_participant.network.client import Client
+from vdb_participant.network.link import Link
+from vdb_participant.session.terms import Offered, verify_opening
 from vdb_participant.site.config import StateFolder, chosen
-from vdb_participant.site.institution import open_site
+from vdb_participant.site.institution import Site, open_site
 from vdb_participant.site.keys import Passphrase
+from vdb_participant.site.policy import check_policy
 from vdb_shared.canonical import canonical_json
+from vdb_shared.errors import VdbError
 from vdb_shared.wire.spoken import doing
 from vdb_shared.wire.status import Phase, SessionSummary
-from vdb_shared.wording import one_line
+from vdb_shared.wording import one_line, wrapped
+
+_LOOKED_AT: Final = 8
+"""Of sessions that take institutions: at the spec and roster of so many."""
+
+_CELLS: Final = 100
 
 _SHOWN = slice(7, 19)
 """Of a session id: enough to name it, and what `status` shows."""
@@ -26,7 +37,7 @@ _SHOWN = slice(7, 19)
 def show(folder: StateFolder, passphrase: Passphrase, offline: Offline | None, *, as_json: bool) -> None:
     """Print the coordinator's sessions, those that can be joined first.
 
-    JSON: a list of {session, title, phase}, the phase in the words of `vdb-coordinator session list --json`.
+    JSON: a list of {session, title, phase, obstacle}, the phase in the words of `vdb-coordinator session list --json`.
 
     Raises:
         UnreachableError: names the cause.
@@ -35,22 +46,54 @@ def show(folder: StateFolder, passphrase: Passphrase, offline: Offline | None, *
     site = open_site(folder, passphrase)
     with awaiting(), Client(calls_of(site, offline, console(stderr=True).print)) as link:
         found = sorted(link.sessions(), key=lambda item: (item.phase is not Phase.ACCEPTING, item.phase.ended))
+        open_now = [item.session for item in found if item.phase is Phase.ACCEPTING][:_LOOKED_AT]
+        obstacles = {session: words for session in open_now if (words := _obstacle(site, link, session))}
     if as_json:
-        facts = [{"session": item.session, "title": item.title, "phase": item.phase.words} for item in found]
+        facts = [
+            {
+                "session": item.session,
+                "title": item.title,
+                "phase": item.phase.words,
+                "obstacle": obstacles.get(item.session, ""),
+            }
+            for item in found
+        ]
         sys.stdout.write(canonical_json(facts).decode() + "\n")
         return
-    for line in listed_lines(found, chosen(folder)):
+    for line in listed_lines(found, obstacles, chosen(folder)):
         console().print(line)
 
 
-def listed_lines(found: list[SessionSummary], options: str) -> Iterator[str]:
-    """Yield what is shown of sessions, in the order given; `options` stand before a command to copy."""
+def _obstacle(site: Site, link: Link, session: str) -> str:
+    """Return why a session cannot be joined by this site, as far as a look at it tells; "" if nothing stands against it."""
+    details = link.details(session)
+    try:
+        offered = Offered(details.spec, details.open, details.roster)
+        opening = verify_opening(offered, session, site.pins, datetime.now(UTC))
+        check_policy(site.policy, opening.spec)
+    except VdbError as error:
+        return one_line(str(error))
+    return ""
+
+
+def listed_lines(found: list[SessionSummary], obstacles: Mapping[str, str], options: str) -> Iterator[str]:
+    """Yield what is shown of sessions.
+
+    Args:
+        found: in the order to show them in.
+        obstacles: why sessions cannot be joined by this site, by their ids.
+        options: stand before a command to copy.
+    """
     if not found:
         yield "no session: the lead has opened none yet"
         return
     for item in found:
         yield f"{item.session[_SHOWN]}  {one_line(item.title, TITLE_CELLS)}"
-        yield f"  {'can be joined' if item.phase is Phase.ACCEPTING else doing(item.phase)}"
-    if found[0].phase is Phase.ACCEPTING:
-        session = found[0].session[_SHOWN]
+        if item.session in obstacles:
+            yield from wrapped(f"  cannot be joined by this site: {obstacles[item.session]}", _CELLS, 4)
+        else:
+            yield f"  {'can be joined' if item.phase is Phase.ACCEPTING else doing(item.phase)}"
+    joinable = [item.session for item in found if item.phase is Phase.ACCEPTING and item.session not in obstacles]
+    if joinable:
+        session = joinable[0][_SHOWN]
         yield f"What a session would cost and send: vdb-participant {options}join {session} --data DIR --dry-run"

@@ -20,7 +20,15 @@ from typing import Final
 from vdb_participant.data.ratings import NO_RATINGS, Ratings
 from vdb_participant.session.claim import Opinion
 from vdb_participant.session.effort import NO_EFFORT, Effort
-from vdb_participant.session.in_short import HEADING, LANE_BYTES, in_short, joining_ends, measuring_ends, session_ends
+from vdb_participant.session.in_short import (
+    HEADING,
+    LANE_BYTES,
+    hours_left,
+    in_short,
+    joining_ends,
+    measuring_ends,
+    session_ends,
+)
 from vdb_participant.session.terms import Opening
 from vdb_participant.site.policy import PolicyFile
 from vdb_shared.canonical import decimal_string, sha256_digest
@@ -143,7 +151,7 @@ def make_plan(
             layout,
             accounting,
             _left(budget),
-            _works(holdings.effort, budget.policy),
+            _works(opening, holdings.effort, budget.policy),
             tuple(dict.fromkeys(holdings.endpoints.values())),
         ),
         _leaves(opening.spec, layout, holdings.endpoints),
@@ -170,6 +178,7 @@ def _head(opening: Opening) -> Iterator[str]:
     yield f"Title    {quoted(spec.title)}"
     yield f"Purpose  {quoted(spec.purpose)}"
     yield f"Spec     {spec.digest}"
+    yield f"Of       consortium {opening.roster.consortium}, whose members are named below"
     if opening.supersedes is not None:
         yield f"Replaces  the result of {opening.supersedes}"
 
@@ -238,6 +247,12 @@ def _costs(spec: Spec, accounting: Accounting, budget: Budget, holdings: Holding
         else f" (tighter estimate: epsilon {decimal_string(accounting.epsilon_pld)})"
     )
     yield (
+        "  In words: whether one record was used changes the odds of whatever is concluded from the result by a factor of at "
+        f"most {_factor(spec.privacy.epsilon)}, but for a chance of {decimal_string(spec.privacy.delta)}. A record is a clip, "
+        "a prompt, or both where a line pairs them. It is no person: for whoever is in ten records it is that factor to the "
+        "power of ten, at worst."
+    )
+    yield (
         f"  Of one institution at most {counted(spec.privacy.maximum_records, 'record')} may enter, each within bounds that "
         "follow from the metrics."
     )
@@ -261,6 +276,11 @@ def _costs(spec: Spec, accounting: Accounting, budget: Budget, holdings: Holding
             "  A video in another encoding, or a prompt in other words, counts as another record; where that may happen, set "
             'charge = "site" in policy.toml and decline until then.'
         )
+
+
+def _factor(epsilon: Decimal) -> str:
+    """Return e to the power of epsilon, rounded up."""
+    return f"{_ROUND_UP.plus(epsilon.exp()):,f}"
 
 
 def _left(budget: Budget) -> str:
@@ -365,8 +385,11 @@ def _people(opening: Opening) -> Iterator[str]:
     yield "  Who takes part is published, and so is the result."
 
 
-def _works(effort: Effort, policy: PolicyFile) -> str:
-    return effort.in_short() + (f"; only {policy.hours.words}" if policy.hours else "")
+def _works(opening: Opening, effort: Effort, policy: PolicyFile) -> str:
+    if policy.hours is None:
+        return effort.in_short()
+    usable = hours_left(opening, policy.hours)
+    return f"{effort.in_short()}; only {policy.hours.words}, of which {usable:.1f} hours lie before the deadline"
 
 
 def _times(opening: Opening, policy: PolicyFile) -> Iterator[str]:
@@ -385,7 +408,7 @@ def _times(opening: Opening, policy: PolicyFile) -> Iterator[str]:
     )
     if policy.hours:
         begins, ends = datetime.fromisoformat(opening.opened), measuring_ends(opening)
-        usable, whole = (span.total_seconds() / 3600 for span in (policy.hours.within(begins, ends), ends - begins))
+        usable, whole = hours_left(opening, policy.hours), (ends - begins).total_seconds() / 3600
         yield (
             f"  Models run here {policy.hours.words} alone, as policy.toml says: {usable:.1f} of the {whole:.1f} hours until "
             f"clips must be measured at the latest, {ends:%Y-%m-%d %H:%M:%S} UTC."

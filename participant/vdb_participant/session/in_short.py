@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from vdb_participant.session.terms import Opening
+from vdb_participant.site.hours import Hours
 from vdb_shared.bundle.logged import longest
 from vdb_shared.canonical import decimal_string
 from vdb_shared.metrics.statistic import Layout
@@ -71,6 +72,11 @@ def measuring_ends(opening: Opening) -> datetime:
     """Return the moment by the coordinator's clock at which clips must have been measured at the latest, UTC."""
     times = opening.spec.deadlines
     return datetime.fromisoformat(opening.opened) + timedelta(seconds=times.joining + times.computing)
+
+
+def hours_left(opening: Opening, hours: Hours) -> float:
+    """Return how many of the hours in which models may run lie between the opening and the end of measuring."""
+    return hours.within(datetime.fromisoformat(opening.opened), measuring_ends(opening)).total_seconds() / 3600
 
 
 def session_ends(opening: Opening) -> str:

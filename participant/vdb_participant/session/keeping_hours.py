@@ -79,7 +79,7 @@ def wait_for_hours(hours: Hours, reporter: Callable[[], Progress], say: Callable
     if hours.open_at(clock.now()):
         return
     opens = hours.opens(clock.now())
-    say(f"waiting until {opens:%a %Y-%m-%d %H:%M}, when models may run here (policy.toml, gpu_hours)")
+    say(f"waiting until {opens:%a %Y-%m-%d %H:%M %Z}, when models may run here (policy.toml, gpu_hours)")
     waited = TELL_SECONDS
     while not hours.open_at(now := clock.now()):
         if waited >= TELL_SECONDS:

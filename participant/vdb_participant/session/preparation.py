@@ -27,6 +27,7 @@ from vdb_participant.models import Weights, check_prompts_stay, verify_extractor
 from vdb_participant.session.claim import Opinion, check_claim, check_cost_at
 from vdb_participant.session.consent import Budget, Holdings, Plan, make_plan
 from vdb_participant.session.effort import Effort
+from vdb_participant.session.in_short import measuring_ends
 from vdb_participant.session.records import Consented
 from vdb_participant.session.terms import Opening, SealedTerms
 from vdb_participant.site.institution import Site
@@ -133,6 +134,7 @@ def prepare(site: Site, opening: Opening, resources: Resources, withheld: Withhe
     check_libraries()
     data_root(resources.data)
     check_allowed(site.policy, spec, resources)
+    check_hours(site.policy, opening)
     terms = _expected_terms(opening)
     accounting = account(terms.calibration)
     unnoised = resources.allow_unnoised and accounting.rho is None
@@ -182,6 +184,20 @@ def check_going_on(policy: PolicyFile, consented: Consented, sealed: SealedTerms
         where = f"the Ray cluster at {consented.cluster}" if consented.cluster else "this machine"
         raise UsageError(
             f"it was consented to make clips on {where}, and on no other; go on with the options of then, or leave the session"
+        )
+
+
+def check_hours(policy: PolicyFile, opening: Opening) -> None:
+    """Refuse a session of which no hour is left in which models may run here: whoever joined it would drop out.
+
+    Raises:
+        BudgetError: names the rule and the deadline.
+    """
+    ends = measuring_ends(opening)
+    if policy.hours is not None and not policy.hours.within(datetime.now(UTC), ends):
+        raise BudgetError(
+            f"policy.toml: gpu_hours ({policy.hours.words}) leaves no time until clips must be measured, at the latest "
+            f"{ends:%Y-%m-%d %H:%M:%S} UTC; decline, or change the policy"
         )
 
 

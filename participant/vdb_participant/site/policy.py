@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from vdb_participant.network.hosts import covers, is_this_machine
+from vdb_participant.network.hosts import check_rule, covers, is_this_machine
 from vdb_participant.site.config import StateFolder
 from vdb_participant.site.hours import Hours, parse_hours
 from vdb_shared.errors import BudgetError, UsageError
@@ -42,7 +42,7 @@ delta = 1e-6
 # reads both is admitted then. Name the video beside its words from the first session on, or choose "site".
 charge = "overlapping"
 
-# Fewest institutions in a sum; fewest of them, ours included, that are neither in league with the coordinator nor add no noise;
+# Fewest institutions in a sum; fewest of them, ours included, that are not in league with the coordinator and do add noise;
 # and how many such institutions a spec must at least reckon with (its cohort.collusion).
 minimum_cohort = 3
 minimum_honest = 2
@@ -89,6 +89,12 @@ def _hours(lines: list[str]) -> list[str]:
     return lines
 
 
+def _networks(rules: list[str]) -> list[str]:
+    for rule in rules:
+        check_rule(rule)
+    return rules
+
+
 Real = Annotated[Decimal, BeforeValidator(_real)]
 
 
@@ -124,7 +130,7 @@ class PolicyFile(BaseModel):
     allowed_metrics: list[str]
     allowed_models: list[str]
     allowed_licences: list[str] = [ANY]
-    allowed_networks: list[str] = [ANY]
+    allowed_networks: Annotated[list[str], AfterValidator(_networks)] = [ANY]
     gpu_hours: Annotated[list[str], AfterValidator(_hours)] | None = None
     unattended_consent: bool = False
 

@@ -119,6 +119,9 @@ def test_names_every_block_with_its_size_and_kind() -> None:
         "session ends 2026-11-22 23:02:30 UTC.\n  A phase ends as soon as all have done their part. A restart of the rounds,",
         "Session   sha256:5555",
         "Title    “Three tiny models”",
+        "Of       consortium t, whose members are named below",
+        "changes the odds of whatever is concluded from the result by a factor of at most 2,990, but for a chance of 0.000001",
+        "It is no person: for whoever is in ten records it is that factor to the power of ten, at worst.",
     ],
 )
 def test_says_what_the_site_has_a_say_in(words: str) -> None:
@@ -256,7 +259,10 @@ def test_the_hours_in_which_models_run_and_how_many_there_are() -> None:
         "Models run here daily 00:00-24:00 alone, as policy.toml says: 0.2 of the 0.2 hours until clips must be measured at "
         "the latest, 2026-11-22 23:01:00 UTC."
     ) in flat(made.text)
-    assert "Works hours and disk were not estimated; only daily 00:00-24:00" in flat(made.short)
+    assert (
+        "Works hours and disk were not estimated; only daily 00:00-24:00, of which 0.2 hours lie before the deadline"
+        in flat(made.short)
+    )
     assert "policy.toml says" not in plan().text
 
 

@@ -78,7 +78,7 @@ def test_all_clips_are_begun_within_the_hours_and_none_is_made_twice() -> None:
 def test_people_and_lead_are_told_that_it_waits() -> None:
     story = Story()
     story.work(12, timedelta(hours=1))
-    assert story.said[0] == "waiting until Mon 2026-11-23 22:00, when models may run here (policy.toml, gpu_hours)"
+    assert story.said[0] == "waiting until Mon 2026-11-23 22:00 UTC, when models may run here (policy.toml, gpu_hours)"
     assert story.said[1] == "models may run here again"
     assert "stopped at the end of a clip" in story.said[2]
     assert "Tue 2026-11-24 22:00" in story.said[3]
