@@ -20,7 +20,7 @@ from vdb_participant.site.institution import Site, open_site
 from vdb_participant.site.keys import Passphrase
 from vdb_participant.site.policy import check_policy
 from vdb_shared.canonical import canonical_json
-from vdb_shared.errors import VdbError
+from vdb_shared.errors import UnreachableError, VdbError
 from vdb_shared.wire.spoken import doing
 from vdb_shared.wire.status import Phase, SessionSummary
 from vdb_shared.wording import one_line, wrapped
@@ -46,7 +46,8 @@ def show(folder: StateFolder, passphrase: Passphrase, offline: Offline | None, *
     site = open_site(folder, passphrase)
     with awaiting(), Client(calls_of(site, offline, console(stderr=True).print)) as link:
         found = sorted(link.sessions(), key=lambda item: (item.phase is not Phase.ACCEPTING, item.phase.ended))
-        open_now = [item.session for item in found if item.phase is Phase.ACCEPTING][:_LOOKED_AT]
+        looked_at = 0 if offline else _LOOKED_AT  # each look would be one more file to carry
+        open_now = [item.session for item in found if item.phase is Phase.ACCEPTING][:looked_at]
         obstacles = {session: words for session in open_now if (words := _obstacle(site, link, session))}
     if as_json:
         facts = [
@@ -66,11 +67,13 @@ def show(folder: StateFolder, passphrase: Passphrase, offline: Offline | None, *
 
 def _obstacle(site: Site, link: Link, session: str) -> str:
     """Return why a session cannot be joined by this site, as far as a look at it tells; "" if nothing stands against it."""
-    details = link.details(session)
     try:
+        details = link.details(session)
         offered = Offered(details.spec, details.open, details.roster)
         opening = verify_opening(offered, session, site.pins, datetime.now(UTC))
         check_policy(site.policy, opening.spec)
+    except UnreachableError:
+        raise
     except VdbError as error:
         return one_line(str(error))
     return ""
