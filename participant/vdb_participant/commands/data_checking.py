@@ -133,6 +133,10 @@ def told(out: Console, folder: Path, found: Checked) -> bool:
         out.print(f"ratings by {people}, each one more record: {numbers}")
     elif found.asked:
         out.print(f"no {RATINGS_FILE} in {folder}: nothing goes from here into the spec's metrics of people's ratings")
+    if len(data.private) != len(data.records):
+        out.print(
+            f"{counted(len(data.private), 'record')} count in the privacy ledger: raters, and what cannot be used, too"
+        )
     if found.spec:
         out.print(f"ratings of clips of the spec name it as {found.spec}")
     out.print(f"content {data.digest}")
