@@ -37,7 +37,7 @@ from vdb_shared.errors import FormatError, ProtocolError, SessionAbortedError, S
 from vdb_shared.secagg.commitments import commitments_open, decode_commitments
 from vdb_shared.secagg.encoding import decode_totals
 from vdb_shared.secagg.masking import masked_digest
-from vdb_shared.secagg.messages import MaskedInputHeader, SharedKeysHeader, Signed
+from vdb_shared.secagg.messages import MaskedInputHeader, SharedKeysHeader, Signed, UnmaskingShares
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.secagg.restarts import Restart, verify_restart
 from vdb_shared.secagg.sealing import SEALED_BYTES, sealed_digest
@@ -232,7 +232,7 @@ def _accept(phase: Unfailed, message: RoundMessage) -> Phase:
         case CollectingUnmasking(), SharesRevealed():
             return _accept_unmasking(phase, message)
         case Summed(), SharesRevealed():
-            _check_member(message.seat, frozenset(phase.signatures), "the signers of T3")
+            _open_shares(phase.transcript, phase.signatures, message)  # late, and held to the same rules
             return phase
         case _:
             raise ProtocolError(
@@ -345,16 +345,18 @@ def _close_consistency(phase: CollectingConsistency) -> Phase:
 
 
 def _accept_unmasking(phase: CollectingUnmasking, message: SharesRevealed) -> Phase:
-    known = phase.transcript
-    _check_member(message.seat, frozenset(phase.signatures), "the signers of T3")
-    statement = known.masked.statement
-    shares = open_unmasking(known.parameters, statement, message.seat, message.signed, seat_peer(message.seat))
+    shares = _open_shares(phase.transcript, phase.signatures, message)
     grown = replace(
         phase,
         messages={**phase.messages, message.seat: message.signed},
         shares={**phase.shares, message.seat: shares},
     )
     return _finish(grown, last=not grown.missing)
+
+
+def _open_shares(known: Transcript, signatures: Mapping[Seat, bytes], sent: SharesRevealed) -> UnmaskingShares:
+    _check_member(sent.seat, frozenset(signatures), "the signers of T3")
+    return open_unmasking(known.parameters, known.masked.statement, sent.seat, sent.signed, seat_peer(sent.seat))
 
 
 def _finish(phase: CollectingUnmasking, *, last: bool) -> Phase:

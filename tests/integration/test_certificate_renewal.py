@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from sqlalchemy import select
 
+from testkit.backups import back_up, bring_back, serving
 from testkit.coordinator import CALL, Identity, RunningCoordinator, running_coordinator
 from testkit.institutions import no_passphrase, write_site
 from testkit.refusals import reason_of, refused
@@ -299,16 +300,39 @@ def test_who_is_revoked_cannot_renew_and_renewed_certificates_are_revoked_too(tm
             coordinator.restart()
 
 
+def test_a_restoration_revives_no_certificate_that_was_issued_since_the_backup(tmp_path: Path) -> None:
+    """The attack: a renewed certificate, stolen, which the restored database does not know, after its owner came back."""
+    with running_coordinator(tmp_path, institutions=3) as coordinator:
+        back_up(coordinator, tmp_path / "backup")
+        victim, honest = (renewed(coordinator, identity) for identity in coordinator.identities[:2])
+        log = coordinator.home.log
+    bring_back(tmp_path / "backup", tmp_path / "restored", log)
+    with serving(tmp_path / "restored", coordinator) as restored:
+        assert [may_call(restored, who) for who in (victim, honest)] == [True, True]
+        restored.admin.revoke("site-0", "compromised", "")
+        back = restored.enrol("site-0")
+        for _ in range(2):
+            assert [may_call(restored, who) for who in (victim, back, honest)] == [False, True, True]
+            assert refused(lambda: renewed(restored, victim)) == reasons.NOT_A_MEMBER
+            restored.restart()
+        assert may_call(restored, renewed(restored, honest))
+
+
 def test_fsck_looks_at_renewed_certificates(tmp_path: Path) -> None:
     with running_coordinator(tmp_path, institutions=2) as coordinator:
         renewed(coordinator, coordinator.identities[0])
-        home = coordinator.home
+        home, identity = coordinator.home, coordinator.identities[0]
+    elsewhere = replace(identity, statement_key=StatementKey.generate())
+    under_another = aged(coordinator, elsewhere, days=0).certificate_chain
     database = Database(home.database(home.read_config()))
     try:
         found = {item.what: item.problem for item in look(Holdings(home, database))}
         assert found["members' certificates"] == ""
         other = database.run_now(lambda c: c.execute(select(schema.enrolments.c.certificate)).scalars().all())[-1]
         database.run_now(lambda c: c.execute(schema.renewals.update().values(certificate=other)))
+        found = {item.what: item.problem for item in look(Holdings(home, database))}
+        assert "one of site-0 names somebody else" in found["members' certificates"]
+        database.run_now(lambda c: c.execute(schema.renewals.update().values(certificate=under_another)))
         found = {item.what: item.problem for item in look(Holdings(home, database))}
         assert "one of site-0 names somebody else" in found["members' certificates"]
         assert json.dumps(found)

@@ -37,6 +37,7 @@ from vdb_shared.secagg.messages import (
     ConsistencyStatement,
     SharedKeysHeader,
     Signed,
+    UnmaskingShares,
 )
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.secagg.sealing import sealed_digest
@@ -152,6 +153,35 @@ def test_faulty_message_is_refused_by_seat_and_the_phase_stands(
         receive(phase, change(honest))
     assert caught.value.peer == "seat 2"
     assert receive(phase, honest) is not phase
+
+
+def rerevealed(message: Message, **changes: object) -> SharesRevealed:
+    shares = replace(UnmaskingShares.decode(expect(SharesRevealed, message).signed.body), **changes)  # type: ignore[arg-type]  # any field, also a wrong one, is meant
+    return SharesRevealed(LIAR, signed_by(LIAR, labels.TYPE_UNMASKING, shares.encode()))
+
+
+REVEALED: list[tuple[Change, str]] = [
+    (lambda m: resigned(m, bytes(64)), "signature"),
+    (lambda m: SharesRevealed(LIAR, Signed(b"", b"")), "signature"),
+    (lambda m: SharesRevealed(LIAR, signed_by(LIAR, labels.TYPE_UNMASKING, b"junk")), "cut short"),
+    (lambda m: rerevealed(m, t3=OTHER), "is for T3"),
+    (lambda m: rerevealed(m, seat=3), "names seat 3"),
+    (lambda m: rerevealed(m, self_mask={0: 1}), "another set than the survivors"),
+    (lambda m: rerevealed(m, mask_key={9: 1}), "another set than those who dropped out"),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), REVEALED)
+def test_faulty_shares_are_refused_also_when_the_sum_is_there_without_them(change: Change, reason: str) -> None:
+    """A receipt says that a message was good, and what breaks the protocol is recorded, however late it comes."""
+    network, sealed = Waiting(SharesRevealed), parameters(N)
+    phase = Consortium(sealed, inputs_for(sealed), network=network).run()
+    assert isinstance(phase, Summed)
+    honest = network.kept[0]
+    with pytest.raises(ProtocolError, match=reason) as caught:
+        receive(phase, change(honest))
+    assert caught.value.peer == "seat 2"
+    assert receive(phase, honest) is phase
 
 
 def test_signature_of_another_view_is_refused() -> None:

@@ -36,14 +36,14 @@ def crowd(coordinator: RunningCoordinator, institutions: int) -> list[Identity]:
         for seat, key in enumerate(keys)
     ]
     stored = _store(coordinator, members, now)
-    for seat, key in enumerate(keys):
+    for seat, (member, key) in enumerate(zip(members, keys, strict=True)):
         tls_key = new_tls_key()
         identity = Identity(
             institution=f"site-{seat}",
             seat=seat,
             statement_key=key,
             tls_key=key_pem(tls_key, None),
-            certificate_chain=authority.issue_client(tls_key.public_key(), _name(seat), now) + authority.pem,
+            certificate_chain=authority.issue_participant(tls_key.public_key(), member, now) + authority.pem,
             ca_certificate=authority.pem,
             root_fingerprint=coordinator.root_fingerprint,
             roster=stored.signed,

@@ -46,21 +46,7 @@ class PostgresServer:
 
     def database(self, name: str) -> str:
         """Create a database and return its URL."""
-        subprocess.run(
-            [
-                self.programs / "psql",
-                "-h",
-                self.folder,
-                "-U",
-                "vdb",
-                "-d",
-                "postgres",
-                "-qc",
-                f'CREATE DATABASE "{name}"',
-            ],
-            check=True,
-            capture_output=True,
-        )
+        self._order(f'CREATE DATABASE "{name}"')
         return self.url(name)
 
     def url(self, name: str) -> str:
@@ -70,11 +56,22 @@ class PostgresServer:
     def drop_connections(self, name: str) -> None:
         """End all connections to a database, as a failing network does."""
         query = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608 (a test's name)
-        subprocess.run(
-            [self.programs / "psql", "-h", self.folder, "-U", "vdb", "-d", "postgres", "-qc", query],
-            check=True,
-            capture_output=True,
-        )
+        self._order(query)
+
+    def copy(self, name: str, replica: str) -> None:
+        """Keep what a database holds now, as a replica that lags from now on; its connections end."""
+        self._order(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        self.drop_connections(name)
+        self._order(f'CREATE DATABASE "{replica}" TEMPLATE "{name}"', f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+    def fail_over(self, name: str, replica: str) -> None:
+        """Put a copy in the place of a database, whose connections end."""
+        self._order(f'DROP DATABASE "{name}" WITH (FORCE)', f'ALTER DATABASE "{replica}" RENAME TO "{name}"')
+
+    def _order(self, *statements: str) -> None:
+        psql: list[str | Path] = [self.programs / "psql", "-h", self.folder, "-U", "vdb", "-d", "postgres", "-q"]
+        words = [word for statement in statements for word in ("-c", statement)]
+        subprocess.run([*psql, "-v", "ON_ERROR_STOP=1", *words], check=True, capture_output=True)
 
 
 @contextmanager

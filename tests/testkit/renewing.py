@@ -17,6 +17,7 @@ from vdb_coordinator.identity.keys import key_pem, new_tls_key, read_tls_key
 from vdb_participant.site.keys import certificate_digest
 from vdb_shared import labels
 from vdb_shared.identity import Signer
+from vdb_shared.roster import Member
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.enrolment import renewal_body
 
@@ -29,9 +30,19 @@ def authority_of(home: Home) -> CertificateAuthority:
 def aged(coordinator: RunningCoordinator, identity: Identity, days: float) -> Identity:
     """Return an institution whose certificate was issued so many days ago."""
     authority, key = authority_of(coordinator.home), new_tls_key()
-    name = spiffe_id(CONSORTIUM, "participant", identity.institution)
-    leaf = authority.issue_client(key.public_key(), name, datetime.now(UTC) - timedelta(days=days))
+    leaf = authority.issue_participant(key.public_key(), member_of(identity), datetime.now(UTC) - timedelta(days=days))
     return replace(identity, tls_key=key_pem(key, None), certificate_chain=leaf + authority.pem)
+
+
+def member_of(identity: Identity) -> Member:
+    """Return an institution's line in the roster."""
+    return Member(
+        institution=identity.institution,
+        role="participant",
+        seat=identity.seat,
+        statement_key=identity.statement_key.public_key.raw.hex(),
+        spiffe_id=spiffe_id(CONSORTIUM, "participant", identity.institution),
+    )
 
 
 def request_for(key: EllipticCurvePrivateKey) -> bytes:

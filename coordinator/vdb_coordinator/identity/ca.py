@@ -1,9 +1,9 @@
 """The consortium's certificate authority: short-lived TLS certificates for the coordinator, leads and institutions.
 
-Promises that a certificate names exactly one SPIFFE id and serves one purpose. Certificates are transport only: what their
-holder may do is looked up in the roster.
+Promises that a certificate names exactly one SPIFFE id and serves one purpose, and that a participant's names the statement key
+under which it was issued. Certificates are transport only: what their holder may do is looked up in the roster.
 
-Source: RFC 5280; SPIFFE X.509-SVID, §2 and §4; protos/README.md §11.1.
+Source: RFC 5280; SPIFFE X.509-SVID, §2 and §4; ITU-T X.667, §7 (the extension's identifier); protos/README.md §11.1.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final, Literal
 
 from cryptography import x509
@@ -22,11 +23,20 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from vdb_coordinator.identity.keys import new_tls_key
 from vdb_shared.errors import IdentityError
+from vdb_shared.roster import Member
 
 CA_LIFETIME: Final = timedelta(days=3652)
 LEAF_LIFETIME: Final = timedelta(days=30)
 CLOCK_SKEW: Final = timedelta(hours=1)
 """Certificates begin this much earlier, for machines whose clocks run behind."""
+
+STATEMENT_KEY: Final = ObjectIdentifier("2.25.195234697437021332084966085330196625426")
+"""Extension of a participant's certificate: OCTET STRING, the statement key under which it was issued."""
+
+_OCTETS_32: Final = b"\x04\x20"
+"""DER of an OCTET STRING, before its 32 bytes."""
+
+_NAMED_BYTES: Final = len(_OCTETS_32) + 32
 
 SpiffeRole = Literal["participant", "admin", "coordinator", "enrolment", "auditor"]
 
@@ -75,6 +85,13 @@ class CertificateAuthority:
         names = [x509.UniformResourceIdentifier(name)]
         return self._issue(key, names, ExtendedKeyUsageOID.CLIENT_AUTH, (now, now + lifetime))
 
+    def issue_participant(self, key: EllipticCurvePublicKey, member: Member, now: datetime) -> bytes:
+        """Return a certificate for a participant, PEM, which counts as long as the statement key is this member's."""
+        names = [x509.UniformResourceIdentifier(member.spiffe_id)]
+        issued_under = x509.UnrecognizedExtension(STATEMENT_KEY, _OCTETS_32 + member.public_key.raw)
+        validity = (now, now + LEAF_LIFETIME)
+        return self._issue(key, names, ExtendedKeyUsageOID.CLIENT_AUTH, validity, issued_under)
+
     def issue_server(self, key: EllipticCurvePublicKey, name: str, hosts: Iterable[str], now: datetime) -> bytes:
         """Return a certificate for the server of this SPIFFE id under these host names and addresses, PEM."""
         names = [x509.UniformResourceIdentifier(name), *(_host_name(host) for host in dict.fromkeys(hosts))]
@@ -86,10 +103,11 @@ class CertificateAuthority:
         names: Sequence[x509.GeneralName],
         purpose: ObjectIdentifier,
         validity: tuple[datetime, datetime],
+        more: x509.ExtensionType | None = None,
     ) -> bytes:
         start, end = validity
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        certificate = (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([]))
             .issuer_name(self.certificate.subject)
@@ -102,9 +120,10 @@ class CertificateAuthority:
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=True)
             .add_extension(authority, critical=False)
-            .sign(self._key, SHA256())
         )
-        return certificate.public_bytes(Encoding.PEM)
+        if more is not None:
+            builder = builder.add_extension(more, critical=False)
+        return builder.sign(self._key, SHA256()).public_bytes(Encoding.PEM)
 
 
 def parse_request(data: bytes) -> EllipticCurvePublicKey:
@@ -125,6 +144,24 @@ def parse_request(data: bytes) -> EllipticCurvePublicKey:
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
         raise IdentityError("certificate request has another key than P-256, which TLS here demands")
     return key
+
+
+@lru_cache(maxsize=4096)
+def statement_key_of(pem: bytes) -> bytes | None:
+    """Return the statement key under which a certificate was issued; None if it names none, as those of earlier programs.
+
+    Raises:
+        IdentityError: it is no certificate, or names what is no key.
+    """
+    try:
+        found = x509.load_pem_x509_certificate(pem).extensions.get_extension_for_oid(STATEMENT_KEY).value.public_bytes()
+    except x509.ExtensionNotFound:
+        return None
+    except ValueError as error:
+        raise IdentityError(f"certificate cannot be read: {error}") from error
+    if len(found) != _NAMED_BYTES or not found.startswith(_OCTETS_32):
+        raise IdentityError("certificate names no statement key where one belongs")
+    return found.removeprefix(_OCTETS_32)
 
 
 def needs_renewal(pem: bytes, now: datetime) -> bool:

@@ -24,11 +24,10 @@ from vdb_coordinator.identity.ca import CertificateAuthority, parse_request, spi
 from vdb_coordinator.identity.enrolment_stages import EnrolmentStatus, certificate_ends, status_of
 from vdb_coordinator.identity.keys import key_pem, new_tls_key
 from vdb_coordinator.identity.revocation import (
+    PresentCertificates,
     Revocation,
-    certificate_digest,
     check_not_revoked,
     log_replacement,
-    refused_certificates,
     revocable,
     store_revocation,
 )
@@ -87,7 +86,7 @@ class Enrolments:
         self._clock = clock
         self._log = log
         self._current: StoredRoster | None = None
-        self._refused: frozenset[bytes] = frozenset()
+        self._present = PresentCertificates({}, frozenset())
         self._leaving: set[Member] = set()
         self._seats = Seats()
 
@@ -107,19 +106,21 @@ class Enrolments:
         return member not in self._leaving and (member.institution, member.statement_key) in self._newest.keys
 
     def may_call(self, spiffe: str, certificate: bytes) -> bool:
-        """Return whether a certificate (PEM) counts: it was not revoked, nor its institution's key replaced."""
-        leaving = {member.spiffe_id for member in self._leaving}
-        return spiffe not in leaving and not (self._refused and certificate_digest(certificate) in self._refused)
+        """Return whether a certificate (PEM) counts: of a participant's, those that were issued under its present key."""
+        if any(member.spiffe_id == spiffe for member in self._leaving):
+            return False
+        participant = spiffe.startswith(spiffe_id(self._consortium.name, "participant", ""))
+        return not participant or self._present.include(spiffe, certificate)
 
     async def roster(self) -> StoredRoster:
         """Return the newest roster; its signature is renewed when it nears expiry."""
         now = self._clock.now()
 
-        def read(connection: Connection) -> tuple[StoredRoster, frozenset[bytes]]:
+        def read(connection: Connection) -> tuple[StoredRoster, PresentCertificates]:
             stored = self._consortium.rosters.renewed(connection, now)
-            return stored, refused_certificates(connection, stored.roster)
+            return stored, PresentCertificates.of(connection, stored.roster)
 
-        stored, self._refused = await self._database.run(read)
+        stored, self._present = await self._database.run(read)
         self._current = stored
         return stored
 
@@ -134,14 +135,14 @@ class Enrolments:
         """
         now, member = self._clock.now(), revocable(self.members, revocation)
 
-        def store(connection: Connection) -> tuple[StoredRoster, frozenset[bytes]]:
+        def store(connection: Connection) -> tuple[StoredRoster, PresentCertificates]:
             stored = store_revocation(connection, self._consortium.rosters, revocation, now)
             _void(connection, member.institution)
-            return stored, refused_certificates(connection, stored.roster)
+            return stored, PresentCertificates.of(connection, stored.roster)
 
         self._leaving.add(member)
         try:
-            stored, self._refused = await self._database.run(store)
+            stored, self._present = await self._database.run(store)
             self._current = stored
         finally:
             self._leaving.discard(member)
@@ -212,7 +213,8 @@ class Enrolments:
             if row.certificate is None:
                 return None
             newest = self._consortium.rosters.newest(connection)
-            if certificate_digest(row.certificate) in refused_certificates(connection, newest.roster):
+            name = spiffe_id(self._consortium.name, "participant", institution)
+            if not PresentCertificates.of(connection, newest.roster).include(name, row.certificate):
                 raise RefusedError(reasons.INVITATION, f"the membership of {institution} under this key was revoked")
             return Enrolment(row.certificate + self._consortium.authority.pem, newest.signed)
 
@@ -229,7 +231,7 @@ class Enrolments:
         """
         now = self._clock.now()
 
-        def store(connection: Connection) -> tuple[int, StoredRoster, frozenset[bytes]]:
+        def store(connection: Connection) -> tuple[int, StoredRoster, PresentCertificates]:
             waiting = _waiting(connection, institution)
             key = StatementPublicKey(waiting.statement_key)
             _check_fingerprint(institution, key.key_id, fingerprint)
@@ -248,16 +250,16 @@ class Enrolments:
             )
             roster = with_member(current.roster, member)
             signed = self._consortium.rosters.store(connection, roster, current.version + 1, now)
-            certificate = self._consortium.authority.issue_client(parse_request(waiting.request), name, now)
+            certificate = self._consortium.authority.issue_participant(parse_request(waiting.request), member, now)
             connection.execute(
                 update(schema.enrolments)
                 .where(schema.enrolments.c.token_hash == waiting.token_hash)
                 .values(certificate=certificate)
             )
             attempts.record(connection, now, by, "approve", f"{institution} in seat {seat}")
-            return seat, signed, refused_certificates(connection, roster)
+            return seat, signed, PresentCertificates.of(connection, roster)
 
-        seat, stored, self._refused = await self._database.run(store)
+        seat, stored, self._present = await self._database.run(store)
         self._current = stored
         self._log.info("institution is a member", institution=institution, seat=seat, roster=stored.version)
         return seat, stored.version

@@ -89,11 +89,20 @@ def _create_database(home: Home, config: ConfigFile, rosters: RosterAuthority, f
 
 
 def renew_admin_certificate(home: Home, authority: CertificateAuthority, admin: str, now: datetime) -> None:
-    """Issue the lead's certificate anew when it nears expiry, for the key it has."""
+    """Issue the lead's certificate anew when it nears expiry, for the key it has.
+
+    Raises:
+        UsageError: it is not there.
+        IdentityError: the file is none.
+        StoreError: it cannot be written.
+    """
     pem = read_file(home.admin_certificate)
-    if not needs_renewal(pem, now):
-        return
-    key = x509.load_pem_x509_certificate(pem).public_key()
+    try:
+        if not needs_renewal(pem, now):
+            return
+        key = x509.load_pem_x509_certificate(pem).public_key()
+    except ValueError as error:
+        raise IdentityError(f"{home.admin_certificate}: is no certificate; put the lead's back") from error
     if not isinstance(key, EllipticCurvePublicKey):
         raise IdentityError(f"{home.admin_certificate}: expected a certificate of a P-256 key")
     write_durably(home.admin_certificate, authority.issue_client(key, admin, now))

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from vdb_coordinator.identity.ca import parse_request
 from vdb_coordinator.identity.enrolment import Consortium
-from vdb_coordinator.identity.revocation import certificate_digest, refused_certificates
+from vdb_coordinator.identity.revocation import PresentCertificates, certificate_digest
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.serving.clock import Clock, timestamp
 from vdb_coordinator.store import attempts, schema
@@ -87,7 +87,7 @@ class Renewals:
     ) -> bytes:
         roster = self._consortium.rosters.newest(connection).roster
         member, present = _member(roster, request.caller), certificate_digest(request.certificate)
-        if present in refused_certificates(connection, roster):
+        if not PresentCertificates.of(connection, roster).include(request.caller, request.certificate):
             raise RefusedError(reasons.NOT_A_MEMBER, f"the certificate of {request.caller} was revoked; ask the lead")
         body = renewal_body(self._consortium.name, member.institution, present, request.certificate_request)
         member.public_key.verify(labels.TYPE_RENEWAL, body, request.possession)
@@ -100,7 +100,7 @@ class Renewals:
                 "the certificate request is for the key that the present certificate has; make a new one"
             )
         _check_quota(connection, member, now)
-        leaf = self._consortium.authority.issue_client(key, member.spiffe_id, now)
+        leaf = self._consortium.authority.issue_participant(key, member, now)
         row = {
             "request": name,
             "institution": member.institution,

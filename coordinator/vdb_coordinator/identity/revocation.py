@@ -1,8 +1,8 @@
 """Revocation: an institution is a member no more, its key signs for it no more, its certificates open nothing.
 
 Promises that the roster without it, the log's entry and the audit log are stored in one transaction, that a revoked key never
-comes back, and that a certificate counts only as long as the key with which it was enrolled is its institution's. Leaves open
-connections to the service, and sessions to the conductor.
+comes back, and that a certificate counts only as long as the key under which it was issued is its institution's, whether the
+database knows the certificate or lost it. Leaves open connections to the service, and sessions to the conductor.
 
 Source: protos/README.md §9.7, §11.1, §11.2.
 """
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import secrets
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
 from sqlalchemy import Connection, select, union_all
 
+from vdb_coordinator.identity.ca import statement_key_of
 from vdb_coordinator.identity.rosters import RosterAuthority, StoredRoster, without_member
 from vdb_coordinator.serving.clock import timestamp
 from vdb_coordinator.store import attempts, log_entries, schema
@@ -106,13 +108,39 @@ def check_not_revoked(connection: Connection, institution: str, key: StatementPu
             )
 
 
-def refused_certificates(connection: Connection, roster: Roster) -> frozenset[bytes]:
-    """Return the digests of all certificates that were issued for another key than their institution has now, if any."""
-    rows = issued_certificates(connection)
-    keys = {member.institution: member.statement_key for member in roster.members}
-    return frozenset(
-        certificate_digest(row.certificate) for row in rows if keys.get(row.institution) != row.statement_key.hex()
-    )
+@dataclass(frozen=True, slots=True)
+class PresentCertificates:
+    """Those certificates of participants that count under one version of the roster.
+
+    Attributes:
+        keys: the statement key of each participant, by SPIFFE id.
+        nameless: digests of those that were issued under one of these keys, as the database knows, and do not name it:
+            certificates of earlier programs.
+    """
+
+    keys: Mapping[str, bytes]
+    nameless: frozenset[bytes]
+
+    @classmethod
+    def of(cls, connection: Connection, roster: Roster) -> PresentCertificates:
+        """Return those under a roster."""
+        keys = {member.institution: member.public_key.raw for member in roster.participants}
+        return cls(
+            {member.spiffe_id: member.public_key.raw for member in roster.participants},
+            frozenset(
+                certificate_digest(row.certificate)
+                for row in issued_certificates(connection)
+                if keys.get(row.institution) == row.statement_key and statement_key_of(row.certificate) is None
+            ),
+        )
+
+    def include(self, spiffe: str, certificate: bytes) -> bool:
+        """Return whether a certificate (PEM) of a participant counts."""
+        key = self.keys.get(spiffe)
+        if key is None:
+            return False
+        named = statement_key_of(certificate)
+        return named == key or (named is None and certificate_digest(certificate) in self.nameless)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from vdb_coordinator.audit_export import ORIGIN_SUFFIX, read_end, sign_end
 from vdb_coordinator.files import read_file, write_durably
 from vdb_coordinator.serving.clock import Clock
-from vdb_coordinator.store import attempts
+from vdb_coordinator.store import attempts, schema
 from vdb_coordinator.store.attempts import End
 from vdb_coordinator.store.database import Database
+from vdb_coordinator.store.fallen_back import FallenBackError
 from vdb_shared.errors import FormatError, SignatureError, StoreError
 from vdb_shared.transparency.note import ED25519, NoteKey, NoteSigner
 
@@ -59,6 +60,7 @@ class Auditing:
         self._refused = refused
         self._signed: End | None = None
         self._summed = clock.now()
+        self._waiting_since = clock.monotonic()
 
     async def start(self, words: str) -> None:
         """Check the log against the end that was signed last, and note that we serve.
@@ -80,19 +82,27 @@ class Auditing:
 
         Raises:
             StoreError: the storage refuses.
+            FallenBackError: the log is not one that continues what was signed last; its end is not signed.
         """
         now = self._clock.now()
-        if stopping or now - self._summed >= SUM_PERIOD:
+        if stopping or self._clock.monotonic() - self._waiting_since >= SUM_PERIOD.total_seconds():
             await self._sum_up(now)
         if stopping:
             await self._database.run(lambda connection: attempts.record(connection, now, WHO, "stop", "in good order"))
-        end = await self._database.run(attempts.end)
+        end = await self._database.run(self._end)
         if end != self._signed and end.size:
             write_durably(self._place, sign_end(self._consortium, end, self._signer))
             self._signed = end
 
+    def _end(self, connection: Connection) -> End:
+        """Return the end of the log, after a check that what was signed last is in it still."""
+        signed, table = self._signed, schema.attempts.c
+        if signed and connection.scalar(select(table.digest).where(table.id == signed.size)) != signed.digest:
+            raise FallenBackError(f"entry {signed.size} of the audit log, up to which it was signed,")
+        return attempts.end(connection)
+
     async def _sum_up(self, now: datetime) -> None:
-        since, self._summed = self._summed, now
+        since, self._summed, self._waiting_since = self._summed, now, self._clock.monotonic()
         found = self._refused()
         if not found:
             return

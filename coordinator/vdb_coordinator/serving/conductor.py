@@ -252,6 +252,7 @@ class Conductor:
             message = f"seat {submission.seat} sent other bytes before; only the first count"
             await self.record_refusal(live, submission.kind, who, message)
             raise RefusedError(reasons.CONFLICT, message)
+        await self._services.history.check_kept(live.snapshot)
         return known
 
     async def record_refusal(self, live: LiveSession, kind: str, who: str, why: str) -> None:
@@ -305,7 +306,7 @@ class Conductor:
             snapshot = await self._services.history.load(live.id)
         except StoreError:
             return
-        if snapshot.position != live.snapshot.position:
+        if snapshot.position.sequence > live.snapshot.position.sequence:
             live.advance(snapshot, self._services.clock.monotonic())
 
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, select
 from vdb_coordinator.audit_export import audit_key
 from vdb_coordinator.config import Home
 from vdb_coordinator.files import read_file
-from vdb_coordinator.identity.ca import spiffe_id
+from vdb_coordinator.identity.ca import spiffe_id, statement_key_of
 from vdb_coordinator.identity.revocation import issued_certificates
 from vdb_coordinator.logged import log_entry
 from vdb_coordinator.serving.auditing import check_signed_end
@@ -204,9 +204,9 @@ def _check_certificates(connection: Connection, home: Home) -> None:
             names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except (ValueError, InvalidSignature, x509.ExtensionNotFound) as error:
             raise StoreError(f"one of {issued.institution} is not of our authority; restore a backup") from error
-        if names.get_values_for_type(x509.UniformResourceIdentifier) != [
-            spiffe_id(consortium, "participant", issued.institution)
-        ]:
+        named = names.get_values_for_type(x509.UniformResourceIdentifier), statement_key_of(issued.certificate)
+        wanted = [spiffe_id(consortium, "participant", issued.institution)]
+        if named not in ((wanted, None), (wanted, issued.statement_key)):
             raise StoreError(f"one of {issued.institution} names somebody else; restore a backup")
 
 

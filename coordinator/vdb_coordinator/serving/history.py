@@ -130,6 +130,15 @@ class SessionHistory:
         if lost is not None:
             raise RefusedError(reasons.ABORTED, f"{lost.session}: {lost.reason}")
 
+    async def check_kept(self, snapshot: Snapshot) -> None:
+        """Check that what was stored of a session is there still: what was acknowledged may be acknowledged again.
+
+        Raises:
+            StoreError: it is not, or the database cannot be asked.
+        """
+        session, end = snapshot.state.opening.session, snapshot.position
+        await self._database.run(lambda connection: eventlog.check_kept(connection, session, end))
+
     def blob(self, digest: str) -> bytes:
         """Return a stored bundle or vector."""
         return self._blobs.get(digest)

@@ -9,6 +9,7 @@ Source: protos/README.md §11.1.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -58,7 +59,7 @@ from vdb_coordinator.store.blobs import BlobStore, UploadStore
 from vdb_coordinator.store.database import Database
 from vdb_shared.bundle.logged import log_origin
 from vdb_shared.canonical import sha256_digest
-from vdb_shared.errors import StoreError, UsageError
+from vdb_shared.errors import IdentityError, StoreError, UsageError
 from vdb_shared.identity import StatementKey
 from vdb_shared.wire import federation_pb2_grpc
 from vdb_shared.wire.versions import Version
@@ -158,6 +159,7 @@ class Server:
         self._health = health.HealthServicer()
         self._grpc: grpc.aio.Server | None = None
         self._upkeep: asyncio.Task[None] | None = None
+        self._admin_problem = ""
 
     @property
     def address(self) -> str:
@@ -175,7 +177,7 @@ class Server:
         await self._database.open(lambda: self._log.info("another coordinator serves; waiting to take over"))
         await self._enrolments.roster()
         await self._auditing.start(self._words())
-        renew_admin_certificate(self._home, self._authority, self._config.admins[0], self._clock.now())
+        self._renew_admin_certificate()
         await self.conductor.start()
         write_durably(self._home.log_key, f"{self._transparency.key}\n".encode())
         if self._config.log_listen is not None:
@@ -267,24 +269,50 @@ class Server:
         return TlsIdentity(self._authority, name, hosts, self._clock)
 
     async def _keep_up(self) -> None:
-        """Renew what nears expiry, and show whether the database can be written."""
+        """Renew what nears expiry, and show whether the database can be written; after an error go on at the next look."""
         while True:
             try:
-                await self._database.beat(self._clock.now())
-                self._services.metrics.storage(works=True)
-                await self._enrolments.roster()
-                await self._transparency.publish()
-                await self._auditing.keep_up()
-                renew_admin_certificate(self._home, self._authority, self._config.admins[0], self._clock.now())
-                await self._show_health(serving=True)
+                await self._look_after_all()
             except StoreError as error:
                 self._services.metrics.storage(works=False)
                 await self._show_health(serving=False)
                 self._log.error("storage refuses", error=str(error))
+            except Exception as error:  # whatever it is: nobody would be told that nothing is renewed any more
+                await self._show_health(serving=False)
+                self._log.critical("upkeep failed", error=repr(error))
+            await self._until_next_look()
+
+    async def _look_after_all(self) -> None:
+        await self._database.beat(self._clock.now())
+        self._services.metrics.storage(works=True)
+        await self._enrolments.roster()
+        await self._transparency.publish()
+        await self._auditing.keep_up()
+        self._renew_admin_certificate()
+        await self._show_health(serving=True)
+
+    async def _until_next_look(self) -> None:
+        """Wait; not any longer when the database turns out to have fallen back, which is told at once."""
+        if self._database.fallen_back.is_set():
             await asyncio.sleep(UPKEEP_SECONDS)
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._database.fallen_back.wait(), UPKEEP_SECONDS)
+
+    def _renew_admin_certificate(self) -> None:
+        """Renew the lead's certificate; one that cannot be is told once, and keeps nobody else from being served."""
+        problem = ""
+        try:
+            renew_admin_certificate(self._home, self._authority, self._config.admins[0], self._clock.now())
+        except (UsageError, IdentityError) as error:
+            problem = str(error)
+        if problem and problem != self._admin_problem:
+            self._log.warning("the lead's certificate is not renewed", error=problem)
+        self._admin_problem = problem
 
     async def _show_health(self, *, serving: bool) -> None:
         statuses = health_pb2.HealthCheckResponse
+        serving = serving and not self._database.fallen_back.is_set()
         for service in SERVICES:
             await self._health.set(service, statuses.SERVING if serving else statuses.NOT_SERVING)
 

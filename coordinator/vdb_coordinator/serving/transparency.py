@@ -16,11 +16,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import Connection
+
 from vdb_coordinator.files import make_directories, read_file, write_durably
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.serving.failpoints import Failpoints
 from vdb_coordinator.store import cosignatures, log_entries
 from vdb_coordinator.store.database import Database
+from vdb_coordinator.store.fallen_back import FallenBackError
 from vdb_shared.errors import FormatError, SignatureError, StoreError
 from vdb_shared.transparency.checkpoint import Checkpoint, cosigned_by, read_checkpoint, sign_checkpoint
 from vdb_shared.transparency.merkle import (
@@ -102,12 +105,13 @@ class TransparencyLog:
 
         Raises:
             StoreError: the files cannot be written; the log is as it was.
+            FallenBackError: the database lacks what was published; nothing is signed.
         """
         async with self._lock:
-            if await self._database.run(log_entries.size) == self._published:
+            entries = await self._database.run(self._unpublished)
+            if entries is None:
                 return
-            start = (self._published or 0) // WIDTH * WIDTH
-            entries = await self._database.run(lambda connection: log_entries.load(connection, start))
+            start = self._start
             self._leaves[start:] = [leaf_hash(entry) for entry in entries]
             await asyncio.to_thread(self._publish, entries)
             self._published = len(self._leaves)
@@ -198,6 +202,30 @@ class TransparencyLog:
         for place in range(self._shown, len(leaves)):
             self._places.setdefault(leaves[place], place)
         self._shown = len(leaves)
+
+    @property
+    def _start(self) -> int:
+        """Where the bundle begins in which the published log ends."""
+        return self.size // WIDTH * WIDTH
+
+    def _unpublished(self, connection: Connection) -> list[bytes] | None:
+        """Return the entries from where the bundle begins in which the published log ends, or None if there are no new ones.
+
+        Raises:
+            FallenBackError: those among them that were published are not these. What comes before is not read again: the
+                next checkpoint is of the leaves that were published.
+        """
+        last = max(self.size - 1, 0)
+        newest = log_entries.load(connection, last)
+        if [leaf_hash(entry) for entry in newest[: self.size - last]] != self._leaves[last : self.size]:
+            raise FallenBackError(f"entry {last} of the published log")
+        if self._published == last + len(newest):
+            return None
+        entries = log_entries.load(connection, self._start)
+        known = self._leaves[self._start : self.size]
+        if [leaf_hash(entry) for entry in entries[: len(known)]] != known:
+            raise FallenBackError(f"one of the entries {self._start} to {last} of the published log")
+        return entries
 
     def _publish(self, entries: list[bytes]) -> None:
         """Write what is missing, then the checkpoint.

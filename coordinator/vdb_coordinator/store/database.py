@@ -1,13 +1,15 @@
 """The database: one writer thread, durable commits, and the schema brought up to date at opening.
 
 Promises that work handed to `run` is committed as a whole before it returns, in the order in which it was handed over, also
-when the asking coroutine is cancelled meanwhile; and that who lost the database for a while writes on only if nobody else was
-its coordinator in between. Leaves tables to `schema.py`, what SQLite and PostgreSQL need to `engines.py`.
+when the asking coroutine is cancelled meanwhile; that who lost the database for a while writes on only if nobody else was its
+coordinator in between and it holds the last commit; and that nothing is read or written any more once anything committed is
+found missing. Leaves tables to `schema.py`, what SQLite and PostgreSQL need to `engines.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -18,12 +20,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, event, select, update
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
 from vdb_coordinator.store import schema
 from vdb_coordinator.store.engines import ServedElsewhereError, backend_of
+from vdb_coordinator.store.fallen_back import FallenBackError
 from vdb_coordinator.store.rows import write_row
 from vdb_shared.errors import StoreError, UsageError
 
@@ -35,9 +38,16 @@ TAKE_OVER_SECONDS: Final = 1.0
 _REPETITIONS: Final = 10
 """How often a transaction is run that conflicts with others."""
 
+_WRITES: Final = ("INSERT", "UPDATE", "DELETE")
+_NAME_BYTES: Final = 16
+
 
 class Database:
-    """One database, written by one process at a time."""
+    """One database, written by one process at a time.
+
+    Attributes:
+        fallen_back: is set once anything committed was found missing; from then on `run` raises FallenBackError.
+    """
 
     def __init__(self, target: Path | str) -> None:
         """Name a database; nothing is opened yet.
@@ -50,7 +60,12 @@ class Database:
         """
         self._backend = backend_of(target)
         self._engine = self._backend.engine(self._check_epoch)
+        event.listen(self._engine, "before_cursor_execute", self._look_for_writes)
         self._epoch: int | None = None
+        self._wrote = False
+        self._last = self._begun = b""
+        self._missing: str | None = None
+        self.fallen_back = asyncio.Event()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vdb-database")
 
     async def open(self, waiting: Callable[[], None] | None = None) -> None:
@@ -66,7 +81,8 @@ class Database:
         told = False
         while True:
             try:
-                self._epoch = await self.run(_begin_epoch)
+                self._last = self._begun = secrets.token_bytes(_NAME_BYTES)
+                self._epoch = await self.run(lambda connection: _begin_epoch(connection, self._last))
             except ServedElsewhereError:
                 if waiting is None:
                     raise
@@ -85,8 +101,13 @@ class Database:
 
         Raises:
             StoreError: the database refuses. Nothing of `work` was stored, unless it was the commit whose answer was lost.
+            FallenBackError: it lacks what was committed before, as `work` or a new connection found, now or earlier.
         """
-        return await asyncio.wrap_future(self._writer.submit(self._transact, work))
+        try:
+            return await asyncio.wrap_future(self._writer.submit(self._transact, work))
+        except FallenBackError:
+            self.fallen_back.set()
+            raise
 
     def run_now(self, work: Callable[[Connection], T]) -> T:
         """Return what `work` returns, after its transaction is durable; for programs without an event loop."""
@@ -107,30 +128,56 @@ class Database:
         self._engine.dispose()
 
     def _transact(self, work: Callable[[Connection], T]) -> T:
+        if self._missing is not None:
+            raise FallenBackError(self._missing)
         for left in reversed(range(_REPETITIONS)):
             try:
-                with self._engine.begin() as connection:
-                    return work(connection)
+                return self._commit(work)
+            except FallenBackError as error:
+                self._missing = error.missing
+                raise
             except DBAPIError as error:
                 if left and self._backend.is_worth_repeating(error):
                     continue
                 raise StoreError(f"{self._backend.name}: {_first_line(error)}; nothing was stored") from error
         raise AssertionError("the last repetition raises")
 
+    def _commit(self, work: Callable[[Connection], T]) -> T:
+        """Run a transaction; one that writes leaves a name, by which it is known after the connection was lost."""
+        self._wrote = False
+        with self._engine.begin() as connection:
+            result = work(connection)
+            if self._wrote and self._epoch is not None:
+                self._begun = secrets.token_bytes(_NAME_BYTES)
+                connection.execute(update(schema.epochs).values(last_write=self._begun))
+        if self._wrote:
+            self._last = self._begun
+        return result
+
+    def _look_for_writes(self, _connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        self._wrote = self._wrote or statement.lstrip().startswith(_WRITES)
+
     def _check_epoch(self, connection: DBAPIConnection) -> None:
-        """Check that nobody else was coordinator while we had no connection."""
+        """Check that nobody else was coordinator while we had no connection, and that the last commit is there.
+
+        The last one is that which was acknowledged, or a later one whose answer was lost.
+        """
         if self._epoch is None:
             return
         cursor = connection.cursor()
-        cursor.execute("SELECT number FROM epochs")
-        row = cursor.fetchone()
+        cursor.execute("SELECT number, last_write FROM epochs")
+        number, last = cursor.fetchone() or (0, None)
         cursor.close()
         connection.rollback()
-        if row is None or row[0] != self._epoch:
+        if number == self._epoch and last in (self._last, self._begun):
+            self._last = last
+            return
+        if number > self._epoch:
             raise StoreError(
                 f"{self._backend.name}: another coordinator served this database while we could not reach it; start this one "
                 "again"
             )
+        raise FallenBackError("the last transaction of this coordinator")
 
 
 def create_database(target: Path | str, work: Callable[[Connection], None]) -> None:
@@ -172,10 +219,10 @@ def read_database(target: Path | str, work: Callable[[Connection], T]) -> T:
         engine.dispose()
 
 
-def _begin_epoch(connection: Connection) -> int:
+def _begin_epoch(connection: Connection, name: bytes) -> int:
     migrate(connection)
     last: int | None = connection.execute(select(schema.epochs.c.number)).scalar()
-    write_row(connection, schema.epochs, {"id": 1}, {"number": (last or 0) + 1})
+    write_row(connection, schema.epochs, {"id": 1}, {"number": (last or 0) + 1, "last_write": name})
     return (last or 0) + 1
 
 

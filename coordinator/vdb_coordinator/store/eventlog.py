@@ -15,6 +15,7 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from vdb_coordinator.store import schema
+from vdb_coordinator.store.fallen_back import FallenBackError
 from vdb_shared import labels
 from vdb_shared.canonical import labelled_hash
 from vdb_shared.errors import StoreError
@@ -41,7 +42,9 @@ def append(connection: Connection, session: str, last: Position, body: bytes) ->
 
     Raises:
         StoreError: another writer was first.
+        FallenBackError: `last` is not there any more.
     """
+    check_kept(connection, session, last)
     position = last.after(session, body)
     row = {"session": session, "sequence": position.sequence, "body": body, "digest": position.digest}
     try:
@@ -49,6 +52,18 @@ def append(connection: Connection, session: str, last: Position, body: bytes) ->
     except IntegrityError as error:
         raise StoreError(f"event {position.sequence} of session {session} was written by somebody else") from error
     return position
+
+
+def check_kept(connection: Connection, session: str, position: Position) -> None:
+    """Check that a session's log still has the event with which it ended once.
+
+    Raises:
+        FallenBackError: it has not.
+    """
+    table = schema.events.c
+    query = select(table.digest).where(table.session == session, table.sequence == position.sequence)
+    if position.sequence and connection.scalar(query) != position.digest:
+        raise FallenBackError(f"event {position.sequence} of session {session}")
 
 
 def load(connection: Connection, session: str) -> tuple[list[bytes], Position]:

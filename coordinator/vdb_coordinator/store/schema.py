@@ -165,8 +165,10 @@ epochs = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("number", Integer, nullable=False),
+    Column("last_write", LargeBinary(16), nullable=True),
 )
-"""One row: grows whenever a coordinator opens this database. Who lost it for a while sees whether another had it."""
+"""One row: `number` grows whenever a coordinator opens this database, and `last_write` is the random name of its last
+transaction that wrote. Who lost the database for a while sees whether another had it, and whether it is still the same."""
 
 restorations = Table(
     "restorations",

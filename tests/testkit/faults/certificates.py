@@ -17,6 +17,7 @@ from testkit.faults.crew import MEMBERS, SPEC, Crew
 from testkit.faults.outcomes import Outcome
 from testkit.members import STEPS, TestMember
 from testkit.proxies import tls_server
+from testkit.renewing import member_of
 from vdb_coordinator.identity.ca import LEAF_LIFETIME, CertificateAuthority, spiffe_id
 from vdb_coordinator.identity.keys import key_pem, new_tls_key, read_tls_key
 from vdb_participant.network.diagnosis import check_own_certificate
@@ -34,8 +35,7 @@ def _issued(coordinator: RunningCoordinator, identity: Identity, off: timedelta)
     home, key = coordinator.home, new_tls_key()
     certificate = x509.load_pem_x509_certificate(home.ca_certificate.read_bytes())
     authority = CertificateAuthority(certificate, read_tls_key(home.key("ca"), None))
-    name = spiffe_id(CONSORTIUM, "participant", identity.institution)
-    chain = authority.issue_client(key.public_key(), name, datetime.now(UTC) + off) + authority.pem
+    chain = authority.issue_participant(key.public_key(), member_of(identity), datetime.now(UTC) + off) + authority.pem
     return replace(identity, tls_key=key_pem(key, None), certificate_chain=chain)
 
 

@@ -24,6 +24,7 @@ from vdb_coordinator.serving.auditing import SUM_PERIOD, Auditing, check_signed_
 from vdb_coordinator.store import attempts, eventlog, schema
 from vdb_coordinator.store.attempts import End, Entry
 from vdb_coordinator.store.database import Database
+from vdb_coordinator.store.fallen_back import FallenBackError
 from vdb_shared.canonical import canonical_json
 from vdb_shared.errors import FormatError, SignatureError, StoreError
 from vdb_shared.identity import StatementKey
@@ -41,9 +42,10 @@ class TurnedClock:
     """A clock that a test turns; implements Clock."""
 
     moment = NOW
+    off = timedelta()
 
     def now(self) -> datetime:
-        return self.moment
+        return self.moment + self.off
 
     def monotonic(self) -> float:
         return self.moment.timestamp()
@@ -172,6 +174,26 @@ def test_a_coordinator_does_not_serve_on_a_log_that_was_changed(tmp_path: Path, 
     database.close()
 
 
+@pytest.mark.parametrize("later", [0, 1, 3])
+def test_the_end_of_a_log_that_was_cut_while_we_serve_is_not_signed(tmp_path: Path, later: int) -> None:
+    """The attack: what was signed vanishes under the process, which signs the end of whatever is there then."""
+    database, place = filled(tmp_path / "db.sqlite"), tmp_path / "audit-end"
+    auditing = Auditing(database, place, "testbed", SIGNER, TurnedClock(), dict)
+    asyncio.run(auditing.start("x"))
+    signed = place.read_bytes()
+
+    def cut(connection: Connection) -> None:
+        connection.execute(delete(schema.attempts).where(schema.attempts.c.id == 6))
+        for number in range(later):
+            attempts.record(connection, NOW, "lead", "invite", f"other-{number}")
+
+    database.run_now(cut)
+    with pytest.raises(FallenBackError, match="entry 6 of the audit log"):
+        asyncio.run(auditing.keep_up())
+    assert place.read_bytes() == signed
+    database.close()
+
+
 def test_a_signed_end_that_is_behind_is_no_damage(tmp_path: Path) -> None:
     """The coordinator was killed after an entry was stored and before the end was signed."""
     database, place = filled(tmp_path / "db.sqlite"), tmp_path / "audit-end"
@@ -206,6 +228,19 @@ def test_refused_calls_are_told_in_sums(tmp_path: Path) -> None:
         f"since {(NOW + 2 * SUM_PERIOD - timedelta(seconds=2)).isoformat()}: VDB_INVALID 1",
         "in good order",
     ]
+    database.close()
+
+
+def test_a_clock_that_is_set_back_delays_no_sum(tmp_path: Path) -> None:
+    database, clock = filled(tmp_path / "db.sqlite"), TurnedClock()
+    auditing = Auditing(database, tmp_path / "audit-end", "testbed", SIGNER, clock, lambda: {"VDB_INVALID": 1})
+    asyncio.run(auditing.start("x"))
+    clock.off = timedelta(hours=-5)
+    for hours in range(1, 4):
+        clock.moment = NOW + hours * SUM_PERIOD
+        asyncio.run(auditing.keep_up())
+        found = [entry for entry in database.run_now(attempts.load) if entry.action == "refused calls"]
+        assert len(found) == hours
     database.close()
 
 

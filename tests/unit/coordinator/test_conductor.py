@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete
 
 from testkit.consortium import signer
 from testkit.small_specs import small_spec
@@ -29,9 +29,12 @@ from vdb_coordinator.serving.log import make_log
 from vdb_coordinator.serving.services import Services
 from vdb_coordinator.serving.transparency import TransparencyLog
 from vdb_coordinator.states import Aborted, Accepting, Ending
+from vdb_coordinator.store import schema
 from vdb_coordinator.store.blobs import BlobStore, UploadStore
 from vdb_coordinator.store.database import Database
+from vdb_coordinator.store.fallen_back import FallenBackError
 from vdb_shared.bundle.witnessed import witness_name
+from vdb_shared.errors import StoreError
 from vdb_shared.transparency.checkpoint import cosign, parse_checkpoint
 from vdb_shared.transparency.note import parse_note
 from vdb_shared.wire import reasons
@@ -88,6 +91,35 @@ async def join(conductor: Conductor, live: LiveSession, seat: int, digest: bytes
     opening = live.state.opening
     make = partial(Joined, seat=seat, join=make_join(opening.open, SPEC, opening.signed_roster, seat, 0))
     return await conductor.submit(live, Submission(seat, "Join", digest), make, f"spiffe://{seat}")
+
+
+def test_a_session_is_not_taken_back_to_what_a_database_has_left_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an error the log is read again, since the event may be there: not for going back behind a receipt."""
+
+    async def play() -> None:
+        async with conducting(tmp_path) as (conductor, live, database):
+            await join(conductor, live, 0)
+            before = live.snapshot
+
+            def lose(connection: Connection) -> None:
+                connection.execute(delete(schema.receipts))
+                connection.execute(delete(schema.events).where(schema.events.c.sequence == before.position.sequence))
+
+            async def full(*_: object) -> None:
+                raise StoreError("the disk is full")
+
+            await database.run(lose)
+            with monkeypatch.context() as patch:
+                patch.setattr(SessionHistory, "append", full)
+                with pytest.raises(StoreError, match="the disk is full"):
+                    await join(conductor, live, 1)
+            assert live.snapshot is before
+            with pytest.raises(FallenBackError, match=f"event {before.position.sequence} of session"):
+                await join(conductor, live, 0)
+
+    asyncio.run(play())
 
 
 def test_what_a_cancelled_caller_began_is_finished(tmp_path: Path) -> None:

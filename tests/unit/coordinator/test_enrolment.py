@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from testkit.coordinator import CONSORTIUM, Applicant
 from vdb_coordinator.config import Home
-from vdb_coordinator.identity.ca import CertificateAuthority, spiffe_id
+from vdb_coordinator.identity.ca import CertificateAuthority, spiffe_id, statement_key_of
 from vdb_coordinator.identity.enrolment import Consortium, EnrolmentRequest, Enrolments
 from vdb_coordinator.identity.enrolment_stages import EnrolmentStage
 from vdb_coordinator.identity.founding import found, new_config
-from vdb_coordinator.identity.keys import read_signing_key, read_tls_key
+from vdb_coordinator.identity.keys import new_tls_key, read_signing_key, read_tls_key
 from vdb_coordinator.identity.revocation import Revocation, store_revocation
 from vdb_coordinator.identity.rosters import RosterAuthority
 from vdb_coordinator.refusals import RefusedError
@@ -33,6 +33,7 @@ from vdb_shared.identity import StatementKey
 from vdb_shared.roster import Member
 from vdb_shared.wire.enrolment import InvitationFile, grouped, possession_body
 
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LEAD = f"spiffe://{CONSORTIUM}/admin/lead"
 
 
@@ -40,7 +41,7 @@ LEAD = f"spiffe://{CONSORTIUM}/admin/lead"
 class TurnedClock:
     """A clock that a test turns; implements Clock."""
 
-    moment: datetime = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    moment: datetime = NOW
 
     def now(self) -> datetime:
         return self.moment
@@ -57,6 +58,7 @@ class Office:
     clock: TurnedClock
     database: Database
     root: str
+    authority: CertificateAuthority
 
     def invite(self, institution: str) -> Applicant:
         return Applicant.of(asyncio.run(self.enrolments.invite(institution, "localhost:7443", LEAD)))
@@ -99,7 +101,8 @@ def office(tmp_path: Path) -> Iterator[Office]:
     )
     rosters = RosterAuthority(home.read_roots(), read_signing_key(home.key("roster"), None))
     log = make_log(as_json=True, stream=io.StringIO())
-    yield Office(Enrolments(Consortium(CONSORTIUM, authority, rosters), database, clock, log), clock, database, root)
+    enrolments = Enrolments(Consortium(CONSORTIUM, authority, rosters), database, clock, log)
+    yield Office(enrolments, clock, database, root, authority)
     database.close()
 
 
@@ -282,6 +285,41 @@ def member_of(office: Office, institution: str) -> Member:
     office.enrol(applicant)
     office.approve(applicant)
     return office.enrolments.members.member(institution)
+
+
+def test_certificates_of_earlier_programs_count_if_they_are_known_and_their_key_is_the_present_one(
+    office: Office,
+) -> None:
+    """They name no statement key: what is not in the database may have been issued under any."""
+    member, authority = member_of(office, "hospital-a"), office.authority
+    known, unknown = (authority.issue_client(new_tls_key().public_key(), member.spiffe_id, NOW) for _ in range(2))
+    row = {"request": bytes(32), "institution": "hospital-a", "statement_key": member.public_key.raw}
+    renewal = row | {"issued": "2026-01-31T12:00:00Z", "certificate": known}
+    office.database.run_now(lambda connection: connection.execute(insert(schema.renewals), renewal))
+    asyncio.run(office.enrolments.roster())
+    may_call = office.enrolments.may_call
+    assert [may_call(member.spiffe_id, pem) for pem in (known, unknown)] == [True, False]
+    member_of(office, "hospital-a")
+    assert not may_call(member.spiffe_id, known)
+
+
+def test_certificates_name_the_key_under_which_they_were_issued(office: Office) -> None:
+    """Whether the database knows them or not, and whatever the clock said; roles that have no statement key name none."""
+    member = member_of(office, "hospital-a")
+    for off in (timedelta(0), timedelta(days=-400), timedelta(days=400)):
+        lost = office.authority.issue_participant(new_tls_key().public_key(), member, NOW + off)
+        assert statement_key_of(lost) == member.public_key.raw
+        assert office.enrolments.may_call(member.spiffe_id, lost)
+    back = member_of(office, "hospital-a")
+    assert not office.enrolments.may_call(member.spiffe_id, lost)
+    found = office.authority.issue_participant(new_tls_key().public_key(), back, NOW)
+    assert office.enrolments.may_call(member.spiffe_id, found)
+    for name in (LEAD, caller("hospital-a")):
+        plain = office.authority.issue_client(new_tls_key().public_key(), name, NOW)
+        assert statement_key_of(plain) is None
+        assert office.enrolments.may_call(name, plain)
+    asyncio.run(office.enrolments.revoke(Revocation("hospital-a", "left", "", LEAD)))
+    assert not office.enrolments.may_call(member.spiffe_id, found)
 
 
 def test_who_is_being_revoked_is_refused_before_that_is_stored(office: Office) -> None:

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, event, insert, text
 
 from testkit.coordinator import CONSORTIUM
 from testkit.postgres import PostgresServer
 from testkit.session_story import Story
 from vdb_coordinator.config import Home
 from vdb_coordinator.identity.founding import found, new_config
-from vdb_coordinator.store import eventlog
+from vdb_coordinator.store import eventlog, schema
 from vdb_coordinator.store.database import Database, read_database
 from vdb_coordinator.store.engines import LOCK, ServedElsewhereError, backend_of
 from vdb_coordinator.store.eventlog import Position
+from vdb_coordinator.store.fallen_back import FallenBackError
 from vdb_shared.errors import StoreError, UsageError
 
 SESSION = "sha256:" + "1" * 64
@@ -110,6 +111,76 @@ def test_who_was_cut_off_does_not_write_beside_its_successor(
     for _ in range(2):
         with pytest.raises(StoreError, match=r"another coordinator served this database .* start this one again"):
             asyncio.run(database.beat(Story().now()))
+
+
+def test_a_database_without_the_last_commit_is_written_no_more(
+    postgres: PostgresServer, database: Database, postgresql: str
+) -> None:
+    """The attack on a coordinator that goes on: a replica that lagged takes the place of its database, and nobody served it."""
+    name = name_of(postgresql)
+    first = database.run_now(lambda connection: eventlog.append(connection, SESSION, Position(), b"1"))
+    postgres.copy(name, f"{name}-replica")
+    database.run_now(lambda connection: connection.execute(insert(schema.blobs), {"digest": "d", "size": 1}))
+    postgres.fail_over(name, f"{name}-replica")
+    for _ in range(2):
+        with pytest.raises(FallenBackError, match=r"gone back: the last transaction .* Stop this coordinator; then"):
+            database.run_now(lambda connection: eventlog.append(connection, SESSION, first, b"2"))
+    assert read_database(postgresql, lambda connection: eventlog.load(connection, SESSION))[0] == [b"1"]
+
+
+def test_an_older_database_that_somebody_else_served_since_is_not_ours(
+    postgres: PostgresServer, database: Database, postgresql: str
+) -> None:
+    """Both coordinators have the same epoch: only the names of their transactions differ."""
+    name = name_of(postgresql)
+    database.close()
+    postgres.copy(name, f"{name}-replica")
+    ours = opened(postgresql)
+    postgres.fail_over(name, f"{name}-replica")
+    opened(postgresql).close()
+    with pytest.raises(FallenBackError):
+        asyncio.run(ours.beat(Story().now()))
+    ours.close()
+
+
+def test_a_replica_that_does_not_lag_is_served_on(
+    postgres: PostgresServer, database: Database, postgresql: str
+) -> None:
+    name = name_of(postgresql)
+    first = database.run_now(lambda connection: eventlog.append(connection, SESSION, Position(), b"1"))
+
+    def refuse(_: Connection) -> None:
+        raise StoreError("refused at the commit")
+
+    event.listen(database._engine, "commit", refuse)
+    with pytest.raises(StoreError, match="refused at the commit"):
+        database.run_now(lambda connection: eventlog.append(connection, SESSION, first, b"other"))
+    event.remove(database._engine, "commit", refuse)
+    database.run_now(lambda connection: eventlog.load(connection, SESSION))
+    postgres.copy(name, f"{name}-replica")
+    postgres.fail_over(name, f"{name}-replica")
+    database.run_now(lambda connection: eventlog.append(connection, SESSION, first, b"2"))
+    assert database.run_now(lambda connection: eventlog.load(connection, SESSION))[0] == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_commit_whose_answer_was_lost_may_be_there_or_not(database: Database, postgresql: str, kept: bool) -> None:
+    first = database.run_now(lambda connection: eventlog.append(connection, SESSION, Position(), b"1"))
+
+    def lose(connection: Connection) -> None:
+        raw = connection.connection.dbapi_connection
+        assert raw is not None
+        if kept:
+            raw.commit()
+        raw.close()
+
+    event.listen(database._engine, "commit", lose)
+    with pytest.raises(StoreError, match=r"nothing was stored"):
+        database.run_now(lambda connection: eventlog.append(connection, SESSION, first, b"2"))
+    event.remove(database._engine, "commit", lose)
+    found = database.run_now(lambda connection: eventlog.load(connection, SESSION))
+    assert found[0] == [b"1", b"2"][: 1 + kept]
+    database.run_now(lambda connection: eventlog.append(connection, SESSION, found[1], b"3"))
 
 
 def test_a_transaction_that_conflicts_is_run_again_and_leaves_nothing_before(database: Database) -> None:

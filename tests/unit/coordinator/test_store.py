@@ -26,8 +26,9 @@ from vdb_coordinator.serving.live import Snapshot
 from vdb_coordinator.sessions import apply
 from vdb_coordinator.store import attempts, blobs, eventlog, schema
 from vdb_coordinator.store.blobs import BlobStore, UploadStore, upload_prefix
-from vdb_coordinator.store.database import Database
+from vdb_coordinator.store.database import Database, migrate
 from vdb_coordinator.store.eventlog import Position
+from vdb_coordinator.store.fallen_back import FallenBackError
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import StoreError
 
@@ -35,7 +36,7 @@ SESSION = "sha256:" + "1" * 64
 NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
 
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 
 
 @pytest.fixture
@@ -82,12 +83,16 @@ def test_a_database_of_any_earlier_revision_is_brought_up_to_date_with_what_it_h
     database.close()
 
 
-def test_migrations_can_be_undone(database: Database) -> None:
+def test_migrations_can_be_undone(target: Path | str) -> None:
+    database = Database(target)
+    database.run_now(migrate)
+
     def down(connection: Connection) -> list[str]:
         command.downgrade(migrations(connection), "base")
         return inspect(connection).get_table_names()
 
     assert database.run_now(down) == ["alembic_version"]
+    database.close()
 
 
 def test_commits_to_a_file_are_durable_and_serialised(tmp_path: Path) -> None:
@@ -148,6 +153,32 @@ def test_two_events_cannot_follow_the_same_one(database: Database) -> None:
     append_all(database, b"1")
     with pytest.raises(StoreError, match="somebody else"):
         append_all(database, b"other")
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        delete(schema.events).where(schema.events.c.sequence == 2),
+        delete(schema.events),
+        update(schema.events).where(schema.events.c.sequence == 2).values(digest=bytes(32)),
+    ],
+    ids=["last", "all", "another"],
+)
+def test_nothing_follows_an_event_that_is_gone_and_nothing_is_stored_from_then_on(
+    database: Database, loss: object
+) -> None:
+    """Rows are removed under the writer: its next event would have no predecessor, and what is read then no end."""
+    end = append_all(database, b"1", b"2")
+    database.run_now(lambda connection: connection.execute(loss))  # type: ignore[call-overload]  # statements of several kinds
+
+    async def append() -> None:
+        await database.run(lambda connection: eventlog.append(connection, SESSION, end, b"3"))
+
+    with pytest.raises(FallenBackError, match=f"event 2 of session {SESSION} is not in it any more"):
+        asyncio.run(append())
+    assert database.fallen_back.is_set()
+    with pytest.raises(FallenBackError, match="event 2 of session"):
+        database.run_now(lambda connection: eventlog.append(connection, "another", Position(), b"1"))
 
 
 @pytest.mark.parametrize(

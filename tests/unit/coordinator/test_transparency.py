@@ -14,13 +14,14 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete, update
 
 from testkit.statements import coordinator_key
 from vdb_coordinator.serving.log_server import LogServer
 from vdb_coordinator.serving.transparency import TransparencyLog
-from vdb_coordinator.store import log_entries
+from vdb_coordinator.store import log_entries, schema
 from vdb_coordinator.store.database import Database
+from vdb_coordinator.store.fallen_back import FallenBackError
 from vdb_shared.audit.log_files import ForkError, check_remembered, open_log
 from vdb_shared.errors import FormatError, StoreError, UnreachableError, UsageError
 from vdb_shared.identity import StatementKey
@@ -111,6 +112,55 @@ async def test_a_database_from_a_backup_does_not_rewrite_the_log(tmp_path: Path)
     await append(database, log, 2, prefix="other")
     with pytest.raises(ForkError, match="not those that were read last"):
         check_remembered(read(tmp_path, log), remembered, log.key)
+    database.close()
+
+
+@pytest.mark.parametrize("size", [1, 3, 256, 257])
+@pytest.mark.parametrize("later", [0, 1, 2])
+def test_entries_that_a_running_coordinator_published_and_lost_are_not_replaced(
+    tmp_path: Path, size: int, later: int
+) -> None:
+    """The attack: the last entry vanishes under the process, and fewer, as many or more entries than before are there."""
+
+    async def story() -> None:
+        database, log = await opened(tmp_path)
+        await log.open()
+        await append(database, log, size)
+        remembered, shown = (tmp_path / "log" / "checkpoint").read_bytes(), log.view(b"entry 0", 0)
+        last = schema.log_entries.c.position == size - 1
+        await database.run(lambda connection: connection.execute(delete(schema.log_entries).where(last)))
+        with pytest.raises(FallenBackError, match=f"entry {size - 1} of the published log is not in it any more"):
+            await append(database, log, later, prefix="other")
+        assert (tmp_path / "log" / "checkpoint").read_bytes() == remembered
+        assert (log.size, log.view(b"entry 0", 0)) == (size, shown)
+        with pytest.raises(FallenBackError):
+            await log.publish()
+        database.close()
+
+    asyncio.run(story())
+
+
+@whole
+async def test_entries_that_were_changed_further_back_are_not_in_what_is_signed(tmp_path: Path) -> None:
+    database, log = await opened(tmp_path)
+    await log.open()
+    await append(database, log, 300)
+    entries = schema.log_entries
+    for position, refused in ((10, False), (270, True)):
+        remembered = open_log(str(tmp_path / "log"), log.key)[1]
+        await database.run(
+            lambda c, at=position: c.execute(update(entries).where(entries.c.position == at).values(entry=b"other"))  # type: ignore[misc]  # mypy sees no type for the default
+        )
+        if refused:
+            with pytest.raises(FallenBackError, match="one of the entries 256 to 300 of the published log"):
+                await append(database, log, 1, prefix="more")
+        else:
+            await append(database, log, 1, prefix="more")
+            check_remembered(read(tmp_path, log), remembered, log.key)
+    database.close()
+    database, log = await opened(tmp_path)
+    with pytest.raises(StoreError, match="restored from a backup, or changed"):
+        await log.open()
     database.close()
 
 
