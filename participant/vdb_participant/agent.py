@@ -348,8 +348,10 @@ class Participation:
 
 
 def _reason_told(error: VdbError) -> str:
-    """Return what the coordinator is told: never words about our own sums, which the error may quote."""
-    return str(error) if isinstance(error, ProtocolError | VerificationError) else f"left ({type(error).__name__})"
+    """Return what the coordinator is told: never words about our own sums, which the error may quote, nor places here."""
+    if isinstance(error, ProtocolError):
+        return error.told
+    return str(error) if isinstance(error, VerificationError) else f"left ({type(error).__name__})"
 
 
 def _measured_here() -> Measure:

@@ -196,7 +196,7 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         evaluation = local.run_locally(read, told, _state(context).clips, shown.progress, policy)
     figures = canonical_json(evaluation.to_json())
     if output is not None:
-        _write(output, figures + b"\n")
+        _load("site.storage").write_private(output, figures + b"\n")
     if as_json:
         sys.stdout.write(figures.decode() + "\n")
     else:
@@ -349,13 +349,6 @@ def _licences(context: typer.Context, *, accepted: bool) -> Any:
 
 def _print_json(value: object) -> None:
     sys.stdout.write(canonical_json(value).decode() + "\n")
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Weights at the participant: nothing is loaded that is not what the spec agreed on.
 
 Promises that a directory whose manifest digest differs from the spec's is refused, and so is one with pickles or code
-in it, whatever its digest; loaders take only what passed here. The one exception is the TorchScript file of an
-architecture that has one: a program, let through under its own name alone and run only once its digest is the spec's.
+in it, or with JSON that names code elsewhere, whatever its digest; loaders take only what passed here. The one exception
+is the TorchScript file of an architecture that has one: a program, let through under its own name alone and run only once its
+digest is the spec's.
 Leaves the digest itself to `vdb_shared.weights` and loading to `generation/pipelines.py` and `measure/extractors/`.
 
 Source: protos/README.md §5.1.
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from vdb_participant.embedded import WEIGHTS
+from vdb_participant.remote_code import refuse_remote_code
 from vdb_shared.errors import ModelError
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.metrics.extractors import ARCHITECTURES, PUBLIC_MAP_FILE
@@ -78,9 +80,10 @@ def inspect_weights(directory: Path, script: str = "") -> Weights:
         script: name of the TorchScript file that stands in it in the place of safetensors, or "" for none.
 
     Raises:
-        ModelError: it is missing, cannot be read, has no safetensors or script, or holds a pickle or code.
+        ModelError: it is missing, cannot be read, has no safetensors or script, holds a pickle or code, or names code.
     """
     _refuse_pickles_and_code(directory, script)
+    refuse_remote_code(directory)
     files, digest = manifest_of(directory)
     if script and script not in files:
         raise ModelError(f"{directory}: expected {script}, found none; fetch the agreed weights into it")
@@ -233,7 +236,7 @@ def check_prompts_stay(spec: Spec, registry: Registry) -> None:
         how = row.external if row is not None and model.pipeline == EXTERNAL else None
         if isinstance(how, Endpoint) and not how.is_local:
             raise ModelError(
-                f"{model.id}: {what} would leave the site for {how.url}; decline, or run the model on this machine"
+                f"{model.id}: {what} would leave the site for {how.place}; decline, or run the model on this machine"
             )
 
 

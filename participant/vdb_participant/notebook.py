@@ -15,6 +15,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from vdb_participant.site.storage import write_private
 from vdb_shared.errors import UsageError
 
 if TYPE_CHECKING:
@@ -150,15 +151,12 @@ class Plot:
     table: Table = field(repr=False)
 
     def save(self, path: str | Path) -> None:
-        """Write the plot to an SVG file.
+        """Write the plot to an SVG file that only its owner can read.
 
         Raises:
             UsageError: it cannot be written.
         """
-        try:
-            Path(path).write_text(self._repr_svg_(), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+        write_private(Path(path), self._repr_svg_().encode())
 
     def _repr_svg_(self) -> str:
         from vdb_shared.audit.chart import WIDTH, Axis  # noqa: PLC0415 - only who plots needs it

@@ -101,11 +101,21 @@ class ProtocolError(VdbError):
 
     Attributes:
         peer: who: "coordinator", or the seat as "seat 3".
+        told: what may be sent to others: the message without what is of this machine alone.
     """
 
-    def __init__(self, message: str, *, peer: str) -> None:
-        super().__init__(f"{peer}: {message}")
+    def __init__(self, message: str, *, peer: str, here: str = "") -> None:
+        """Say what a peer did.
+
+        Args:
+            message: what, without a place of this machine: others may be sent it, signed.
+            peer: who.
+            here: what the operator is told as well, such as where evidence lies.
+        """
+        told = f"{peer}: {message}"
+        super().__init__(f"{told}; {here}" if here else told)
         self.peer: Final = peer
+        self.told: Final = told
 
 
 class UnusableShareError(ProtocolError):

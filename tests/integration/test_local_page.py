@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 
 import pytest
@@ -38,9 +39,16 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Spec, str]:
     spec = spec.model_copy(update={"generation": generation})
     (path / "spec.json").write_bytes(spec.canonical())
     words = ("run", path / "spec.json", "--data", path / "data", "--models", path / "models")
+    (path / "page.html").write_text("an older page")
+    (path / "page.html").chmod(0o644)
     done = run("--dir", path / "state", *words, "--html", path / "page.html", "-o", path / "figures.json")
     assert done.returncode == 0, done.stdout + done.stderr
     return path, spec, done.stdout
+
+
+def test_exact_figures_are_their_owners_alone_also_where_a_file_was_before(told: tuple[Path, Spec, str]) -> None:
+    path, _, _ = told
+    assert [stat.S_IMODE((path / name).stat().st_mode) for name in ("page.html", "figures.json")] == [0o600] * 2
 
 
 def test_the_class_of_the_clips_stands_beside_the_figures(told: tuple[Path, Spec, str]) -> None:

@@ -153,7 +153,13 @@ def chosen_samples(sealed: SealedTerms, private: int) -> KeptSamples:
     ]
     samples = [
         Sample(
-            side, task.model, task.prompt, task.sample, sha256_digest(repr(task).encode()), sha256_digest(b"shares"), ""
+            side,
+            task.model,
+            task.prompt,
+            task.sample,
+            sha256_digest(repr(task).encode()),
+            sha256_digest(b"shares"),
+            None,
         )
         for side, task in tasks
     ]

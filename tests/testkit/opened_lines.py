@@ -22,6 +22,7 @@ from vdb_shared.audit.spot_report import SampleReport
 from vdb_shared.bundle.logged import OpenedRecord, encode_record
 from vdb_shared.bundle.sample_choice import SampleChoice, ShownEntry, choice_of
 from vdb_shared.bundle.sample_file import SampleOpening
+from vdb_shared.bundle.samples import Failure
 from vdb_shared.bundle.statement import RunManifest
 from vdb_shared.canonical import digest_string, labelled_hash, sha256_digest
 from vdb_shared.labels import HASH_CLIP
@@ -71,7 +72,7 @@ def measured(spec: Spec, private: int = 20) -> list[dict[str, Any]]:
     found += [sample_of("second", item.task) for item in checked_work(spec, SEAT, sites) if not item.counted]
     words = [f"patient {number} walks" for number in range(private)]
     found += [
-        sample_of("private", ClipTask(model.id, prompt, 0), "" if number % 7 else "the model gave no numbers")
+        sample_of("private", ClipTask(model.id, prompt, 0), "" if number % 7 != 4 else Failure.ENDED.value)
         for model in spec.models
         for number, prompt in enumerate(words)
     ]

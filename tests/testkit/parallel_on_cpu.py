@@ -31,7 +31,8 @@ def load_mortal(weights: Weights, model: Model, settings: GenerationSettings, *,
 
 
 def load_nothing(*, device: str) -> DiffusersGenerator:
-    raise ModelError("there is no such model")
+    found = [name for name in ("VDB_PASSPHRASE", "VENDOR_TOKEN", "CUDA_HOME") if name in os.environ]
+    raise ModelError(f"there is no such model; the environment has {found}")
 
 
 if __name__ == "__main__":

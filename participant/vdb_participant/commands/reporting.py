@@ -10,7 +10,7 @@ from vdb_participant.report.choice import PROMPTS
 from vdb_participant.report.pages import Held, evaluation_page, session_page
 from vdb_participant.session.finishing import RESULT_FILE
 from vdb_participant.site.config import StateFolder, read_config
-from vdb_participant.site.storage import write_durably
+from vdb_participant.site.storage import write_durably, write_private
 from vdb_shared.errors import StoreError, UsageError
 from vdb_shared.evaluation import Evaluation
 from vdb_shared.registry.rows import load_registry
@@ -49,7 +49,8 @@ def write_session_page(state: StateFolder, name: str, file: Path | None = None, 
     if file is None:
         write_durably(folder / PAGE_FILE, page.encode())
         return folder / PAGE_FILE
-    return _write(file, page)
+    write_private(file, page.encode())
+    return file
 
 
 def write_evaluation_page(state: StateFolder, spec: Spec, evaluation: Evaluation, file: Path) -> None:
@@ -59,17 +60,8 @@ def write_evaluation_page(state: StateFolder, spec: Spec, evaluation: Evaluation
         UsageError: the file cannot be written.
         StoreError: clips cannot be read.
     """
-    _write(file, evaluation_page(spec, evaluation, _held(state, PROMPTS)))
+    write_private(file, evaluation_page(spec, evaluation, _held(state, PROMPTS)).encode())
 
 
 def _held(state: StateFolder, prompts: int) -> Held:
     return Held(ClipStore(state.clips), load_registry(state.registry), prompts)
-
-
-def _write(file: Path, page: str) -> Path:
-    try:
-        file.touch(mode=0o600)  # of a local run it shows exact figures
-        file.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{file}: cannot be written ({error.strerror})") from error
-    return file

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from vdb_participant.data.folder import CLIPS_FOLDER, PROMPTS_FILE, data_root
+from vdb_participant.data.folder import CLIPS_FOLDER, PROMPTS_FILE, as_text, data_root, is_text
 from vdb_participant.data.prompt_lines import MAX_PROMPTS_BYTES, parse_line
 from vdb_participant.data.ratings import NO_RATINGS, RATINGS_FILE, Ratings, read_ratings
 from vdb_participant.data.video import count_frames
@@ -167,12 +167,14 @@ def _find_clips(root: Path, folder: Path, frames: int) -> _FoundClips:
         else:
             digests[path] = digest
             first_with[digest] = path
-    problems = tuple(Problem(path.relative_to(root).as_posix(), reason) for path, reason in unusable.items())
+    problems = tuple(Problem(as_text(path.relative_to(root)), reason) for path, reason in unusable.items())
     return _FoundClips(digests, unusable, problems, twins, all_digests)
 
 
 def _refusal(root: Path, path: Path) -> str:
     """Return why a directory entry is not even opened, or ""."""
+    if not is_text(path):
+        return "has a name that is not UTF-8; rename it"
     if path.suffix.lower() not in CLIP_SUFFIXES:
         return f"is not one of {', '.join(CLIP_SUFFIXES)}"
     if not path.resolve().is_relative_to(root):

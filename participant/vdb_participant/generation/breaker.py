@@ -14,6 +14,7 @@ from typing import Any, Final
 from vdb_participant.generation.claims import claimed
 from vdb_participant.generation.store import ClipStore
 from vdb_participant.site.storage import write_durably
+from vdb_shared.bundle.samples import Failure
 from vdb_shared.canonical import canonical_json, parse_canonical_json
 from vdb_shared.errors import FormatError, StoreError
 
@@ -24,9 +25,9 @@ FAILURES_IN_A_ROW: Final = 3
 _STOPPED: Final = "the model was stopped after"
 
 
-def is_of_a_stopped_model(reason: str) -> bool:
-    """Return whether a clip was given up untried, since others had failed."""
-    return reason.startswith(_STOPPED)
+def failure_of(reason: str) -> Failure:
+    """Return what may be said elsewhere of a clip that was given up for a reason: untried, since others had failed, or not."""
+    return Failure.STOPPED if reason.startswith(_STOPPED) else Failure.ENDED
 
 
 class Breaker:

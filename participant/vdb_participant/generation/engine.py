@@ -216,7 +216,7 @@ class Engine:
     def _make(self, key: ClipKey, running: _Running, tracker: Tracker, *, counted: bool) -> str | None:
         """Make and keep one clip; return None, or why it was given up. Only what is `counted` moves the breaker."""
         breaker = Breaker(self._store, key.model)
-        reason = breaker.stopped()
+        reason = told = breaker.stopped()
         attempt = 0 if reason is None else ATTEMPTS
         condition = None if reason is not None else self._starts.frames(key.condition, running.settings)
         while attempt < ATTEMPTS:
@@ -224,7 +224,7 @@ class Engine:
             try:
                 self._attempt(key, condition, running, tracker, attempt)
             except GenerationError as error:
-                reason = str(error)
+                reason, told = str(error), error.told
                 self._store.drop_steps(key)  # what went wrong may stand in them
                 if is_out_of_memory(error) and running.step_down():
                     attempt -= 1
@@ -233,14 +233,14 @@ class Engine:
                 breaker.succeeded()
             return None
         self._store.give_up(key, reason or "")
-        self._say_once(tracker.model, reason or "")
+        self._say_once(tracker.model, told or "")
         if counted and breaker.stopped() is None:
-            breaker.failed(reason or "")
+            breaker.failed(told or "")
         tracker.settled(failed=True)
         return reason
 
     def _say_once(self, model: str, reason: str) -> None:
-        """Log why a clip was given up, once for each reason: it is for this site alone."""
+        """Log why a clip was given up, once for each reason; what other programs said of it is in the store alone."""
         if (model, reason) not in self._said:
             self._said.add((model, reason))
             _LOG.warning(

@@ -2,8 +2,9 @@
 
 Promises that neither can take more than its row's seconds and bytes, that a command and all it started end with it, that no
 redirect is followed, that a request is in the egress journal before it leaves, and that what comes back is decoded like any
-untrusted file. Leaves what the model is, and whether it
-gives the same clip again, to whoever wrote the row: nothing here can prove it.
+untrusted file; that a command is told neither the passphrase nor tokens; and that words of a command or a server, which may
+quote the prompt, are kept apart from the reason. Leaves what the model is, and whether it gives the same clip again, to whoever
+wrote the row: nothing here can prove it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, Any, Final
@@ -28,6 +29,7 @@ from vdb_participant.data.resize import fit
 from vdb_participant.data.video import Frames, decode
 from vdb_participant.data.video import Limits as DecodingLimits
 from vdb_participant.device import ELSEWHERE
+from vdb_participant.environment import for_child
 from vdb_participant.generation.settings import Clip, GenerationError, GenerationSettings
 from vdb_participant.site.egress import EgressJournal
 from vdb_participant.site.egress_format import Departure, Part
@@ -53,7 +55,9 @@ Record = Callable[[Endpoint, bytes, tuple[Part, ...]], None]
 class ExternalGenerator:
     """A model of the class "external"; what it computes on, and what that takes but time, nobody here knows."""
 
-    def __init__(self, row: Row, settings: GenerationSettings, egress: Path | None = None) -> None:
+    def __init__(
+        self, row: Row, settings: GenerationSettings, egress: Path | None = None, withheld: Collection[str] = ()
+    ) -> None:
         """Bind a row to settings.
 
         Args:
@@ -61,9 +65,11 @@ class ExternalGenerator:
             settings: of its clips.
             egress: journal in which every request to an endpoint is recorded before it leaves; None for programs without a
                 state folder.
+            withheld: variables with tokens of endpoints, which a command has no use for.
         """
         self.device = ELSEWHERE
         self._egress = None if egress is None else EgressJournal(egress)
+        self._withheld = frozenset(withheld)
         self._row = row
         self._settings = settings
 
@@ -79,7 +85,7 @@ class ExternalGenerator:
             (Path(folder) / "prompt.txt").write_text(prompt, encoding="utf-8")
             values = self._values(prompt, seed, output)
             if isinstance(how, Command):
-                _run_command(how, values, output)
+                _run_command(how, values, output, for_child(self._withheld))
             else:
                 _ask_endpoint(how, values, output, self._record)
             return Clip(self._fitted(output, how.limits))
@@ -90,7 +96,7 @@ class ExternalGenerator:
     def _record(self, endpoint: Endpoint, body: bytes, parts: tuple[Part, ...]) -> None:
         if self._egress is not None:
             place = urlsplit(endpoint.url)
-            what = f"POST {place.scheme}://{place.netloc}{place.path}"
+            what = f"POST {endpoint.place}"
             fields = {"model": self._row.id}
             address = f"{place.hostname}:{place.port or (443 if place.scheme == 'https' else 80)}"
             self._egress.record(Departure("request", address, what, len(body), sha256_digest(body), fields, parts))
@@ -125,28 +131,35 @@ def _filled(text: str, values: Mapping[str, str | int]) -> str:
     return _PLACEHOLDER.sub(lambda found: str(values[found.group(1)]), text)
 
 
-def _run_command(command: Command, values: Mapping[str, str | int], output: Path) -> None:
-    """Run a command until it has written its file.
+def _run_command(
+    command: Command, values: Mapping[str, str | int], output: Path, environment: Mapping[str, str]
+) -> None:
+    """Run a command in an environment until it has written its file.
 
     Raises:
         GenerationError: it fails, takes too long, or writes too much or nothing.
     """
-    words = [_filled(word, values) for word in command.argv]
+    name, words = command.argv[0], [_filled(word, values) for word in command.argv]
     with tempfile.TemporaryFile() as said:
         try:
             process = subprocess.Popen(  # noqa: S603 - the site's own registry names the program; no shell reads it
-                words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,
+                env=environment,
             )
         except (OSError, ValueError) as error:
-            raise GenerationError(f"{words[0]}: cannot be started: {error}") from error
+            raise GenerationError(f"{name}: cannot be started", str(error)) from error
         try:
-            _wait(process, command.limits, output, words[0])
+            _wait(process, command.limits, output, name)
         finally:
             _end(process)
         if process.returncode:
-            raise GenerationError(f"{words[0]}: ended with code {process.returncode}: {_last_words(said)}")
+            raise GenerationError(f"{name}: ended with code {process.returncode}", _last_words(said))
     if not output.is_file():
-        raise GenerationError(f"{words[0]}: ended without writing {{output}}")
+        raise GenerationError(f"{name}: ended without writing {{output}}")
 
 
 def _wait(process: subprocess.Popen[bytes], limits: Limits, output: Path, name: str) -> None:
@@ -209,13 +222,15 @@ def _ask_endpoint(endpoint: Endpoint, values: Mapping[str, str | int], output: P
         with _opener(endpoint).open(request, timeout=endpoint.limits.seconds) as answer:
             kind = answer.headers.get_content_type()
             if not (kind.startswith("video/") or kind == "application/octet-stream"):
-                raise GenerationError(f"{endpoint.url}: expected a video, it answered {kind}")
+                raise GenerationError(
+                    f"{endpoint.place}: expected a video, it answered with something else", kind[:_WORDS]
+                )
             _copy(answer, output, endpoint, ends)
     except urllib.error.HTTPError as error:
-        raise GenerationError(f"{endpoint.url}: answered {error.code} {error.reason}"[:_WORDS]) from error
+        raise GenerationError(f"{endpoint.place}: answered {error.code}", str(error.reason)[:_WORDS]) from error
     except (urllib.error.URLError, HTTPException, OSError) as error:
         reason = getattr(error, "reason", error)
-        raise GenerationError(f"{endpoint.url}: gave no answer: {reason}"[:_WORDS]) from error
+        raise GenerationError(f"{endpoint.place}: gave no answer", str(reason)[:_WORDS]) from error
 
 
 def _copy(answer: HTTPResponse, output: Path, endpoint: Endpoint, ends: float) -> None:
@@ -224,9 +239,9 @@ def _copy(answer: HTTPResponse, output: Path, endpoint: Endpoint, ends: float) -
         while chunk := answer.read1(_CHUNK_BYTES):  # what is there, so that a slow answer is looked at too
             size += len(chunk)
             if size > endpoint.limits.bytes:
-                raise GenerationError(f"{endpoint.url}: answered more than the {endpoint.limits.bytes} bytes allowed")
+                raise GenerationError(f"{endpoint.place}: answered more than the {endpoint.limits.bytes} bytes allowed")
             if time.monotonic() > ends:
-                raise GenerationError(f"{endpoint.url}: took longer than the {endpoint.limits.seconds:g} s allowed")
+                raise GenerationError(f"{endpoint.place}: took longer than the {endpoint.limits.seconds:g} s allowed")
             stream.write(chunk)
 
 
@@ -242,5 +257,5 @@ def _authorization(endpoint: Endpoint) -> dict[str, str]:
         return {}
     token = os.environ.get(endpoint.token_variable, "")
     if not token:
-        raise ModelError(f"{endpoint.url}: its token is expected in the variable {endpoint.token_variable}; set it")
+        raise ModelError(f"{endpoint.place}: its token is expected in the variable {endpoint.token_variable}; set it")
     return {"Authorization": f"Bearer {token}"}

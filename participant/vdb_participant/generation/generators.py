@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from vdb_participant.generation.external import ExternalGenerator
@@ -23,6 +24,7 @@ def load_generator(  # noqa: PLR0913, PLR0917 - what a generator of either kind 
     row: Row | None,
     watch: Watch | None = None,
     egress: Path | None = None,
+    withheld: Collection[str] = (),
 ) -> Generator:
     """Return the generator of a verified model.
 
@@ -34,6 +36,7 @@ def load_generator(  # noqa: PLR0913, PLR0917 - what a generator of either kind 
         row: of the site's registry.
         watch: opened around every call of a pipeline; what runs elsewhere cannot be watched.
         egress: journal of what leaves for an endpoint.
+        withheld: variables that a command does not get; see `environment.for_child`.
 
     Raises:
         ModelError: it cannot be loaded, or nothing says how to run it.
@@ -42,4 +45,4 @@ def load_generator(  # noqa: PLR0913, PLR0917 - what a generator of either kind 
         return DiffusersGenerator.load(weights, model, settings, device, row=row, watch=watch)
     if row is None or row.external is None:
         raise ModelError(f"{model.id}: is external, but no registry file here says how to run it; see `models add`")
-    return ExternalGenerator(row, settings, egress)
+    return ExternalGenerator(row, settings, egress, withheld)

@@ -1,7 +1,7 @@
 """Loading a diffusers pipeline from a verified directory, as its class and row say.
 
-Promises safetensors only, no remote code, the class the spec names, and the precision that was asked for, or a ModelError
-of one line.
+Promises safetensors only, the class the spec names with components that the libraries themselves define, nothing fetched and
+nothing asked while it loads, and the precision that was asked for, or a ModelError of one line.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ import json
 from collections.abc import Mapping
 from operator import attrgetter
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import diffusers
 import torch
+import transformers
 from diffusers.utils import logging
 from transformers.utils import logging as text_logging
 
 from vdb_participant.models import Weights
+from vdb_participant.remote_code import nothing_fetched
 from vdb_shared.errors import ModelError
 from vdb_shared.registry.classes import PipelineClass, pipeline_classes
 from vdb_shared.registry.rows import Row
@@ -49,16 +52,19 @@ def load_pipeline(weights: Weights, name: str, row: Row | None, precisions: Mapp
         part: getattr(torch, precision) for part, precision in ({"default": "float32"} | dict(precisions)).items()
     }
     try:
-        pipeline = getattr(diffusers, name).from_pretrained(
-            directory,
-            local_files_only=True,
-            use_safetensors=True,
-            dtype=wanted if len(wanted) > 1 else wanted["default"],
-            **_guardrail(name, known),
-        )
-        if weights.lora is not None:
-            _check_package(name, "peft")
-            _lay_over(pipeline, weights.lora, row)
+        guardrail = _guardrail(name, known)  # its own package may have to fetch what the licence demands
+        with nothing_fetched():
+            pipeline = getattr(diffusers, name).from_pretrained(
+                directory,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=wanted if len(wanted) > 1 else wanted["default"],
+                **guardrail,
+            )
+            if weights.lora is not None:
+                _check_package(name, "peft")
+                _lay_over(pipeline, weights.lora, row)
         if row is not None and row.scheduler is not None:
             changed = getattr(diffusers, row.scheduler.name)
             pipeline.scheduler = changed.from_config(pipeline.scheduler.config, **row.scheduler.settings)
@@ -107,11 +113,37 @@ def _check_package(name: str, package: str) -> None:
 def _check_class(directory: Path, expected: str, known: PipelineClass) -> None:
     index = directory / "model_index.json"
     try:
-        found = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
+        said = json.loads(index.read_text(encoding="utf-8"))
+        found = said["_class_name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{index}: expected the index of a diffusers pipeline: {first_line(error)}") from error
     if found != expected and found not in known.loads_from:
         raise ModelError(f"{index}: expected pipeline {expected} as in the spec, found {found!r}")
+    for part, component in said.items():
+        match component:
+            case [str(library), str(kind)]:
+                _check_component(index, part, library, kind)
+
+
+def _check_component(index: Path, part: str, library: str, kind: str) -> None:
+    """Refuse a component of a class that is not the libraries' own: another module's is code that nobody agreed on."""
+    modules = {"diffusers": diffusers, "transformers": transformers}
+    try:
+        module = modules.get(library) or getattr(diffusers.pipelines, library, None)  # the last as in "ltx2"
+        own = isinstance(module, ModuleType) and _is_own(module.__name__)
+        found = getattr(module, kind, None) if own else None
+    except _FAULTS as error:  # these libraries import what they are asked for
+        raise ModelError(f"{index}: {part}: {kind} of {library} cannot be loaded: {first_line(error)}") from error
+    if not own or (found is not None and not (isinstance(found, type) and _is_own(found.__module__))):
+        raise ModelError(
+            f"{index}: {part} is to be a {kind} of {library}; only classes of diffusers and transformers themselves are "
+            "loaded, ask the lead for weights that need no others"
+        )
+
+
+def _is_own(module: str) -> bool:
+    """Return whether a module of this name is one of the two libraries': they hold names of what they merely import, too."""
+    return module.split(".", maxsplit=1)[0] in ("diffusers", "transformers")
 
 
 def _check_precision(directory: Path, pipeline: Any, wanted: Mapping[str, torch.dtype], known: PipelineClass) -> None:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection
@@ -31,6 +31,7 @@ from torch import distributed
 
 from vdb_participant.data.video import Frames
 from vdb_participant.device import ELSEWHERE, device_name
+from vdb_participant.environment import for_child
 from vdb_participant.generation.instruments import denoisers_of
 from vdb_participant.generation.loading import first_line
 from vdb_participant.generation.pipelines import DiffusersGenerator
@@ -106,7 +107,14 @@ class ParallelGenerator:
         switches: names of those that are on.
     """
 
-    def __init__(self, load: Loads, size: int, kind: str = "cuda", program: tuple[str, ...] = ("-m", __name__)) -> None:
+    def __init__(
+        self,
+        load: Loads,
+        size: int,
+        kind: str = "cuda",
+        program: tuple[str, ...] = ("-m", __name__),
+        withheld: Collection[str] = (),
+    ) -> None:
         """Start the group and load the model in it.
 
         Args:
@@ -114,6 +122,7 @@ class ParallelGenerator:
             size: number of processes.
             kind: of device: "cuda"; "cpu" in tests.
             program: of each process, as arguments of torchrun.
+            withheld: variables with tokens, which no process of the group has a use for.
 
         Raises:
             ModelError: it cannot be loaded, or its class cannot be split.
@@ -121,7 +130,7 @@ class ParallelGenerator:
         """
         self.device = f"{ELSEWHERE}: {size} x {device_name('cuda:0' if kind == 'cuda' else 'cpu')}"
         self._load = load
-        self._arguments = (size, kind, program)
+        self._arguments = (size, kind, program, tuple(withheld))
         self._group: _Group | None = None
         self.switches = self._started().switches
 
@@ -150,7 +159,7 @@ class ParallelGenerator:
         return self._group
 
 
-def _start(load: Loads, size: int, kind: str, program: tuple[str, ...]) -> _Group:
+def _start(load: Loads, size: int, kind: str, program: tuple[str, ...], withheld: tuple[str, ...]) -> _Group:
     """Start a group, and return it when it has loaded the model."""
     folder = Path(tempfile.mkdtemp(prefix="vdb-group-"))  # 0700: nobody else can connect
     with socket.socket(socket.AF_UNIX) as listening:
@@ -158,7 +167,7 @@ def _start(load: Loads, size: int, kind: str, program: tuple[str, ...]) -> _Grou
         listening.listen(1)
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
         process = subprocess.Popen(  # noqa: S603 - our own program
-            [*torchrun, *program, str(folder / "socket"), kind], stdin=subprocess.DEVNULL
+            [*torchrun, *program, str(folder / "socket"), kind], stdin=subprocess.DEVNULL, env=for_child(withheld)
         )
         try:
             pipe = _accepted(listening, process, size)

@@ -145,7 +145,16 @@ class Clip:
 
 
 class GenerationError(Exception):
-    """A clip could not be made; says why. Caught and counted by the engine, never shown as it is."""
+    """A clip could not be made; says why. Caught and counted by the engine, never shown as it is.
+
+    Attributes:
+        told: the reason without words of another program, which may quote the prompt: what the site's log may say.
+    """
+
+    def __init__(self, reason: str, quoted: str = "") -> None:
+        """Keep a reason, and behind it what another program said."""
+        super().__init__(f"{reason}: {quoted}" if quoted else reason)
+        self.told = reason
 
 
 class Generator(Protocol):

@@ -3,9 +3,7 @@
 Promises that the death of a worker costs the unfinished steps of one clip and nothing else: another takes the clip up where
 its checkpoint is. A clip over which workers die twice is given up. Workers share no queue whose lock a dead one could keep:
 each tells for itself, and who makes which clip is decided by claims in the store. Leaves the number of threads to the
-caller, and workers on other machines to `cluster.py`.
-
-Processes are spawned: CUDA does not survive a fork.
+caller, and workers on other machines to `cluster.py`. Processes are spawned: CUDA does not survive a fork.
 """
 
 from __future__ import annotations
@@ -25,6 +23,7 @@ import structlog
 import torch
 
 from vdb_participant.device import resolve_device
+from vdb_participant.environment import forget_others
 from vdb_participant.generation.breaker import Breaker
 from vdb_participant.generation.checkpoints import Interval
 from vdb_participant.generation.engine import ATTEMPTS, Engine
@@ -76,6 +75,7 @@ class Job:
         interval: of checkpoints.
         starts: files that clips start from.
         private: tasks of private prompts alone; see `Engine.run`.
+        tokens: variables with tokens of endpoints by the id of the model; a process keeps those of its models alone.
     """
 
     spec: Spec
@@ -86,6 +86,7 @@ class Job:
     interval: Interval = field(default_factory=Interval)
     starts: Starts = field(default_factory=Starts)
     private: frozenset[ClipTask] = frozenset()
+    tokens: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -362,6 +363,7 @@ class _Telling:
 
 def _work(job: Job, device: str, pipe: Connection) -> None:
     """Work through a job in a process of its own."""
+    forget_others(job.tokens, job.models)
     log_to_stderr()
     work_through(job, device, pipe.send)
 

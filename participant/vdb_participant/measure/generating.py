@@ -57,6 +57,7 @@ class Load:
             there before it loads it. None on this machine, where that is done.
         together: GPUs that make each clip together.
         egress: journal of what leaves for endpoints.
+        withheld: variables with tokens of endpoints, which a command or a group of processes does not get.
     """
 
     weights: Mapping[str, Weights]
@@ -66,6 +67,7 @@ class Load:
     again: tuple[Path, Path | None] | None = None
     together: int = 1
     egress: Path | None = None
+    withheld: frozenset[str] = frozenset()
 
     def __call__(self, model: str, device: str, watch: Watch) -> Generator:
         """Return the generator of a model; see `workers.Load`."""
@@ -76,9 +78,11 @@ class Load:
         chosen, settings, row = self.models[model], self.settings[model], self.rows[model]
         if self.together > 1 and chosen.pipeline != EXTERNAL:
             return ParallelGenerator(
-                partial(DiffusersGenerator.load, weights, chosen, settings, row=row), self.together
+                partial(DiffusersGenerator.load, weights, chosen, settings, row=row),
+                self.together,
+                withheld=self.withheld,
             )
-        return load_generator(weights, chosen, settings, device, row, watch, self.egress)
+        return load_generator(weights, chosen, settings, device, row, watch, self.egress, self.withheld)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from vdb_shared.bundle.samples import Failure
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -23,7 +25,7 @@ class Sample:
         number: of the sample, from 0.
         clip: digest of the frames; "" when there are none.
         shares: digest of all that the clip added to sums.
-        failure: why it counts as failed, or "".
+        failure: why it counts as failed, without a word of the reason itself; None if it does not.
         condition: digest of the file that the clip starts from; "" for words alone.
     """
 
@@ -33,10 +35,11 @@ class Sample:
     number: int
     clip: str
     shares: str
-    failure: str
+    failure: Failure | None
     condition: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the leaf's JSON form; a condition stands in it where there is one."""
         fields = {name: getattr(self, name) for name in self.__slots__ if name != "condition"}
+        fields["failure"] = self.failure.value if self.failure else ""
         return fields | {"condition": self.condition} if self.condition else fields

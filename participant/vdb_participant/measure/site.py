@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from vdb_participant.data.conditions import public_conditions
@@ -22,6 +23,8 @@ from vdb_participant.data.dataset import Dataset, Problem
 from vdb_participant.data.inputs import Inputs, inputs_of
 from vdb_participant.data.resize import fit
 from vdb_participant.data.video import decode
+from vdb_participant.environment import tokens_of
+from vdb_participant.generation.breaker import failure_of
 from vdb_participant.generation.cluster import Cluster
 from vdb_participant.generation.engine import Engine, Outcome
 from vdb_participant.generation.parallel import parallel_profiles
@@ -44,6 +47,7 @@ from vdb_participant.measure.observation import Observation
 from vdb_participant.measure.sample import Sample
 from vdb_participant.measure.shares import shares
 from vdb_participant.models import Weights, check_prompts_stay, verify_extractors, verify_model
+from vdb_shared.bundle.samples import Failure
 from vdb_shared.bundle.statement import CheckedClip
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.clips import clip_terms
@@ -62,6 +66,8 @@ from vdb_shared.metrics.statistic import Tally
 from vdb_shared.registry.rows import Registry, Row, load_registry
 from vdb_shared.spec import Spec
 from vdb_shared.tasks import CheckedWork, ClipTask
+
+_LOG = structlog.get_logger("vdb_participant")
 
 Shares = Sequence[tuple[str, NDArray[np.float64]]]
 
@@ -173,9 +179,11 @@ def measure_site(  # noqa: PLR0913 - the last is named
     work = _check(spec, dataset, equipment, registry, settings)
     again = (equipment.models, equipment.registry) if cluster else None
     models = {model.id: model for model in spec.models}
-    load = Load(work.models, models, settings, work.rows, again, equipment.together, equipment.egress)
+    tokens = tokens_of(registry)
+    withheld = frozenset(tokens.values())
+    load = Load(work.models, models, settings, work.rows, again, equipment.together, equipment.egress, withheld)
     engine = Engine(spec, store, settings, tell=equipment.tell, starts=work.starts)
-    job = Job(spec, store.directory.absolute(), (), load, settings, starts=work.starts)
+    job = Job(spec, store.directory.absolute(), (), load, settings, starts=work.starts, tokens=tokens)
     generation = Generation(engine, job, devices, progress, equipment.tell, cluster)
     cache = FeatureCache(store.directory / FOLDER) if equipment.features else None
     extractors = _load_extractors(work, cluster.here if cluster else devices[0])
@@ -308,8 +316,8 @@ class _Measuring:
     def _counted(self, side: str, made: Outcome) -> None:
         """Add a generated clip, or its failure; of one that counts at another site only note what is said of it."""
         task, kind = made.task, "public" if side == SECOND else side
-        digest, added, failure = "", [], made.failure or ""
-        if not failure:
+        digest, added, failure = "", [], None if made.failure is None else failure_of(made.failure)
+        if failure is None:
             clip = self._store.get(made.key)
             if clip is None:
                 raise StoreError(f"clip {made.key.name} was damaged or removed while it was measured; start again")
@@ -320,7 +328,8 @@ class _Measuring:
             try:
                 added = self._shares(kind, task.model, observation)
             except StatisticError as error:
-                failure = str(error)
+                failure = Failure.UNMEASURED
+                _LOG.warning("a clip could not be measured", model=task.model, reason=str(error))
             else:
                 if kind == "public" and task in self._said:
                     self._said[task] = checked_clip(self._spec, task.model, digest, clip.frames, dict(added))
@@ -359,7 +368,7 @@ class _Measuring:
             self.problems.append(Problem(path.name, str(error).removeprefix(f"{path}: ")))
             return False
         self._add(added)
-        self.samples.append(Sample("reference", "clips", path.name, 0, digest, _digest(added), ""))
+        self.samples.append(Sample("reference", "clips", path.name, 0, digest, _digest(added), None))
         return True
 
     def _shares(self, side: str, model: str, clip: Observation) -> list[tuple[str, NDArray[np.float64]]]:

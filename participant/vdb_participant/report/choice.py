@@ -9,25 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
-from vdb_participant.generation.breaker import is_of_a_stopped_model
+from vdb_participant.generation.breaker import failure_of
 from vdb_participant.generation.settings import GenerationSettings, possible_settings
 from vdb_participant.generation.store import ClipKey, ClipStore, clip_key
+from vdb_shared.bundle.samples import Failure
 from vdb_shared.registry.rows import Registry
 from vdb_shared.spec import Model, Prompt, Spec
 from vdb_shared.tasks import ClipTask
 
 PROMPTS: Final = 6
 """Shown unless another number is asked for: enough to see what a model is like, few enough for one sitting."""
-
-
-class Failure(Enum):
-    """What a page says of a clip that was given up; the reason may quote a path, a server or a prompt, and stays here."""
-
-    STOPPED = "its model was stopped here, since clip after clip failed"
-    ENDED = "its model ended with an error; the reason is in this site's own records"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +98,5 @@ def _place(
             return Place(model.id, task.sample, settings, key)
     for settings, key in keys:
         if (reason := store.failure(key)) is not None:
-            failure = Failure.STOPPED if is_of_a_stopped_model(reason) else Failure.ENDED
-            return Place(model.id, task.sample, settings, None, failure)
+            return Place(model.id, task.sample, settings, None, failure_of(reason))
     return Place(model.id, task.sample, ways[0][model.id])

@@ -15,10 +15,17 @@ from vdb_participant.generation.store import ClipStore, StoredClip
 from vdb_participant.report.choice import Chosen, Place
 from vdb_participant.report.strips import MOST_VALUES, Strip, film_strip, height_within
 from vdb_shared.audit.page import headings, scrolling_table, unbroken
+from vdb_shared.bundle.samples import Failure
 from vdb_shared.spec import class_of
 
 _SHOWN_HEIGHT: Final = 96
 """Pixels on the screen below which a strip is shown enlarged, in whole multiples."""
+
+_SAID: Final = {
+    Failure.STOPPED: "its model was stopped here, since clip after clip failed",
+    Failure.ENDED: "its model ended with an error; the reason is in this site's own records",
+    Failure.UNMEASURED: "it could not be measured",
+}
 
 _NOTHING: Final = "No clips of public prompts are kept here, so there is nothing to show."
 
@@ -77,7 +84,7 @@ def _cell(prompt: str, place: Place, store: ClipStore, most: int) -> str:
     if place.sample is None:
         return _words("Fell to another institution.")
     if place.failure is not None:
-        return _words(f"Sample {place.sample} could not be made: {place.failure.value}.")
+        return _words(f"Sample {place.sample} could not be made: {_SAID[place.failure]}.")
     clip = None if place.key is None else store.get(place.key)
     if clip is None:
         return _words(f"Sample {place.sample} was made here but is not in this site's store any more.")

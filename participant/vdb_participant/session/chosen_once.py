@@ -65,9 +65,9 @@ class ChosenOnce:
             kept = self.seen.keep_evidence((first, choice))
             raise ProtocolError(
                 f"signed two logs: lines of this session were chosen by its first {answered.size} entries, and the file shows "
-                f"another log, of which the first {head.size} would choose; both files are in {kept}: compare them with what "
-                "other institutions hold",
+                f"another log, of which the first {head.size} would choose",
                 peer=COORDINATOR,
+                here=f"both files are in {kept}: compare them with what other institutions hold",
             )
 
     def hold(self, choice: bytes) -> None:

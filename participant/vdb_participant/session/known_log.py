@@ -128,7 +128,7 @@ class KnownLog:
     def _forked(self, problem: str, notes: tuple[bytes, ...]) -> ProtocolError:
         kept = self.seen.keep_evidence(notes)
         return ProtocolError(
-            f"shows another log than before ({problem}); the signed notes are in {kept}: compare them with what other "
-            "institutions hold",
+            f"shows another log than before ({problem})",
             peer=COORDINATOR,
+            here=f"the signed notes are in {kept}: compare them with what other institutions hold",
         )

@@ -58,7 +58,9 @@ class LogCopy:
         index = next((place for place, leaf in enumerate(self.log.leaves()) if leaf == wanted), None)
         if index is None:
             raise ProtocolError(
-                f"its log, as {self.place} shows it, does not say that session {session[:19]} is open", peer=COORDINATOR
+                f"its log does not say that session {session[:19]} is open",
+                peer=COORDINATOR,
+                here=f"so {self.place} shows it",
             )
         return LogView(self.note, tuple(self.log.growth(size)), index, tuple(self.log.inclusion(index)))
 

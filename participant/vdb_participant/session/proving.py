@@ -1,7 +1,8 @@
 """Opening lines of a site's list to an auditor: which lines, and what the file says of them.
 
 Promises that the lines are those that the log chose after the result, of the list that our own contribution in the published
-result names; that words of private records and clips are in the file only if the site wishes; and that asking again, with
+result names; that words of private records and clips, and reasons of failures in free words, are in the file only if the site
+wishes; and that asking again, with
 whatever later checkpoint of the same log, opens no other lines. Leaves that there is one log to `chosen_once.py` and
 `known_log.py`, finding clips to `shown_clips.py`, and asking the operator to `commands/sampling.py`.
 
@@ -24,7 +25,7 @@ from vdb_shared.bundle.logged import opened_entry
 from vdb_shared.bundle.record import RESULT_PROOF, SessionRecord, of_record, read_proof
 from vdb_shared.bundle.sample_choice import ResultPlace, parse_choice, place_of, verify_choice
 from vdb_shared.bundle.sample_file import OpenedLine, OpenedWords, SampleOpening, ShownClip, write_samples
-from vdb_shared.bundle.samples import chosen_lines, tree_of
+from vdb_shared.bundle.samples import chosen_lines, is_closed_reason, tree_of
 from vdb_shared.bundle.statement import Contribution, SessionOpen, parse_statement
 from vdb_shared.bundle.witnessed import log_key
 from vdb_shared.canonical import encode_base64
@@ -133,6 +134,7 @@ def open_lines(
 
     Raises:
         StoreError: the list that is kept is not the one that the contribution fixed, or a clip cannot be found.
+        UsageError: a line holds a reason in free words, and words are not to be told.
         FormatError, SignatureError: the choice is none of this log after this result.
     """
     own = result.contribution
@@ -151,6 +153,8 @@ def open_lines(
     clips: dict[int, bytes] = {}
     opened = []
     for number in numbers:
+        if question.shown is None:
+            _check_reason(number, kept.samples[number]["failure"])
         frames = question.shown(kept.samples[number]) if question.shown else None
         if frames is not None:
             clips[number] = np.ascontiguousarray(frames).tobytes()
@@ -200,6 +204,15 @@ def _revealed_line(item: OpenedLine) -> str:
     words = f"the words {item.words.text!r}" if item.words else "a salted digest of its words"
     clip = f", its {item.clip.frames} frames" if item.clip else ""
     return f"line {item.number}: {item.line}; {words}{clip}"
+
+
+def _check_reason(number: int, failure: str) -> None:
+    """Refuse to open words of a model or a library, which older releases wrote into lines and which may quote a prompt."""
+    if not is_closed_reason(failure):
+        raise UsageError(
+            f"line {number}: says in free words of an older release why its clip failed, and they may quote a private prompt; "
+            "open it with --with-clips, which tells words as well, or not at all"
+        )
 
 
 def _words(kept: KeptSamples, number: int, *, told: bool) -> OpenedWords | None:

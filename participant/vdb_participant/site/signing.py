@@ -1,7 +1,8 @@
 """Who signs for the institution: the key file of the state folder, or a program in front of a key that lies elsewhere.
 
 Promises that what an external signer returns is used only if it verifies under the institution's public key, that nothing but
-the bytes to be signed is given to it, and that a signer which is silent, fails or answers nonsense is one line that says so.
+the bytes to be signed is given to it, neither passphrase nor tokens in its environment either, and that a signer which is
+silent, fails or answers nonsense is one line that says so.
 Leaves to the operator where the key lies (a hardware module, a smart card, a key service) and who may use it.
 
     DIR/signer.toml    version = "vdb-signer/1"
@@ -25,6 +26,7 @@ from typing import Annotated, Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vdb_participant.environment import for_child, tokens_of
 from vdb_participant.site.config import StateFolder
 from vdb_participant.site.keys import Passphrase, unlock
 from vdb_shared.audit.auditor_key import read_public_key
@@ -37,6 +39,7 @@ from vdb_shared.identity import (
     pre_authentication_encoding,
     verify_message,
 )
+from vdb_shared.registry.rows import load_registry
 from vdb_shared.schema_words import first_mistake
 from vdb_shared.transparency.note import NoteSigner
 
@@ -75,11 +78,13 @@ class CommandSigner:
         public_key: the key that verifies.
         command: program and arguments.
         seconds: how long one signature may take.
+        withheld: variables that the program does not get; see `environment.for_child`.
     """
 
     public_key: StatementPublicKey
     command: tuple[str, ...]
     seconds: int = 30
+    withheld: frozenset[str] = frozenset()
 
     def sign(self, payload_type: str, payload: bytes) -> bytes:
         """Return the signature over the payload under its type.
@@ -113,7 +118,12 @@ class CommandSigner:
         name = self.command[0]
         try:
             done = subprocess.run(  # noqa: S603 - the operator's own program, from the site's own configuration
-                self.command, input=message, capture_output=True, timeout=self.seconds, check=False
+                self.command,
+                input=message,
+                capture_output=True,
+                timeout=self.seconds,
+                check=False,
+                env=for_child(self.withheld),
             )
         except subprocess.TimeoutExpired as error:
             raise IdentityError(
@@ -139,7 +149,7 @@ def external_signer(folder: StateFolder) -> CommandSigner | None:
     """Return the signer that signer.toml names, or None where there is no such file.
 
     Raises:
-        UsageError: signer.toml or the public key cannot be read.
+        UsageError: signer.toml, the public key or the site's registry cannot be read.
         IdentityError: the public key is none.
     """
     if not folder.signer.exists():
@@ -153,7 +163,8 @@ def external_signer(folder: StateFolder) -> CommandSigner | None:
     except ValidationError as error:
         raise UsageError(f"{folder.signer}: {first_mistake(error)}") from error
     public = read_public_key(folder.signer.parent / Path(parsed.public_key))
-    return CommandSigner(public, parsed.command, parsed.seconds)
+    withheld = frozenset(tokens_of(load_registry(folder.registry)).values())
+    return CommandSigner(public, parsed.command, parsed.seconds, withheld)
 
 
 def open_signer(folder: StateFolder, passphrase: Passphrase) -> StatementSigner:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from pathlib import Path
 from typing import Final, Protocol
 
-from vdb_shared.errors import StoreError
+from vdb_shared.errors import StoreError, UsageError
 
 PRIVATE_FILE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
@@ -31,6 +32,34 @@ class Storage(Protocol):
 
     def replace(self, data: bytes) -> None:
         """Put `data` in the place of all bytes, durably and at once, and overwrite the old ones."""
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file that the operator asked for, such as exact figures; only its owner can read it, also if it was there before.
+
+    What is no regular file, such as a pipe or a terminal, is written to as it is.
+
+    Raises:
+        UsageError: it cannot be written, or is another user's.
+    """
+    try:
+        with open(path, "wb", opener=_private) as stream:
+            stream.write(data)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file for writing; what it held is gone only when nobody else can read it."""
+    descriptor = os.open(path, flags & ~os.O_TRUNC, PRIVATE_FILE)
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.fchmod(descriptor, PRIVATE_FILE)
+            os.ftruncate(descriptor, 0)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 class FileStorage:

@@ -15,6 +15,7 @@ Source: protos/README.md §10.14, §12.5; RFC 6962 §2.1.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from itertools import count
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
@@ -37,6 +38,22 @@ Side = Literal["public", "second", "private", "reference"]
 """What a clip is for: counted here, made to compare with another site's, made of private words, or a private video."""
 
 
+class Failure(StrEnum):
+    """Why a clip counts as failed, in what leaves a site: a closed set, since reasons may quote a prompt or a path."""
+
+    STOPPED = "stopped"
+    """Its model was stopped, since clip after clip failed; nobody tried to make it."""
+    ENDED = "ended"
+    """Its model ended with an error, or made no clip that can be used."""
+    UNMEASURED = "unmeasured"
+    """It was made, and a score or feature of it is not finite."""
+
+
+def is_closed_reason(failure: str) -> bool:
+    """Return whether a line's `failure` is of the closed set, or ""; lists of older releases hold free words."""
+    return not failure or failure in set(Failure)
+
+
 class SampleLine(Predicate):
     """What the list holds of one clip, without its words.
 
@@ -47,7 +64,7 @@ class SampleLine(Predicate):
         number: of the sample, from 0.
         clip: digest of the frames; None where there are none.
         shares: digest of all that the clip added to sums.
-        failure: why it counts as failed, or "".
+        failure: why it counts as failed, one of `Failure`, or ""; free words in lists of older releases.
         condition: digest of the file that the clip starts from; None for words alone.
         salt: 32 random bytes, hex.
     """

@@ -76,8 +76,16 @@ class Endpoint(Entry):
     def _encrypted(self) -> Self:
         if self.url.startswith("http:") and not self.is_local:
             raise ValueError("url: plain http is for this machine only; take https")
+        if "@" in urlsplit(self.url).netloc:
+            raise ValueError("url: holds a name or password, which is never sent; name a token_variable")
         _check_placeholders("request", [value for value in self.request.values() if isinstance(value, str)])
         return self
+
+    @property
+    def place(self) -> str:
+        """The address without its query, which may hold a key: what errors say."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}{parts.path}"
 
     @property
     def is_local(self) -> bool:

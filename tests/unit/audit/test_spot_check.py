@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -31,9 +32,9 @@ from vdb_shared.audit.spot_check import Asked, check_samples
 from vdb_shared.audit.spot_report import SampleReport, missed
 from vdb_shared.bundle.sample_choice import SampleChoice
 from vdb_shared.bundle.sample_file import OpenedWords, read_samples
-from vdb_shared.bundle.samples import chosen_lines, parse_line, words_digest
+from vdb_shared.bundle.samples import Failure, chosen_lines, parse_line, words_digest
 from vdb_shared.canonical import sha256_digest
-from vdb_shared.errors import FormatError, StoreError, VdbError, VerificationError
+from vdb_shared.errors import FormatError, StoreError, UsageError, VdbError, VerificationError
 from vdb_shared.tasks import ClipTask
 
 
@@ -109,6 +110,36 @@ def test_a_guess_of_words_cannot_be_confirmed_from_a_line_without_them(story: St
             assert guess not in {words_digest(words, salt) for salt in salts}
             assert guess == words_digest(words, story.kept.words_salt(item.number))
     assert len({line.salt for line in map(parse_line, story.kept.lines())}) == len(story.kept.samples)
+
+
+def test_words_in_a_reason_of_an_older_release_are_told_with_the_others_or_not_at_all(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stand in lines that were signed for, so that they can be neither left out nor hidden."""
+    samples = [dict(sample) for sample in story.kept.samples]
+    failed_ones = [sample for sample in samples if sample["side"] == "private" and sample["failure"]]
+    for sample in failed_ones:
+        sample["failure"] = f"/opt/draw: ended with code 3: cannot draw: {sample['prompt']}"
+    older = Story(KeptSamples(story.kept.secret, samples), story.seed)
+    with pytest.raises(
+        UsageError, match=r"^line \d+: says in free words .* open it with --with-clips, .* or not at all$"
+    ):
+        older.opened(older.question(1000))
+    everything = older.question(1000, clips=True)
+    opening, _ = older.opened(everything)
+    assert older.check(older.file(everything), count=1000).exit_code == 0
+    assert all(sample["prompt"] in "".join(revealed(opening)) for sample in failed_ones)
+    # As it was: an opening without words told them.
+    monkeypatch.setattr("vdb_participant.session.proving.is_closed_reason", lambda _: True)
+    opening, _ = older.opened(older.question(1000))
+    assert any("cannot draw: patient" in item.line and item.words is None for item in opening.opened)
+
+
+def test_reasons_of_this_release_are_of_a_closed_set(story: Story) -> None:
+    opening, _ = story.opened(story.question(1000))
+    found = {parse_line(item.line.encode()).failure for item in opening.opened}
+    assert found == {"", "ended"}
+    assert set(Failure) == {"stopped", "ended", "unmeasured"}
 
 
 def test_the_operator_reads_every_word_that_is_told(story: Story) -> None:
@@ -189,7 +220,7 @@ def test_another_number_of_lines_than_was_committed_to_is_refused(story: Story) 
         numbers = chosen_lines(
             opening.session, opening.institution, story.kept.root, (story.choice_size, story.choice().root), total, 12
         )
-        lines = tuple(by_number[number] for number in numbers if number in by_number)
+        lines = tuple(by_number[number] for number in takewhile(by_number.__contains__, numbers))
         other = opening.model_copy(update={"total": total, "opened": lines})
         assert failed(story.check(story.signed(other, clips), count=len(lines))) == "S06"
 
@@ -318,7 +349,7 @@ def test_one_private_record_under_many_salts_is_refused() -> None:
 def test_lines_that_nobody_can_check_count_for_nothing() -> None:
     kept = kept_list(3)
     padding = [
-        sample_of("private", ClipTask("tiny-wan-a", f"filler {number}", 0), "the model gave no numbers")
+        sample_of("private", ClipTask("tiny-wan-a", f"filler {number}", 0), Failure.ENDED.value)
         for number in range(1500)
     ]
     padded = Story(KeptSamples(kept.secret, [*kept.samples, *padding]))

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from vdb_participant.data.dataset import Dataset
 from vdb_participant.data.video import encode_mp4
 from vdb_participant.embedded.scenes import Scene, render
-from vdb_shared.errors import DatasetError
+from vdb_participant.measure.sample import Sample
+from vdb_participant.session.samples import KeptSamples
+from vdb_shared.errors import DatasetError, FormatError
 
 
 @pytest.fixture
@@ -233,3 +235,38 @@ def test_nothing_is_written(data: Path) -> None:
         for path in [data, *data.rglob("*")]:
             path.chmod(0o755)
     assert state() == before
+
+
+def _with_bytes(data: Path) -> Path:
+    """Return a clip whose name is "café.mp4" in Latin-1."""
+    path = Path(os.fsdecode(os.fsencode(data / "clips") + b"/caf\xe9.mp4"))
+    encode_mp4(data / "clips" / "cafe.mp4", render(Scene("square", "blue", "circling", "dark"), 3)[:9], fps=8)
+    (data / "clips" / "cafe.mp4").rename(path)
+    return path
+
+
+def test_a_clip_whose_name_is_no_text_is_listed_and_not_used(data: Path) -> None:
+    _with_bytes(data)
+    dataset = Dataset.open(data, frames=9)
+    assert _reasons(dataset) == {"clips/caf\\xe9.mp4": "has a name that is not UTF-8; rename it"}
+    assert len(dataset.clips) == 12
+    _lines(data, {"id": "a", "prompt": "one", "clip": "clips/site5-0000.mp4"})
+    assert len(Dataset.open(data).records) == 12
+
+
+def test_such_a_name_was_noticed_when_all_work_was_done(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clip was measured, and the list of what was measured could not be written, each time anew."""
+    path = _with_bytes(data)
+    monkeypatch.setattr("vdb_participant.data.dataset.is_text", lambda _: True)
+    found = next(clip for clip in Dataset.open(data, frames=9).clips if clip.name == path.name)
+    sample = Sample("reference", "clips", found.name, 0, "sha256:" + "1" * 64, "sha256:" + "0" * 64, None)
+    with pytest.raises(FormatError, match="no canonical JSON form"):
+        KeptSamples(bytes(32), [sample.to_json()]).encode()
+
+
+def test_a_data_folder_whose_path_is_no_text_is_told_at_once(data: Path) -> None:
+    """The text that is consented to names it, and so does the journal."""
+    place = Path(os.fsdecode(os.fsencode(data.parent) + b"/caf\xe9"))
+    data.rename(place)
+    with pytest.raises(DatasetError, match=r"/caf\\xe9: has a name that is not UTF-8, .*; rename it$"):
+        Dataset.open(place)

@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import structlog
+from pydantic import ValidationError
 
 from testkit.specs import small_spec
 from vdb_participant.data.video import encode_mp4
@@ -117,6 +119,29 @@ def test_a_command_that_fails_is_one_line(tmp_path: Path, body: str, limits: dic
     assert time.monotonic() - started < 30
 
 
+def test_what_a_command_says_of_a_prompt_stays_in_the_store(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It may quote it: neither the site's log nor the reason of clips that are no longer tried has a word of it."""
+    said = "cannot draw: patient Jane Doe, left hip"
+    program = script(tmp_path, f"sys.exit({said!r})")
+    how = row(kind="command", argv=[sys.executable, str(program), "{output}"])
+    model = Model(id="closed", pipeline="external", manifest=how.external_digest(), frames=5)
+    spec = small_spec().model_copy(update={"models": (model,)})
+    settings = settings_of(spec, Registry({"closed": how}))
+    store = ClipStore(tmp_path / "store")
+    tasks = [ClipTask("closed", PROMPT, number) for number in range(4)]
+    with structlog.testing.capture_logs() as logged:
+        made = Engine(spec, store, settings).run(
+            tasks, lambda: ExternalGenerator(how, settings["closed"]), lambda _done, _total: None
+        )
+    assert [outcome.failure for outcome in made][:3] == [f"{sys.executable}: ended with code 1: {said}"] * 3
+    assert store.failure(made[0].key) == made[0].failure
+    assert made[3].failure == (
+        f"the model was stopped after 3 clips in a row failed; the last: {sys.executable}: ended with code 1"
+    )
+    assert [str(line["reason"]).endswith("ended with code 1") for line in logged] == [True] * 2
+    assert "Jane" not in str(logged) + "".join(capfd.readouterr())
+
+
 def test_what_a_command_started_ends_with_it(tmp_path: Path) -> None:
     note = tmp_path / "child"
     body = (
@@ -204,7 +229,11 @@ def test_an_endpoint_is_asked_and_its_clip_is_fitted(video: Path, monkeypatch: p
     [
         ({"status": 500}, {}, "answered 500"),
         ({"status": 302}, {}, "answered 302"),
-        ({"kind": "text/html", "body": b"<p>hello"}, {}, "expected a video, it answered text/html"),
+        (
+            {"kind": "text/html", "body": b"<p>hello"},
+            {},
+            "expected a video, it answered with something else: text/html",
+        ),
         ({"body": b"0" * 5000}, {"bytes": 1000}, "answered more than the 1000 bytes allowed"),
         ({"body": b"no video"}, {}, "closed: its clip cannot be decoded"),
     ],
@@ -238,6 +267,25 @@ def test_an_endpoint_that_is_not_there() -> None:
         pass
     with pytest.raises(GenerationError, match="gave no answer"):
         asked(url).generate(PROMPT, 1)
+
+
+@pytest.mark.parametrize("answer", [{"status": 500}, {"kind": "text/html"}, {"body": b"0" * 5000}, None])
+def test_a_key_in_the_query_of_an_address_is_in_no_reason(answer: dict[str, Any] | None) -> None:
+    with endpoint(**answer or {}) as (url, _):
+        generator = asked(f"{url}?key=secret", limits={"bytes": 1000})
+        if answer is not None:
+            with pytest.raises(GenerationError, match=f"^{url}: ") as refusal:
+                generator.generate(PROMPT, 1)
+    if answer is None:
+        with pytest.raises(GenerationError, match=f"^{url}: gave no answer") as refusal:
+            generator.generate(PROMPT, 1)
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_name_and_password_in_an_address_are_refused_when_its_row_is_read() -> None:
+    """They are never sent, and would stand in whatever names the address."""
+    with pytest.raises(ValidationError, match="url: holds a name or password, which is never sent"):
+        row(kind="http", url="https://user:secret@example.org/clips", request={})
 
 
 def test_a_token_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -258,6 +259,15 @@ def test_data_check_says_all_of_it_and_keeps_it_out_of_the_log(data: Path, tmp_p
     found = json.loads(run(*words, "--json").stdout)
     assert found["alike"] == [["clips/again.mp4", "clips/coffee.mp4"]]
     assert (found["public"], found["not_here"], found["broken"], found["sheets"]) == ([], 0, [], [])
+
+
+def test_a_name_that_is_no_text_is_shown_by_its_bytes(data: Path, tmp_path: Path) -> None:
+    (data / "clips" / "again.mp4").rename(os.fsdecode(os.fsencode(data / "clips") + b"/caf\xe9\x1b.mp4"))
+    done = run("data", "check", data, "--sheet", tmp_path / "sheet.png")
+    assert (done.returncode, (tmp_path / "sheet.png").is_file()) == (1, True), done.stderr
+    assert "not used: clips/caf\\xe9\ufffd.mp4: has a name that is not UTF-8; rename it\n" in done.stdout
+    (problem,) = json.loads(run("data", "check", data, "--quick", "--json").stdout)["problems"]
+    assert problem == {"file": "clips/caf\\xe9\x1b.mp4", "reason": "has a name that is not UTF-8; rename it"}
 
 
 def test_a_quick_check_looks_at_no_whole_clip(data: Path, tmp_path: Path) -> None:

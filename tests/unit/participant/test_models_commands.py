@@ -150,7 +150,7 @@ def test_fetch_copies_weights_and_settings_only(own: StateFolder, tmp_path: Path
     (source / "vae").mkdir(parents=True)
     (source / ".cache").mkdir()
     for name in ("model_index.json", "vae/x.safetensors", "vae/x.bin", "run.py", ".cache/x.json", "merges.txt"):
-        (source / name).write_bytes(name.encode())
+        (source / name).write_text(json.dumps(name))
     row = known_model(load_registry(own.registry), "mine")
     place, digest = fetch(row, Source(source), tmp_path / "models")
     assert digest == manifest_digest(place)
@@ -229,7 +229,7 @@ def test_what_was_pinned_from_a_folder_is_what_is_fetched_from_it(own: StateFold
     source = tmp_path / "source"
     source.mkdir()
     for name in ("model_index.json", "x.safetensors", "README.md", "picture.png", ".gitattributes"):
-        (source / name).write_bytes(name.encode())
+        (source / name).write_text(json.dumps(name))
     row = pin(own, "mine", "a" * 40, source)
     _, digest = fetch(row, Source(source), tmp_path / "models")
     assert digest == row.manifest

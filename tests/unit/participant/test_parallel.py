@@ -60,9 +60,11 @@ def test_two_processes_make_the_clip_of_one_and_survive_a_death(tiny_models: Pat
     assert (group.generate("a red ball", 7).frames == clip.frames).all()  # a new group
 
 
-def test_a_model_that_cannot_be_loaded_says_why() -> None:
-    with pytest.raises(ModelError, match="there is no such model"):
-        ParallelGenerator(load_nothing, 2, "cpu", PROGRAM)
+def test_a_model_that_cannot_be_loaded_says_why_and_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("VDB_PASSPHRASE", "VENDOR_TOKEN", "CUDA_HOME"):
+        monkeypatch.setenv(name, "secret")
+    with pytest.raises(ModelError, match=r"there is no such model; the environment has \['CUDA_HOME'\]"):
+        ParallelGenerator(load_nothing, 2, "cpu", PROGRAM, ("VENDOR_TOKEN",))
 
 
 def test_a_class_without_a_plan_is_named(tiny_models: Path) -> None:

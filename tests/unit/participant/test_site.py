@@ -19,6 +19,7 @@ from vdb_participant.generation.settings import settings_of
 from vdb_participant.generation.store import ClipStore
 from vdb_participant.measure.frames import temporal_flickering
 from vdb_participant.measure.site import Equipment, SiteMeasurement, measure_site
+from vdb_shared.bundle.samples import Failure
 from vdb_shared.canonical import canonical_json
 from vdb_shared.errors import DatasetError, ModelError, SpecError
 from vdb_shared.layout import layout_of
@@ -134,11 +135,12 @@ def test_a_failed_clip_counts_as_failed_and_adds_nothing_else(
 ) -> None:
     engine, store = Engine(quick, ClipStore(tmp_path)), ClipStore(tmp_path)
     task = public_tasks(quick)[0]
-    store.give_up(engine.key(task), "out of memory")
+    store.give_up(engine.key(task), "cannot draw: patient Jane Doe, left hip")
     found = _measure(quick, tiny_models, site_data, tmp_path)
     assert found.statistics["public/tiny-wan-a/count"].tolist() == [3.0, 1.0]
     assert found.statistics["public/tiny-wan-a/temporal-flickering@1/histogram"].sum() == 3
-    assert [sample.failure for sample in found.samples if sample.failure] == ["out of memory"]
+    assert [sample.failure for sample in found.samples if sample.failure] == [Failure.ENDED]
+    assert "Jane" not in repr([sample.to_json() for sample in found.samples])  # which may be opened to an auditor
 
 
 def test_a_reference_clip_that_breaks_later_is_a_problem_not_a_crash(

@@ -1,7 +1,7 @@
 """transformers models and tokenizers from a verified directory.
 
-Promises that nothing is fetched, that no code of a directory runs, that weights are safetensors in float32, and that
-every weight which a model needs is there: what is missing is an error, not a random number.
+Promises that nothing is fetched and nothing asked, that no code of a directory runs, that weights are safetensors in float32,
+and that every weight which a model needs is there: what is missing is an error, not a random number.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers.utils import logging
 
+from vdb_participant.remote_code import nothing_fetched
 from vdb_shared.errors import ModelError
 
 Loaded = TypeVar("Loaded")
@@ -50,7 +51,7 @@ def load_model(name: str, directory: Path, device: str, **options: Any) -> Any:
             directory,
             lambda: getattr(import_module("transformers"), name).from_pretrained(
                 directory,
-                local_files_only=True,
+                **_LOCAL,
                 use_safetensors=True,
                 dtype=torch.float32,
                 output_loading_info=True,
@@ -86,7 +87,8 @@ def attempt(directory: Path, load: Callable[[], Loaded]) -> Loaded:
         ModelError: it cannot; the library's reason in one line.
     """
     try:
-        return load()
+        with nothing_fetched():
+            return load()
     except (*_FAILURES, SafetensorError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())[:_REASON_LENGTH] or type(error).__name__
         raise ModelError(f"{directory}: extractor cannot be loaded: {reason}") from error
