@@ -26,6 +26,9 @@ MAY_SPEAK = {
     "network/proxy.py": {"urllib"},
     # Towards a server with a copy of the log that the operator named; each request is in the journal before it leaves:
     "session/log_copy.py": {"urllib"},
+    # Only take addresses apart, to hold them against the site's policy and to name them in the plan:
+    "site/policy.py": {"urllib"},
+    "session/preparation.py": {"urllib"},
     # Towards the institution's own machines, and models that its own registry names:
     "generation/cluster.py": {"grpc", "socket"},
     "generation/parallel.py": {"socket"},
