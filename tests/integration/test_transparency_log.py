@@ -73,8 +73,9 @@ def test_a_log_that_cannot_be_written_stops_everything_after_the_opening(coordin
     checkpoint = coordinator.home.log / CHECKPOINT_PATH
     coordinator.home.log.rename(coordinator.home.path / "aside")
     coordinator.home.log.write_bytes(b"in the way")
-    with pytest.raises(UsageError, match="log: cannot be made"):
+    with pytest.raises(UsageError, match="its operator finds the reason in its log"):
         coordinator.admin.create_session(small_spec())
+    assert "log: cannot be made" in coordinator.log.getvalue()
     coordinator.home.log.unlink()
     (coordinator.home.path / "aside").rename(coordinator.home.log)
     coordinator.restart()
