@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from vdb_shared.errors import FormatError, IdentityError, SignatureError
+from vdb_shared.errors import FormatError, IdentityError, SignatureError, UsageError
 from vdb_shared.identity import StatementKey, StatementPublicKey, pre_authentication_encoding
 
 
@@ -69,9 +69,24 @@ def test_key_at_rest_needs_its_passphrase() -> None:
     data = key.to_pem(b"open sesame")
     assert b"ENCRYPTED" in data
     assert StatementKey.from_pem(data, b"open sesame").public_key == key.public_key
-    for wrong in (b"open sesam", None):
-        with pytest.raises(IdentityError, match="passphrase"):
-            StatementKey.from_pem(data, wrong)
+    with pytest.raises(
+        IdentityError, match="is not opened by this passphrase; check --passphrase-file or VDB_PASSPHRASE"
+    ):
+        StatementKey.from_pem(data, b"open sesam")
+    for missing in (None, b""):
+        with pytest.raises(UsageError, match="is encrypted; give --passphrase-file or set VDB_PASSPHRASE"):
+            StatementKey.from_pem(data, missing)
+
+
+def test_a_damaged_key_is_not_taken_for_a_wrong_passphrase() -> None:
+    data = StatementKey.generate().to_pem(None)
+    with pytest.raises(IdentityError, match="the statement key is damaged, or no private key"):
+        StatementKey.from_pem(data[:60] + data[70:], None)
+
+
+def test_an_empty_passphrase_is_none_that_protects() -> None:
+    with pytest.raises(ValueError, match="assword"):
+        StatementKey.generate().to_pem(b"")
 
 
 def test_a_pem_file_with_a_key_of_another_kind_is_refused() -> None:

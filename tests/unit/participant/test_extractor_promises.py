@@ -279,7 +279,7 @@ def test_vjepa2_takes_as_many_frames_as_its_preprocessing_says(tmp_path: Path) -
         ('["nude", "gory"]', "'gory' is none of the classes calm, nude"),
         ('{"nude": 1}', "expected a list of labels"),
         ("[]", "expected a list of labels"),
-        ("nude", "expected a list of labels"),
+        ("nude", "is not JSON, so that nobody can say what it names"),
     ],
 )
 def test_flags_are_labels_of_the_model(tmp_path: Path, flags: str, problem: str) -> None:

@@ -237,7 +237,8 @@ CONFIGS = [
         '{"architecture": "DISTS", "backbone": "vgg"}',
         "expected LPIPS with alex as the metric needs, found DISTS with vgg",
     ),
-    ("nothing", "expected the architecture and backbone"),
+    ("nothing", "is not JSON, so that nobody can say what it names"),
+    ("[]", "expected the architecture and backbone"),
 ]
 
 
