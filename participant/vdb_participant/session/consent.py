@@ -10,7 +10,7 @@ Source: protos/README.md §9.2 (join), §12.2.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_CEILING, Context, Decimal
@@ -29,6 +29,7 @@ from vdb_participant.session.in_short import (
     measuring_ends,
     session_ends,
 )
+from vdb_participant.session.plan_rows import block_lines, rows
 from vdb_participant.session.terms import Opening
 from vdb_participant.site.policy import PolicyFile
 from vdb_shared.canonical import decimal_string, sha256_digest
@@ -39,19 +40,13 @@ from vdb_shared.privacy.conversion import epsilon_of_rho
 from vdb_shared.spec import Spec
 from vdb_shared.tasks import checked_count
 from vdb_shared.wire.enrolment import grouped
-from vdb_shared.wording import counted, one_line, quoted, wrapped
+from vdb_shared.wording import counted, one_line, quoted
 
 _OF_A_METRIC: Final = ("extractor", "limit", "features", "bandwidth", "of")
 
 _ROUND_UP: Final = Context(prec=3, rounding=ROUND_CEILING)
 
-WIDTH: Final = 80
-"""Columns of the text; only what cannot be broken, such as a digest, may be wider."""
-
 _ONE_WORD: Final = re.compile(r"[A-Za-z0-9._-]+")
-
-_LABEL: Final = re.compile(r" {,4}\S{1,24} {2,10}(?=\S)")
-"""What a line begins with that has a column of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +156,8 @@ def make_plan(
         _people(opening),
         _times(opening, budget.policy),
     )
-    lines = [line for part in map(tuple, parts) if part for line in (*_wrapped(part), "")]
+    lines = [line for part in map(tuple, parts) if part for line in (*rows(part), "")]
     return Plan("\n".join((*lines, f"Plan number {number.hex()}", "")))
-
-
-def _wrapped(lines: Iterable[str]) -> Iterator[str]:
-    """Yield rows that a usual terminal takes; what is carried over is indented, so that nothing feigns a line of ours."""
-    for line in lines:
-        label = _LABEL.match(line)
-        yield from wrapped(line, WIDTH, label.end() if label else len(line) - len(line.lstrip()) + 2)
 
 
 def _head(opening: Opening) -> Iterator[str]:
@@ -216,21 +204,7 @@ def _leaves(spec: Spec, layout: Layout, endpoints: Mapping[str, str]) -> Iterato
         "  The numbers, called lanes, are sums over our clips. All are masked; those that private records enter are noised "
         f"too. How many, which, and of what (* is each of the {models}):"
     )
-    yield from _blocks(spec, layout)
-
-
-def _blocks(spec: Spec, layout: Layout) -> Iterator[str]:
-    """Yield the blocks of a layout in its order; those that all models have alike are one line."""
-    everyone = [model.id for model in spec.models]
-    alike: dict[tuple[str, str, int, bool], list[str]] = {}
-    for block in layout.blocks:
-        side, whose, rest = block.name.split("/", 2)
-        alike.setdefault((side, rest, block.dims, block.private), []).append(whose)
-    for (side, rest, dims, private), found in alike.items():
-        each = found == everyone and len(found) > 1
-        for whose in ["*"] if each else found:
-            kind = "private, noised" if private else "public"
-            yield f"  {dims:>8,} {'each' if each else '':<4} {kind:<15} {side}/{whose}/{rest}"
+    yield from block_lines(spec, layout)
 
 
 def _costs(spec: Spec, accounting: Accounting, budget: Budget, holdings: Holdings) -> Iterator[str]:

@@ -12,7 +12,8 @@ from rich.cells import cell_len
 from testkit.specs import small_spec
 from vdb_participant.data.ratings import Ratings, Vote
 from vdb_participant.session.claim import Opinion
-from vdb_participant.session.consent import WIDTH, Budget, Holdings, Plan, make_plan
+from vdb_participant.session.consent import Budget, Holdings, Plan, make_plan
+from vdb_participant.session.plan_rows import WIDTH
 from vdb_participant.session.terms import Opening
 from vdb_participant.site.policy import DEFAULT_POLICY, parse_policy
 from vdb_shared.canonical import sha256_digest
