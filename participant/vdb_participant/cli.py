@@ -32,8 +32,8 @@ from vdb_participant.commands import (
 from vdb_participant.commands.makers import Address, Device, Engine, Makers, Together, Workers
 from vdb_participant.commands.screen import console
 from vdb_shared.canonical import canonical_json
-from vdb_shared.commandline import run_script
-from vdb_shared.errors import UsageError
+from vdb_shared.commandline import run_script, tell_all_but_last
+from vdb_shared.errors import DatasetError, UsageError
 
 app = typer.Typer(
     help="Take part in federated benchmarks of video models; videos, prompts and features stay here.",
@@ -274,8 +274,11 @@ def data_check(  # noqa: PLR0913, PLR0917 - each is an option of the command lin
     """
     commands = _load("commands.data_checking")
     wish = commands.Wish(frames, spec, models or _state(context).models, sheet, quick)
-    with _load("commands.showing").shown_progress() as shown:
-        found = commands.checked(folder, wish, shown.progress)
+    try:
+        with _load("commands.showing").shown_progress() as shown:
+            found = commands.checked(folder, wish, shown.progress)
+    except DatasetError as error:
+        raise tell_all_but_last(error.every or (error,)) from None
     if as_json:
         _print_json(commands.facts(found))
     elif not commands.told(console(), folder, found):

@@ -12,10 +12,12 @@ import io
 import os
 import sys
 import unicodedata
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 from vdb_shared.errors import UsageError, VdbError
+
+Mistake = TypeVar("Mistake", bound=VdbError)
 
 FAILED: Final = 1
 UNUSABLE: Final = 2
@@ -53,6 +55,14 @@ def run_script(program: Callable[[], object], *, extra: str = "") -> None:
         _exit("stopped: nobody reads the output any more", FAILED)
     except Exception as error:  # the outermost edge: a mistake of ours must not end in a traceback either
         _exit(f"error: {_told(error, extra)}", FAILED)
+
+
+def tell_all_but_last(mistakes: Sequence[Mistake]) -> Mistake:
+    """Print all mistakes but the last on standard error, and return that one, with which the program ends."""
+    *before, last = mistakes
+    for mistake in before:
+        sys.stderr.write(shown(f"error: {mistake}") + "\n")
+    return last
 
 
 def shown(text: str) -> str:

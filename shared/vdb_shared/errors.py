@@ -65,7 +65,15 @@ class SpecError(UsageError):
 
 
 class DatasetError(UsageError):
-    """An institution's data directory cannot be used."""
+    """An institution's data directory cannot be used.
+
+    Attributes:
+        every: all mistakes of a file of which the message names the first; empty where there is one.
+    """
+
+    def __init__(self, problem: str = "", *, every: tuple[DatasetError, ...] = ()) -> None:
+        super().__init__(problem)
+        self.every: Final = every
 
 
 class FormatError(VdbError):

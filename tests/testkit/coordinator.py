@@ -210,6 +210,7 @@ class RunningCoordinator:
         live = await server.conductor.find(session)
         while duty_of(live.state) is not None:
             await live.news().wait()
+        await server.conductor.look_at_members()  # and the log says what happened
 
     async def _expire(self, server: Server, session: str) -> None:
         live = await server.conductor.find(session)

@@ -9,7 +9,7 @@ import typer
 
 from vdb_coordinator.commands.presets import pin_weights, preset_names, read_preset
 from vdb_coordinator.commands.terminal import console, load, print_json, write_new
-from vdb_shared.commandline import shown
+from vdb_shared.commandline import tell_all_but_last
 from vdb_shared.errors import SpecError
 from vdb_shared.weights import UNPINNED
 
@@ -49,10 +49,7 @@ def lint(
     try:
         parsed, terms = checks.checked(spec)
     except SpecError as error:
-        *before, last = sorted((error, *error.others), key=lambda mistake: mistake.line or 0)
-        for mistake in before:
-            typer.echo(shown(f"error: {mistake}"), err=True)
-        raise last from None
+        raise tell_all_but_last(sorted((error, *error.others), key=lambda mistake: mistake.line or 0)) from None
     advice = checks.advice(parsed)
     facts = {
         "digest": parsed.digest,

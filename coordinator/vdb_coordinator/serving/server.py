@@ -213,7 +213,7 @@ class Server:
             await self._grpc.stop(grace)
         await self.conductor.stop()
         self._home.bound.unlink(missing_ok=True)
-        await self._end_audit()
+        await self._end_records()
         await asyncio.to_thread(self._database.close)
         if self._lock is not None:
             self._lock.release()
@@ -225,11 +225,15 @@ class Server:
         root = f"root version {len(roots)} {sha256_digest(roots[-1])}"
         return f"{PROGRAM} {vdb_shared.__version__}, {root}, approvals: {self._config.approvals.words()}"
 
-    async def _end_audit(self) -> None:
-        """Write down that we stop in good order, if we ever served; a storage that refuses is no reason not to stop."""
+    async def _end_records(self) -> None:
+        """Publish what the log lacks and write down that we stop in good order, if we ever served.
+
+        A storage that refuses is no reason not to stop.
+        """
         if self._upkeep is None:
             return
         try:
+            await self._transparency.publish()
             await self._auditing.keep_up(stopping=True)
         except StoreError as error:
             self._log.error("storage refuses", error=str(error))

@@ -27,6 +27,7 @@ from vdb_shared.canonical import digest_string
 from vdb_shared.errors import DatasetError
 from vdb_shared.privacy.record_list import NONE, RecordList, part_of_file, part_of_words
 from vdb_shared.spec import Prompt
+from vdb_shared.wording import counted
 
 CLIP_SUFFIXES: Final = (".mp4", ".mkv", ".webm", ".avi", ".gif")
 
@@ -102,8 +103,9 @@ class Dataset:
         """
         root = data_root(directory)
         clips_folder, prompts_file, ratings_file = root / CLIPS_FOLDER, root / PROMPTS_FILE, root / RATINGS_FILE
-        found = _find_clips(root, clips_folder, frames)
-        lines = _read_prompts(prompts_file)
+        listed = _listed(clips_folder)
+        lines = _read_prompts(root, prompts_file, frozenset(listed))
+        found = _find_clips(root, listed, frames)
         records, problems = _join(root, lines, found)
         ratings = read_ratings(ratings_file)
         problems += [Problem(place, reason) for place, reason in ratings.unusable]
@@ -148,15 +150,18 @@ class _FoundClips:
     all_digests: dict[Path, bytes]
 
 
-def _find_clips(root: Path, folder: Path, frames: int) -> _FoundClips:
+def _listed(folder: Path) -> list[Path]:
+    """Return what lies in the folder of clips, by name, but hidden files."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
+
+
+def _find_clips(root: Path, listed: Sequence[Path], frames: int) -> _FoundClips:
     digests: dict[Path, bytes] = {}
     unusable: dict[Path, str] = {}
     first_with: dict[bytes, Path] = {}
     twins: dict[Path, Path] = {}
     all_digests: dict[Path, bytes] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.name.startswith("."):
-            continue
+    for path in listed:
         reason = _refusal(root, path) or _hashed(path, all_digests) or _unreadable(path, frames)
         digest = all_digests.get(path, b"")
         if not reason and digest in first_with:
@@ -205,26 +210,47 @@ def _unreadable(path: Path, frames: int) -> str:
     return f"is too short: {count} of {frames} frames" if count < frames else ""
 
 
-def _read_prompts(path: Path) -> list[_Line]:
-    """Return the lines of prompts.jsonl, parsed strictly."""
+def _read_prompts(root: Path, path: Path, clips: frozenset[Path]) -> list[_Line]:
+    """Return the lines of prompts.jsonl, parsed strictly; all that are wrong are named at once, before a clip is opened."""
     if not path.is_file():
         return []
     if path.stat().st_size > MAX_PROMPTS_BYTES:
         raise DatasetError(f"{path}: has more than {MAX_PROMPTS_BYTES} bytes; split the data set")
     lines: list[_Line] = []
+    mistakes: list[DatasetError] = []
     place_of: dict[str, str] = {}
     for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not raw.strip():
             continue
-        place = f"{PROMPTS_FILE}:{number}"
-        line = parse_line(f"{path}:{number}", raw)
-        if line.id in place_of:
-            raise DatasetError(
-                f"{path}:{number}: id {line.id!r} stands already in {place_of[line.id]}; ids must differ"
-            )
-        place_of[line.id] = place
-        lines.append(_Line(place, Prompt(id=line.id, text=line.prompt), line.clip))
+        try:
+            lines.append(_line(root, number, raw, clips, place_of))
+        except DatasetError as error:
+            mistakes.append(error)
+    if mistakes:
+        raise _all_of(mistakes, root)
     return lines
+
+
+def _all_of(mistakes: Sequence[DatasetError], root: Path) -> DatasetError:
+    """Return mistakes as one."""
+    first, *others = mistakes
+    if not others:
+        return first
+    are = "is" if len(others) == 1 else "are"
+    tail = f"{counted(len(others), 'more line')} {are} wrong; `vdb-participant data check {root}` names all"
+    return DatasetError(f"{first}; {tail}", every=tuple(mistakes))
+
+
+def _line(root: Path, number: int, raw: bytes, clips: frozenset[Path], place_of: dict[str, str]) -> _Line:
+    """Return what a line says, and note its id with its place."""
+    place = f"{PROMPTS_FILE}:{number}"
+    line = parse_line(f"{root / place}", raw)
+    if line.id in place_of:
+        raise DatasetError(f"{root / place}: id {line.id!r} stands already in {place_of[line.id]}; ids must differ")
+    place_of[line.id] = place
+    if line.clip is not None and root / line.clip not in clips:
+        raise DatasetError(f"{root / place}: {_no_clip(root, line.clip)}")
+    return _Line(place, Prompt(id=line.id, text=line.prompt), line.clip)
 
 
 def _join(root: Path, lines: Sequence[_Line], found: _FoundClips) -> tuple[tuple[Record, ...], list[Problem]]:
@@ -269,18 +295,19 @@ def _captioned(root: Path, lines: Sequence[_Line], found: _FoundClips) -> tuple[
 
 
 def _named_clip(root: Path, line: _Line, found: _FoundClips) -> Path | None:
-    """Return the usable clip that a line names, or None."""
+    """Return the usable clip that a line names, whichever of a clip's duplicates it names, or None."""
     if line.clip is None:
         return None
-    path = root / line.clip
-    if path in found.unusable:
-        return None
-    if path not in found.digests:
-        raise DatasetError(
-            f"{root / line.place}: clip {line.clip!r} is not a file of {root / CLIPS_FOLDER}; "
-            f'write it as "{CLIPS_FOLDER}/name.mp4"'
-        )
-    return path
+    path = found.twins.get(root / line.clip, root / line.clip)
+    return path if path in found.digests else None
+
+
+def _no_clip(root: Path, clip: str) -> str:
+    """Return what is wrong with a name of a clip that is none of those found."""
+    folder = root / CLIPS_FOLDER
+    if Path(clip).parent == Path(CLIPS_FOLDER) and Path(clip).name == clip.removeprefix(f"{CLIPS_FOLDER}/"):
+        return f"clip {clip!r} is not there; put the file into {folder}, or take the clip out of the line"
+    return f'clip {clip!r} is no name of a file in {folder}; write it as "{CLIPS_FOLDER}/name.mp4"'
 
 
 def _private(root: Path, lines: Sequence[_Line], found: _FoundClips) -> Iterator[tuple[bytes, bytes]]:

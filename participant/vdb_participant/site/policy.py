@@ -84,15 +84,19 @@ def _real(value: object) -> object:
     return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _window(line: str) -> str:
+    parse_hours([line])
+    return line
+
+
 def _hours(lines: list[str]) -> list[str]:
     parse_hours(lines)
     return lines
 
 
-def _networks(rules: list[str]) -> list[str]:
-    for rule in rules:
-        check_rule(rule)
-    return rules
+def _network(rule: str) -> str:
+    check_rule(rule)
+    return rule
 
 
 Real = Annotated[Decimal, BeforeValidator(_real)]
@@ -130,8 +134,8 @@ class PolicyFile(BaseModel):
     allowed_metrics: list[str]
     allowed_models: list[str]
     allowed_licences: list[str] = [ANY]
-    allowed_networks: Annotated[list[str], AfterValidator(_networks)] = [ANY]
-    gpu_hours: Annotated[list[str], AfterValidator(_hours)] | None = None
+    allowed_networks: list[Annotated[str, AfterValidator(_network)]] = [ANY]
+    gpu_hours: Annotated[list[Annotated[str, AfterValidator(_window)]], AfterValidator(_hours)] | None = None
     unattended_consent: bool = False
 
     @property

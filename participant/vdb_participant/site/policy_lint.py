@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from pydantic import ValidationError
 
-from vdb_participant.site.policy import ANY, PolicyFile
+from vdb_participant.site.policy import ANY, DEFAULT_POLICY, PolicyFile
 from vdb_shared.schema_words import in_words
 from vdb_shared.toml_lines import line_of
 
@@ -44,18 +44,33 @@ def lint(text: str, metrics: Collection[str], models: Mapping[str, str]) -> tupl
         models: ids that the site's registry has, each with the name of its licence.
     """
     try:
-        policy = PolicyFile.model_validate(tomllib.loads(text, parse_float=Decimal))
+        rules = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         return (Remark(None, "", f"is not TOML: {error}", True),)
+    mistakes: list[Remark] = []
+    try:
+        policy = PolicyFile.model_validate(rules)
     except ValidationError as error:
-        return tuple(_mistakes(text, error))
-    odd = [*_contradictions(policy)]
-    odd += _unknown("allowed_metrics", policy.allowed_metrics, metrics, "`vdb-participant metrics list`")
-    odd += _unknown("allowed_models", policy.allowed_models, models, "`vdb-participant models list`")
+        mistakes = [*_mistakes(text, error)]
+        policy = _without(rules, {str(item["loc"][0]) for item in error.errors(include_url=False)})
+    odd = [] if mistakes else [*_contradictions(policy)]
+    odd += _odd_lists(policy, metrics, models)
+    return (*mistakes, *(Remark(line_of(text, field), field, words, False) for field, words in odd))
+
+
+def _without(rules: Mapping[str, object], wrong: Collection[str]) -> PolicyFile:
+    """Return a policy that has the rules that are not wrong, and else those that a new policy has."""
+    usable = {name: rule for name, rule in rules.items() if name not in wrong}
+    return PolicyFile.model_validate(tomllib.loads(DEFAULT_POLICY, parse_float=Decimal) | usable)
+
+
+def _odd_lists(policy: PolicyFile, metrics: Collection[str], models: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield what cannot mean what it seems to in lists of what is allowed."""
+    yield from _unknown("allowed_metrics", policy.allowed_metrics, metrics, "`vdb-participant metrics list`")
+    yield from _unknown("allowed_models", policy.allowed_models, models, "`vdb-participant models list`")
     licences = set(models.values())
-    odd += _unknown("allowed_licences", policy.allowed_licences, licences, "`vdb-participant models list`")
-    odd += _odd_networks(policy.allowed_networks)
-    return tuple(Remark(line_of(text, field), field, words, False) for field, words in odd)
+    yield from _unknown("allowed_licences", policy.allowed_licences, licences, "`vdb-participant models list`")
+    yield from _odd_networks(policy.allowed_networks)
 
 
 def _mistakes(text: str, error: ValidationError) -> Iterator[Remark]:
@@ -63,7 +78,7 @@ def _mistakes(text: str, error: ValidationError) -> Iterator[Remark]:
     unknown = [str(item["loc"][0]) for item in mistakes if item["type"] == "extra_forbidden"]
     meant = {name: near for name in unknown for near in difflib.get_close_matches(name, PolicyFile.model_fields, n=1)}
     for item in mistakes:
-        field = ".".join(str(part) for part in item["loc"])
+        field = str(item["loc"][0])
         if item["type"] == "missing" and field in meant.values():
             continue  # the misspelt one says it
         words = in_words(item)

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from vdb_participant.cli import app
+from vdb_participant.data import dataset as dataset_module
 from vdb_participant.data.dataset import Dataset
 from vdb_participant.data.video import encode_mp4
 from vdb_participant.embedded.scenes import Scene, render
@@ -54,6 +57,37 @@ def test_clips_and_prompts_that_stand_alone_are_records_too(data: Path) -> None:
     assert len(dataset.clips) == 12
     (data / "prompts.jsonl").unlink()
     assert len(Dataset.open(data).records) == 12
+
+
+def test_a_clip_keeps_its_words_where_a_copy_of_it_sorts_first(data: Path) -> None:
+    """It is one record, not a prompt and a clip; two lines that name copies of one clip are two that name one clip."""
+    before = Dataset.open(data)
+    shutil.copy(data / "clips" / "site5-0000.mp4", data / "clips" / "a-copy.mp4")
+    after = Dataset.open(data)
+    assert _reasons(after) == {"clips/site5-0000.mp4": "is a duplicate of a-copy.mp4"}
+    assert len(after.records) == len(before.records)
+    (record,) = [record for record in after.records if record.clip == data.resolve() / "clips" / "a-copy.mp4"]
+    assert record.prompt == before.records[0].prompt
+    clips = ("clips/site5-0000.mp4", "clips/a-copy.mp4")
+    _lines(data, *({"id": f"x{number}", "prompt": f"x{number}", "clip": clip} for number, clip in enumerate(clips)))
+    assert [record.clip is None for record in Dataset.open(data).records[:2]] == [False, True]
+
+
+def test_all_wrong_lines_are_named_before_a_clip_is_opened(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset_module, "count_frames", lambda *_, **__: pytest.fail("a clip was opened"))
+    _lines(
+        data,
+        {"id": "a", "prompt": ""},
+        {"id": "b", "prompt": "x"},
+        {"id": "c", "prompt": "y", "clip": "clips/gone.mp4"},
+    )
+    with pytest.raises(DatasetError) as refusal:
+        Dataset.open(data)
+    assert "prompts.jsonl:1: prompt: is empty" in str(refusal.value)
+    assert f"; 1 more line is wrong; `vdb-participant data check {data.resolve()}` names all" in str(refusal.value)
+    done = CliRunner().invoke(app, ["data", "check", str(data)])
+    assert "prompts.jsonl:1: prompt: is empty" in done.stderr
+    assert "prompts.jsonl:3: clip 'clips/gone.mp4' is not there" in str(done.exception)
 
 
 def test_what_cannot_be_used_is_listed_by_file_with_its_reason(data: Path) -> None:
@@ -151,8 +185,9 @@ def test_a_line_less_takes_away_its_own_prompt_and_nothing_else(
         ('{"id": "b", "prompt": "x", "image": "y"}', "image: is no field"),
         ('{"id": "b", "prompt": "x", "prompt": "y"}', "a key stands twice"),
         ('{"id": "a", "prompt": "x"}', "id 'a' stands already in prompts.jsonl:1"),
-        ('{"id": "b", "prompt": "x", "clip": "../clips/site5-0000.mp4"}', "is not a file of"),
-        ('{"id": "b", "prompt": "x", "clip": "/etc/passwd"}', "is not a file of"),
+        ('{"id": "b", "prompt": "x", "clip": "../clips/site5-0000.mp4"}', "is no name of a file in"),
+        ('{"id": "b", "prompt": "x", "clip": "/etc/passwd"}', "is no name of a file in"),
+        ('{"id": "b", "prompt": "x", "clip": "clips/gone.mp4"}', "'clips/gone.mp4' is not there; put the file into"),
         ('{"id": "b", "prompt": "x", "clip": "site5-0000.mp4"}', 'write it as "clips/name.mp4"'),
         ('{"id": "b", "prompt": "' + "x" * 70000 + '"}', "a line has at most"),
         ("[" * 50000, "is not a JSON object"),

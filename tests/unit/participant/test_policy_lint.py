@@ -64,8 +64,23 @@ def test_errors_have_line_and_rule_and_are_what_is_refused(old: str, new: str, r
 
 
 def test_all_errors_are_told_at_once() -> None:
+    """Also several in one list, and names in lists that are in order."""
     text = changed("minimum_cohort = 3", "minimum_cohort = 2").replace("delta = 1e-6", "delta = 0")
-    assert {remark.field for remark in lint(text, METRICS, MODELS)} == {"minimum_cohort", "delta"}
+    text = text.replace('allowed_networks = ["*"]', 'allowed_networks = ["a..b", "vdb.example", "10.1.0.0/33"]')
+    text = text.replace('allowed_metrics = ["*"]', 'allowed_metrics = ["clip-score"]')
+    found = lint(text, METRICS, MODELS)
+    assert {remark.field for remark in found if remark.error} == {"minimum_cohort", "delta", "allowed_networks"}
+    assert [remark.words[:13] for remark in found if remark.field == "allowed_networks"] == [
+        "'a..b' is no ",
+        "'10.1.0.0/33'",
+    ]
+    assert [remark.field for remark in found if not remark.error] == ["allowed_metrics"]
+
+
+def test_a_rule_is_not_called_odd_beside_one_that_is_wrong() -> None:
+    """What the other one was meant to be is not known."""
+    text = changed("epsilon_total = 20", "epsilon_total = -90").replace("per_session = 8", "per_session = 80")
+    assert [remark.field for remark in lint(text, METRICS, MODELS)] == ["epsilon_total"]
 
 
 @pytest.mark.parametrize(
