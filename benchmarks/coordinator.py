@@ -11,33 +11,42 @@ seconds are the coordinator's own. `--quick` takes fewer of everything, and its 
 from __future__ import annotations
 
 import argparse
+import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from audit import spec_of
 from coordinator_parties import Crew, Job, Place, Played
+from cryptography import x509
 from rows import Row, report
 
-from testkit.coordinator import Identity, RunningCoordinator
-from testkit.coordinator_process import Process
+from testkit.coordinator import CONSORTIUM, Identity, RunningCoordinator
+from testkit.coordinator_process import Process, Program, persistently
 from testkit.crowd import crowd
 from testkit.postgres import PostgresError, running_postgres
 from testkit.small_specs import small_spec
 from vdb_coordinator.commands.administration import Administration
+from vdb_coordinator.config import Home
+from vdb_coordinator.identity.ca import CertificateAuthority, spiffe_id
+from vdb_coordinator.identity.keys import key_pem, new_tls_key, read_tls_key
 from vdb_shared.layout import layout_of
 from vdb_shared.secagg.vectors import vector_bytes
 from vdb_shared.spec import Spec
+from vdb_shared.wire import federation_pb2 as pb
 
 LATENCY_BOUND: Final = 1.0
 """Seconds from the last masked input to the published bundle at n = 20, d = 1e5."""
 
+TOLD_TIMES: Final = 3
 PARKED_MEGABYTES: Final = 150.0
 PARKED_SECONDS: Final = 0.3
 FEATURES: Final = {10_000: 800, 100_000: 8320, 200_000: 16384}
@@ -73,6 +82,7 @@ class Served:
     process: Process
     identities: list[Identity]
     admin: Administration
+    home: Home
 
     @property
     def place(self) -> Place:
@@ -102,7 +112,7 @@ def served(institutions: int, database: str | None = None) -> Iterator[Served]:
         process = Process(coordinator, Path(folder) / "log")
         try:
             process.wait_until_it_listens()
-            yield Served(process, identities, coordinator.admin)
+            yield Served(process, identities, coordinator.admin, coordinator.home)
         finally:
             coordinator.stop()
             process.kill()
@@ -154,25 +164,78 @@ def _latency(running: Served, crew: Crew, spec: Spec, repetitions: int) -> list[
 
 
 def parked(scale: Scale) -> list[Row]:
-    """Return what so many watching institutions cost, and how soon all of them are told news."""
-    with served(scale.parked) as running, Crew(4) as crew:
-        first = running.process.memory
-        session = running.admin.create_session(_small(scale.parked))
-        alone = running.process.memory
-        found = crew.park(running.place, running.identities, session)
-        held = running.process.memory
-        began = time.monotonic()
-        running.admin.abort_session(session, "the benchmark is over")
-        told = [when - began for share in found for when in share.result()]
+    """Return what so many watching institutions cost, and how soon all of them are told news; and the same of a bare server."""
+    with served(scale.parked) as running:
+        first, alone, held = running.process.memory, 0, 0
+        told = []
+        with Crew(4) as crew:
+            for _ in range(TOLD_TIMES):
+                session = running.admin.create_session(_small(scale.parked))
+                alone = alone or running.process.memory
+                found = crew.park(running.place, running.identities, session)
+                held = held or running.process.memory
+                began = time.monotonic()
+                running.admin.abort_session(session, "the benchmark is over")
+                told.append([when - began for share in found for when in share.result()])
+        bare_first, bare_held, bare_told = _bare(running.identities, running.home)
     name = f"{scale.parked} parked"
+    bare = f"{name} at a bare gRPC server"
     return [
         Row(f"{name}: resident memory after the start", first / 1e6, "MB"),
         Row(f"{name}: resident memory with an open session", alone / 1e6, "MB"),
         Row(f"{name}: resident memory", held / 1e6, "MB", PARKED_MEGABYTES),
         Row(f"{name}: each of them", (held - alone) / 1e3 / scale.parked, "kB"),
-        Row(f"{name}: from the lead's call until all are told", max(told), "s", PARKED_SECONDS),
-        Row(f"{name}: until half of them are", statistics.median(told), "s"),
+        Row(f"{name}: from the lead's call until all are told", _middle(told, max), "s", PARKED_SECONDS),
+        Row(f"{name}: until half of them are", _middle(told, statistics.median), "s"),
+        Row(f"{bare}: resident memory", bare_held / 1e6, "MB"),
+        Row(f"{bare}: each of them", (bare_held - bare_first) / 1e3 / scale.parked, "kB"),
+        Row(f"{bare}: until all are told", _middle(bare_told, max), "s"),
+        Row(f"{bare}: until half of them are", _middle(bare_told, statistics.median), "s"),
     ]
+
+
+def _middle(told: list[list[float]], of: Callable[[list[float]], float]) -> float:
+    """Return the median over several times that all were told."""
+    return statistics.median(map(of, told))
+
+
+@contextmanager
+def bare_server(home: Home) -> Iterator[tuple[Program, Place]]:
+    """Yield `bare_server.py` under a certificate of a coordinator's authority."""
+    authority = CertificateAuthority(
+        x509.load_pem_x509_certificate(home.ca_certificate.read_bytes()), read_tls_key(home.key("ca"), None)
+    )
+    key = new_tls_key()
+    name = spiffe_id(CONSORTIUM, "coordinator", "bare")
+    chain = authority.issue_server(key.public_key(), name, ("127.0.0.1",), datetime.now(UTC)) + authority.pem
+    first, news = (pb.WatchSessionResponse(status=pb.SessionStatus(event=event)) for event in (1, 2))
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for file, data in (("key.pem", key_pem(key, None)), ("chain.pem", chain), ("ca.pem", authority.pem)):
+            (folder / file).write_bytes(data)
+        for file, message in (("first", first), ("news", news)):
+            (folder / file).write_bytes(message.SerializeToString())
+        words = [sys.executable, str(Path(__file__).with_name("bare_server.py")), place, str(folder / "port")]
+        process = Program(subprocess.Popen(words))
+        try:
+            port = persistently((folder / "port").read_text)
+            yield process, Place(f"127.0.0.1:{port}")
+        finally:
+            process.kill()
+
+
+def _bare(identities: list[Identity], home: Home) -> tuple[int, int, list[list[float]]]:
+    """Return bytes that a bare server holds before and with its watchers, and when each was told, several times."""
+    sizes, told = [], []
+    for _ in range(TOLD_TIMES):
+        with Crew(4) as crew, bare_server(home) as (process, place):
+            first = process.memory
+            found = crew.park(place, identities, "none")
+            sizes.append((first, process.memory))
+            began = time.monotonic()
+            process.send(signal.SIGUSR1)
+            told.append([when - began for share in found for when in share.result()])
+    return *sizes[0], told
 
 
 def sessions(scale: Scale) -> list[Row]:

@@ -19,34 +19,11 @@ from testkit.coordinator import RunningCoordinator
 T = TypeVar("T")
 
 
-class Process:
-    """A coordinator's program on a directory and port.
+class Program:
+    """A program that runs."""
 
-    Attributes:
-        output: what it writes, its log too.
-    """
-
-    def __init__(
-        self, coordinator: RunningCoordinator, output: Path | None = None, environment: dict[str, str] | None = None
-    ) -> None:
-        program = "from vdb_coordinator.cli import main; main()"
-        arguments = ["--dir", str(coordinator.home.path), "serve", "--listen", coordinator.address]
-        self.address = coordinator.address
-        self._bound = coordinator.home.bound
-        self.output = output or Path(os.devnull)
-        with self.output.open("ab") as file:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", program, *arguments],
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | (environment or {}),
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            )
-
-    def wait_until_it_listens(self) -> None:
-        """Return once somebody listens on the port, and has written down that it does."""
-        host, port = self.address.rsplit(":", 1)
-        persistently(lambda: socket.create_connection((host, int(port)), timeout=1).close())
-        persistently(self._bound.read_bytes)
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
 
     @property
     def pid(self) -> int:
@@ -74,6 +51,10 @@ class Process:
         """Return whether it has not ended."""
         return self._process.poll() is None
 
+    def send(self, what: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(what)
+
     def kill(self) -> None:
         """Kill it."""
         self._end(signal.SIGKILL)
@@ -83,8 +64,39 @@ class Process:
         return self._end(signal.SIGINT)
 
     def _end(self, how: signal.Signals) -> int:
-        self._process.send_signal(how)
+        self.send(how)
         return self._process.wait(20)
+
+
+class Process(Program):
+    """A coordinator's program on a directory and port.
+
+    Attributes:
+        output: what it writes, its log too.
+    """
+
+    def __init__(
+        self, coordinator: RunningCoordinator, output: Path | None = None, environment: dict[str, str] | None = None
+    ) -> None:
+        program = "from vdb_coordinator.cli import main; main()"
+        arguments = ["--dir", str(coordinator.home.path), "serve", "--listen", coordinator.address]
+        self.address = coordinator.address
+        self._bound = coordinator.home.bound
+        self.output = output or Path(os.devnull)
+        with self.output.open("ab") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-c", program, *arguments],
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | (environment or {}),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        super().__init__(process)
+
+    def wait_until_it_listens(self) -> None:
+        """Return once somebody listens on the port, and has written down that it does."""
+        host, port = self.address.rsplit(":", 1)
+        persistently(lambda: socket.create_connection((host, int(port)), timeout=1).close())
+        persistently(self._bound.read_bytes)
 
 
 def persistently(call: Callable[[], T]) -> T:
