@@ -71,6 +71,7 @@ class Boundary(grpc.aio.ServerInterceptor):
         self._admins = admins
         self._known: tuple[Roster, Roles] | None = None
         self._quotas = Quotas()
+        self._serialised: dict[str, _SerialisedOnce] = {}
         self._metrics = metrics
         self._log = log
         self._may_call = may_call
@@ -100,6 +101,8 @@ class Boundary(grpc.aio.ServerInterceptor):
             return grpc.stream_unary_rpc_method_handler(self._unary(handler.unary_unary, method), *codec)
         if handler.stream_unary:
             return grpc.stream_unary_rpc_method_handler(self._upload(handler.stream_unary, method), *codec)
+        if codec[1] is not None and method.endswith(_LASTING):
+            codec = (codec[0], self._serialised.setdefault(method, _SerialisedOnce(codec[1])))
         return grpc.stream_stream_rpc_method_handler(self._watch(handler.unary_stream, method), *codec)
 
     def _enter(self, context: Context, method: str) -> Caller:
@@ -222,6 +225,19 @@ class Boundary(grpc.aio.ServerInterceptor):
         caller = self._enter(context, method)
         async with self._quotas.call(caller.spiffe_id) as turns:
             yield caller, turns
+
+
+class _SerialisedOnce:
+    """Bytes of a message, made once when many streams send the same one after another."""
+
+    def __init__(self, serialise: Callable[[Any], bytes]) -> None:
+        self._serialise = serialise
+        self._last: tuple[Any, bytes] | None = None
+
+    def __call__(self, message: Any) -> bytes:
+        if self._last is None or self._last[0] is not message:
+            self._last = (message, self._serialise(message))
+        return self._last[1]
 
 
 def _stated(context: Context) -> Version:

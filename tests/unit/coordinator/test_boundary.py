@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
@@ -224,6 +226,37 @@ def test_what_is_read_for_an_answer_is_read_in_the_callers_turn_and_news_are_wai
 
     assert asyncio.run(story()) == [3] * (TURNS + 4)
     assert most == at_once
+
+
+def test_what_many_watchers_are_told_is_written_once() -> None:
+    """A status names every institution: for a thousand watchers writing it each time takes longer than all else."""
+    written: list[pb.WatchSessionResponse] = []
+
+    def serialise(message: pb.WatchSessionResponse) -> bytes:
+        written.append(message)
+        return message.SerializeToString()
+
+    async def watch(_request: object, _context: object) -> AsyncIterator[pb.WatchSessionResponse]:
+        yield pb.WatchSessionResponse()
+
+    async def intercepted(served: Boundary) -> Callable[[pb.WatchSessionResponse], bytes]:
+        async def found(_details: object) -> grpc.RpcMethodHandler[Any, Any]:
+            return grpc.unary_stream_rpc_method_handler(watch, pb.WatchSessionRequest.FromString, serialise)
+
+        method = "/vdb.v1.SessionService/WatchSession"
+        handler = await served.intercept_service(found, SimpleNamespace(method=method, invocation_metadata=()))
+        assert handler is not None
+        assert handler.response_serializer is not None
+        return handler.response_serializer
+
+    async def story() -> list[bytes]:
+        served = boundary(io.StringIO())
+        streams = [await intercepted(served) for _ in range(3)]
+        return [stream(message) for message in told for stream in streams]
+
+    told = [pb.WatchSessionResponse(status=pb.SessionStatus(event=event)) for event in (1, 2, 1)]
+    assert asyncio.run(story()) == [message.SerializeToString() for message in told for _ in range(3)]
+    assert written == told
 
 
 def test_every_reason_has_a_code() -> None:
