@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing, redirect_stdout
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +19,7 @@ from testkit.agent_cli import run
 from testkit.carried import DiedError
 from testkit.coordinator import RunningCoordinator, running_coordinator
 from testkit.institutions import Institution, no_passphrase
+from testkit.small_specs import small_spec
 from testkit.sessions import SITES, Runs, consortium, journal_of, kinds, recorded
 from vdb_participant.agent import leave_session
 from vdb_participant.commands import standing
@@ -26,7 +28,7 @@ from vdb_participant.network.connection import Connection
 from vdb_participant.network.link import Link
 from vdb_participant.session import records
 from vdb_participant.session.exchange import LEAVING
-from vdb_participant.session.standing import CONSEQUENCES, Step, step_of
+from vdb_participant.session.standing import CONSEQUENCES, Step, step_of, without_us
 from vdb_participant.site.config import StateFolder
 from vdb_participant.site.institution import open_site
 from vdb_participant.site.journal_format import Record, encode_journal, read_journal
@@ -35,7 +37,7 @@ from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.statement import Abort, parse_statement
 from vdb_shared.canonical import digest_bytes
 from vdb_shared.errors import StoreError, UnreachableError, UsageError, VdbError
-from vdb_shared.secagg.parameters import Seat
+from vdb_shared.secagg.parameters import Seat, smallest_cohort
 from vdb_shared.wire.status import Shares
 
 
@@ -134,6 +136,22 @@ def test_an_input_that_left_before_a_restart_is_not_forgotten() -> None:
     assert step_of([*before, "masked-input/leaving", "restart/1"]) is Step.CONTRIBUTED
 
 
+@pytest.mark.parametrize("dropout", ["0", "0.02", "0.34"])
+@pytest.mark.parametrize("joined", [3, 4, 5, 20])
+def test_whether_the_others_are_enough_is_what_the_rounds_will_say(joined: int, dropout: str) -> None:
+    spec = small_spec(cohort=f"{{ minimum = 3, collusion = 1, dropout = {dropout} }}")
+    enough = joined - 1 >= smallest_cohort(joined, spec.cohort.collusion, Decimal(dropout))
+    words = "it goes on without us" if enough else "without us the session ends without a result"
+    assert words in without_us(Step.CONTRIBUTED, spec, 30, joined)
+
+
+def test_before_the_seal_the_roster_says_whether_enough_others_can_join() -> None:
+    spec = small_spec(cohort="{ minimum = 3, collusion = 1, dropout = 0 }")
+    assert "goes on" in without_us(Step.JOINED, spec, 4, 0)
+    assert "2 others can join and 3 are needed: without us the session ends" in without_us(Step.JOINED, spec, 3, 0)
+    assert without_us(Step.REVEALED, spec, 4, 4) == without_us(Step.CONSENTED, spec, 4, 0) == ""
+
+
 def test_leaving_after_every_record_does_what_was_said(whole: Institution, tmp_path: Path) -> None:
     done = of(whole)
     for length in range(1, len(done)):
@@ -168,6 +186,7 @@ def test_one_leaves_after_its_shares_and_the_others_finish(story: Story, capsys:
     assert (shown["step"], shown["at_work"], shown["rho"]) == ("shared", False, "")
     assert story.refused.returncode == 2
     assert CONSEQUENCES[Step.SHARED] in story.refused.stdout
+    assert "3 others joined and 3 are needed: it goes on without us, if they stay." in story.refused.stdout
     assert "not left, nothing was sent" in story.refused.stderr
     assert story.gone.returncode == 0, story.gone.stderr
     assert story.gone.stdout.endswith("left\n")

@@ -67,6 +67,16 @@ class Overview:
         return max(self.policy.rho_cap - holding.standing.spent, Decimal(0))
 
 
+def fitting(found: Overview, holding: Holding) -> int | None:
+    """Return how many more sessions of a data set fit that each cost what its last one did; None if that one was taken back."""
+    debits = {entry.charge.session: entry.charge.rho for entry in holding.entries if entry.kind == "debit"}
+    for entry in holding.entries:
+        if entry.kind == "refund":
+            debits.pop(entry.charge.session, None)
+    last = next(reversed(debits.values()), None)
+    return None if last is None else int(found.left(holding) / last)
+
+
 def show(folder: StateFolder, *, as_json: bool) -> None:
     """Print what each data set has spent and what remains.
 
@@ -74,7 +84,7 @@ def show(folder: StateFolder, *, as_json: bool) -> None:
         UsageError: no such folder.
         StoreError: the ledger is damaged.
     """
-    found = _overview(folder)
+    found = overview(folder)
     cap = found.policy.rho_cap
     if as_json:
         value = {"cap": decimal_string(cap), "charge": found.policy.charge, "datasets": _datasets(found)}
@@ -88,7 +98,8 @@ def show(folder: StateFolder, *, as_json: bool) -> None:
         return
     counting = "with overlapping data" if policy.charge == "overlapping" else "of this site"
     out.print(f"counted against each data set: all sessions {counting}, its own among them\n")
-    out.print("\n".join(_table(found)) + "\n")
+    out.print("\n".join(_table(found)))
+    out.print("fit: how many more sessions at the cost of the data set's last one are within the cap\n")
     for entry in found.chain:
         sign, charge = "-" if entry.kind == "refund" else "+", entry.charge
         out.print(
@@ -158,7 +169,7 @@ def export(folder: StateFolder, form: Format, output: Path | None) -> None:
         UsageError: no such folder, the file is there already or cannot be written.
         StoreError: the ledger is damaged.
     """
-    found = _overview(folder)
+    found = overview(folder)
     entries = [entry.to_json() | {"digest": entry.digest} for entry in found.chain]
     text = _json_export(found, entries) if form == "json" else _csv_export(entries)
     if output is None:
@@ -178,7 +189,8 @@ def export(folder: StateFolder, form: Format, output: Path | None) -> None:
     console().print(f"{counted(len(entries), 'entry', 'entries')} written to {output}")
 
 
-def _overview(folder: StateFolder) -> Overview:
+def overview(folder: StateFolder) -> Overview:
+    """Return the ledger of a site under its policy."""
     check_folder(folder)
     _check_site(folder)
     policy = policy_in(folder)
@@ -209,7 +221,7 @@ def _check_head(chain: Sequence[LedgerEntry], head: str) -> None:
 
 
 def _table(found: Overview) -> list[str]:
-    heads = ("data set", "records", "sessions", "rho spent", "epsilon", "rho left", "lay in")
+    heads = ("data set", "records", "sessions", "rho spent", "epsilon", "rho left", "fit", "lay in")
     rows = [
         (
             holding.dataset[7:19],
@@ -218,6 +230,7 @@ def _table(found: Overview) -> list[str]:
             decimal_string(holding.standing.spent),
             decimal_string(found.epsilon(holding.standing.spent)),
             decimal_string(found.left(holding)),
+            "" if (more := fitting(found, holding)) is None else str(more),
             ", ".join(holding.folders),
         )
         for holding in found.holdings
@@ -236,6 +249,7 @@ def _datasets(found: Overview) -> list[dict[str, object]]:
             "spent": decimal_string(holding.standing.spent),
             "epsilon": decimal_string(found.epsilon(holding.standing.spent)),
             "left": decimal_string(found.left(holding)),
+            "fit": fitting(found, holding),
             "entries": [entry.to_json() | {"digest": entry.digest} for entry in holding.entries],
         }
         for holding in found.holdings

@@ -21,7 +21,7 @@ from vdb_participant.network.connection import Connection
 from vdb_participant.offline.mailbox import waiting
 from vdb_participant.session import records
 from vdb_participant.session.records import Consented
-from vdb_participant.session.standing import CONSEQUENCES, Step, step_of
+from vdb_participant.session.standing import CONSEQUENCES, Step, step_of, without_us
 from vdb_participant.site.config import StateFolder, check_folder, read_config
 from vdb_participant.site.egress import EgressJournal
 from vdb_participant.site.institution import open_site
@@ -32,6 +32,7 @@ from vdb_participant.site.policy import check_address, policy_in
 from vdb_shared.canonical import canonical_json, decimal_string, digest_bytes
 from vdb_shared.errors import StoreError, UsageError, VdbError
 from vdb_shared.privacy.ledger import LedgerEntry
+from vdb_shared.roster import parse_roster
 from vdb_shared.spec import parse_spec_json
 from vdb_shared.wording import one_line, wrapped
 
@@ -48,6 +49,7 @@ class Standing:
         at_work: whether a process works on it now.
         last: when the journal grew last, UTC.
         spent: rho that is debited for it and was not taken back, or "".
+        others: whether enough institutions are left when we leave, or "".
     """
 
     session: str
@@ -57,6 +59,12 @@ class Standing:
     at_work: bool
     last: datetime
     spent: str
+    others: str
+
+    @property
+    def leaving(self) -> str:
+        """What follows if we leave now."""
+        return " ".join(part for part in (CONSEQUENCES[self.step], self.others) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +118,7 @@ def session_lines(item: Standing, width: int) -> Iterator[str]:
     yield from wrapped(f"  {how} (last step {item.last:%Y-%m-%d %H:%M:%S} UTC{at})", width, 4)
     yield f"  budget: {f'rho {item.spent} debited' if item.spent else 'nothing debited'}"
     if item.step is not Step.ENDED:
-        yield from wrapped(f"  leaving now: {CONSEQUENCES[item.step]}", width, 4)
+        yield from wrapped(f"  leaving now: {item.leaving}", width, 4)
 
 
 def _coordinator(folder: StateFolder, comfort: str) -> str:
@@ -157,7 +165,7 @@ def leave(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
         raise UsageError("--reason: say in a few words why; the coordinator and the lead read it")
     out = console()
     out.print(f"{found.session[7:19]}  {one_line(found.title, TITLE_CELLS)}: {found.step.value}")
-    out.print(CONSEQUENCES[found.step])
+    out.print(found.leaving)
     out.print("It is for good: this site cannot come back into the session.")
     if not wish.yes:
         _ask()
@@ -204,10 +212,14 @@ def _standings(folder: StateFolder) -> Iterator[Standing]:
         found = {record.name: record.value for record in _read(place, session)}
         if records.CONSENTED not in found:
             continue
-        spec = parse_spec_json(Consented.decode(found[records.CONSENTED]).offered.spec)
+        offered = Consented.decode(found[records.CONSENTED]).offered
+        spec, step = parse_spec_json(offered.spec), step_of(found)
         last = datetime.fromtimestamp(place.stat().st_mtime, UTC)
         outcome = found.get(records.OUTCOME, b"").decode(errors="replace")
-        words = (spec.title, step_of(found), outcome, _at_work(place), last, debited.get(session, ""))
+        sealed = found.get(records.SEAL_RECEIVED)
+        joined = 0 if sealed is None else len(records.decode_sealed(sealed).joins)
+        others = without_us(step, spec, len(parse_roster(offered.roster.roster).participants), joined)
+        words = (spec.title, step, outcome, _at_work(place), last, debited.get(session, ""), others)
         yield Standing(session, *words)
 
 
@@ -255,5 +267,5 @@ def _facts(item: Standing) -> dict[str, Any]:
         "at_work": item.at_work,
         "last": item.last.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "rho": item.spent,
-        "leaving": CONSEQUENCES[item.step],
+        "leaving": item.leaving,
     }

@@ -14,6 +14,8 @@ from typing import Final
 
 from vdb_participant.session import records
 from vdb_participant.session.exchange import ADVERTISE_SENT, AGREE_SENT, LEAVING, REVEAL_SENT, SHARE_SENT
+from vdb_shared.secagg.parameters import smallest_cohort
+from vdb_shared.spec import Spec
 
 _ROUNDS: Final = frozenset({ADVERTISE_SENT, SHARE_SENT, AGREE_SENT, REVEAL_SENT})
 """Records that every attempt at the rounds has of its own."""
@@ -73,6 +75,11 @@ CONSEQUENCES: Final[Mapping[Step, str]] = {
 }
 """What follows from leaving at each step."""
 
+_IN_THE_ROUNDS: Final = frozenset(
+    {Step.MEASURING, Step.MEASURED, Step.ADVERTISED, Step.SHARED, Step.CONTRIBUTED, Step.AGREED}
+)
+"""Steps after the seal at which the others still need us."""
+
 _FURTHEST: Final = (
     (records.OUTCOME, Step.ENDED),
     (records.ABORT_SENT, Step.LEFT),
@@ -105,3 +112,23 @@ def step_of(names: Collection[str]) -> Step:
         return (records.in_attempt(attempt, record) if record in _ROUNDS else record) in names
 
     return next((step for record, step in _FURTHEST if there(record)), Step.CONSENTED)
+
+
+def without_us(step: Step, spec: Spec, members: int, joined: int) -> str:
+    """Return whether enough institutions are left when we leave, as far as this site knows; "" where that is no question.
+
+    Args:
+        step: how far we are.
+        spec: of the session.
+        members: institutions in its roster, ours included.
+        joined: institutions in its seal, ours included; 0 before it is there.
+    """
+    if step is Step.JOINED:
+        few, able, needed = members - 1 < spec.cohort.minimum, f"{members - 1} others can join", spec.cohort.minimum
+    elif step in _IN_THE_ROUNDS:
+        needed = smallest_cohort(joined, spec.cohort.collusion, spec.cohort.dropout)
+        few, able = joined - 1 < needed, f"{joined - 1} others joined"
+    else:
+        return ""
+    end = "without us the session ends without a result" if few else "it goes on without us, if they stay"
+    return f"{able} and {needed} are needed: {end}."

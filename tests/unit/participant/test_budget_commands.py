@@ -20,7 +20,7 @@ from vdb_participant.commands import budgeting
 from vdb_participant.site.config import StateFolder
 from vdb_participant.site.ledger import Ledger
 from vdb_participant.site.policy import DEFAULT_POLICY, parse_policy
-from vdb_shared.errors import StoreError, UsageError
+from vdb_shared.errors import BudgetError, StoreError, UsageError
 from vdb_shared.privacy.conversion import epsilon_of_rho
 
 SECRET = list_of("a private prompt", "its words/its file")
@@ -60,6 +60,22 @@ def test_the_table_says_what_each_data_set_has_spent_and_has_left(
         "overlapping data charge each other"
     )
     assert [item["sessions"] for item in found["datasets"]] == [2, 2, 1]
+
+
+def test_so_many_more_sessions_fit_as_the_table_says(folder: StateFolder) -> None:
+    with Ledger(folder.ledger) as ledger:
+        cap = parse_policy(DEFAULT_POLICY).rho_cap
+        ledger.debit(APART, charge(7, APART, "0.25"), cap, "overlapping", NOW)
+        ledger.debit(APART, charge(8, APART, "0.35"), cap, "overlapping", NOW)
+        assert ledger.refund(charge(8, APART).session, bytes.fromhex("a" * 64), NOW)
+        found = next(item for item in budgeting.overview(folder).holdings if item.dataset == APART.dataset)
+        number = budgeting.fitting(budgeting.overview(folder), found)
+        assert number
+        for more in range(number):
+            ledger.debit(APART, charge(20 + more, APART, "0.25"), cap, "overlapping", NOW)
+        with pytest.raises(BudgetError):
+            ledger.debit(APART, charge(99, APART, "0.25"), cap, "overlapping", NOW)
+        assert ledger.refund(charge(20, APART).session, bytes.fromhex("a" * 64), NOW)
 
 
 def test_under_the_policy_site_all_have_spent_the_same(folder: StateFolder, capsys: pytest.CaptureFixture[str]) -> None:
