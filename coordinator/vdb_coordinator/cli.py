@@ -42,6 +42,7 @@ class Reason(StrEnum):
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Session = Annotated[str, typer.Argument(help="Session id, or its beginning.", show_default=False)]
 Institution = Annotated[str, typer.Argument(help="Name of the institution, such as hospital-a.", show_default=False)]
 
@@ -136,7 +137,7 @@ def revoke(
         typer.Option(help="What the public log will say: its key may be in other hands, or it takes part no more."),
     ],
     note: Annotated[str, typer.Option(help="More words, for the coordinator's own records.", show_default=False)] = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """End a membership for good: at once, on open connections too, and for everybody to see in the log."""
     load("commands.consortium").revoke(common_of(context), institution, reason.value, note, yes=yes)
@@ -339,9 +340,10 @@ def abort(
     context: typer.Context,
     session: Session,
     reason: Annotated[str, typer.Option(help="Why; every institution sees it.", show_default=False)],
+    yes: Yes = False,
 ) -> None:
     """End a session without a result."""
-    load("commands.session").abort(common_of(context), session, reason)
+    load("commands.session").abort(common_of(context), session, reason, yes=yes)
 
 
 @session_app.command(name="object", epilog="Example: vdb-coordinator session object 4f2a objection.dsse.json")
@@ -364,9 +366,10 @@ def withdraw(
     superseded_by: Annotated[
         str, typer.Option(help="Session whose result replaces it, or is to.", show_default=False)
     ] = "",
+    yes: Yes = False,
 ) -> None:
     """Withdraw a published result: signed and logged for good. The result stays readable."""
-    load("commands.objections").withdraw(common_of(context), session, reason, superseded_by)
+    load("commands.objections").withdraw(common_of(context), session, reason, superseded_by, yes=yes)
 
 
 @session_app.command(epilog="Example: vdb-coordinator session objections 4f2a --out statements")

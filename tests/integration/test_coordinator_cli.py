@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -44,6 +45,24 @@ def run(*arguments: str | Path, expect: int = 0, **environment: str) -> tuple[st
     assert process.returncode == expect, out + error
     assert "Traceback" not in error
     return out, error
+
+
+def answered(answer: str, *arguments: str | Path, expect: int = 0) -> str:
+    """Return what a command shows at a terminal at which somebody answers its question."""
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    with open(ours, "rb", buffering=0), open(theirs, "rb", buffering=0) as terminal:
+        done = subprocess.run(
+            [*PROGRAM, *map(str, arguments)],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "100"},
+            stdin=terminal,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +165,8 @@ def test_a_session_from_spec_to_exported_bundle(tmp_path: Path) -> None:
         out, _ = run(*lead, "session", "status", session[:12])
         assert "site-3" in out
         bundle = tmp_path / "result.vdbb"
+        out, _ = run(*lead, "session", "status", session)
+        assert out.endswith(f"its result: vdb-coordinator export {session[7:19]} -o result.vdbb\n")
         run(*lead, "export", session, "-o", bundle)
         out, _ = run(*lead, "fingerprint")
         report = verify(bundle.read_bytes(), root=out.strip())
@@ -197,13 +218,29 @@ def test_an_aborted_session_ends_the_watch_with_one(coordinator: RunningCoordina
     again, _ = run(*lead, "session", "create", demo_spec(tmp_path / "again.toml"))
     assert f"note: session {session[7:19]} has the same spec and is open still" in again
     twin = next(word for word in again.split() if word.startswith("sha256:"))
-    run(*lead, "session", "abort", twin, "--reason", "opened twice")
-    run(*lead, "session", "abort", session, "--reason", "wrong prompts")
+    _, error = run(*lead, "session", "abort", session, "--reason", "wrong prompts", expect=2)
+    assert "nothing was done: this cannot be taken back, and needs a terminal, or --yes" in error
+    shown = answered("n", *lead, "session", "abort", session, "--reason", "wrong prompts", expect=2)
+    assert "institutions join; 0 institutions in it. It ends for good" in " ".join(shown.split())
+    assert not coordinator.admin.details(session).status.phase.ended
+    answered("y", *lead, "session", "abort", twin, "--reason", "opened twice")
+    run(*lead, "session", "abort", session, "--reason", "wrong prompts", "--yes")
     out, _ = run(*lead, "session", "create", demo_spec(tmp_path / "third.toml"), "--json")
     assert session not in json.loads(out)["open_with_same_spec"], "it has ended"
     out, error = run(*lead, "session", "watch", session, expect=1)
     assert "aborted by the lead: wrong prompts" in out
     assert "error: the session was aborted" in error
+
+
+def test_whoever_is_approved_while_a_session_is_open_is_not_in_it(tmp_path: Path) -> None:
+    with running_coordinator(tmp_path, institutions=4) as coordinator:
+        lead = ("--dir", coordinator.home.path)
+        run(*lead, "session", "create", demo_spec(tmp_path / "spec.toml"))
+        applicant = coordinator.invite("late")
+        with applicant.channel(coordinator.address) as channel:
+            EnrolmentServiceStub(channel).Enrol(applicant.enrol_request(), timeout=CALL)
+        out, _ = run(*lead, "approve", "late", "--yes")
+        assert "1 open session has the roster from before: late can join those that are created from now on" in out
 
 
 def test_a_lead_sees_who_was_missing(tmp_path: Path) -> None:

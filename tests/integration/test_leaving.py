@@ -19,8 +19,8 @@ from testkit.agent_cli import run
 from testkit.carried import DiedError
 from testkit.coordinator import RunningCoordinator, running_coordinator
 from testkit.institutions import Institution, no_passphrase
-from testkit.small_specs import small_spec
 from testkit.sessions import SITES, Runs, consortium, journal_of, kinds, recorded
+from testkit.small_specs import small_spec
 from vdb_participant.agent import leave_session
 from vdb_participant.commands import standing
 from vdb_participant.network.client import Client

@@ -297,7 +297,7 @@ def test_a_withdrawn_and_replaced_result_is_seen_by_all(finished: Finished) -> N
     with Client(Connection(institution.site.config.address, institution.site.tls, institution.site.egress)) as link:
         plan = look(institution.site, link, second, institution.resources).plan.text
     assert f"Replaces the result of {finished.session} " in " ".join(plan.split())
-    words = ["--reason", "a site used other clips", "--superseded-by", second[7:19]]
+    words = ["--reason", "a site used other clips", "--superseded-by", second[7:19], "--yes"]
     finished.lead("session", "withdraw", finished.session[7:19], *words)
     assert "withdrawn already" in finished.refusal("session", "withdraw", finished.session[7:19], *words)
     coordinator.restart()

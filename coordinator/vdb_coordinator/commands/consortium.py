@@ -9,7 +9,7 @@ from typing import Literal
 import typer
 
 from vdb_coordinator.commands.administration import Administration, EnrolmentLine
-from vdb_coordinator.commands.terminal import Common, console, print_json, write_new
+from vdb_coordinator.commands.terminal import Common, ask_first, console, print_json, write_new
 from vdb_coordinator.config import Home, split_address
 from vdb_coordinator.files import read_file
 from vdb_coordinator.identity.keys import is_encrypted
@@ -50,20 +50,22 @@ def approve(common: Common, institution: str, fingerprint: str | None, *, yes: b
                 raise IdentityError(f"{institution} was not approved")
             fingerprint = waiting.fingerprint
         seat, version = admin.approve(institution, fingerprint)
+        under_way = sum(not item.phase.ended for item in admin.sessions())
     screen.print(
         f"{institution} is a member now: seat {seat} in version {version} of the roster, the signed list of members"
     )
+    if under_way:
+        have = "session has" if under_way == 1 else "sessions have"
+        screen.print(
+            f"{under_way} open {have} the roster from before: {institution} can join those that are created from now on"
+        )
 
 
 def revoke(common: Common, institution: str, reason: Literal["compromised", "left"], note: str, *, yes: bool) -> None:
     """End a membership for good."""
     screen = console()
-    if not yes:
-        if not sys.stdin.isatty():
-            raise UsageError("a revocation cannot be taken back; give --yes")
-        screen.print(f"{institution} will be refused from now on, and the public log will say for ever: {reason}")
-        if not typer.confirm("Revoke it?", default=False):
-            raise UsageError(f"{institution} was not revoked")
+    warning = f"{institution} will be refused from now on, and the public log will say for ever: {reason}"
+    ask_first(warning, "Revoke it?", yes=yes)
     with administration(common) as admin:
         fingerprint, version = admin.revoke(institution, reason, note)
     screen.print(f"{institution} is revoked; the roster has version {version}, without it")

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from vdb_coordinator.commands.consortium import administration
-from vdb_coordinator.commands.terminal import Common, console, write_new
+from vdb_coordinator.commands.terminal import Common, ask_first, console, write_new
 from vdb_coordinator.files import read_file
 from vdb_shared.audit.auditor_key import read_public_key
 from vdb_shared.bundle.objections import files_of
@@ -46,8 +46,10 @@ def carry(common: Common, session: str, file: Path) -> None:
     console().print(f"the objection is entry {index} of the log; whoever reads the log sees it")
 
 
-def withdraw(common: Common, session: str, reason: str, superseded_by: str) -> None:
+def withdraw(common: Common, session: str, reason: str, superseded_by: str, *, yes: bool) -> None:
     """Withdraw a published result."""
+    warning = "the public log and whoever reads the result will say for ever that it is withdrawn, and why"
+    ask_first(warning, "Withdraw it?", yes=yes)
     with administration(common) as admin:
         admin.withdraw_result(session, reason, superseded_by)
     console().print("the result is withdrawn; that stands in the log for good, and beside the result")

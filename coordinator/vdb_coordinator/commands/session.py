@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from vdb_coordinator.commands.administration import Administration
 from vdb_coordinator.commands.consortium import administration
-from vdb_coordinator.commands.terminal import Common, console, load, print_json
+from vdb_coordinator.commands.terminal import Common, ask_first, console, load, print_json
 from vdb_shared.errors import SessionAbortedError
-from vdb_shared.spec import Spec
+from vdb_shared.spec import Spec, parse_spec_json
 from vdb_shared.wire.spoken import doing, ended, reached
 from vdb_shared.wire.status import Phase, SessionStatus
+from vdb_shared.wording import counted, one_line
 
 
 def create(common: Common, spec: Path, supersedes: str = "", *, as_json: bool) -> None:
@@ -29,7 +30,7 @@ def create(common: Common, spec: Path, supersedes: str = "", *, as_json: bool) -
     for twin in twins:
         screen.print(
             f"note: session {twin[7:19]} has the same spec and is open still; who joins both pays for both. To end one: "
-            f"vdb-coordinator session abort {twin[7:19]}"
+            f"vdb-coordinator session abort {twin[7:19]} --reason WHY"
         )
     screen.print(f"institutions join with: vdb-participant join {session[7:19]} --data DIR")
     screen.print(
@@ -54,6 +55,10 @@ def list_sessions(common: Common, *, as_json: bool) -> None:
         console().print(f"{item.session[7:19]}  {item.title}: {doing(item.phase)}")
 
 
+_NOT_IN: Final = ("has not joined", "did not join", "left")
+"""Stages of institutions that a session's end costs nothing."""
+
+
 def status(common: Common, session: str, *, as_json: bool) -> None:
     """Show how far a session is."""
     with administration(common) as admin:
@@ -65,6 +70,8 @@ def status(common: Common, session: str, *, as_json: bool) -> None:
     screen.print(f"session {details.session}: {_headline(details.status)}")
     for site in details.status.sites:
         screen.print(f"  {site.institution:<24} {reached(site.stage)}")
+    if details.status.phase is Phase.PUBLISHED:
+        screen.print(f"its result: vdb-coordinator export {details.session[7:19]} -o result.vdbb")
 
 
 def watch(common: Common, session: str, *, as_json: bool) -> None:
@@ -87,9 +94,19 @@ def watch(common: Common, session: str, *, as_json: bool) -> None:
         raise SessionAbortedError(f"the session was aborted: {ended(seen.reason, seen.sites)}")
 
 
-def abort(common: Common, session: str, reason: str) -> None:
+def abort(common: Common, session: str, reason: str, *, yes: bool) -> None:
     """End a session without a result."""
     with administration(common) as admin:
+        if not yes:
+            found = admin.details(session)
+            session, joined = found.session, sum(site.stage not in _NOT_IN for site in found.status.sites)
+            title = parse_spec_json(found.spec).title
+            there = counted(joined, "institution")
+            warning = (
+                f"{session[7:19]}  {one_line(title)}: {_headline(found.status)}; {there} in it. It ends for good and without a "
+                "result; budget that was spent on inputs which left is not given back"
+            )
+            ask_first(warning, "Abort it?", yes=False)
         admin.abort_session(session, reason)
     console().print("the session is aborted; every institution will be told why")
 

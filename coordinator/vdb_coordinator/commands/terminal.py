@@ -99,6 +99,26 @@ def console() -> Console:
     return screen(soft_wrap=True)
 
 
+def ask_first(warning: str, question: str, *, yes: bool) -> None:
+    """Say what cannot be taken back, and go on if somebody at the terminal wants it.
+
+    Args:
+        warning: what follows.
+        question: such as "Revoke it?".
+        yes: whether nobody is asked.
+
+    Raises:
+        UsageError: they do not, or nobody is there to ask.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("nothing was done: this cannot be taken back, and needs a terminal, or --yes")
+    console().print(warning)
+    if not typer.confirm(question, default=False):
+        raise UsageError("nothing was done")
+
+
 def print_json(value: object) -> None:
     """Write a value as one line of canonical JSON."""
     sys.stdout.write(canonical_json(value).decode("utf-8") + "\n")
