@@ -366,6 +366,13 @@ def test_doctor_tells_apart_how_far_it_comes(coordinator: RunningCoordinator, tm
     found = {item.subject: item for item in examine_connection(site.folder, bytes)}
     assert [found[name].status.value for name in ("port", "TLS", "coordinator", "clock")] == ["PASS"] * 4
     now = datetime.now(UTC)
+    before, policy = site.folder.egress.read_bytes(), site.folder.policy.read_bytes()
+    site.folder.policy.write_text("epsilon_total = 'much'\n")
+    told = list(examine_connection(site.folder, bytes))
+    assert [item.status.value for item in told] == ["PASS", "WARN"]
+    assert told[1].words.startswith("was not asked: policy.toml, which says where we may connect to, cannot be read")
+    assert site.folder.egress.read_bytes() == before
+    site.folder.policy.write_bytes(policy)
     forged = Authority("Corporate Inspection CA").issue(now - timedelta(hours=1), now + timedelta(hours=1))
     with tls_server(tmp_path, *forged) as address:
         between = write_site(tmp_path / "between", coordinator.identities[0], address)

@@ -16,6 +16,7 @@ from vdb_participant.network.diagnosis import check_own_certificate
 from vdb_participant.site.config import StateFolder
 from vdb_participant.site.institution import open_site
 from vdb_participant.site.keys import Passphrase, certificate_validity
+from vdb_participant.site.policy import policy_in
 from vdb_participant.site.renewal import renewal_time
 from vdb_participant.site.tls_files import read_pair
 from vdb_shared.errors import VdbError
@@ -44,6 +45,12 @@ def examine_connection(folder: StateFolder, passphrase: Passphrase) -> Iterator[
         from vdb_participant.network.connection import Connection  # noqa: PLC0415 - likewise
     except (ImportError, RuntimeError) as error:
         yield Finding(Status.FAIL, "coordinator", f"cannot be asked without gRPC ({first_line(error)}); {EXTRA}")
+        return
+    try:
+        policy_in(folder)
+    except VdbError:  # told as a finding of its own
+        words = "was not asked: policy.toml, which says where we may connect to, cannot be read; mend it first"
+        yield Finding(Status.WARN, "coordinator", words)
         return
     try:
         site = open_site(folder, passphrase)

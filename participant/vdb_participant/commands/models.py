@@ -184,8 +184,13 @@ def accept_licence(state: StateFolder, row: Row, ask: Callable[[str], bool] | No
     known, words = _accepted(state), notice(row)
     if known.get(row.id) == words:
         return
-    if not accepted and not (ask is not None and ask(words)):
-        raise UsageError(f"{row.id}: {words}; read it and say --accept-licence")
+    if not accepted:
+        if ask is None:
+            raise UsageError(f"{row.id}: {words}; read it and say --accept-licence")
+        if not ask(words):
+            raise UsageError(
+                f"{row.id}: its licence was not accepted, so nothing was done; the same command asks again"
+            )
     write_durably(state.registry / LICENCES, canonical_json(known | {row.id: words}))
 
 

@@ -27,7 +27,10 @@ from vdb_participant.session.progress import Progress
 from vdb_shared.screen import screen
 
 LINE_SECONDS: Final = 5.0
-"""Least time between two lines of one stage."""
+"""Least time between two lines of one stage in its first minute."""
+
+LATER_SECONDS: Final = 60.0
+"""Likewise afterwards: a stage may last for weeks."""
 
 _BAR: Final = range(10, 40)
 """How many columns a bar may have; the rest is words."""
@@ -165,17 +168,20 @@ def took(seconds: float) -> str:
 
 
 class _Lines:
-    """Progress as lines: the first and last step of a stage, and one every few seconds; events go to the log."""
+    """Progress as lines: the first and last step of a stage, and some between; events go to the log."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._stage = ""
-        self._last = float("-inf")
+        self._began = self._last = float("-inf")
         self.event: Consumer = LogLines()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if stage == self._stage and done < total and now - self._last < LINE_SECONDS:
+        now = self._clock()
+        if stage != self._stage:
+            self._stage, self._began = stage, now
+        elif done < total and now - self._last < (LINE_SECONDS if now - self._began < LATER_SECONDS else LATER_SECONDS):
             return
-        self._stage, self._last = stage, now
+        self._last = now
         sys.stderr.write(f"{stage} {done}/{total}\n" if total else f"{stage}\n")
         sys.stderr.flush()

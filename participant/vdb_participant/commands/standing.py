@@ -59,7 +59,7 @@ class Standing:
     at_work: bool
     last: datetime
     spent: str
-    others: str
+    others: str = ""
 
     @property
     def leaving(self) -> str:

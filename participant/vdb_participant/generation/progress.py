@@ -210,7 +210,7 @@ class Stream:
 
 @dataclass(slots=True)
 class LogLines:
-    """A consumer that writes to the log: every clip, and steps once a minute."""
+    """A consumer that writes to the log: beginnings, failures and ends, and once a minute a step or clip."""
 
     log: Any = field(default_factory=lambda: structlog.get_logger("vdb_participant"))
     _last: float = field(default_factory=time.monotonic)
@@ -218,7 +218,8 @@ class LogLines:
     def __call__(self, event: Event) -> None:
         """Write a line, or none."""
         now = time.monotonic()
-        if event.kind == "step" and now - self._last < LOG_SECONDS:
-            return
-        self._last = now
+        if event.kind in {"step", "finished"} and event.done < event.total:
+            if now - self._last < LOG_SECONDS:
+                return
+            self._last = now
         self.log.info(event.line, kind=event.kind)

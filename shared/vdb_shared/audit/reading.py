@@ -6,6 +6,7 @@ Promises bounds on what is read, and a message that names the file. Leaves what 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from vdb_shared.named_files import read_file
 from vdb_shared.screen import screen
 
 MAX_ROOT_BYTES: Final = 2**20
+_DIGITS: Final = re.compile(r"[0-9a-f]{64}")
+
 MAX_STATEMENTS: Final = 1000
 """More than a hundred institutions can object to one result as often as they may."""
 
@@ -50,13 +53,15 @@ def write_file(path: Path, text: str, *, inputs: Iterable[Path] = ()) -> None:
 
 
 def root_of(given: str | None) -> str | None:
-    """Return the digest of a trust root that is given as its digest or as the file itself; None stays None.
+    """Return the digest of a trust root that is given as its digest, or its digits, or as the file itself; None stays None.
 
     Raises:
         UsageError: neither a digest nor a file that can be read.
     """
     if given is None:
         return None
+    if _DIGITS.fullmatch(given) and not os.path.exists(given):
+        given = f"sha256:{given}"
     if not given.startswith("sha256:"):
         if not os.path.exists(given):  # which has no length that is too much for it
             raise UsageError(

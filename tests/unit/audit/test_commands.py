@@ -283,6 +283,13 @@ def test_a_root_that_is_neither_fingerprint_nor_file_is_refused() -> None:
     )
 
 
+def test_the_digits_of_a_root_will_do() -> None:
+    bundle, root = golden_file("full"), ROOT
+    assert vdb_audit("verify", bundle, "--root", root.removeprefix("sha256:")).returncode == 0
+    other = root[:-1] + ("0" if root[-1] != "0" else "1")
+    assert vdb_audit("verify", bundle, "--root", other.removeprefix("sha256:")).returncode == 1
+
+
 def test_a_broken_bundle_is_refused_everywhere_in_one_line(tmp_path: Path) -> None:
     members = {**read_archive(golden_file("full").read_bytes()), METRICS: b"{}"}
     broken = tmp_path / "broken.vdbb"

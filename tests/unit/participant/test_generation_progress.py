@@ -104,10 +104,15 @@ def test_lines_for_people() -> None:
     assert Event("finished", "m", 3, 20, seconds_left=2.0).line.endswith("under a minute left")
 
 
-def test_the_log_has_every_clip_and_few_steps() -> None:
+def test_the_log_has_beginnings_failures_and_ends_and_little_between() -> None:
+    """A thousand quick clips are not a thousand lines."""
     with structlog.testing.capture_logs() as logs:
         lines = LogLines()
-        for step in range(100):
-            lines(Event("step", "m", 0, 1, step, 100))
-        lines(Event("finished", "m", 1, 1))
-    assert [entry["event"] for entry in logs] == ["generating with m: 1 of 1 clips"]
+        for clip in range(100):
+            for step in range(10):
+                lines(Event("step", "m", clip, 100, step, 10))
+            lines(Event("failed" if clip == 50 else "finished", "m", clip + 1, 100))
+    found = [entry["event"] for entry in logs]
+    assert len(found) == 2
+    assert found[0].startswith("generating with m: 51 of 100 clips")
+    assert found[1] == "generating with m: 100 of 100 clips"

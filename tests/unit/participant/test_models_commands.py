@@ -103,7 +103,9 @@ def test_a_licence_is_accepted_before_the_first_use_and_once(
         asked.append(words)
         return False
 
-    with pytest.raises(UsageError, match="licence: theirs"):
+    with pytest.raises(
+        UsageError, match="mine: its licence was not accepted, so nothing was done; the same command asks again"
+    ):
         accept_licence(own, changed, no, accepted=False)
     assert asked == ["licence: theirs"]
     accept_licence(own, changed, lambda _: True, accepted=False)

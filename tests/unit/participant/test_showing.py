@@ -149,7 +149,7 @@ def test_a_terminal_is_shown_no_log_levels_and_a_file_is(
         assert (found.err == expected) is terminal
 
 
-def test_elsewhere_the_log_has_every_clip(capsys: pytest.CaptureFixture[str]) -> None:
+def test_elsewhere_the_log_has_beginning_and_end(capsys: pytest.CaptureFixture[str]) -> None:
     with shown_progress() as shown:
         _work(shown)
     found = capsys.readouterr()
@@ -159,6 +159,21 @@ def test_elsewhere_the_log_has_every_clip(capsys: pytest.CaptureFixture[str]) ->
     logged = [line.split("[info     ] ")[1] for line in lines if "[info" in line]
     assert [line.split(" kind=")[0] for line in logged] == [
         "generating with m: 0 of 2 clips",
-        "generating with m: 1 of 2 clips, 1 min left",
         "generating with m: 2 of 2 clips",
     ]
+
+
+def test_elsewhere_lines_become_rarer_after_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    """A stage that lasts for an hour is told in some seventy lines, not in 720; its end always."""
+    now = 0.0
+    lines = showing._Lines(lambda: now)
+    for done in range(3601):
+        now = float(done)
+        lines(STAGE, done, 3600)
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split()[-1] for line in told[:3]] == ["0/3600", "5/3600", "10/3600"]
+    assert 60 <= len(told) <= 75
+    assert told[-1].endswith("3600/3600")
+    lines("another", 0, 5)
+    lines("another", 1, 5)
+    assert capsys.readouterr().err == "another 0/5\n"
