@@ -25,7 +25,8 @@ from rows import Row, report
 
 from testkit.coordinator import Identity, RunningCoordinator, running_coordinator
 from testkit.made_up import noised_lanes
-from testkit.members import STEPS, TestMember, play
+from testkit.members import TestMember
+from testkit.playing import STEPS, play
 from testkit.small_specs import small_spec
 from vdb_shared.audit.log_files import fetch_from
 from vdb_shared.audit.verify import verify

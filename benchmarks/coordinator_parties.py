@@ -26,7 +26,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from testkit.coordinator import CALL, Identity, secure_channel
 from testkit.made_up import noised_lanes
-from testkit.members import PHASES, STEPS, TestMember
+from testkit.members import TestMember
+from testkit.playing import PHASES, STEPS
 from testkit.refusals import reason_of
 from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.statement import Seal

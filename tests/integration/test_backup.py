@@ -11,7 +11,8 @@ import pytest
 
 from testkit.backups import back_up, bring_back, key_of, monitored, newest_note, refusal, serving, unsound
 from testkit.coordinator import CALL, RunningCoordinator, running_coordinator
-from testkit.members import PHASES, STEPS, TestMember, play
+from testkit.members import TestMember
+from testkit.playing import PHASES, STEPS, play
 from testkit.postgres import running_postgres
 from testkit.small_specs import small_spec
 from vdb_coordinator.backups.container import read_container

@@ -10,7 +10,8 @@ import pytest
 
 from testkit.backups import back_up, bring_back, key_of, monitored, newest_note, serving, unsound
 from testkit.coordinator import CALL, RunningCoordinator, running_coordinator
-from testkit.members import STEPS, TestMember, play
+from testkit.members import TestMember
+from testkit.playing import STEPS, play
 from testkit.small_specs import small_spec
 from vdb_coordinator.config import Home
 from vdb_shared.bundle.archive import read_archive

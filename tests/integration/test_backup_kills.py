@@ -13,7 +13,8 @@ import pytest
 
 from testkit.backups import back_up, bring_back, unsound
 from testkit.coordinator import running_coordinator
-from testkit.members import STEPS, TestMember, play
+from testkit.members import TestMember
+from testkit.playing import STEPS, play
 from testkit.postgres import running_postgres
 from testkit.small_specs import small_spec
 from vdb_coordinator.backups.container import read_container

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from testkit.coordinator import CALL, Applicant, RunningCoordinator, running_coordinator
-from testkit.members import STEPS, TestMember, play
+from testkit.members import TestMember
+from testkit.playing import STEPS, play
 from vdb_coordinator.commands.presets import read_preset
 from vdb_coordinator.config import Home
 from vdb_shared.audit.verify import verify

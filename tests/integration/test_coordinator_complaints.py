@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from testkit.coordinator import CALL, RunningCoordinator, running_coordinator
-from testkit.members import STEPS, TestMember, play
+from testkit.members import TestMember
+from testkit.playing import STEPS, play
 from testkit.refusals import refused
 from testkit.small_specs import small_spec
 from vdb_coordinator.release import full_archive

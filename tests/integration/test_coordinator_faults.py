@@ -30,7 +30,8 @@ from testkit.faults.crew import MEMBERS, SPEC, Crew, one_hot, place_of
 from testkit.faults.failpoints import Fault
 from testkit.faults.history import Held, broken_growth, broken_result, held_by
 from testkit.faults.outcomes import Outcome, from_json, to_json, to_table
-from testkit.members import STEPS, TestMember, play
+from testkit.members import TestMember
+from testkit.playing import STEPS, play
 from vdb_shared.transparency.checkpoint import Checkpoint
 from vdb_shared.wire.status import Phase, Receipt
 

@@ -11,7 +11,8 @@ import pytest
 
 from testkit.coordinator import RunningCoordinator, running_coordinator
 from testkit.coordinator_process import Process, persistently
-from testkit.members import PHASES, STEPS, TestMember, play
+from testkit.members import TestMember
+from testkit.playing import PHASES, STEPS, play
 from testkit.small_specs import small_spec
 from vdb_shared.audit.verify import verify
 from vdb_shared.errors import StoreError

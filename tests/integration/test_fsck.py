@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from testkit.coordinator import running_coordinator
-from testkit.members import STEPS, TestMember, play
+from testkit.members import TestMember
+from testkit.playing import STEPS, play
 from testkit.postgres import running_postgres
 from testkit.small_specs import small_spec
 from vdb_coordinator.commands.upkeep import held

@@ -16,7 +16,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from testkit.coordinator import CALL, RunningCoordinator, running_coordinator
-from testkit.members import STEPS, TestMember, play
+from testkit.members import TestMember
+from testkit.playing import STEPS, play
 from testkit.refusals import reason_of
 from testkit.small_specs import small_spec
 from vdb_coordinator.config import render_config

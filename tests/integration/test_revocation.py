@@ -15,7 +15,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from typer.testing import CliRunner
 
 from testkit.coordinator import CALL, Identity, RunningCoordinator, running_coordinator
-from testkit.members import STEPS, TestMember, play
+from testkit.members import TestMember
+from testkit.playing import STEPS, play
 from testkit.refusals import reason_of, refused
 from testkit.small_specs import small_spec
 from testkit.specs import small_spec as open_spec

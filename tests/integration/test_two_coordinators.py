@@ -8,7 +8,8 @@ from pathlib import Path
 
 from testkit.coordinator import running_coordinator
 from testkit.coordinator_process import Process, persistently
-from testkit.members import PHASES, STEPS, TestMember, play
+from testkit.members import TestMember
+from testkit.playing import PHASES, STEPS, play
 from testkit.postgres import running_postgres
 from testkit.small_specs import small_spec
 from vdb_shared.audit.verify import verify

@@ -11,7 +11,8 @@ import grpc
 import pytest
 
 from testkit.coordinator import CALL, RunningCoordinator, running_coordinator
-from testkit.members import STEPS, TestMember, play
+from testkit.members import TestMember
+from testkit.playing import STEPS, play
 from testkit.refusals import reason_of
 from testkit.specs import small_spec
 from vdb_shared.bundle.archive import read_archive

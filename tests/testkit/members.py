@@ -18,7 +18,6 @@ import numpy as np
 
 from testkit.consortium import entropy
 from testkit.coordinator import CALL, Identity
-from testkit.refusals import reason_of
 from testkit.spoiled_shares import spoiled
 from vdb_participant import rounds
 from vdb_participant.phases import Advertised, Agreed, Committed, Masked, SharedKeys
@@ -46,7 +45,7 @@ from vdb_shared.secagg.restarts import Restart, verify_restart
 from vdb_shared.spec import Spec, parse_spec_json
 from vdb_shared.transparency.checkpoint import cosign, parse_checkpoint
 from vdb_shared.transparency.note import parse_note
-from vdb_shared.wire import convert, reasons
+from vdb_shared.wire import convert
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.federation_pb2_grpc import AggregationServiceStub, LogServiceStub, SessionServiceStub
 from vdb_shared.wire.status import LogView, Phase, Receipt, SessionStatus
@@ -380,28 +379,3 @@ class TestMember:
 
 CHUNK = 2**20
 """Bytes of a vector that one message carries at most."""
-
-STEPS = ("join", "advertise", "share", "mask", "agree", "reveal", "countersign")
-"""What a member does, in order, and the phase in which it does it."""
-
-PHASES = (
-    Phase.ACCEPTING,
-    Phase.ADVERTISING_KEYS,
-    Phase.SHARING_KEYS,
-    Phase.MASKING_INPUT,
-    Phase.CONSISTENCY,
-    Phase.UNMASKING,
-    Phase.FINALISING,
-)
-
-
-def play(members: list[TestMember], *steps: str) -> None:
-    """Let all members do these steps, each when its phase has come; shares that a quorum made superfluous may be late."""
-    for step in steps:
-        members[0].wait(PHASES[STEPS.index(step)])
-        for member in members:
-            try:
-                getattr(member, step)()
-            except grpc.RpcError as error:
-                if step != "reveal" or reason_of(error) != reasons.TOO_LATE:
-                    raise

@@ -15,7 +15,8 @@ from testkit.coordinator import CALL, CONSORTIUM, Identity, RunningCoordinator, 
 from testkit.crowd import crowd
 from testkit.faults.crew import MEMBERS, SPEC, Crew
 from testkit.faults.outcomes import Outcome
-from testkit.members import STEPS, TestMember
+from testkit.members import TestMember
+from testkit.playing import STEPS
 from testkit.proxies import tls_server
 from testkit.renewing import member_of
 from vdb_coordinator.identity.ca import LEAF_LIFETIME, CertificateAuthority, spiffe_id

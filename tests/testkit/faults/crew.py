@@ -19,7 +19,8 @@ import numpy as np
 from testkit.coordinator import Identity, RunningCoordinator
 from testkit.coordinator_process import persistently
 from testkit.faults.history import broken_result, broken_store, held_by, unacknowledged
-from testkit.members import PHASES, STEPS, Reachable, TestMember
+from testkit.members import Reachable, TestMember
+from testkit.playing import PHASES, STEPS
 from testkit.refusals import reason_of
 from testkit.small_specs import small_spec
 from vdb_shared.layout import layout_of

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
 from testkit.audit_commands import NARROW
 from testkit.bundles import SmallSession, small_session
+from testkit.opened_lines import Story, kept_list
 from testkit.small_specs import SPEC, small_spec
 from testkit.time_authority import Authority
 
@@ -27,6 +30,17 @@ def plain() -> SmallSession:
         metrics='[{ id = "temporal-flickering@1", inputs = "private" }]',
     )
     return small_session(1, spec)
+
+
+@cache
+def _story() -> Story:
+    return Story(kept_list())
+
+
+@pytest.fixture
+def story() -> Story:
+    """A story of a spot check that is told once for all tests; what it opens is the same each time."""
+    return _story()
 
 
 @pytest.fixture(scope="session")
