@@ -34,6 +34,9 @@ FETCHED: Final = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "*.m
 LICENCES: Final = "licences.json"
 """File in the site's registry with the notices that were accepted, by model."""
 
+HUB_SECONDS: Final = 10.0
+"""For how long a hub is waited for before it counts as away."""
+
 PUBLIC_HUB: Final = "https://huggingface.co"
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -270,7 +273,7 @@ def fetch(row: Row, source: Source, folder: Path) -> tuple[Path, str]:
         if source.directory is not None:
             _copy(source.directory, place)
         else:
-            _download(row, source.mirror, place)
+            _download(row, source.hub, place)
         found = inspect_weights(place)
         if row.manifest not in (UNPINNED, found.manifest):
             raise ModelError(f"{row.id}: expected {row.manifest} as pinned, found {found.manifest}; ask the lead")
@@ -290,24 +293,36 @@ def _copy(directory: Path, place: Path) -> None:
         raise ModelError(f"{directory}: expected weights ({', '.join(FETCHED)}), found none")
 
 
-def _download(row: Row, mirror: str | None, place: Path) -> None:
+def _download(row: Row, hub: str, place: Path) -> None:
     if row.repository is None:
         raise UsageError(f"{row.id}: its row names no repository; use --from DIR")
     if row.revision == UNPINNED:
         raise UsageError(
             f"{row.id}: its revision is unpinned; look it up at {row.repository} and write it down with `models pin`"
         )
-    from huggingface_hub import snapshot_download  # noqa: PLC0415 - only fetching needs it
+    from huggingface_hub import HfApi, snapshot_download  # noqa: PLC0415 - only fetching needs it
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
 
+    try:  # asked once, since a download tries for half a minute before it says that nobody is there
+        HfApi(endpoint=hub).model_info(row.repository, revision=row.revision, timeout=HUB_SECONDS)
+    except (HfHubHTTPError, ValueError) as error:
+        raise ModelError(f"{row.repository}: cannot be fetched: {_reason(error)}") from error
+    except Exception as error:  # of the library's HTTP client, whose errors have no common name in it
+        raise ModelError(
+            f"{row.repository}: cannot be fetched: {hub} cannot be reached ({_reason(error)}); look at network and proxy, "
+            "name a --mirror, or copy a folder with --from DIR"
+        ) from error
     try:
         snapshot_download(
-            row.repository, revision=row.revision, allow_patterns=list(FETCHED), local_dir=place, endpoint=mirror
+            row.repository, revision=row.revision, allow_patterns=list(FETCHED), local_dir=place, endpoint=hub
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        raise ModelError(f"{row.repository}: cannot be fetched: {reason}") from error
+        raise ModelError(f"{row.repository}: cannot be fetched: {_reason(error)}") from error
     shutil.rmtree(place / ".cache", ignore_errors=True)  # the library's own notes on the download
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def verified(folder: Path, registry: Registry) -> Mapping[str, Mapping[str, Any]]:

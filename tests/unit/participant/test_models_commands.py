@@ -189,7 +189,9 @@ def test_a_hub_that_cannot_be_reached_is_one_line(own: StateFolder, tmp_path: Pa
     words = ("--dir", own.path, "models", "fetch", "mine", "--models", tmp_path / "m", "--accept-licence")
     failed = run(*words, "--mirror", "http://127.0.0.1:9")
     assert failed.returncode == 1, failed.stderr
-    assert failed.stderr.splitlines()[-1].startswith("error: us/mine: cannot be fetched: ")
+    last = failed.stderr.splitlines()[-1]
+    assert last.startswith("error: us/mine: cannot be fetched: http://127.0.0.1:9 cannot be reached (")
+    assert last.endswith("name a --mirror, or copy a folder with --from DIR")
     assert "Traceback" not in failed.stderr
     assert list((tmp_path / "m").iterdir()) == []
 
