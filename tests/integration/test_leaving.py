@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing, redirect_stdout
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
@@ -202,6 +203,24 @@ def test_one_leaves_after_its_shares_and_the_others_finish(story: Story, capsys:
 def leave(victim: Institution, session: str = "") -> None:
     wish = standing.Wish(session or victim.session, "why", yes=True)
     standing.leave(victim.site.folder, no_passphrase, wish)
+
+
+def test_a_site_that_waits_for_its_hours_says_so(
+    whole: Institution, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    length = next(number for number, item in enumerate(of(whole), start=1) if item.name == records.SEAL_RECEIVED)
+    site = cut(whole, length, tmp_path / "state")
+    policy, now = site.site.folder.policy, datetime.now().astimezone()
+    closed = (now + timedelta(hours=2)).strftime("%H:00"), (now + timedelta(hours=3)).strftime("%H:00")
+    policy.write_text(policy.read_text() + f'\ngpu_hours = ["daily {closed[0]}-{closed[1]}"]\n')
+    words = "no model runs here now: policy.toml allows it from "
+    standing.show(site.site.folder, "", as_json=False)
+    assert words not in capsys.readouterr().out, "nobody works on it"
+    with closing(FileStorage(site.folder / "journal")):
+        standing.show(site.site.folder, "", as_json=False)
+        shown = capsys.readouterr().out
+    assert words in shown
+    assert f" {closed[0]} " in shown[shown.index(words) :]
 
 
 def test_who_works_on_it_is_seen(whole: Institution, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

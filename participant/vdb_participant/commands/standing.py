@@ -104,6 +104,8 @@ def show(folder: StateFolder, name: str, *, as_json: bool) -> None:
     for item in found:
         for line in session_lines(item, row_cells(out)):
             out.print(line)
+    if any(item.step is Step.MEASURING and item.at_work for item in found):
+        out.print(_outside_hours(folder), end="")
     if not folder.relay_key.exists():  # a site without a network greets nobody
         out.print(
             _coordinator(folder, "Nothing is lost: what stands above is kept here" if found else "Nothing is lost")
@@ -119,6 +121,18 @@ def session_lines(item: Standing, width: int) -> Iterator[str]:
     yield f"  budget: {f'rho {item.spent} debited' if item.spent else 'nothing debited'}"
     if item.step is not Step.ENDED:
         yield from wrapped(f"  leaving now: {item.leaving}", width, 4)
+
+
+def _outside_hours(folder: StateFolder) -> str:
+    """Return that no model runs now, and from when on they do; "" within the policy's hours, or where they cannot be told."""
+    try:
+        hours = policy_in(folder).hours
+    except VdbError:
+        return ""
+    now = datetime.now(UTC)
+    if hours is None or hours.open_at(now):
+        return ""
+    return f"no model runs here now: policy.toml allows it from {hours.opens(now):%a %Y-%m-%d %H:%M %Z} on (gpu_hours)\n"
 
 
 def _coordinator(folder: StateFolder, comfort: str) -> str:
