@@ -99,17 +99,22 @@ def show(folder: StateFolder, name: str, *, as_json: bool) -> None:
         out.print(
             f"request {number} waits for its answer: carry the outbox to the relay, then run the same command again"
         )
-    if not found:
-        out.print("no session: nobody consented to one here")
-    for item in found:
-        for line in session_lines(item, row_cells(out)):
-            out.print(line)
-    if any(item.step is Step.MEASURING and item.at_work for item in found):
-        out.print(_outside_hours(folder), end="")
+    for line in _lines(folder, found, row_cells(out)):
+        out.print(line)
     if not folder.relay_key.exists():  # a site without a network greets nobody
         out.print(
             _coordinator(folder, "Nothing is lost: what stands above is kept here" if found else "Nothing is lost")
         )
+
+
+def _lines(folder: StateFolder, found: list[Standing], width: int) -> Iterator[str]:
+    """Yield what is shown of all sessions."""
+    if not found:
+        yield "no session: nobody consented to one here"
+    for item in found:
+        yield from session_lines(item, width)
+    if any(item.step is Step.MEASURING and item.at_work for item in found):
+        yield from _outside_hours(folder)
 
 
 def session_lines(item: Standing, width: int) -> Iterator[str]:
@@ -123,16 +128,15 @@ def session_lines(item: Standing, width: int) -> Iterator[str]:
         yield from wrapped(f"  leaving now: {item.leaving}", width, 4)
 
 
-def _outside_hours(folder: StateFolder) -> str:
-    """Return that no model runs now, and from when on they do; "" within the policy's hours, or where they cannot be told."""
+def _outside_hours(folder: StateFolder) -> Iterator[str]:
+    """Yield that no model runs now, and from when on they do; nothing within the hours, or where they cannot be told."""
     try:
         hours = policy_in(folder).hours
     except VdbError:
-        return ""
+        return
     now = datetime.now(UTC)
-    if hours is None or hours.open_at(now):
-        return ""
-    return f"no model runs here now: policy.toml allows it from {hours.opens(now):%a %Y-%m-%d %H:%M %Z} on (gpu_hours)\n"
+    if hours is not None and not hours.open_at(now):
+        yield f"no model runs here now: policy.toml allows it from {hours.opens(now):%a %Y-%m-%d %H:%M %Z} on (gpu_hours)"
 
 
 def _coordinator(folder: StateFolder, comfort: str) -> str:
