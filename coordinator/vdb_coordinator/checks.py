@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from vdb_coordinator.events import ConsistencyReceived, InputReceived
+from vdb_coordinator.events import ConsistencyReceived
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.rounds import CollectingConsistency
 from vdb_coordinator.states import Aborted, Aggregating, Ending, Lost, Opening, SessionState, attempt_of, phase_of
@@ -105,16 +105,15 @@ def check_view(state: Aggregating, event: ConsistencyReceived) -> None:
         raise ProtocolError("signs another view of the rounds than the coordinator's", peer=seat_peer(event.seat))
 
 
-def check_contribution(state: Aggregating, event: InputReceived) -> None:
+def check_contribution(state: Aggregating, seat: Seat, header: MaskedInputHeader, envelope: Envelope) -> None:
     """Check that the contribution is the one that the header names, and is about this masked input.
 
     Raises:
         SignatureError, FormatError, ProtocolError: it is not.
     """
-    seat, header = event.seat, MaskedInputHeader.decode(event.header.body)
-    contribution = predicate(state.opening, seat, event.contribution, Contribution)
+    contribution = predicate(state.opening, seat, envelope, Contribution)
     member = state.opening.member(seat)
-    digest = digest_bytes(event.contribution.payload_digest)
+    digest = digest_bytes(envelope.payload_digest)
     expect(seat, "contribution in its header", header.contribution.hex(), digest.hex())
     expect(seat, "masked input in its contribution", digest_string(header.masked_digest), contribution.masked_input)
     expect(seat, "session in its contribution", state.opening.session, contribution.session)

@@ -6,8 +6,9 @@ Source: protos/README.md §11.3.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
@@ -37,6 +38,12 @@ from vdb_shared.wire.federation_pb2_grpc import SessionServiceServicer
 from vdb_shared.wire.spoken import doing
 from vdb_shared.wire.status import Phase, SealedSession, SessionDetails, SessionStatus
 
+BUNDLES_AT_ONCE: Final = 4
+"""Streams of bundles that one SPIFFE id may have open; an agent has one."""
+
+PIECE_BYTES: Final = 64 * 2**10
+"""Of a bundle in one message: what a stream that nobody reads holds in memory, twice or so."""
+
 _REMEMBERED: Final = 256
 """Sessions whose newest status is kept as a message."""
 
@@ -47,6 +54,7 @@ class SessionServicer(SessionServiceServicer):
     def __init__(self, conductor: Conductor) -> None:
         self._conductor = conductor
         self._told = _Told()
+        self._readers: Counter[str] = Counter()
 
     async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
         """Return all sessions of the consortium."""
@@ -116,9 +124,23 @@ class SessionServicer(SessionServiceServicer):
                 digest = live.state.archive
             case _:
                 raise not_there(live.state, "the bundle")
-        pieces = self._conductor.bundle(digest, convert.CHUNK_BYTES)
-        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-            yield pb.GetBundleResponse(chunk=piece)
+        with self._reading(current_caller().spiffe_id):
+            pieces = self._conductor.bundle(digest, PIECE_BYTES)
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield pb.GetBundleResponse(chunk=piece)
+
+    @contextmanager
+    def _reading(self, caller: str) -> Iterator[None]:
+        """Count a stream of pieces that a caller may leave untaken in memory."""
+        if self._readers[caller] >= BUNDLES_AT_ONCE:
+            raise RefusedError(reasons.TOO_MUCH, f"{caller} reads {BUNDLES_AT_ONCE} bundles at once already")
+        self._readers[caller] += 1
+        try:
+            yield
+        finally:
+            self._readers[caller] -= 1
+            if not self._readers[caller]:
+                del self._readers[caller]
 
     async def Countersign(self, request: pb.CountersignRequest, context: Context) -> pb.CountersignResponse:
         """Take a survivor's signature of the result."""

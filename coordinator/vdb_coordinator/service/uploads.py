@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Final
+from weakref import WeakValueDictionary
 
-from vdb_coordinator.checks import check_attempt, misplaced
+from vdb_coordinator.checks import check_attempt, check_contribution, misplaced
 from vdb_coordinator.events import InputReceived
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.rounds import CollectingMaskedInputs
@@ -66,6 +67,7 @@ class Uploads:
         self._metrics = metrics
         self._store = store
         self._newest: dict[str, object] = {}
+        self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def stored(self, live: LiveSession, seat: Seat, digest: bytes) -> int:
         """Return how many bytes are stored of the vector with this digest."""
@@ -90,10 +92,9 @@ class Uploads:
             digest = convert.masked_digest(signed, start.start.contribution, attempt)
             known = live.snapshot.receipts.get((seat, kind))
             if known is not None and known.digest == digest:
-                return known
+                return await self._again(live, Submission(seat, kind, digest, attempt), caller)
             announced = _announced(live, seat, signed, start.start)
-            await self._collect(announced, parts)
-            event = await self._whole(announced)
+            event = await self._collect(announced, parts)
         except (FormatError, ProtocolError, SignatureError) as error:
             await self._conductor.record_refusal(live, NAME, caller.spiffe_id, str(error))
             raise
@@ -103,7 +104,18 @@ class Uploads:
         self._newest.pop(_owner(announced), None)
         return receipt
 
-    async def _collect(self, announced: Announced, parts: AsyncIterator[pb.UploadMaskedInputRequest]) -> None:
+    async def _again(self, live: LiveSession, submission: Submission, caller: Caller) -> Receipt:
+        """Return the receipt of what was accepted before, if it is kept still."""
+
+        def never(_at: datetime) -> InputReceived:
+            raise RefusedError(reasons.WRONG_OFFSET, "its receipt is not there any more; query and resume")
+
+        return await self._conductor.submit(live, submission, never, caller.spiffe_id)
+
+    async def _collect(
+        self, announced: Announced, parts: AsyncIterator[pb.UploadMaskedInputRequest]
+    ) -> Callable[[datetime], InputReceived]:
+        """Store what comes, and return what makes the event of the whole upload."""
         name = _name(announced.live, announced.seat, announced.header.masked_digest)
         token = self._newest[_owner(announced)] = object()
         if self._store.stored(name) != announced.offset:
@@ -123,6 +135,11 @@ class Uploads:
             except ValueError as error:
                 raise _wrong_offset(self._store.stored(name)) from error
             self._metrics.uploaded(len(part.chunk))
+        # One vector of each seat is in memory, whoever asks how often.
+        async with self._reading.setdefault(_owner(announced), asyncio.Lock()):
+            if self._newest.get(_owner(announced)) is not token:
+                raise _wrong_offset(self._store.stored(name))
+            return await self._whole(announced)
 
     async def _whole(self, announced: Announced) -> Callable[[datetime], InputReceived]:
         """Return what makes the event of an upload that is complete."""
@@ -131,7 +148,7 @@ class Uploads:
         masked = await asyncio.to_thread(self._store.content, name)
         if len(masked) < announced.size:
             raise _wrong_offset(len(masked))
-        if masked_digest(masked) != announced.header.masked_digest:
+        if await asyncio.to_thread(masked_digest, masked) != announced.header.masked_digest:
             self._store.discard(name)
             raise ProtocolError("its masked input is not the one its header names", peer=seat_peer(seat))
         return partial(
@@ -152,6 +169,7 @@ def _announced(live: LiveSession, seat: Seat, signed: Signed, start: pb.UploadSt
     expected = vector_bytes(rounds.parameters.lanes)
     if start.size != expected:
         raise ProtocolError(f"announces {start.size} bytes, the vector has {expected}", peer=seat_peer(seat))
+    check_contribution(state, seat, header, contribution)
     return Announced(live, seat, signed, header, contribution, start.size, start.offset)
 
 

@@ -28,6 +28,9 @@ from vdb_shared.wire import reasons
 
 DETAILS_KEY: Final = "grpc-status-details-bin"
 
+_TOO_LARGE: Final = "larger than max"
+"""Part of what gRPC says of a message beyond its bounds."""
+
 _KINDS: Final[Mapping[str, type[VdbError]]] = {
     reasons.NOT_A_MEMBER: IdentityError,
     reasons.INVITATION: IdentityError,
@@ -81,13 +84,15 @@ class SilentError(grpc.RpcError):
 
 
 def is_absence(error: grpc.RpcError) -> bool:
-    """Return whether an error says that the coordinator is not there, or went away during the call.
+    """Return whether an error says that the coordinator is not there, went away during the call, or takes no more calls now.
 
-    A server that stops cancels what its grace did not suffice for. We cancel no call that we wait for.
+    A server that stops cancels what its grace did not suffice for. We cancel no call that we wait for. One that has as many
+    calls as it takes says RESOURCE_EXHAUSTED before its program has seen the call; our own library says so of a message that
+    is too large, which is no absence.
     """
-    return error.code() is grpc.StatusCode.UNAVAILABLE or (
-        error.code() is grpc.StatusCode.CANCELLED and not reason_of(error)
-    )
+    if error.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED):
+        return not reason_of(error) and _TOO_LARGE not in (error.details() or "")
+    return error.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def refusal(error: grpc.RpcError) -> VdbError:
