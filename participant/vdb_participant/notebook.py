@@ -132,7 +132,7 @@ class Run:
     def _tables(self) -> Sequence[Table]:
         from vdb_shared.audit.leaderboard import tables_of  # noqa: PLC0415 - only who shows tables needs it
 
-        return tables_of(self.evaluation.to_json())
+        return tables_of(self.evaluation.to_json(), noised=False)
 
     def _repr_html_(self) -> str:
         from vdb_shared.audit.html import table_cards  # noqa: PLC0415 - likewise

@@ -43,9 +43,9 @@ def test_hours_and_disk_are_in_what_consent_is_asked_for(demo: tuple[Path, str])
         assert f"  {model}: about " in printed
     said = " ".join(printed.split())
     assert said.count(" steps are extrapolated") + said.count("timed a whole clip of ") == len(WORST_TO_BEST)
-    shown = printed.partition("HOURS AND DISK")[2].partition("Plan number")[0]
-    joined = (out / "logs" / "archive-oslo.log").read_text().partition("HOURS AND DISK")[2].partition("Plan number")[0]
-    assert "Hours: about " in shown
+    shown = printed.partition("TIME AND DISK")[2].partition("Plan number")[0]
+    joined = (out / "logs" / "archive-oslo.log").read_text().partition("TIME AND DISK")[2].partition("Plan number")[0]
+    assert "Time: about " in shown
     assert joined.split() == shown.split()
 
 

@@ -272,7 +272,7 @@ def test_dry_run_prints_the_plan_and_promises_nothing(coordinator: RunningCoordi
         "left out (--no-timing)",
         "WHAT LEAVES",
         "private/*/clip-score@1/moments",
-        "debits rho",
+        "This session takes rho",
         "two institutions make",
         "Plan number",
     ):

@@ -150,12 +150,12 @@ def test_a_dry_run_shows_what_models_start_from_and_what_is_missing(story: Story
 
 def test_hours_that_a_dry_run_found_are_shown_again_and_signed(story: Story) -> None:
     """Three models were timed once: consent is asked for the same figures, and the join names the text that held them."""
-    looked, joined = (text.partition("HOURS AND DISK")[2].partition("\n\n")[0] for text in (story.plan, story.shown))
+    looked, joined = (text.partition("TIME AND DISK")[2].partition("\n\n")[0] for text in (story.plan, story.shown))
     assert joined == looked, "figures of another run would differ"
     for model in story.spec.models:
         assert f"  {model.id}: about " in joined
     assert joined.count("timed a whole clip of ") == len(story.spec.models)
-    assert "  Hours: about " in joined
+    assert "  Time: about " in joined
     assert "  Disk: about " in joined
     assert story.signed == sha256_digest(story.shown.encode())
     assert story.shown != story.plan, "each has a number of its own"

@@ -17,9 +17,12 @@ from vdb_participant.session.preparation import Resources, check_cluster, joined
 from vdb_participant.session.progress import Progress
 from vdb_participant.session.stopping import Stopping
 from vdb_participant.site.policy import PolicyFile, check_models, check_names
-from vdb_shared.audit.leaderboard import ClipClass, counted_of, source_of
+from vdb_shared.audit.leaderboard import ClipClass, counted_of, source_of, tables_of
+from vdb_shared.audit.text import print_summary
+from vdb_shared.canonical import decimal_string
 from vdb_shared.evaluation import Evaluation, Result, evaluate
 from vdb_shared.metrics.catalogue import definition_of
+from vdb_shared.metrics.uncertainty import CONFIDENCE
 from vdb_shared.registry.rows import load_registry
 from vdb_shared.screen import Figures
 from vdb_shared.spec import Spec
@@ -71,8 +74,9 @@ def _measured(spec: Spec, resources: Resources, clips: Path, data: Dataset, prog
 
 
 def print_evaluation(console: Console, evaluation: Evaluation) -> None:
-    """Print the class of the clips and one table for each metric, best model first."""
+    """Print the class of the clips, what the figures come to, and one table for each metric, best model first."""
     console.print(f"clips of {ClipClass(evaluation.clip_class, evaluation.profile).words}")
+    print_summary(console, tables_of(evaluation.to_json(), noised=False), decimal_string(CONFIDENCE))
     for metric, inputs in evaluation.not_apart:
         definition = definition_of(metric)
         better = "higher" if definition.direction == "higher" else "lower"

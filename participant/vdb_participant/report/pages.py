@@ -57,7 +57,7 @@ def session_page(bundle: bytes, institution: str, root: str, held: Held) -> str:
     policy = agreed_policy(evidence.spec, evidence.terms.smallest_cohort, root)
     board = leaderboard_of(bundle, verify(bundle, root=root, policy=policy))
     chosen = choose(evidence.spec, _share_of(evidence, institution), held.store, held.registry, held.prompts)
-    return leaderboard_page(board, clips_section(chosen, held.store, institution))
+    return leaderboard_page(board, clips_section(chosen, held.store, institution), institution)
 
 
 def evaluation_page(spec: Spec, evaluation: Evaluation, held: Held) -> str:

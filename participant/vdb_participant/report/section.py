@@ -77,7 +77,7 @@ def _table(chosen: Chosen, store: ClipStore, most: int) -> str:
         for place in chosen.places
     )
     caption = f"<strong>“{unbroken(prompt.text)}”</strong> <code>{unbroken(prompt.id)}</code>"
-    return scrolling_table(f"Clips of “{prompt.text}”", caption, headings(("Model", "Clip")), rows, stacks=True)
+    return scrolling_table(f"Clips of “{prompt.text}”", caption, headings(("Model", "Clip")), rows, narrow="stacks")
 
 
 def _cell(prompt: str, place: Place, store: ClipStore, most: int) -> str:

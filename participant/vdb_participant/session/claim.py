@@ -74,7 +74,7 @@ def check_claim(spec: Spec, terms: SealTerms, accounting: Accounting) -> tuple[O
         return ()
     delta = spec.privacy.delta
     multiplier = noise_multiplier(spec, terms)
-    claim = _agreed("the session", delta, accounting.epsilon, multiplier)
+    claim = _agreed("this session", delta, accounting.epsilon, multiplier)
     if claim.found is None or claim.found > float(spec.privacy.epsilon) + TOLERANCE:
         raise PrivacyError(
             f"opacus finds epsilon {claim.found} at delta {decimal_string(delta)} where the spec promises "
@@ -95,7 +95,7 @@ def check_cost_at(delta: Decimal, spec: Spec, terms: SealTerms, cost: Decimal) -
     Raises:
         PrivacyError: the two differ.
     """
-    return _agreed("the debit", delta, DP_ACCOUNTING.zcdp(cost, delta), noise_multiplier(spec, terms))
+    return _agreed("what this site books", delta, DP_ACCOUNTING.zcdp(cost, delta), noise_multiplier(spec, terms))
 
 
 def _agreed(subject: str, delta: Decimal, claimed: Decimal, multiplier: float) -> Opinion:
@@ -120,7 +120,7 @@ def _agreed(subject: str, delta: Decimal, claimed: Decimal, multiplier: float) -
 
 
 def _tighter(delta: Decimal, about: Decimal, claimed: Decimal, multiplier: float) -> Opinion:
-    subject = "the session, tighter"
+    subject = "this session, by a closer estimate"
     try:
         found = epsilon_by_privacy_loss(multiplier, float(delta), float(about))
     except NotComputedError as error:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import ROUND_CEILING, Context, Decimal
 from pathlib import Path
 from typing import Final
@@ -25,11 +24,9 @@ from vdb_participant.session.in_short import (
     LANE_BYTES,
     hours_left,
     in_short,
-    joining_ends,
-    measuring_ends,
-    session_ends,
 )
 from vdb_participant.session.plan_rows import block_lines, rows
+from vdb_participant.session.plan_schedule import people, times
 from vdb_participant.session.terms import Opening
 from vdb_participant.site.policy import PolicyFile
 from vdb_shared.canonical import decimal_string, sha256_digest
@@ -37,12 +34,25 @@ from vdb_shared.metrics.statistic import Layout
 from vdb_shared.privacy.accountant import Accounting
 from vdb_shared.privacy.calibration import LOCAL_SIGMA
 from vdb_shared.privacy.conversion import epsilon_of_rho
-from vdb_shared.spec import Spec
+from vdb_shared.spec import Grade as ClipClass
+from vdb_shared.spec import Profile, Spec
 from vdb_shared.tasks import checked_count
-from vdb_shared.wire.enrolment import grouped
 from vdb_shared.wording import counted, one_line, quoted
 
 _OF_A_METRIC: Final = ("extractor", "limit", "features", "bandwidth", "of")
+
+_PROFILES: Final[Mapping[Profile, str]] = {
+    "exact": "weights in float32, and nothing switched on that may change pixels for speed or memory.",
+    "balanced": "weights in bfloat16 and compiled models, which is faster.",
+    "fast": "weights in bfloat16, caches, and whatever else of the machine makes models faster.",
+    "low-memory": "weights in bfloat16, few of them on the device at a time, which is slower.",
+    "auto": "each machine takes the fastest profile of the class that fits it.",
+}
+_CLASSES: Final[Mapping[ClipClass, str]] = {
+    "exact": "no shortcut changes their pixels.",
+    "accelerated": "shortcuts may change their pixels.",
+}
+"""What the words of a spec mean for whoever runs its models."""
 
 _ROUND_UP: Final = Context(prec=3, rounding=ROUND_CEILING)
 
@@ -133,7 +143,7 @@ def make_plan(
 
     Args:
         opening: the session, verified.
-        layout: its lanes.
+        layout: of its masked vector.
         accounting: its cost, with as many institutions as may join.
         budget: what remains.
         holdings: our data.
@@ -153,8 +163,9 @@ def make_plan(
         _costs(opening.spec, accounting, budget, holdings),
         _work(opening.spec, holdings),
         holdings.effort.lines(),
-        _people(opening),
-        _times(opening, budget.policy),
+        times(opening, budget.policy),
+        people(opening),
+        _prompts(opening.spec),
     )
     lines = [line for part in map(tuple, parts) if part for line in (*rows(part), "")]
     return Plan("\n".join((*lines, f"Plan number {number.hex()}", "")))
@@ -201,7 +212,7 @@ def _leaves(spec: Spec, layout: Layout, endpoints: Mapping[str, str]) -> Iterato
         "spot check (`prove-sample`)."
     )
     yield (
-        "  The numbers, called lanes, are sums over our clips. All are masked; those that private records enter are noised "
+        "  The numbers are sums over our clips. All are masked; those that private records enter are noised "
         f"too. How many, which, and of what (* is each of the {models}):"
     )
     yield from block_lines(spec, layout)
@@ -218,7 +229,7 @@ def _costs(spec: Spec, accounting: Accounting, budget: Budget, holdings: Holding
     pld = (
         ""
         if accounting.epsilon_pld is None
-        else f" (tighter estimate: epsilon {decimal_string(accounting.epsilon_pld)})"
+        else f" (by a closer estimate epsilon {decimal_string(accounting.epsilon_pld)})"
     )
     yield (
         "  In words: whether one record was used changes the odds of whatever is concluded from the result by a factor of at "
@@ -231,11 +242,14 @@ def _costs(spec: Spec, accounting: Accounting, budget: Budget, holdings: Holding
         "follow from the metrics."
     )
     yield (
-        f"  Noise on every private lane: discrete Gaussian of deviation {LOCAL_SIGMA:,}, "
-        f"drawn here by the sampler {spec.privacy.sampler}."
+        f"  Noise on every number that private records enter: discrete Gaussian of deviation {LOCAL_SIGMA:,}, in the whole "
+        f"numbers of the masked vector, drawn here by the sampler {spec.privacy.sampler}."
     )
     yield from _agreement(budget.opinions)
-    yield f"  This session debits rho {decimal_string(budget.cost)}{pld}."
+    yield (
+        f"  This session takes rho {decimal_string(budget.cost)} of this site's budget{pld}. The budget is kept in rho because "
+        "that adds up from session to session, and epsilon does not."
+    )
     yield f"  Data set {holdings.dataset}, {counted(holdings.records, 'record')} in all."
     yield (
         f"  Ledger of this site: rho {decimal_string(budget.spent)} of {decimal_string(budget.policy.rho_cap)} spent by "
@@ -271,9 +285,12 @@ def _who_counts(budget: Budget) -> str:
 
 def _agreement(opinions: Sequence[Opinion]) -> Iterator[str]:
     if not opinions:
-        yield "  No lane is private: there is nothing for a second accountant to look at."
+        yield "  No private record enters any number: there is nothing for a second program to compute."
         return
-    yield "  Two accountants, dp-accounting and opacus, agree:"
+    yield (
+        "  What that costs was computed twice, by two programs of different makers. They agree; dp-accounting's figure comes "
+        "first, then that of opacus:"
+    )
     for opinion in opinions:
         claimed, delta = decimal_string(opinion.claimed), decimal_string(opinion.delta)
         if opinion.found is None:
@@ -304,9 +321,11 @@ def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
     yield (
         f"  Generate {counted(private, 'private clip')} and our share of {made} public ones{again} ({video.frames} frames of "
         f"{video.width}x{video.height}, {video.fps} a second, {spec.generation.steps} steps and guidance "
-        f"{decimal_string(spec.generation.guidance)} unless a model has its own) under the profile "
-        f"{spec.generation.profile}, class {spec.generation.clip_class}."
+        f"{decimal_string(spec.generation.guidance)} unless a model has its own)."
     )
+    profile, clip_class = spec.generation.profile, spec.generation.clip_class
+    yield f"  Profile {profile}: {_PROFILES[profile]}"
+    yield f"  Class {clip_class}, of all clips here and elsewhere: {_CLASSES[clip_class]}"
     for model in spec.models:
         others = model.model_dump(mode="json", exclude={"id", "pipeline", "manifest"}, exclude_none=True)
         own = "".join(f", {name} {_setting(value)}" for name, value in others.items())
@@ -321,7 +340,12 @@ def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
     yield f"  Of our prompts, share {decimal_string(spec.generation.private_share)} is used, each chosen by its own words."
     if spec.generation.negative_prompt:
         yield f"  Negative prompt: {quoted(spec.generation.negative_prompt)}"
-    yield f"  {counted(len(spec.prompts), 'public prompt')}:"
+    yield f"  {counted(len(spec.prompts), 'public prompt')}: see PUBLIC PROMPTS at the end."
+
+
+def _prompts(spec: Spec) -> Iterator[str]:
+    """Yield the public prompts, which are many: nothing but the plan's number comes after them."""
+    yield f"PUBLIC PROMPTS ({len(spec.prompts)}):"
     for prompt in spec.prompts:
         condition = f", from {prompt.condition}" if prompt.condition else ""
         yield f"    {prompt.id}: {quoted(prompt.text)}{condition}"
@@ -347,46 +371,11 @@ def _elsewhere(holdings: Holdings) -> Iterator[str]:
         )
 
 
-def _people(opening: Opening) -> Iterator[str]:
-    cohort = opening.spec.cohort
-    yield (
-        f"WHO MAY TAKE PART (at least {cohort.minimum} must; a share of {decimal_string(cohort.dropout)} of them may drop "
-        "out), with the beginning of each key's fingerprint:"
-    )
-    for member in opening.roster.participants:
-        yield f"  {member.institution}  {grouped(member.public_key.key_id)[:19]}"
-    yield "  Whoever holds the consortium's roster key decides who is a member: know your partners."
-    yield "  Who takes part is published, and so is the result."
-
-
 def _works(opening: Opening, effort: Effort, policy: PolicyFile) -> str:
     if policy.hours is None:
         return effort.in_short()
     usable = hours_left(opening, policy.hours)
     return f"{effort.in_short()}; only {policy.hours.words}, of which {usable:.1f} hours lie before the deadline"
-
-
-def _times(opening: Opening, policy: PolicyFile) -> Iterator[str]:
-    times = opening.spec.deadlines
-    yield (
-        f"DEADLINES: {times.joining} s to join, {times.computing} s to generate and measure, {times.round} s for each round, "
-        f"{times.countersigning} s to countersign."
-    )
-    yield (
-        f"  Opened {opening.opened.replace('T', ' ').replace('Z', ' UTC')}: joining ends {joining_ends(opening)}, and with "
-        f"every deadline used to its end the session ends {session_ends(opening)}."
-    )
-    yield (
-        "  A phase ends as soon as all have done their part. A restart of the rounds, or of the coordinator, adds to these "
-        "times, and a result that stands in the log waits for its witnesses as long as that takes."
-    )
-    if policy.hours:
-        begins, ends = datetime.fromisoformat(opening.opened), measuring_ends(opening)
-        usable, whole = hours_left(opening, policy.hours), (ends - begins).total_seconds() / 3600
-        yield (
-            f"  Models run here {policy.hours.words} alone, as policy.toml says: {usable:.1f} of the {whole:.1f} hours until "
-            f"clips must be measured at the latest, {ends:%Y-%m-%d %H:%M:%S} UTC."
-        )
 
 
 def _setting(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What the work of a session would take at this site: hours by a timing run, and disk.
+"""What the work of a session would take at this site: time by a timing run, and disk.
 
 Promises that nothing is guessed: a model that was not timed has no hours and says why, and its disk is that of uncompressed
 pictures, the most that it can be. Pure. Leaves timing to `generation/timing.py` and the rest of the plan to `consent.py`.
@@ -69,18 +69,18 @@ class Effort:
         """Yield what the plan says of it."""
         if not self.models:
             return
-        yield "HOURS AND DISK of the clips, estimated; measuring them comes on top:"
+        yield "TIME AND DISK of the clips, estimated; measuring them comes on top:"
         for item in self.models:
             yield from _model(item)
         yield from self._hours()
         yield from self._disk()
 
     def in_short(self) -> str:
-        """Return hours and the most disk, in one line."""
+        """Return time and the most disk, in one line."""
         if not self.models:
-            return "hours and disk were not estimated"
+            return "time and disk were not estimated"
         known = self._known()
-        hours = f"about {_span(_expected(known), known[0][1])}" if known else "hours not known"
+        hours = f"about {_span(_expected(known), known[0][1])}" if known else "time not known"
         left = (
             f", {len(self.models) - len(known)} of {len(self.models)} models not timed"
             if len(known) < len(self.models)
@@ -98,17 +98,18 @@ class Effort:
     def _hours(self) -> Iterator[str]:
         known = self._known()
         if not known:
-            yield "  Hours: not known, since nothing was timed"
+            yield "  Time: not known, since nothing was timed"
             return
-        unit, expected = _unit(known[0][1]), _expected(known)
+        expected = _expected(known)
+        unit, length = _unit(expected, known[0][1])
         few = sum(timed.seconds * item.clips.most for item, timed in known)
         side = (
-            f", {_number(expected / self.devices / _HOUR)} by the clock on {self.devices}" if self.devices > 1 else ""
+            f", {_number(expected / self.devices / length)} by the clock on {self.devices}" if self.devices > 1 else ""
         )
         left = len(self.models) - len(known)
         without = f", and what {left} of {len(self.models)} models take on top, which were not timed" if left else ""
-        total = f"about {_number(expected / _HOUR)} {unit}{side}{without}"
-        yield f"  Hours: {total}; {_number(few / _HOUR)} with the fewest institutions"
+        total = f"about {_number(expected / length)} {unit}{side}{without}"
+        yield f"  Time: {total}; {_number(few / length)} with the fewest institutions"
 
     def _disk(self) -> Iterator[str]:
         words = f"at most {_size(self._most())} uncompressed"
@@ -179,9 +180,10 @@ def _model(item: ModelEffort) -> Iterator[str]:
         count = f"{clips.expected:,} clips, {clips.most:,} with the fewest institutions"
         yield f"  {item.model}: {count}; not timed: {one_line(found)}"
         return
-    expected, most = (_number(found.seconds * count / _HOUR) for count in (clips.expected, clips.most))
+    unit, length = _unit(found.seconds * clips.expected, found)
+    expected, most = (_number(found.seconds * count / length) for count in (clips.expected, clips.most))
     yield (
-        f"  {item.model}: about {expected} {_unit(found)} for {clips.expected:,} clips, {most} for {clips.most:,} with "
+        f"  {item.model}: about {expected} {unit} for {clips.expected:,} clips, {most} for {clips.most:,} with "
         f"the fewest institutions; {_seconds(found.seconds)} a clip"
     )
     yield f"    {_how(found)}; on {found.device} ({found.place}), {found.day}"
@@ -203,18 +205,20 @@ def _how(found: Timing) -> str:
     )
 
 
-def _unit(found: Timing) -> str:
-    return "GPU-hours" if found.place.startswith("cuda") else "hours of a processor"
+def _unit(seconds: float, found: Timing) -> tuple[str, float]:
+    """Return the unit in which people would say so much work, whose it is, and its seconds."""
+    whose = "GPU-" if found.place.startswith("cuda") else ""
+    of_whom = "" if whose else " of a processor"
+    name, length = next(
+        (unit for unit in (("hours", _HOUR), ("minutes", 60.0)) if seconds >= unit[1]), ("seconds", 1.0)
+    )
+    return f"{whose}{name}{of_whom}", length
 
 
 def _span(seconds: float, found: Timing) -> str:
     """Return so much work in the unit that people would take."""
-    whose = "GPU-" if found.place.startswith("cuda") else ""
-    of_whom = "" if whose else " of a processor"
-    for name, length in (("hours", _HOUR), ("minutes", 60.0)):
-        if seconds >= length:
-            return f"{_number(seconds / length)} {whose}{name}{of_whom}"
-    return f"{_number(seconds)} {whose}seconds{of_whom}"
+    unit, length = _unit(seconds, found)
+    return f"{_number(seconds / length)} {unit}"
 
 
 def _number(value: float) -> str:

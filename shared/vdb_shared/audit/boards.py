@@ -37,6 +37,7 @@ class Entry:
         weights: digest of the model's weights; models of one name in two results need not have the same.
         private: whether private records entered it.
         row: the figure.
+        noised_count: whether its number of clips or people carries noise.
         mark: "withdrawn", "superseded" or "objected to", where the log or a statement says so of the result; else "".
     """
 
@@ -44,6 +45,7 @@ class Entry:
     weights: str
     private: bool
     row: Row
+    noised_count: bool
     mark: str = ""
 
     @property
@@ -172,14 +174,14 @@ def boards_of(bundles: Sequence[VerifiedBundle]) -> Boards:
 
 
 def _tables(bundle: VerifiedBundle) -> Iterator[tuple[Measure, Table]]:
-    for table in tables_of(bundle.metrics):
+    for table in tables_of(bundle.metrics, noised=bundle.rho is not None):
         yield measure_of(bundle.spec, bundle.asked[table.definition.id, table.inputs]), table
 
 
 def _entries(name: str, bundle: VerifiedBundle, table: Table) -> Iterator[Entry]:
     weights = {model.id: model.manifest for model in bundle.spec.models}
     for row in table.rows:
-        yield Entry(name, weights[row.model], table.private, row, _mark(bundle))
+        yield Entry(name, weights[row.model], table.private, row, table.noised_counts, _mark(bundle))
 
 
 def _mark(bundle: VerifiedBundle) -> str:

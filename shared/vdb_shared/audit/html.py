@@ -5,17 +5,20 @@ Promises that every word that comes from a bundle is escaped, and that figures a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
 
 from vdb_shared.audit.chart import Axis, error_bar, histogram, scale
 from vdb_shared.audit.leaderboard import CheckedSite, ClipClass, Leaderboard, Row, Table, tables_of
-from vdb_shared.audit.page import badge, fact, headings, instead, page, prose, scrolling_table, unbroken
+from vdb_shared.audit.page import badge, cell, fact, headings, instead, page, prose, scrolling_table, unbroken
 from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
+from vdb_shared.audit.summary import summary_lines
 from vdb_shared.audit.text import (
     CHECKED_EXPLAINED,
     CHECKED_HEADINGS,
+    NOISED_COUNTS,
     RANKS_EXPLAINED,
     STAGES,
     checked_cells,
@@ -39,19 +42,20 @@ def report_page(report: Report) -> str:
     """Return the page of an audit report."""
     title = report.facts.title if report.facts else "Unreadable bundle"
     return page(
-        f"Audit: {title}",
-        f"<h1>Audit of “{escape(title)}”</h1>\n<p>{_verdict_badge(report)}{standing_badge(report)}</p>\n"
+        f"Audit: {title}{_tab(report.facts)}",
+        f"<h1>Audit of “{escape(title)}”</h1>\n{_origin(report.facts)}<p>{_verdict_badge(report)}{standing_badge(report)}</p>\n"
         f'<p class="lead">{unbroken(verdict_sentence(report))}</p>\n'
         f"{_facts_card(report.facts, report) if report.facts else ''}\n{_checks_card(report)}\n{_footer(report)}",
     )
 
 
-def leaderboard_page(board: Leaderboard, pictures: str = "") -> str:
+def leaderboard_page(board: Leaderboard, pictures: str = "", institution: str = "") -> str:
     """Return the page of a leaderboard.
 
     Args:
         board: the leaderboard.
         pictures: HTML of a section of pictures that is shown below the tables, or "".
+        institution: whose copy it is, or "" where it is nobody's.
     """
     facts = board.facts
     badges = (
@@ -60,11 +64,13 @@ def leaderboard_page(board: Leaderboard, pictures: str = "") -> str:
         _class_badge(board.clips),
     )
     return page(
-        f"Leaderboard: {facts.title}",
-        f"<h1>{escape(facts.title)}</h1>\n<p>{' '.join(badges)}{standing_badge(board.report)}</p>\n"
+        f"Leaderboard: {facts.title}{_tab(facts)}",
+        f"<h1>{escape(facts.title)}</h1>\n{_origin(facts, institution)}"
+        f"<p>{' '.join(badges)}{standing_badge(board.report)}</p>\n"
         f"{_standing_card(board.report)}"
         '<p class="lead">One benchmark over the private data of all institutions together. Only masked and noised statistics '
         "left them; the figures below follow from their sum.</p>\n"
+        f"{_summary_card(board.tables, board.confidence)}"
         f"{_facts_card(facts, board.report, board.clips)}\n{table_cards(board.tables, board.confidence)}\n{pictures}\n"
         f"{_checked_card(board.checked)}\n{_verified_card(board.report)}\n{_footer(board.report)}",
         pictures=bool(pictures),
@@ -79,7 +85,7 @@ def local_page(title: str, metrics: Mapping[str, Any], pictures: str = "") -> st
         metrics: the JSON form of the evaluation.
         pictures: as in `leaderboard_page`.
     """
-    clips = ClipClass.of(metrics)
+    clips, tables = ClipClass.of(metrics), tables_of(metrics, noised=False)
     badges = badge("warn", "made by one site alone; signed by nobody"), _class_badge(clips)
     return page(
         f"Evaluation: {title}",
@@ -87,7 +93,7 @@ def local_page(title: str, metrics: Mapping[str, Any], pictures: str = "") -> st
         f'<p class="lead">One site\'s own evaluation. All clips were made there; they are of {escape(clips.words)}. The sums '
         "are exact: figures over private prompts and reference clips carry no noise, so look before you show this page to "
         "others.</p>\n"
-        f"{table_cards(tables_of(metrics), metrics['confidence'])}\n{pictures}",
+        f"{_summary_card(tables, metrics['confidence'])}{table_cards(tables, metrics['confidence'])}\n{pictures}",
         pictures=bool(pictures),
     )
 
@@ -95,7 +101,37 @@ def local_page(title: str, metrics: Mapping[str, Any], pictures: str = "") -> st
 def table_cards(tables: Sequence[Table], confidence: str) -> str:
     """Return the tables of a leaderboard and how to read them; `confidence` such as "0.95"."""
     cards = "\n".join(_table_card(table, f"{float(confidence) * 100:.0f} %") for table in tables)
-    return f'{cards}\n<p class="reason">{unbroken(RANKS_EXPLAINED)}</p>'
+    noised = f'\n<p class="reason">{NOISED_COUNTS}</p>' if any(table.noised_counts for table in tables) else ""
+    return f'{cards}\n<p class="reason">{unbroken(RANKS_EXPLAINED)}</p>{noised}'
+
+
+def _tab(facts: Facts | None) -> str:
+    """Return what tells one result from another of the same title, among open pages."""
+    return f" ({facts.consortium}, {_shortly(facts.session)})" if facts else ""
+
+
+def _origin(facts: Facts | None, institution: str = "") -> str:
+    """Return whose result a page shows, which, since when, and whose copy it is."""
+    if facts is None:
+        return ""
+    copy = f" This page is the copy of {unbroken(institution)}." if institution else ""
+    return (
+        f"<p>Consortium <strong>{unbroken(facts.consortium)}</strong>, session <code>{_shortly(facts.session)}</code>, "
+        f"published {unbroken(facts.published)}.{copy}</p>\n"
+    )
+
+
+def _shortly(session: str) -> str:
+    """Return the first letters of a session's id."""
+    return f"{session[:15]}…"
+
+
+def _summary_card(tables: Sequence[Table], confidence: str) -> str:
+    lines = summary_lines(tables, confidence)
+    if not lines:
+        return ""
+    items = "".join(f"<li>{unbroken(line)}</li>" for line in lines[:-1])
+    return f'<section class="card"><h2>In short</h2><ul>{items}</ul><p class="reason">{unbroken(lines[-1])}</p></section>\n'
 
 
 def _class_badge(clips: ClipClass) -> str:
@@ -156,44 +192,72 @@ def _table_card(table: Table, confidence: str) -> str:
     names = ["Rank", "Model", value, f"{confidence} interval", "From", "To", table.counted]
     if spread:
         names.append("Distribution")
-    body = "\n".join(_row(row, axis, confidence, spread=spread) for row in table.rows)
-    foot = f'<tr><td colspan="3"></td><td>{scale(axis)}</td><td colspan="{len(names) - 4}"></td></tr>' if axis else ""
+    shared = _shared_reasons(table)
+    look = _Look(axis, confidence, value, table.counted, table.noised_counts, spread)
+    body = "\n".join(_row(row, look, shared) for row in table.rows)
+    below = f'<td colspan="{len(names) - 4}"></td>'
+    foot = f'<tr><td colspan="3"></td><td class="line">{scale(axis)}</td>{below}</tr>' if axis else ""
     kind = "warn" if table.private else "good"
     direction = "higher is better" if definition.direction == "higher" else "lower is better"
     caption = (
-        f"<h2>{escape(definition.title)} "
-        f"{badge(kind, noise_badge(table))} {badge('plain', table.source)} {badge('plain', direction)}</h2>"
+        f"<h2>{unbroken(table.title)} {badge(kind, noise_badge(table))} {badge('plain', direction)}</h2>"
         f'<span class="note"><code>{unbroken(definition.id)}</code>: {unbroken(definition.definition)}.</span>'
     )
     shown = scrolling_table(
-        f"{definition.title}, {table.source}",
-        caption,
-        headings(names, {value, "From", "To", table.counted}),
-        body,
-        foot,
+        table.title, caption, headings(names, {value, "From", "To", table.counted}), body, foot, narrow="folds"
     )
     return f'<section class="card">{shown}{_remarks(table)}</section>'
 
 
-def _row(row: Row, axis: Axis | None, confidence: str, *, spread: bool) -> str:
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What the rows of a table have in common.
+
+    Attributes:
+        axis: of their error bars; None where no row has figures.
+        confidence: of the intervals, such as "95 %".
+        value, counted: headings of the value and of what is counted.
+        noised: whether counts carry noise.
+        spread: whether there are distributions.
+    """
+
+    axis: Axis | None
+    confidence: str
+    value: str
+    counted: str
+    noised: bool
+    spread: bool
+
+
+def _row(row: Row, look: _Look, shared: Collection[str]) -> str:
+    """Return a row; a reason that several rows share is said once, below the table."""
     first = ' class="first"' if row.ranks == (1, 1) else ""
     start = f'<tr{first}><td class="rank">{row.rank_set}</td><th scope="row" class="name">{escape(row.model)}</th>'
-    if axis is None or row.value is None or row.low is None or row.high is None:
-        words = f"{'Ranks only' if row.ranks else 'Withheld'}: {row.reason or 'not available'}."
-        return f"{start}{instead(6 if spread else 5, words)}</tr>"
-    shape = f"<td>{histogram(row.histogram) if row.histogram else ''}</td>" if spread else ""
+    if look.axis is None or row.value is None or row.low is None or row.high is None:
+        why = "why is said below" if row.reason in shared else row.reason or "not available"
+        words = f"{'Ranks only' if row.ranks else 'Withheld'}: {why}."
+        return f"{start}{instead(6 if look.spread else 5, words)}</tr>"
+    shape = f"<td>{histogram(row.histogram) if row.histogram else ''}</td>" if look.spread else ""
     return (
-        f'{start}<td class="number"><strong>{escape(row.value)}</strong></td>'
-        f"<td>{error_bar(axis, row.value, row.low, row.high, confidence)}</td>"
-        f'<td class="number">{escape(row.low)}</td><td class="number">{escape(row.high)}</td>'
-        f'<td class="number">{count_of(row)}</td>{shape}</tr>'
+        f"{start}{cell(look.value, f'<strong>{escape(row.value)}</strong>')}"
+        f'<td class="line">{error_bar(look.axis, row.value, row.low, row.high, look.confidence)}</td>'
+        f"{cell('From', escape(row.low))}{cell('To', escape(row.high))}"
+        f"{cell(look.counted, count_of(row, noised=look.noised))}{shape}</tr>"
     )
+
+
+def _shared_reasons(table: Table) -> set[str]:
+    """Return why figures are withheld or coarse, where that holds for several models."""
+    return {reason for models, reason in reasons(table) if len(models) > 1}
 
 
 def _remarks(table: Table) -> str:
     """Return what must be said about a table: pairs that cannot be told apart, and figures that are coarse."""
+    shared = _shared_reasons(table)
     remarks = [
-        f"{', '.join(models)}: {reason}." for models, reason in reasons(table) if models[0] not in _withheld(table)
+        f"{', '.join(models)}: {reason}."
+        for models, reason in reasons(table)
+        if reason in shared or models[0] not in _withheld(table)
     ]
     if table.not_apart:
         pairs = "; ".join(f"{first} and {second}" for first, second in table.not_apart)
@@ -242,7 +306,7 @@ def _verified_card(report: Report) -> str:
 def _checks_card(report: Report) -> str:
     rows = "\n".join(_check_row(line) for line in report.lines)
     head = headings(("Check", "Outcome", "What it means"))
-    shown = scrolling_table("Checks", "<h2>Checks</h2>", head, rows, stacks=True)
+    shown = scrolling_table("Checks", "<h2>Checks</h2>", head, rows, narrow="stacks")
     return f'<section class="card">{shown}</section>'
 
 

@@ -63,6 +63,7 @@ class Table:
         private: whether private records entered it.
         rows: best first.
         not_apart: pairs of models that the data cannot tell apart.
+        noised_counts: whether the numbers of clips or people carry noise, as those that private records enter do.
     """
 
     definition: MetricDefinition
@@ -70,6 +71,12 @@ class Table:
     private: bool
     rows: tuple[Row, ...]
     not_apart: tuple[tuple[str, str], ...]
+    noised_counts: bool
+
+    @property
+    def title(self) -> str:
+        """What is measured and on what: a metric that is asked for on two kinds of inputs has two titles."""
+        return f"{self.definition.title} ({self.source})"
 
     @property
     def source(self) -> str:
@@ -178,14 +185,14 @@ def leaderboard_of(data: bytes, report: Report) -> Leaderboard:
     if report.facts is None:
         raise VerificationError("the audit is not of a readable bundle", check="V05")
     members = read_archive(data)
-    metrics = parse_canonical_json(members[METRICS])
+    metrics, accounting = parse_canonical_json(members[METRICS]), parse_canonical_json(members[ACCOUNTING])
     return Leaderboard(
         facts=report.facts,
         report=report,
         clips=ClipClass.of(metrics),
-        tables=tables_of(metrics),
+        tables=tables_of(metrics, noised=accounting["rho"] is not None),
         counts=tuple(metrics["counts"]),
-        accounting=parse_canonical_json(members[ACCOUNTING]),
+        accounting=accounting,
         confidence=metrics["confidence"],
         checked=tuple(_checked_site(item) for item in metrics.get("checked", {"sites": ()})["sites"]),
     )
@@ -197,12 +204,17 @@ def board_json(data: bytes, report: Report) -> dict[str, Any]:
     return metrics if report.standing is None else metrics | {"standing": report.standing.to_json()}
 
 
-def tables_of(metrics: Mapping[str, Any]) -> tuple[Table, ...]:
-    """Return a table for each metric of the JSON form of an evaluation, in the order of the spec."""
-    return tuple(_tables(metrics))
+def tables_of(metrics: Mapping[str, Any], *, noised: bool) -> tuple[Table, ...]:
+    """Return a table for each metric of the JSON form of an evaluation, in the order of the spec.
+
+    Args:
+        metrics: the JSON form.
+        noised: whether noise was added to all that private records enter.
+    """
+    return tuple(_tables(metrics, noised=noised))
 
 
-def _tables(metrics: Mapping[str, Any]) -> Iterator[Table]:
+def _tables(metrics: Mapping[str, Any], *, noised: bool) -> Iterator[Table]:
     pairs = {(item["metric"], item["inputs"]): item["pairs"] for item in metrics["not_apart"]}
     for (metric, inputs), items in groupby(metrics["results"], key=lambda item: (item["metric"], item["inputs"])):
         results = list(items)
@@ -214,6 +226,7 @@ def _tables(metrics: Mapping[str, Any]) -> Iterator[Table]:
             private=any(item["private"] for item in results),
             rows=tuple(rows),
             not_apart=tuple((first, second) for first, second in pairs.get((metric, inputs), ())),
+            noised_counts=noised and inputs != "public",
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from html import escape
-from typing import Final
+from typing import Final, Literal
 
 _STYLE: Final = """
 :root{color-scheme:light dark;--ground:#f6f7f9;--card:#fff;--ink:#16202c;--soft:#4d5b6a;--line:#d9dfe6;--accent:#1f5fbf;
@@ -65,7 +65,13 @@ footer{color:var(--soft);font-size:.88rem;margin-top:2rem}
 .said{max-width:max(9rem,100cqi - 10rem)}td.name+.reason .said{max-width:max(7rem,100cqi - 15.5rem)}
 td svg{max-width:8.5rem;height:auto}tfoot td{padding-top:.6rem}tfoot text{font-size:22px}
 .stacks thead{display:none}.stacks tr{display:flex;flex-wrap:wrap;justify-content:space-between}
-.stacks tr{border-top:1px solid var(--line)}.stacks th,.stacks td{border:0}.stacks td.words{flex:0 0 100%;padding-top:0}}
+.stacks tr{border-top:1px solid var(--line)}.stacks th,.stacks td{border:0}.stacks td.words{flex:0 0 100%;padding-top:0}
+.folds thead,.folds td:empty{display:none}.folds tr{display:flex;flex-wrap:wrap;align-items:baseline;padding:.35rem 0}
+.folds tr{border-top:1px solid var(--line)}.folds th,.folds td{border:0;padding:.1rem .3rem}
+.folds .line{flex:0 0 100%}.folds .name:not(.line){flex:1 1 0;min-width:0;white-space:normal;overflow-wrap:anywhere}
+.folds td.number{flex:1 0 auto;text-align:left}.folds .name+td.number{flex:0 0 auto;text-align:right}
+.folds td[data-name]::before{content:attr(data-name) " ";color:var(--soft);font-size:.82rem;font-weight:400}
+.folds td.line svg{max-width:none;width:100%}.folds tfoot text{font-size:12px}.folds td.line .said{max-width:none}}
 @media print{html,body{background:#fff;font-size:11px}main{max-width:none;padding:0}.card{border:0;padding:0}
 .scroll{overflow:visible;background:none}th,td{padding:.2rem .35rem}tr,figure,.scroll:not(.stacks){break-inside:avoid}
 details::details-content{content-visibility:visible}}
@@ -108,7 +114,12 @@ def page(title: str, body: str, *, pictures: bool = False) -> str:
     )
 
 
-def scrolling_table(name: str, caption: str, head: str, body: str, foot: str = "", *, stacks: bool = False) -> str:
+Narrow = Literal["", "stacks", "folds"]
+"""What a narrow screen makes of a table's rows: nothing, they scroll; cells of class "words" stand below the others, for tables
+of sentences; or each row takes several lines, those of class "line" a whole one, and cells made by `cell` say what they are."""
+
+
+def scrolling_table(name: str, caption: str, head: str, body: str, foot: str = "", *, narrow: Narrow = "") -> str:
     """Return a table in a container of its own, which scrolls sideways where the screen is too narrow for it.
 
     Args:
@@ -117,10 +128,10 @@ def scrolling_table(name: str, caption: str, head: str, body: str, foot: str = "
         head: HTML of its headings, see `headings`.
         body: HTML of rows.
         foot: HTML of the rows below them, or "".
-        stacks: whether a narrow screen has the cells of class "words" below the others, for tables of sentences.
+        narrow: what a narrow screen makes of the rows.
     """
     return (
-        f'<div class="scroll{" stacks" if stacks else ""}" role="region" aria-label="{escape(name)}" tabindex="0">'
+        f'<div class="scroll{f" {narrow}" if narrow else ""}" role="region" aria-label="{escape(name)}" tabindex="0">'
         f"<table><caption><div>{caption}</div></caption><thead><tr>{head}</tr></thead>\n"
         f"<tbody>{body}</tbody>{f'<tfoot>{foot}</tfoot>' if foot else ''}</table></div>"
     )
@@ -128,7 +139,18 @@ def scrolling_table(name: str, caption: str, head: str, body: str, foot: str = "
 
 def instead(columns: int, words: str) -> str:
     """Return a cell that says why there are no figures; on a narrow screen its words are as wide as can be seen at once."""
-    return f'<td colspan="{columns}" class="reason"><div class="said">{unbroken(words)}</div></td>'
+    return f'<td colspan="{columns}" class="reason line"><div class="said">{unbroken(words)}</div></td>'
+
+
+def cell(name: str, content: str, kind: str = "number") -> str:
+    """Return a cell that says on a narrow screen, where there are no headings, what it is.
+
+    Args:
+        name: heading of its column: text.
+        content: HTML.
+        kind: its classes.
+    """
+    return f'<td class="{kind}" data-name="{escape(name)}">{content}</td>'
 
 
 def headings(names: Sequence[str], numeric: Collection[str] = ()) -> str:

@@ -15,7 +15,7 @@ from vdb_shared.audit.compare import Compared, Comparison
 from vdb_shared.audit.leaderboard import counted_of, source_of
 from vdb_shared.audit.sides import Row
 from vdb_shared.audit.significance import FEWEST
-from vdb_shared.audit.text import count_of, interval, verdict_sentence
+from vdb_shared.audit.text import NOISED_COUNTS, count_of, interval, verdict_sentence
 from vdb_shared.sums import rounded
 
 MOST_NAMED: Final = 6
@@ -174,7 +174,14 @@ def print_boards(console: Console, boards: Boards) -> None:
         heading = f"{group.definition.title}{unit} ({group.definition.id}): {group.words}"
         console.print(Text(heading, style="bold"), soft_wrap=True)
         console.print(_board(group))
-    console.print(Text(ACROSS, style="dim"), soft_wrap=True)
+    for sentence in endnotes(boards):
+        console.print(Text(sentence, style="dim"), soft_wrap=True)
+
+
+def endnotes(boards: Boards) -> tuple[str, ...]:
+    """Return how tables over several results are read."""
+    noised = any(entry.noised_count for group in boards.groups for entry in group.entries)
+    return (ACROSS, NOISED_COUNTS) if noised else (ACROSS,)
 
 
 def _board(group: Group) -> Table:
@@ -184,7 +191,8 @@ def _board(group: Group) -> Table:
     for entry in group.entries:
         row = entry.row
         value = row.value or ("ranks only" if row.ranks else "withheld")
-        drawn.add_row(entry.shown, row.rank_set, row.model, value, interval(row), count_of(row))
+        count = count_of(row, noised=entry.noised_count)
+        drawn.add_row(entry.shown, row.rank_set, row.model, value, interval(row), count)
     return drawn
 
 

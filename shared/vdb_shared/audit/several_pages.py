@@ -10,17 +10,18 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final
 
-from vdb_shared.audit.boards import ACROSS, Boards, Entry, Group
+from vdb_shared.audit.boards import Boards, Entry, Group
 from vdb_shared.audit.chart import Axis, error_bar, scale
 from vdb_shared.audit.compare import Compared, Comparison
-from vdb_shared.audit.leaderboard import counted_of
-from vdb_shared.audit.page import badge, headings, instead, page, prose, scrolling_table, unbroken
+from vdb_shared.audit.leaderboard import counted_of, source_of
+from vdb_shared.audit.page import Narrow, badge, cell, headings, instead, page, prose, scrolling_table, unbroken
 from vdb_shared.audit.several import (
     DEPENDENT,
     INDEPENDENT,
     WHY,
     by_metric,
     conclusion,
+    endnotes,
     gaps,
     outcome_of,
     planned_sentence,
@@ -52,10 +53,11 @@ def comparison_page(found: Comparison) -> str:
 def boards_page(boards: Boards) -> str:
     """Return the page of tables over several results."""
     groups = "\n".join(_group(group) for group in boards.groups)
+    notes = "".join(f'<p class="reason">{prose(sentence)}</p>' for sentence in endnotes(boards))
     return page(
         "Leaderboard of several results",
         f"<h1>Leaderboard of {len(boards.bundles)} results</h1>\n{_results(boards.bundles)}"
-        f'{_remarks(boards.remarks)}\n{groups}\n<p class="reason">{prose(ACROSS)}</p>',
+        f"{_remarks(boards.remarks)}\n{groups}\n{notes}",
     )
 
 
@@ -74,9 +76,9 @@ def _remarks(remarks: Sequence[str]) -> str:
     return "".join(f"<p>{badge('warn', 'note')} {prose(remark)}</p>" for remark in remarks)
 
 
-def _card(heading: str, note: str, head: str, body: str, foot: str = "") -> str:
+def _card(heading: str, note: str, head: str, body: str, foot: str = "", narrow: Narrow = "") -> str:
     caption = f"<h2>{unbroken(heading)}</h2>" + (f'<span class="note">{note}</span>' if note else "")
-    return f'<section class="card">{scrolling_table(heading, caption, head, body, foot)}</section>'
+    return f'<section class="card">{scrolling_table(heading, caption, head, body, foot, narrow=narrow)}</section>'
 
 
 def _pairs(heading: str, rows: Sequence[tuple[str, str, str, bool]], none: str) -> str:
@@ -135,23 +137,24 @@ def _group(group: Group) -> str:
     unit = f" in {group.definition.unit}" if group.definition.unit else ""
     counted = counted_of(group.measure.inputs)
     names = ("Result", "Rank", "Model", "Value", f"{_CONFIDENCE} interval", counted)
-    body = "\n".join(_entry(entry, axis) for entry in group.entries)
-    foot = f'<tr><td colspan="4"></td><td>{scale(axis)}</td><td></td></tr>' if axis else ""
+    body = "\n".join(_entry(entry, axis, counted) for entry in group.entries)
+    foot = f'<tr><td colspan="4"></td><td class="line">{scale(axis)}</td><td></td></tr>' if axis else ""
     note = f"<code>{unbroken(group.definition.id)}</code>: {unbroken(group.words)}."
-    return _card(f"{group.definition.title}{unit}", note, headings(names, ("Value", counted)), body, foot)
+    heading = f"{group.definition.title}{unit} ({source_of(group.measure.inputs)})"
+    return _card(heading, note, headings(names, ("Value", counted)), body, foot, "folds")
 
 
-def _entry(entry: Entry, axis: Axis | None) -> str:
+def _entry(entry: Entry, axis: Axis | None, counted: str) -> str:
     row = entry.row
     start = (
-        f'<tr><th scope="row" class="name">{escape(entry.shown)}</th><td class="rank">{row.rank_set}</td>'
+        f'<tr><th scope="row" class="name line">{escape(entry.shown)}</th><td class="rank">{row.rank_set}</td>'
         f'<td class="name">{escape(row.model)}</td>'
     )
     if axis is None or row.value is None or row.low is None or row.high is None:
         words = f"{'Ranks only' if row.ranks else 'Withheld'}: {row.reason or 'not available'}."
         return f"{start}{instead(3, words)}</tr>"
     return (
-        f'{start}<td class="number"><strong>{escape(row.value)}</strong></td>'
-        f"<td>{error_bar(axis, row.value, row.low, row.high, _CONFIDENCE)}</td>"
-        f'<td class="number">{count_of(row)}</td></tr>'
+        f"{start}{cell('Value', f'<strong>{escape(row.value)}</strong>')}"
+        f'<td class="line">{error_bar(axis, row.value, row.low, row.high, _CONFIDENCE)}</td>'
+        f"{cell(counted, count_of(row, noised=entry.noised_count))}</tr>"
     )

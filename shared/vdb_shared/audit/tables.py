@@ -48,6 +48,7 @@ _LATEX: Final = str.maketrans(
         ">": r"\textgreater{}",
         "–": "--",
         "…": r"\,\ldots\,",
+        "≈": r"$\approx$",
     }
 )
 
@@ -87,7 +88,10 @@ def boards_latex(boards: Boards) -> str:
 def _latex_table(group: Group) -> str:
     unit = f" in {group.definition.unit}" if group.definition.unit else ""
     rows = "\n".join(_latex_row(entry) for entry in group.entries)
-    caption = _tex(f"{group.definition.title}{unit} ({group.definition.id}): {group.words}. Ranks within each result.")
+    noised = " ≈: with noise." if any(entry.noised_count for entry in group.entries) else ""
+    caption = _tex(
+        f"{group.definition.title}{unit} ({group.definition.id}): {group.words}. Ranks within each result.{noised}"
+    )
     return (
         "\\begin{table}\n\\centering\n"
         f"\\caption{{{caption}}}\n"
@@ -100,7 +104,7 @@ def _latex_table(group: Group) -> str:
 def _latex_row(entry: Entry) -> str:
     row = entry.row
     value = f"{row.value} [{interval(row)}]" if row.value else "ranks only" if row.ranks else "withheld"
-    cells = (entry.shown, row.model, row.rank_set, value, count_of(row))
+    cells = (entry.shown, row.model, row.rank_set, value, count_of(row, noised=entry.noised_count))
     return " & ".join(_tex(cell) for cell in cells) + r" \\"
 
 

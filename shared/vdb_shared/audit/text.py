@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import Final
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from vdb_shared.audit.monitor import LoggedSession, Monitored
 from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
 from vdb_shared.audit.standing import Standing
 from vdb_shared.audit.standing_words import disputed, words_of
+from vdb_shared.audit.summary import summary_lines
 from vdb_shared.screen import Figures
 from vdb_shared.wording import counted
 
@@ -35,6 +37,8 @@ CHECKED_HEADINGS: Final = (
     "Beyond tolerance",
     "Largest distance",
 )
+
+NOISED_COUNTS: Final = "≈ marks a number of clips or people that carries noise, because private records enter it."
 
 STYLES: Final = {
     Status.PASS: "bold green",
@@ -152,6 +156,7 @@ def print_leaderboard(console: Console, board: Leaderboard) -> None:
     """Print the session's facts and a table for each metric."""
     print_facts(console, board.facts)
     console.print(Text.assemble((f"{'Clips':<13}", "bold"), board.clips.words), soft_wrap=True)
+    print_summary(console, board.tables, board.confidence)
     for sentence in standing_lines(board.report.standing):
         console.print(Text(sentence, style="bold red"), soft_wrap=True)
     for table in board.tables:
@@ -161,12 +166,20 @@ def print_leaderboard(console: Console, board: Leaderboard) -> None:
         for models, reason in reasons(table):
             console.print(Text(f"  {', '.join(models)}: {reason}", style="dim"), soft_wrap=True)
     console.print(Text(RANKS_EXPLAINED, style="dim"), soft_wrap=True)
+    if any(table.noised_counts for table in board.tables):
+        console.print(Text(NOISED_COUNTS, style="dim"), soft_wrap=True)
     if board.checked:
         console.print()
         console.print(Text(CHECKED_EXPLAINED, style="bold"), soft_wrap=True)
         console.print(Figures(CHECKED_HEADINGS, [checked_cells(site) for site in board.checked], CHECKED_HEADINGS[0]))
     console.print()
     console.print(Text(verdict_sentence(board.report), style="bold"), soft_wrap=True)
+
+
+def print_summary(console: Console, tables: Sequence[Table], confidence: str) -> None:
+    """Print what tables come to, a sentence each."""
+    for place, sentence in enumerate(summary_lines(tables, confidence)):
+        console.print(Text.assemble((f"{'' if place else 'In short':<13}", "bold"), sentence), soft_wrap=True)
 
 
 def _heading(table: Table) -> str:
@@ -183,7 +196,7 @@ def _figures(table: Table, confidence: str) -> Figures:
             row.model,
             row.value or ("ranks only" if row.ranks else "withheld"),
             interval(row),
-            count_of(row),
+            count_of(row, noised=table.noised_counts),
         )
         for row in table.rows
     ]
@@ -217,9 +230,9 @@ def interval(row: Row) -> str:
     return "–" if row.low is None or row.high is None else f"{row.low} … {row.high}"
 
 
-def count_of(row: Row) -> str:
-    """Return the number of clips; noised counts are rounded."""
-    return f"{float(row.count):,.0f}"
+def count_of(row: Row, *, noised: bool) -> str:
+    """Return the number of clips or people; one that carries noise is rounded and marked, see `NOISED_COUNTS`."""
+    return f"{'≈ ' if noised else ''}{float(row.count):,.0f}"
 
 
 def _since(session: LoggedSession) -> str:

@@ -144,7 +144,7 @@ def test_a_leaderboard_of_ranks_alone_is_in_their_order() -> None:
     spec = spec_of(asked())
     deviation = 1.1 * VALUE_NOISE * 3000 * np.sqrt(2)
     statistics, noise = noised(spec, statistics_of(spec), float(deviation))
-    (table,) = tables_of(evaluate(spec, statistics, noise).to_json())
+    (table,) = tables_of(evaluate(spec, statistics, noise).to_json(), noised=True)
     assert [(row.model, row.value, row.rank_set) for row in table.rows] == [("near", None, "1"), ("far", None, "2")]
 
 

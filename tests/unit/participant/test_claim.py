@@ -33,7 +33,7 @@ MULTIPLIERS = ("280.6891", "60.1638", "14.0315", "4.5309", "1.2679", "0.6894", "
 """From epsilon 0.01 to 64, depending on delta."""
 
 DIFFER = (
-    r"^two accountants differ on the session: dp-accounting finds epsilon .* opacus .*; decline, and tell the lead$"
+    r"^two accountants differ on this session: dp-accounting finds epsilon .* opacus .*; decline, and tell the lead$"
 )
 
 
@@ -108,11 +108,11 @@ def test_a_scale_that_is_too_large_is_refused_whatever_the_first_accountant_says
         ({"epsilon": Decimal("8.2")}, "dp-accounting finds epsilon 8.2 "),
         (
             {"epsilon_pld": Decimal("7.4")},
-            "two accountants differ on the session, tighter: dp-accounting finds epsilon 7.4 ",
+            "two accountants differ on this session, by a closer estimate: dp-accounting finds epsilon 7.4 ",
         ),
         (
             {"epsilon_pld": Decimal("7.6")},
-            "two accountants differ on the session, tighter: dp-accounting finds epsilon 7.6 ",
+            "two accountants differ on this session, by a closer estimate: dp-accounting finds epsilon 7.6 ",
         ),
     ],
 )
@@ -130,7 +130,7 @@ def test_a_first_accountant_that_halves_rho_is_refused(monkeypatch: pytest.Monke
     assert Decimal("7.99") < (accounting.epsilon or 0) <= 8
     with pytest.raises(PrivacyError, match=DIFFER):
         check_claim(spec, terms, accounting)
-    with pytest.raises(PrivacyError, match="two accountants differ on the debit"):
+    with pytest.raises(PrivacyError, match="two accountants differ on what this site books"):
         check_cost_at(Decimal("1e-5"), spec, terms, accounting.rho or Decimal(0))
 
 
@@ -149,7 +149,9 @@ def test_a_debit_is_judged_by_both_at_the_sites_own_delta(delta: str) -> None:
     assert opinion.claimed == epsilon_of_rho(cost, Decimal(delta))
     assert opinion.found == pytest.approx(float(opinion.claimed), abs=TOLERANCE)
     for wrong in (cost * Decimal("0.5"), cost * Decimal("1.001")):
-        with pytest.raises(PrivacyError, match=f"differ on the debit: .* at delta {decimal_string(Decimal(delta))},"):
+        with pytest.raises(
+            PrivacyError, match=f"differ on what this site books: .* at delta {decimal_string(Decimal(delta))},"
+        ):
             check_cost_at(Decimal(delta), spec, terms, wrong)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,15 +21,15 @@ from vdb_shared.canonical import sha256_digest
 from vdb_shared.privacy.accountant import account, rho_within
 from vdb_shared.roster import Member, Roster
 from vdb_shared.seal import seal_terms
-from vdb_shared.spec import Metric, Model, Spec
+from vdb_shared.spec import Metric, Model, Profile, Spec, class_of
 
 NAMES = ("archive-oslo", "clinic-lyon", "lab-kyoto", "museum-lima")
 HOLDINGS = Holdings(Path("/data"), "sha256:" + "d" * 64, records=15, prompts=3, clips=12, unusable=1)
 DELTA = Decimal("0.000001")
 OPINIONS = (
-    Opinion("the session", DELTA, Decimal("7.998716"), 7.9987151),
-    Opinion("the session, tighter", DELTA, Decimal("7.5056"), 7.5066033),
-    Opinion("the debit", Decimal("0.00001"), Decimal("7.1"), 7.1),
+    Opinion("this session", DELTA, Decimal("7.998716"), 7.9987151),
+    Opinion("this session, by a closer estimate", DELTA, Decimal("7.5056"), 7.5066033),
+    Opinion("what this site books", Decimal("0.00001"), Decimal("7.1"), 7.1),
 )
 POLICY = parse_policy(DEFAULT_POLICY)
 BUDGET = Budget(Decimal("0.0344"), Decimal("0.1"), POLICY, 2, OPINIONS)
@@ -67,7 +68,7 @@ def test_names_every_block_with_its_size_and_kind() -> None:
     text, spec = plan().text, small_spec()
     terms = seal_terms(spec, range(4))
     told = set()
-    for line in text.partition("each of the 2 models):\n")[2].partition("\n\n")[0].splitlines():
+    for line in re.split(r"the\s+2 models\):\n", text)[1].partition("\n\n")[0].splitlines():
         lanes, *kind, name = line.split()
         each = "each" in kind
         for model in [model.id for model in spec.models] if each else [""]:
@@ -81,12 +82,13 @@ def test_names_every_block_with_its_size_and_kind() -> None:
     [
         "epsilon 8 at delta 0.000001 for each record",
         "against the coordinator and up to 1 other institution.",
-        "Noise on every private lane: discrete Gaussian of deviation 1,048,576, drawn here by the sampler opendp.",
-        "Two accountants, dp-accounting and opacus, agree:",
-        "    the session: epsilon 7.998716 and 7.998715 at delta 0.000001\n",
-        "    the session, tighter: epsilon 7.5056 and 7.506603 at delta 0.000001\n",
-        "    the debit: epsilon 7.1 and 7.100000 at delta 0.00001\n",
-        "debits rho 0.0344",
+        "Noise on every number that private records enter: discrete Gaussian of deviation 1,048,576, in the whole numbers of "
+        "the masked vector, drawn here by the sampler opendp.",
+        "by two programs of different makers. They agree; dp-accounting's figure comes first, then that of opacus:",
+        "    this session: epsilon 7.998716 and 7.998715 at delta 0.000001\n",
+        "    this session, by a closer estimate: epsilon 7.5056 and 7.506603 at delta 0.000001\n",
+        "    what this site books: epsilon 7.1 and 7.100000 at delta 0.00001\n",
+        "This session takes rho 0.0344",
         "Ledger of this site: rho 0.1 of 4.787695 spent by 2 earlier sessions with overlapping data; 4.653295 would remain",
         "Together with this session that is epsilon 2.516949 at delta 0.000001; policy.toml allows 20 in all.",
         f"Data set {HOLDINGS.dataset}, 15 records in all.",
@@ -99,21 +101,22 @@ def test_names_every_block_with_its_size_and_kind() -> None:
         "Public clips that two institutions make, to compare: 1.",
         "our statement shows digest, scores, features and four frames of 8x8",
         "9 frames of 32x32, 8 a second, 2 steps and guidance 2 unless a model has its own",
-        "under the profile exact, class exact.",
+        "Profile exact: weights in float32, and nothing switched on that may change pixels for speed or memory.",
+        "Class exact, of all clips here and elsewhere: no shortcut changes their pixels.",
         "Model tiny-wan-a (WanPipeline) sha256:aaaa",
         "Extractor clip-tiny (CLIPModel) sha256:cccc",
         "Metric clip-score@1 on private inputs, weight 1",
         "share 0.25 is used",
         "red-circle: “a red circle moving left”",
         "blue-square: “a blue square bouncing”",
-        "at least 4 must",
+        "at least 4 of these 4 must join; a share of 0.2 of those may then drop out: none of 4",
         "  museum-lima  ",
         "Whoever holds the consortium's roster key decides who is a member",
         "60 s to join, 600 s to generate and measure, 10 s for each round, 30 s to countersign",
         "IN SHORT:\n  Leaves   ",
         "bytes of masked sums and our signed statements; small pictures of public clips that are made twice (1)",
         "  Costs    epsilon 8 at delta 0.000001 for each record; with what was spent before 2.52 of 20 in all, at delta",
-        "  Works    hours and disk were not estimated\n",
+        "  Works    time and disk were not estimated\n",
         "  Ends     joining at 2026-11-22 22:51:00 UTC, the session by 2026-11-22 23:02:30 UTC, if nothing is restarted\n",
         "  With     all 4 institutions: archive-oslo, clinic-lyon, lab-kyoto, museum-lima\n",
         "Opened 2026-11-22 22:50:00 UTC: joining ends 2026-11-22 22:51:00 UTC",
@@ -130,12 +133,15 @@ def test_says_what_the_site_has_a_say_in(words: str) -> None:
 
 
 def test_says_what_the_second_accountant_did_not_look_at_and_why() -> None:
-    missing = Opinion("the session, tighter", DELTA, Decimal("7.5056"), None, "delta is\x1b too small")
+    missing = Opinion("this session, by a closer estimate", DELTA, Decimal("7.5056"), None, "delta is\x1b too small")
     text = flat(plan(budget=dataclasses.replace(BUDGET, opinions=(OPINIONS[0], missing))).text)
-    assert "the session, tighter: not compared, epsilon 7.5056 at delta 0.000001 is dp-accounting's alone;" in text
+    assert (
+        "this session, by a closer estimate: not compared, epsilon 7.5056 at delta 0.000001 is dp-accounting's alone;"
+        in text
+    )
     assert "opacus cannot compute it (delta is too small), and the promise does not rest on it" in text
     nothing = plan(budget=dataclasses.replace(BUDGET, opinions=())).text
-    assert "No lane is private: there is nothing for a second accountant to look at." in nothing
+    assert "No private record enters any number: there is nothing for a second program to compute." in flat(nothing)
     assert "agree" not in nothing
 
 
@@ -261,7 +267,7 @@ def test_the_hours_in_which_models_run_and_how_many_there_are() -> None:
         "the latest, 2026-11-22 23:01:00 UTC."
     ) in flat(made.text)
     assert (
-        "Works hours and disk were not estimated; only daily 00:00-24:00, of which 0.2 hours lie before the deadline"
+        "Works time and disk were not estimated; only daily 00:00-24:00, of which 0.2 hours lie before the deadline"
         in flat(made.short)
     )
     assert "policy.toml says" not in plan().text
@@ -299,7 +305,7 @@ def test_shows_what_a_model_has_of_its_own_and_the_class_of_its_clips() -> None:
     changed = spec.model_copy(update={"models": (first, *spec.models[1:]), "generation": generation})
     text = flat(plan(changed).text)
     assert f"Model tiny-wan-a (WanPipeline) {first.manifest}, steps 4, guidance 1.5 Model" in text
-    assert "under the profile auto, class accelerated." in text
+    assert "Profile auto: each machine takes the fastest profile of the class that fits it." in text
 
 
 def test_says_what_models_start_from() -> None:
@@ -344,3 +350,48 @@ def test_says_how_many_ratings_would_be_used_and_that_a_person_is_a_record() -> 
     assert "ratings/raters/preference-bt@1/wins" in text
     assert "Metric preference-bt@1 on ratings inputs, weight 1" in text
     assert "atings" not in plan().text
+
+
+def test_the_words_of_an_operator_stand_for_those_of_a_programmer() -> None:
+    text = flat(plan().text)
+    assert "lane" not in text
+    assert "debit" not in text
+    assert "accountant" not in text
+
+
+def test_moments_and_partners_come_before_the_prompts_which_are_many() -> None:
+    text = plan().text
+    order = [text.index(f"\n{head}") for head in ("WORK HERE", "DEADLINES", "WHO MAY TAKE PART", "PUBLIC PROMPTS (2):")]
+    assert order == sorted(order)
+    assert text.partition("PUBLIC PROMPTS (2):\n")[2].partition("\n\n")[0].splitlines() == [
+        f"    {prompt.id}: “{prompt.text}”" for prompt in small_spec().prompts
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dropout", "minimum", "said"),
+    [
+        ("0", 3, "none of 3, none of 4"),
+        ("0.2", 4, "none of 4"),
+        ("0.25", 3, "none of 3, 1 of 4"),
+        # A share of 0.4 would let 1 of 3 go, but 2 are too few beside one that colludes.
+        ("0.4", 3, "none of 3, 1 of 4"),
+    ],
+)
+def test_a_share_of_institutions_is_said_in_institutions_too(dropout: str, minimum: int, said: str) -> None:
+    """As many as may go so that those who stay are still enough by the terms of the seal."""
+    cohort = small_spec().cohort.model_copy(update={"dropout": Decimal(dropout), "minimum": minimum})
+    text = flat(plan(small_spec().model_copy(update={"cohort": cohort})).text)
+    assert f"at least {minimum} of these 4 must join; a share of {dropout} of those may then drop out: {said})" in text
+
+
+@pytest.mark.parametrize("profile", ["exact", "balanced", "fast", "low-memory"])
+def test_profile_and_class_are_explained(profile: Profile) -> None:
+    spec = small_spec()
+    generation = spec.generation.model_copy(update={"profile": profile})
+    text = flat(plan(spec.model_copy(update={"generation": generation})).text)
+    said = text.partition(f"Profile {profile}: ")[2].partition(" Model ")[0]
+    assert ("float32" in said) == (profile == "exact")
+    assert ("bfloat16" in said) == (profile != "exact")
+    changes = "no shortcut changes" if profile == "exact" else "shortcuts may change"
+    assert f"Class {class_of(profile)}, of all clips here and elsewhere: {changes} their pixels." in said

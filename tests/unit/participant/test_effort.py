@@ -42,7 +42,7 @@ def test_hours_are_clips_times_the_seconds_of_all_their_steps() -> None:
     assert "  wan: about 3 GPU-hours for 60 clips, 5 for 100 with the fewest institutions; 180 s a clip\n" in said
     assert "timed 2 of 50 steps, 3.5 s each, and 5 s before and after them; the other 48 steps are extrapolated" in said
     assert "on NVIDIA H200 (cuda:0), 2026-11-22" in said
-    assert "  Hours: about 3 GPU-hours; 5 with the fewest institutions\n" in said
+    assert "  Time: about 3 GPU-hours; 5 with the fewest institutions\n" in said
 
 
 def test_one_line_of_it_for_whoever_reads_no_further() -> None:
@@ -55,7 +55,7 @@ def test_one_line_of_it_for_whoever_reads_no_further() -> None:
         "about 3 GPU-hours, 1 of 2 models not timed, more if fewer join, and measuring on top; at most 100 GiB of clips on disk"
     )
     assert Effort((unknown,)).in_short() == (
-        "hours not known, 1 of 1 models not timed, more if fewer join, and measuring on top; at most 50 GiB of clips on disk"
+        "time not known, 1 of 1 models not timed, more if fewer join, and measuring on top; at most 50 GiB of clips on disk"
     )
     exactly = dataclasses.replace(WORK, clips=Clips(expected=60, most=60))
     assert Effort((exactly,)).in_short() == "about 3 GPU-hours, and measuring on top; at most 30 GiB of clips on disk"
@@ -63,12 +63,12 @@ def test_one_line_of_it_for_whoever_reads_no_further() -> None:
     assert Effort((quick,)).in_short().startswith("about 14 GPU-seconds, and measuring on top; ")
     slower = dataclasses.replace(quick, timed=TIMED.model_copy(update={"step_seconds": 0.04, "place": "cpu"}))
     assert Effort((slower,)).in_short().startswith("about 7 minutes of a processor, and measuring on top; ")
-    assert Effort(()).in_short() == "hours and disk were not estimated"
+    assert Effort(()).in_short() == "time and disk were not estimated"
 
 
 def test_several_devices_share_the_hours_and_have_clips_under_way_each() -> None:
     said = text(WORK, devices=4)
-    assert "  Hours: about 3 GPU-hours, 0.75 by the clock on 4; 5 with the fewest institutions\n" in said
+    assert "  Time: about 3 GPU-hours, 0.75 by the clock on 4; 5 with the fewest institutions\n" in said
     assert "12 MiB meanwhile for clips that are under way" in said
 
 
@@ -101,7 +101,7 @@ def test_a_model_that_was_not_timed_has_a_reason_and_no_hours() -> None:
     )
     assert "Disk: at most 100 GiB uncompressed" in said
     nothing = text(dataclasses.replace(WORK, timed="left out (--no-timing)"))
-    assert "Hours: not known, since nothing was timed" in nothing
+    assert "Time: not known, since nothing was timed" in nothing
     assert "hours for" not in nothing
     assert "GPU-hours" not in nothing
 
@@ -111,7 +111,7 @@ def test_hours_on_a_processor_are_not_called_hours_of_a_gpu() -> None:
         update={"device": "CPU x86_64", "place": "cpu", "step_seconds": 0.01, "other_seconds": 0.1}
     )
     said = text(dataclasses.replace(WORK, timed=processor))
-    assert "about 0.01 hours of a processor for 60 clips" in said
+    assert "about 36 seconds of a processor for 60 clips, 60 for 100 with the fewest institutions; 0.6 s a clip" in said
     assert "GPU" not in said
     assert "e-0" not in said
 
@@ -157,3 +157,19 @@ def test_without_public_inputs_no_public_clip_is_counted() -> None:
     effort = effort_of(spec, 9, dict.fromkeys(terms, 3), terms, dict.fromkeys(terms, ""), 1)
     assert {item.clips for item in effort.models} == {Clips(3, 3)}
     assert {item.uncompressed for item in effort.models} == {9 * 32 * 32 * 3}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.25, "about 15 seconds of a processor for 60 clips, 25 for 100"),
+        (2.0, "about 2 minutes of a processor for 60 clips, 3.3 for 100"),
+        (60.0, "about 1 hours of a processor for 60 clips, 1.7 for 100"),
+    ],
+)
+def test_time_is_in_the_unit_that_people_would_take_and_both_numbers_in_the_same(seconds: float, said: str) -> None:
+    timed = TIMED.model_copy(update={"place": "cpu", "step_seconds": seconds / 50, "other_seconds": 0.0})
+    shown = text(dataclasses.replace(WORK, timed=timed), devices=2)
+    assert said in shown
+    of_two = {0.25: "7.5", 2.0: "1", 60.0: "0.5"}[seconds]
+    assert f"  Time: {said.partition(' for 60')[0]}, {of_two} by the clock on 2; " in shown

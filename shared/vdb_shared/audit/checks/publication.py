@@ -22,7 +22,7 @@ def _coordinator(evidence: Evidence) -> Finding:
         f"{len(envelope.signatures)} signatures, expected the coordinator's alone.",
     )
     envelope.verify(labels.TYPE_STATEMENT, [coordinator.public_key])
-    return passed(f"The result is signed by the coordinator, {coordinator.institution}.")
+    return passed(f"The result is signed by the coordinator that the roster names: {coordinator.institution}.")
 
 
 def _countersigned(evidence: Evidence) -> Finding:
