@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -98,8 +99,8 @@ def test_what_is_debited_is_what_was_announced_and_consented_to(
     assert join.consent == sha256_digest(plan.encode())
     with Ledger(institutions[0].site.folder.ledger) as ledger:
         spent = standing(ledger.chain()).spent
-    (line,) = (line for line in plan.splitlines() if "debits rho" in line)
-    assert Decimal(0) < spent <= Decimal(line.split()[4].rstrip("."))
+    (told,) = re.findall(r"This session takes rho (\S+) of this site's budget", " ".join(plan.split()))
+    assert Decimal(0) < spent <= Decimal(told)
 
 
 def test_a_restarted_coordinator_is_waited_for(coordinator: RunningCoordinator, tmp_path: Path) -> None:

@@ -38,7 +38,9 @@ def countersigned(
 
 def test_the_coordinator_signs_the_result_alone(evidence: Evidence, session: SmallSession) -> None:
     payload = evidence.result_envelope.payload
-    assert found("V50", evidence).sentence == "The result is signed by the coordinator that the roster names: lead-geneva."
+    assert (
+        found("V50", evidence).sentence == "The result is signed by the coordinator that the roster names: lead-geneva."
+    )
     both = sign_envelope(labels.TYPE_STATEMENT, payload, session.coordinator, session.key(0))
     assert refused("V50", but_for(evidence, result_envelope=both)) == "2 signatures, expected the coordinator's alone."
     nobody = replace(both, signatures=())
