@@ -10,11 +10,17 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from testkit.carried import OfflineSite
 from testkit.coordinator import CONSORTIUM, Identity, RunningCoordinator
+from testkit.institutions import no_passphrase
 from vdb_coordinator.config import Home
 from vdb_coordinator.identity.ca import CertificateAuthority, spiffe_id
 from vdb_coordinator.identity.keys import key_pem, new_tls_key, read_tls_key
-from vdb_participant.site.keys import certificate_digest
+from vdb_participant.site.config import StateFolder
+from vdb_participant.site.institution import open_site
+from vdb_participant.site.keys import certificate_digest, decode_tls_key
+from vdb_participant.site.storage import write_durably
+from vdb_participant.site.tls_files import read_pair
 from vdb_shared import labels
 from vdb_shared.identity import Signer
 from vdb_shared.roster import Member
@@ -32,6 +38,23 @@ def aged(coordinator: RunningCoordinator, identity: Identity, days: float) -> Id
     authority, key = authority_of(coordinator.home), new_tls_key()
     leaf = authority.issue_participant(key.public_key(), member_of(identity), datetime.now(UTC) - timedelta(days=days))
     return replace(identity, tls_key=key_pem(key, None), certificate_chain=leaf + authority.pem)
+
+
+def age_relay(coordinator: RunningCoordinator, site: OfflineSite, days: float) -> bytes:
+    """Let the certificate of a site's relay be one that was issued so many days ago; return its chain."""
+    authority, place = authority_of(coordinator.home), StateFolder(site.relay_folder.path)
+    key, signer = decode_tls_key(read_pair(place)[0], None), open_site(site.state, no_passphrase).signer
+    member = Member(
+        institution=site.name,
+        role="participant",
+        seat=1,
+        statement_key=signer.public_key.raw.hex(),
+        spiffe_id=spiffe_id(CONSORTIUM, "participant", site.name),
+    )
+    leaf = authority.issue_participant(key.public_key(), member, datetime.now(UTC) - timedelta(days=days))
+    for path in (site.relay_folder.certificate, site.state.certificate):
+        write_durably(path, leaf + authority.pem)
+    return leaf + authority.pem
 
 
 def member_of(identity: Identity) -> Member:

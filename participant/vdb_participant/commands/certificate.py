@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -30,11 +31,27 @@ def show(context: typer.Context, as_json: Json = False) -> None:
 def renew(
     context: typer.Context,
     if_due: Annotated[bool, typer.Option("--if-due", help="Do nothing before a third of its life is over.")] = False,
+    offline: Annotated[
+        Path | None,
+        typer.Option(
+            "--offline", help="Folder that is carried to the relay, which holds the certificate.", show_default=False
+        ),
+    ] = None,
+    another_key: Annotated[
+        bool,
+        typer.Option(
+            "--another-key", help="With --offline: the relay was put back from a backup; sign for its new key."
+        ),
+    ] = False,
 ) -> None:
     """Make a new TLS key here and have it certified; the statement key signs that. The old one stays good until it ends."""
     ask = (lambda: typer.prompt("Passphrase of the keys", hide_input=True)) if sys.stdin.isatty() else None
     passphrase = importlib.import_module("vdb_participant.site.keys").passphrase_from(context.obj.passphrase_file, ask)
-    _commands().renew(_state(context), passphrase, if_due=if_due)
+    if offline is None:
+        _commands().renew(_state(context), passphrase, if_due=if_due)
+        return
+    way = importlib.import_module("vdb_participant.commands.reaching").Offline(offline, False, lambda _: None)
+    _commands().renew_by_files(_state(context), passphrase, way, if_due=if_due, another_key=another_key)
 
 
 def _commands() -> Any:

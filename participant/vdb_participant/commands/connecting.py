@@ -18,7 +18,7 @@ from vdb_participant.site.institution import open_site
 from vdb_participant.site.keys import Passphrase, certificate_validity
 from vdb_participant.site.policy import policy_in
 from vdb_participant.site.renewal import renewal_time
-from vdb_participant.site.tls_files import read_pair
+from vdb_participant.site.tls_files import read_certificate, read_pair
 from vdb_shared.errors import VdbError
 from vdb_shared.wire.versions import CERTIFICATE_RENEWAL, CURRENT
 from vdb_shared.wording import counted
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vdb_participant.network.connection import Connection
 
 RENEW_BEFORE: Final = timedelta(days=7)
+_AT_RELAY: Final = "certificate at the relay"
 SMALL_SKEW: Final = timedelta(minutes=1)
 LARGE_SKEW: Final = timedelta(minutes=5)
 """Certificates begin an hour early (§11.1), so that nothing fails yet at either; by five minutes no clock drifts unnoticed."""
@@ -38,6 +39,7 @@ def examine_connection(folder: StateFolder, passphrase: Passphrase) -> Iterator[
     if folder.relay_key.exists():
         words = "this site is not connected; its requests go through a relay as files, with --offline DIR"
         yield Finding(Status.PASS, "coordinator", words)
+        yield tried(_AT_RELAY, lambda: _certificate_at_relay(folder))
         return
     yield tried("certificate and clock", lambda: _certificate(folder))
     try:
@@ -105,6 +107,22 @@ def _certificate(folder: StateFolder) -> Finding:
     if now >= renewal_time(begins, ends):
         return Finding(Status.PASS, "certificate and clock", f"{words}; the next session renews it")
     return Finding(Status.PASS, "certificate and clock", words)
+
+
+def _certificate_at_relay(folder: StateFolder) -> Finding:
+    """What is to be said of the newest certificate that the relay has shown here."""
+    chain, now = read_certificate(folder), datetime.now(UTC)
+    begins, ends = certificate_validity(chain)
+    words = f"valid until {ends:%Y-%m-%d %H:%M} UTC as far as it was shown here (clock: {now:%Y-%m-%d %H:%M} UTC)"
+    if now >= ends:
+        hint = "unless the relay has renewed it since, ask the lead for a new invitation"
+        return Finding(Status.FAIL, _AT_RELAY, f"{words}; {hint}")
+    if ends - now < RENEW_BEFORE:
+        hint = "run `vdb-participant certificate renew --offline DIR` before it ends"
+        return Finding(Status.WARN, _AT_RELAY, f"{words}; {hint}")
+    if now >= renewal_time(begins, ends):
+        return Finding(Status.PASS, _AT_RELAY, f"{words}; the files of the next session renew it")
+    return Finding(Status.PASS, _AT_RELAY, words)
 
 
 def _answer(client: Client, address: str) -> Finding:

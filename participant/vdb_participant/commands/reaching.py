@@ -17,7 +17,8 @@ from vdb_participant.network.connection import Connection
 from vdb_participant.offline.channel import Carriage
 from vdb_participant.offline.files import Parties
 from vdb_participant.offline.mailbox import Mailbox
-from vdb_participant.site.config import StateFolder
+from vdb_participant.offline.renewing import RenewalSigner
+from vdb_participant.site.config import StateFolder, read_config
 from vdb_participant.site.egress import EgressJournal
 from vdb_participant.site.institution import Site
 from vdb_shared.errors import AwaitedAnswerError, StoreError, UsageError
@@ -91,7 +92,8 @@ def carriage(folder: StateFolder, offline: Offline, parties: Parties, address: s
     except OSError as error:
         raise StoreError(f"{folder.relay_key}: cannot be read ({error.strerror}); restore it from a backup") from error
     mailbox = Mailbox(folder.offline, offline.exchange, parties, signer, relay, offline.wait, offline.say)
-    return Carriage(address, mailbox, EgressJournal(folder.egress))
+    renewals = RenewalSigner(folder, read_config(folder), signer) if folder.config.exists() else None
+    return Carriage(address, mailbox, EgressJournal(folder.egress), renewals)
 
 
 def warning(spec: Spec) -> str:

@@ -12,6 +12,7 @@ from vdb_participant.offline.relay import Relay
 from vdb_participant.offline.relay_folder import RelayFolder, prepare
 from vdb_participant.site.config import grouped_fingerprint
 from vdb_participant.site.enrolment import read_invitation
+from vdb_participant.site.failpoints import failpoints_from_environment
 from vdb_participant.site.storage import make_folder, write_durably
 from vdb_shared.errors import UnreachableError
 
@@ -41,7 +42,8 @@ def carry_all(folder: Path, exchange: Path, *, wait: bool, forever: bool) -> int
         UnreachableError: the coordinator cannot be reached; with `forever` it is tried again instead.
     """
     out, refused = console(), 0
-    relay, told = Relay(RelayFolder(folder), exchange, wait, out.print), set[str]()
+    failpoints = failpoints_from_environment()
+    relay, told = Relay(RelayFolder(folder), exchange, wait, out.print, failpoints=failpoints), set[str]()
     while True:
         try:
             done = relay.carry()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -22,6 +23,7 @@ from vdb_participant.network.connection import CALL_SECONDS
 from vdb_participant.network.recording import Egress, departure_of, vector_of
 from vdb_participant.offline.files import Answer, Call, Known, Refusal, Reply
 from vdb_participant.offline.mailbox import Mailbox
+from vdb_participant.offline.renewing import RENEW, RenewalSigner
 from vdb_shared.errors import FormatError, ProtocolError, UsageError
 from vdb_shared.wire import federation_pb2 as pb
 
@@ -42,18 +44,20 @@ class Carriage:
         address: of the coordinator, for the egress journal; nothing here connects to it.
         mailbox: where files lie.
         egress: where every message is recorded before it leaves.
+        renewals: signs for the relay's TLS certificate; nobody before there is one.
     """
 
     address: str
     mailbox: Mailbox
     egress: Egress
+    renewals: RenewalSigner | None = None
     _channel: CarriedChannel | None = field(default=None, init=False)
 
     @property
-    def channel(self) -> grpc.Channel:
+    def channel(self) -> CarriedChannel:
         """The channel, made when first used."""
         if self._channel is None:
-            self._channel = CarriedChannel(self.address, self.mailbox, self.egress)
+            self._channel = CarriedChannel(self.address, self.mailbox, self.egress, self.renewals)
         return self._channel
 
     @property
@@ -134,11 +138,12 @@ class _Tape:
 class CarriedChannel(grpc.Channel):
     """The channel; what it returns has gRPC's ways to call as far as the agent uses them."""
 
-    def __init__(self, address: str, mailbox: Mailbox, egress: Egress) -> None:
+    def __init__(self, address: str, mailbox: Mailbox, egress: Egress, renewals: RenewalSigner | None = None) -> None:
         """Go on with the newest answer that was carried here."""
         self._address = address
         self._mailbox = mailbox
         self._egress = egress
+        self._renewals = renewals
         self._told: Reply | None = None
         self._outdated = False
         self._tape = _taped(mailbox.newest())
@@ -201,6 +206,22 @@ class CarriedChannel(grpc.Channel):
         """Answer the next question for the status from a new file, which is made once the session went on."""
         self._outdated = True
 
+    def renewal(self, call: Call) -> Reply:
+        """Return the reply to a call of a renewal: the question what is to be signed, or what was signed.
+
+        Raises:
+            AwaitedAnswerError: says what is to be carried.
+        """
+        return self._tape.take(call) or self._asked(call, partial(self._record_renewal, call))
+
+    def _record_renewal(self, call: Call) -> None:
+        self._record(call, [pb.RenewCertificateRequest.FromString(data) for data in call.parts])
+
+    def _record(self, call: Call, messages: Sequence[Message]) -> None:
+        """Write down that the messages of a call leave."""
+        for message, data in zip(messages, call.parts, strict=True):
+            self._egress.record(departure_of(self._address, call.method, message, data))
+
     def _answered(self, method: str, messages: Sequence[Message], serialise: Serialise) -> tuple[bytes, ...]:
         """Return the messages that answer a call.
 
@@ -210,11 +231,7 @@ class CarriedChannel(grpc.Channel):
         if method in _NOT_CARRIED:
             return (b"",)
         call = Call(method, tuple(serialise(message) for message in messages))
-
-        def record() -> None:
-            for message, data in zip(messages, call.parts, strict=True):
-                self._egress.record(departure_of(self._address, method, message, data))
-
+        record = partial(self._record, call, messages)
         if method == COSIGN:
             record()
             self._mailbox.defer(call)
@@ -234,7 +251,17 @@ class CarriedChannel(grpc.Channel):
 
     def _asked(self, call: Call, record: Callable[[], None]) -> Reply:
         """Return the reply to a call from an answer that is carried here for it."""
-        self._tape = _taped(self._mailbox.ask(call, self._known(), record))
+        riding = self._riding(call)
+
+        def record_all() -> None:
+            for other in riding:
+                self._record_renewal(other)
+            record()
+
+        answer = self._mailbox.ask(call, self._known(), record_all, riding)
+        if self._renewals is not None and call.method != RENEW:  # whose command looks itself
+            self._renewals.look(answer)
+        self._tape = _taped(answer)
         for reply in self._tape.replies:
             if reply.method == COSIGN and reply.refusal is not None:
                 raise CarriedRefusalError(reply.refusal)
@@ -242,6 +269,11 @@ class CarriedChannel(grpc.Channel):
         if found is None:
             raise UsageError("the relay's answer has no reply to what was asked; run again, and look after the relay")
         return found
+
+    def _riding(self, call: Call) -> tuple[Call, ...]:
+        """Return what goes along with a call: a renewal that was signed and is not answered."""
+        signed = None if self._renewals is None or call.method == RENEW else self._renewals.waiting()
+        return () if signed is None else (signed,)
 
     def _known(self) -> Known | None:
         """Return the status that we were told last."""

@@ -120,13 +120,14 @@ class Mailbox:
             encoded = [_encode_call(item) for item in (*self._deferred(), call)]
             write_durably(self._place("deferred"), encode_fields(*encoded))
 
-    def ask(self, call: Call, known: Known | None, record: Callable[[], None]) -> Answer:
+    def ask(self, call: Call, known: Known | None, record: Callable[[], None], riding: tuple[Call, ...] = ()) -> Answer:
         """Return the answer to a call, once it was carried out and back.
 
         Args:
             call: what to ask.
             known: the status that we were told last.
             record: writes down that the call leaves; called before a new file is in the outbox, never again for the same one.
+            riding: calls that go before it in a new file, and are no reason for one.
 
         Raises:
             AwaitedAnswerError: says what is to be carried.
@@ -134,10 +135,12 @@ class Mailbox:
             StoreError: nothing could be written.
         """
         with self._locked():
-            number, digest = self._request_for(call, known, record)
+            number, digest = self._request_for(call, known, record, riding)
         return self._collected(number, digest)
 
-    def _request_for(self, call: Call, known: Known | None, record: Callable[[], None]) -> tuple[int, str]:
+    def _request_for(
+        self, call: Call, known: Known | None, record: Callable[[], None], riding: tuple[Call, ...]
+    ) -> tuple[int, str]:
         """Return number and digest of the request that waits for this call's answer, its file in the outbox."""
         found, deferred = self._request(), self._deferred()
         waits = found is not None and self._kept_answer(*found) is None and found[0].calls[-1] == call
@@ -145,7 +148,7 @@ class Mailbox:
             number = found[0].number + 1 if found else 1
             self._settle(None if found is None else self._kept_answer(*found))
             record()
-            data = encode_request(Request(number, (*deferred, call), known), self.parties, self.signer)
+            data = encode_request(Request(number, (*deferred, *riding, call), known), self.parties, self.signer)
             write_durably(self._place("request"), data)
             erase_if_there(self._place("deferred"))
             found = self._decoded(data)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,8 +37,11 @@ from vdb_participant.offline.files import (
     encode_answer,
 )
 from vdb_participant.offline.mailbox import INBOX, OUTBOX, answer_name, read_carried, request_name
+from vdb_participant.offline.relay_certificate import CertificateKeeper
 from vdb_participant.offline.relay_folder import RelayFile, RelayFolder
+from vdb_participant.offline.renewing import RENEW
 from vdb_participant.site.egress import EgressJournal
+from vdb_participant.site.failpoints import Failpoints
 from vdb_participant.site.keys import TlsIdentity
 from vdb_participant.site.storage import make_folder, write_durably
 from vdb_shared.bundle.envelope import Envelope
@@ -76,6 +80,7 @@ class Relay:
         wait: whether an answer waits until the session went on, or tells how it stands now.
         say: told what happens, in lines.
         pause: sleeps.
+        failpoints: none outside tests.
     """
 
     folder: RelayFolder
@@ -83,6 +88,7 @@ class Relay:
     wait: bool = True
     say: Callable[[str], None] = lambda _: None
     pause: Callable[[float], None] = time.sleep
+    failpoints: Failpoints = field(default_factory=Failpoints)
     _connection: Connection | None = field(default=None, init=False)
 
     def carry(self) -> Carried:
@@ -143,7 +149,7 @@ class Relay:
             _check_enrols(request, file)
             self.say(f"first request of {file.parties.institution}; fingerprint of its key: {key.key_id}")
         calling = _Calling(self, file)
-        replies = tuple(calling.replies(request))
+        replies = (*calling.replies(request), *self.keeper(file).wish(request))
         answer = encode_answer(Answer(request.number, digest, replies), file.parties, self.folder.signer())
         write_durably(self.folder.answer(request.number), answer)
         known = {"last": request.number, "request": digest, "cosigned": calling.cosigned}
@@ -156,7 +162,7 @@ class Relay:
         if self._connection is None:
             invited = file.invited
             ca = invited.ca_certificate.encode()
-            if self.folder.certificate.exists():
+            if self.folder.enrolled:
                 tls = self.folder.tls(ca)
             else:
                 tls = TlsIdentity(invited.bootstrap_certificate.encode(), invited.bootstrap_key.encode(), ca)
@@ -171,8 +177,14 @@ class Relay:
         member = found.roster.verify(file.invited.root_fingerprint, datetime.now(UTC)).member(file.parties.institution)
         if file.site is not None and member.public_key != file.site:
             raise IdentityError("the roster names another key for the site than the one that signs its requests")
-        write_durably(self.folder.certificate, found.certificate_chain)
+        if not self.folder.enrolled:
+            write_durably(self.folder.certificate, found.certificate_chain)
         self._close()
+
+    def keeper(self, file: RelayFile) -> CertificateKeeper:
+        """Return who renews the certificate."""
+        connect = partial(self.connection, file)
+        return CertificateKeeper(self.folder, file, connect, self._close, self.say, failpoints=self.failpoints)
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -195,7 +207,7 @@ class _Calling:
         """Yield the reply to each call, and to what is likely to be asked next."""
         *before, last = request.calls
         for call in before:
-            yield self._reply(call)
+            yield self._reply(call, rides=True)
         if last.method == WATCH:
             yield from self._status(last, request.known)
             return
@@ -256,8 +268,10 @@ class _Calling:
             told = True
             self.relay.pause(APPROVAL_SECONDS)
 
-    def _reply(self, call: Call) -> Reply:
-        """Return the coordinator's reply to a call."""
+    def _reply(self, call: Call, *, rides: bool = False) -> Reply:
+        """Return the coordinator's reply to a call; `rides` says that the site waits for another one."""
+        if call.method == RENEW:
+            return self.relay.keeper(self.file).reply(call, alone=not rides)
         method = following.method_descriptor(call.method)
         if method.containing_service.name not in _SERVICES or call.method == WATCH:
             raise FormatError(f"{call.method}: is not for participants to call")

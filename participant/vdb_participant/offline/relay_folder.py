@@ -4,6 +4,7 @@ Promises that the site's statement key is never here: a relay has the key of the
 the protocol (§3.2), and a key of its own with which it signs answers. Leaves calls to `relay.py`.
 
     RELAY/relay.json  relay-key.pem  tls-key.pem  certificate.pem  egress.jsonl  answers/
+    RELAY/tls.pem (instead of tls-key.pem and certificate.pem, since the first renewal)  tls-next.pem (a renewal under way)
 
 Source: protos/README.md §12.8.
 """
@@ -17,8 +18,10 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vdb_participant.offline.files import Parties
+from vdb_participant.site.config import StateFolder
 from vdb_participant.site.keys import TlsIdentity, certificate_request, encode_tls_key, generate_tls_key
 from vdb_participant.site.storage import write_durably
+from vdb_participant.site.tls_files import read_pair
 from vdb_shared.canonical import canonical_json, decode_base64, encode_base64, parse_canonical_json
 from vdb_shared.errors import FormatError, IdentityError, StoreError
 from vdb_shared.identity import StatementKey, StatementPublicKey
@@ -99,8 +102,13 @@ class RelayFolder:
 
     @property
     def certificate(self) -> Path:
-        """The site's TLS certificate, for the key that is here."""
+        """The site's TLS certificate, for the key that is here, until its first renewal."""
         return self.path / "certificate.pem"
+
+    @property
+    def enrolled(self) -> bool:
+        """Whether a certificate is here, renewed or not."""
+        return self.certificate.exists() or StateFolder(self.path).tls.exists()
 
     def answer(self, number: int) -> Path:
         """Return where the answer to a request is kept."""
@@ -136,7 +144,8 @@ class RelayFolder:
 
     def tls(self, ca_certificate: bytes) -> TlsIdentity:
         """Return what this relay shows and trusts."""
-        return TlsIdentity(_read(self.certificate), _read(self.path / "tls-key.pem"), ca_certificate)
+        key, chain = read_pair(StateFolder(self.path))
+        return TlsIdentity(chain, key, ca_certificate)
 
 
 def prepare(folder: RelayFolder, invitation: InvitationFile) -> bytes:

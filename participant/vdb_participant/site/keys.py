@@ -119,7 +119,7 @@ def issued_by(certificate_chain: bytes, ca_certificate: bytes) -> bool:
     """Return whether the leaf of a PEM chain was issued by an authority (PEM)."""
     try:
         _leaf(certificate_chain).verify_directly_issued_by(_leaf(ca_certificate))
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 

@@ -19,6 +19,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from vdb_participant.site.config import ConfigFile, StateFolder
@@ -112,13 +113,14 @@ class Keeper:
             secret = unlock(key_pem, self.passphrase)
             if chain != tls.certificate_chain:
                 return self._identity(decode_tls_key(key_pem, secret), chain)
-            key, request = self._waiting(chain, secret) or self._fresh(secret)
+            key, request = key_to_certify(self.folder, self.config.institution, chain, secret)
             self.failpoints.reach("before-renewal")
             body = renewal_body(self.config.consortium, self.config.institution, certificate_digest(chain), request)
             possession = self.signer.sign(labels.TYPE_RENEWAL, body)
             answer = ask(pb.RenewCertificateRequest(certificate_request=request, possession=possession))
             self.failpoints.reach("after-renewal-answered")
-            self._check(answer.certificate_chain, chain, key)
+            expected = Expected(self.config.spiffe_id, self.config.ca_certificate.encode(), chain, self.now())
+            expected.check(answer.certificate_chain, key.public_key())
             write_pair(self.folder, encode_tls_key(key, secret), answer.certificate_chain)
             self.failpoints.reach("after-renewal-kept")
             forget_what_was_replaced(self.folder)
@@ -127,34 +129,75 @@ class Keeper:
     def _identity(self, key: EllipticCurvePrivateKey, chain: bytes) -> TlsIdentity:
         return TlsIdentity(chain, encode_tls_key(key, None), self.config.ca_certificate.encode())
 
-    def _waiting(self, chain: bytes, secret: bytes | None) -> tuple[EllipticCurvePrivateKey, bytes] | None:
-        """Return the key and the request (DER) of a renewal that was interrupted, unless it has been finished."""
-        found = read_waiting(self.folder)
-        if found is None:
-            return None
-        key = decode_tls_key(found[0], secret)
-        try:
-            request = x509.load_pem_x509_csr(found[1])
-        except ValueError as error:
-            raise StoreError(f"{self.folder.tls_next}: is damaged ({error}); remove it and run again") from error
-        return None if same_public_key(chain, key.public_key()) else (key, request.public_bytes(Encoding.DER))
 
-    def _fresh(self, secret: bytes | None) -> tuple[EllipticCurvePrivateKey, bytes]:
-        """Make a key and its request (DER), durably."""
-        key = generate_tls_key()
-        request = certificate_request(key, self.config.institution, Encoding.PEM)
-        write_waiting(self.folder, encode_tls_key(key, secret), request)
-        return key, x509.load_pem_x509_csr(request).public_bytes(Encoding.DER)
+def key_to_certify(
+    folder: StateFolder, institution: str, chain: bytes, secret: bytes | None
+) -> tuple[EllipticCurvePrivateKey, bytes]:
+    """Return the key that takes the place of a chain's, and its request (DER): of a renewal under way, or durably made.
 
-    def _check(self, chain: bytes, before: bytes, key: EllipticCurvePrivateKey) -> None:
-        """Check that a new chain is for our new key and name, by our authority, valid now, and lasts longer."""
+    Raises:
+        StoreError: the files cannot be read or written.
+    """
+    return waiting_key(folder, chain, secret) or _fresh(folder, institution, secret)
+
+
+def waiting_key(
+    folder: StateFolder, chain: bytes, secret: bytes | None
+) -> tuple[EllipticCurvePrivateKey, bytes] | None:
+    """Return key and request (DER) of a renewal that was begun, unless `chain` finished it.
+
+    Raises:
+        StoreError: what lies there is damaged.
+    """
+    found = read_waiting(folder)
+    if found is None:
+        return None
+    key = decode_tls_key(found[0], secret)
+    try:
+        request = x509.load_pem_x509_csr(found[1])
+    except ValueError as error:
+        raise StoreError(f"{folder.tls_next}: is damaged ({error}); remove it and run again") from error
+    return None if same_public_key(chain, key.public_key()) else (key, request.public_bytes(Encoding.DER))
+
+
+def _fresh(folder: StateFolder, institution: str, secret: bytes | None) -> tuple[EllipticCurvePrivateKey, bytes]:
+    """Make a key and its request (DER), durably."""
+    key = generate_tls_key()
+    request = certificate_request(key, institution, Encoding.PEM)
+    write_waiting(folder, encode_tls_key(key, secret), request)
+    return key, x509.load_pem_x509_csr(request).public_bytes(Encoding.DER)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a renewed certificate must say.
+
+    Attributes:
+        name: our SPIFFE id.
+        authority: who issues it, PEM.
+        before: the chain that it follows, PEM.
+        now: UTC; None where whoever uses the certificate looks at the clock, since ours need not be right.
+    """
+
+    name: str
+    authority: bytes
+    before: bytes
+    now: datetime | None
+
+    def check(self, chain: bytes, key: PublicKeyTypes) -> None:
+        """Check that a new chain is for our new key and name, by our authority, valid now, and lasts longer.
+
+        Raises:
+            IdentityError: it is not.
+        """
         begins, ends = certificate_validity(chain)
+        known = issued_by(chain, self.authority)  # what another authority says is looked at no further
         wrong = (
-            (not same_public_key(chain, key.public_key()), "for another key"),
-            (certificate_uri(chain) != self.config.spiffe_id, "for another name"),
-            (not issued_by(chain, self.config.ca_certificate.encode()), "by another authority"),
-            (not begins <= self.now() < ends, "for another time"),
-            (ends < certificate_validity(before)[1], "that ends before the present one"),
+            (not known, "by another authority"),
+            (known and not same_public_key(chain, key), "for another key"),
+            (known and certificate_uri(chain) != self.name, "for another name"),
+            (self.now is not None and not begins <= self.now < ends, "for another time"),
+            (ends < certificate_validity(self.before)[1], "that ends before the present one"),
         )
         for found, words in wrong:
             if found:

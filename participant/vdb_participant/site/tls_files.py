@@ -44,6 +44,19 @@ def read_pair(folder: StateFolder) -> tuple[bytes, bytes]:
         raise StoreError(f"{error.filename}: cannot be read ({error.strerror}); restore it from a backup") from error
 
 
+def read_certificate(folder: StateFolder) -> bytes:
+    """Return the certificate chain, PEM, that enrolment or a relay has shown; where there is no network, the key is elsewhere.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    try:
+        return folder.certificate.read_bytes()
+    except OSError as error:
+        words = f"cannot be read ({error.strerror}); restore it from a backup"
+        raise StoreError(f"{folder.certificate}: {words}") from error
+
+
 def _enrolled(folder: StateFolder) -> tuple[bytes, bytes] | None:
     try:
         return folder.tls_key.read_bytes(), folder.certificate.read_bytes()
