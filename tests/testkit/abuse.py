@@ -20,6 +20,7 @@ from typing import Final, TypeAlias
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from testkit.abuse_of_requests import empty_messages, stalled_answers
 from testkit.coordinator import CALL, Identity, secure_channel
 from testkit.raw_http2 import (
     CONTINUATION,
@@ -273,11 +274,13 @@ ATTACKS: Final[dict[str, tuple[Attack, str]]] = {
     "large metadata": (large_metadata, "10 of 10 refused"),
     "endless headers": (endless_headers, "closed"),
     "large messages": (large_messages, "5 of 5 refused"),
+    "empty messages": (empty_messages, "20 of 20 refused"),
     "gzip bombs": (gzip_bombs, "8 of 8 refused"),
     "ping flood": (ping_flood, "closed"),
     "settings flood": (settings_flood, "taken or closed"),
     "rapid resets": (rapid_resets, "taken or closed"),
     "many calls": (many_calls, f"{500 - MAX_CALLS} of 500 refused"),
+    "stalled answers": (stalled_answers, f"{500 - MAX_CALLS + TURNS} of 500 answered"),
     "call flood": (call_flood, "answered"),
     "session flood": (session_flood, "answered"),
 }

@@ -14,9 +14,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
-
-from testkit.coordinator import Identity
+from typing import Final, Protocol, Self
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
@@ -24,6 +22,20 @@ ACKNOWLEDGED, END_STREAM, END_HEADERS = 1, 1, 4
 ENHANCE_YOUR_CALM: Final = 0xB
 _WINDOW: Final = 65535
 _FRAME: Final = 16384
+_NO_WINDOW: Final = b"\x00\x04" + bytes(4)
+"""The setting that streams of ours begin with a window of nothing: no byte of an answer may be sent."""
+
+
+class Shown(Protocol):
+    """What a peer shows: an institution's identity, or an invitation's."""
+
+    @property
+    def tls_key(self) -> bytes:
+        """PEM."""
+
+    @property
+    def certificate_chain(self) -> bytes:
+        """PEM, leaf first."""
 
 
 def connect(address: str) -> socket.socket:
@@ -32,7 +44,7 @@ def connect(address: str) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=30)
 
 
-def tls_to(address: str, identity: Identity | None) -> ssl.SSLSocket:
+def tls_to(address: str, identity: Shown | None) -> ssl.SSLSocket:
     """Return a TLS connection, with an institution's certificate if one is given."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -57,7 +69,9 @@ class RawPeer:
         pongs: how many pings the server answered.
     """
 
-    def __init__(self, address: str, identity: Identity | None, *, preface: bool = True) -> None:
+    def __init__(
+        self, address: str, identity: Shown | None, *, preface: bool = True, takes_answers: bool = True
+    ) -> None:
         self._socket = tls_to(address, identity)
         self._initial: int = _WINDOW
         self._window: defaultdict[int, int] = defaultdict(lambda: self._initial)
@@ -70,7 +84,7 @@ class RawPeer:
         self.pongs = 0
         self.closed = False
         if preface:
-            self.send(PREFACE + frame(SETTINGS, 0, 0))
+            self.send(PREFACE + frame(SETTINGS, 0, 0, b"" if takes_answers else _NO_WINDOW))
 
     def __enter__(self) -> Self:
         return self
@@ -91,6 +105,11 @@ class RawPeer:
     def call(self, stream: int, method: str, *fields: tuple[str, str], end_headers: bool = True) -> None:
         """Begin a call, with further header fields."""
         self.send(frame(HEADERS, END_HEADERS if end_headers else 0, stream, headers(method, *fields)))
+
+    def request(self, stream: int, method: str, message: bytes = b"") -> None:
+        """Make a call with a short request, whole."""
+        body = bytes(1) + len(message).to_bytes(4, "big") + message
+        self.send(frame(HEADERS, END_HEADERS, stream, headers(method)) + frame(DATA, END_STREAM, stream, body))
 
     def message(self, stream: int, data: bytes, *, announced: int | None = None, compressed: bool = False) -> int:
         """Send as much of a message as flow control allows within a quarter of a second; return how many bytes that is."""

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from inspect import isasyncgenfunction
-from traceback import extract_tb
-from typing import Any, Final, TypeAlias, TypeVar
+from traceback import clear_frames, extract_tb
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import grpc
 from grpc.aio import ServicerContext
@@ -30,8 +31,8 @@ from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.service.answers import reason_for, status_of, status_of_fault
 from vdb_coordinator.service.callers import Caller, Roles, authorised, set_caller
 from vdb_coordinator.service.compatibility import check_version
-from vdb_coordinator.service.quotas import Quotas
-from vdb_coordinator.service.sizes import check_sizes
+from vdb_coordinator.service.quotas import INVITED_CALLS, MAX_CALLS, Quotas
+from vdb_coordinator.service.reading import Read, reader
 from vdb_coordinator.serving.metrics import Metrics
 from vdb_shared.errors import FormatError, StoreError, VdbError
 from vdb_shared.roster import Roster
@@ -96,14 +97,15 @@ class Boundary(grpc.aio.ServerInterceptor):
         if handler is None:
             return handler
         method = str(handler_call_details.method)
-        codec = (handler.request_deserializer, handler.response_serializer)
+        read, written = reader(method, handler.request_deserializer or bytes), handler.response_serializer
+        # Requests come here as bytes: what the library decodes is in memory before anybody can refuse it.
         if handler.unary_unary:
-            return grpc.stream_unary_rpc_method_handler(self._unary(handler.unary_unary, method), *codec)
+            return grpc.stream_unary_rpc_method_handler(self._unary(handler.unary_unary, method, read), None, written)
         if handler.stream_unary:
-            return grpc.stream_unary_rpc_method_handler(self._upload(handler.stream_unary, method), *codec)
-        if codec[1] is not None and method.endswith(_LASTING):
-            codec = (codec[0], self._serialised.setdefault(method, _SerialisedOnce(codec[1])))
-        return grpc.stream_stream_rpc_method_handler(self._watch(handler.unary_stream, method), *codec)
+            return grpc.stream_unary_rpc_method_handler(self._upload(handler.stream_unary, method, read), None, written)
+        if written is not None and method.endswith(_LASTING):
+            written = self._serialised.setdefault(method, _SerialisedOnce(written))
+        return grpc.stream_stream_rpc_method_handler(self._watch(handler.unary_stream, method, read), None, written)
 
     def _enter(self, context: Context, method: str) -> Caller:
         caller = self._authorised(context, method)
@@ -151,38 +153,42 @@ class Boundary(grpc.aio.ServerInterceptor):
             if not running:
                 self._running.pop(caller.spiffe_id, None)
 
-    def _unary(self, inner: Any, method: str) -> Any:
-        async def call(requests: AsyncIterator[Any], context: Context) -> Any:
-            async with self._measured(context, method), self._share(context, method) as (caller, turns):
-                work = self._read_and_answer(inner, requests, context, turns)
+    def _unary(self, inner: Any, method: str, read: Read) -> Any:
+        async def call(_requests: AsyncIterator[bytes], context: Context) -> Any:
+            async with self._measured(context, method):
+                caller, turns = self._let_in(context, method)
+                work = self._read_and_answer(inner, read, context, turns)
                 return await self._while_a_member(work, caller, context, method)
 
         return call
 
-    async def _read_and_answer(
-        self, inner: Any, requests: AsyncIterator[Any], context: Context, turns: asyncio.Semaphore
-    ) -> Any:
-        async with turns:
-            return await inner(await _only(requests), context)
+    async def _read_and_answer(self, inner: Any, read: Read, context: Context, turns: asyncio.Semaphore) -> Any:
+        """Return the answer to a request; the caller's turn lasts until the answer was taken, which lies here until then."""
+        await turns.acquire()
+        _when_over(context, turns.release)
+        return await inner(await _only(context, read), context)
 
-    def _upload(self, inner: Any, method: str) -> Any:
-        async def call(requests: AsyncIterator[Any], context: Context) -> Any:
-            async with self._measured(context, method), self._share(context, method) as (caller, turns):
-                work = inner(_in_turn(requests, turns), context)
-                return await self._while_a_member(work, caller, context, method)
+    def _upload(self, inner: Any, method: str, read: Read) -> Any:
+        async def call(_requests: AsyncIterator[bytes], context: Context) -> Any:
+            async with self._measured(context, method):
+                caller, turns = self._let_in(context, method)
+                async with aclosing(_in_turn(context, turns, read)) as messages:
+                    return await self._while_a_member(inner(messages, context), caller, context, method)
 
         return call
 
-    def _watch(self, inner: Any, method: str) -> Any:
-        async def call(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
-            async with self._measured(context, method), self._share(context, method) as (caller, turns):
+    def _watch(self, inner: Any, method: str, read: Read) -> Any:
+        async def call(_requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+            async with self._measured(context, method):
+                caller, turns = self._let_in(context, method)
                 async with turns:
-                    request = await self._while_a_member(_only(requests), caller, context, method)
+                    request = await self._while_a_member(_only(context, read), caller, context, method)
                 if not isasyncgenfunction(inner):
                     await self._while_a_member(inner(request, context), caller, context, method)
                     return
-                end = object()
-                async with aclosing(inner(request, context)) as responses:
+                end, answers = object(), inner(request, context)
+                del request
+                async with aclosing(answers) as responses:
                     while True:
                         # What waits for news waits outside its caller's turns; what is read for an answer is read in one.
                         async with nullcontext() if method.endswith(_LASTING) else turns:
@@ -203,28 +209,33 @@ class Boundary(grpc.aio.ServerInterceptor):
             except VdbError as error:
                 if isinstance(error, StoreError):
                     self._log.error("storage refuses", method=method, error=str(error))
-                code, message, details = status_of(error)
-                outcome.code, outcome.reason = code.name, reason_for(error)
-                await context.abort(code, message, details)
+                refusal, outcome.reason = status_of(error), reason_for(error)
+                _forget(error)
             except grpc.aio.BaseError:
                 raise  # of the library: the call is over
             except Exception as error:  # whatever else it is, its text may name files, addresses and values of others
                 self._log.critical("a call failed", method=method, error=_place(error))
-                code, message, details = status_of_fault(_stated(context))
-                outcome.code = code.name
-                await context.abort(code, message, details)
-            outcome.code = "OK"
+                refusal = status_of_fault(_stated(context))
+                _forget(error)
+            else:
+                outcome.code = "OK"
+                return
+            outcome.code = refusal[0].name
+            await context.abort(*refusal)
 
-    @asynccontextmanager
-    async def _share(self, context: Context, method: str) -> AsyncIterator[tuple[Caller, asyncio.Semaphore]]:
-        """Let a caller in, and yield it with the semaphore of its turns.
+    def _let_in(self, context: Context, method: str) -> tuple[Caller, asyncio.Semaphore]:
+        """Let a caller in, and return it with the semaphore of its turns.
+
+        Its call counts until the library is done with it: the answer was taken, or nobody is there any more who could.
 
         Raises:
             RefusedError: it may not call, or has too many calls open.
         """
         caller = self._enter(context, method)
-        async with self._quotas.call(caller.spiffe_id) as turns:
-            yield caller, turns
+        most = INVITED_CALLS if caller.role == "enrolment" else MAX_CALLS
+        turns = self._quotas.begin(caller.spiffe_id, most)
+        _when_over(context, partial(self._quotas.end, caller.spiffe_id))
+        return caller, turns
 
 
 class _SerialisedOnce:
@@ -238,6 +249,15 @@ class _SerialisedOnce:
         if self._last is None or self._last[0] is not message:
             self._last = (message, self._serialise(message))
         return self._last[1]
+
+
+def _when_over(context: Context, act: Callable[[], None]) -> None:
+    """Have something done once, when the library is done with a call, however it ends."""
+
+    def over(_context: object) -> None:
+        act()
+
+    context.add_done_callback(cast(Any, over))  # the library's types want an argument of a certain name
 
 
 def _stated(context: Context) -> Version:
@@ -254,29 +274,50 @@ def _place(error: Exception) -> str:
     return f"{last.name} ({last.filename.rpartition('/')[2]}, line {last.lineno}): {type(error).__name__}: {error}"
 
 
-async def _only(requests: AsyncIterator[Any]) -> Any:
+def _forget(error: BaseException) -> None:
+    """Let go of all that the functions held through which an error came, requests of megabytes among it.
+
+    The library keeps the exception with which a call is refused for as long as the call, which it points back to, and that one
+    keeps this error: without this a request would lie here until the interpreter looks for cycles.
+    """
+    known: list[BaseException] = []
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is not None and one not in known:
+            known.append(one)
+            left += [one.__cause__, one.__context__]
+            clear_frames(one.__traceback__)
+            one.__traceback__ = None
+
+
+async def _only(context: Context, read: Read) -> Any:
     """Return the one message of a call that has one.
+
+    Not from the library's iterator, which points to itself and holds the last message that it gave out.
 
     Raises:
         RefusedError: it did not come.
-        FormatError: a field of it is larger than any session can want.
+        FormatError: it is none, or larger than any session can want.
     """
     try:
         async with asyncio.timeout(REQUEST_SECONDS):
-            request = await anext(requests)
-    except (TimeoutError, StopAsyncIteration) as error:
-        raise RefusedError(reasons.INVALID, f"no request came within {REQUEST_SECONDS:.0f} s of the call") from error
-    check_sizes(request)
-    return request
+            data = await context.read()
+    except TimeoutError:
+        data = grpc.aio.EOF
+    if data is grpc.aio.EOF:
+        raise RefusedError(reasons.INVALID, f"no request came within {REQUEST_SECONDS:.0f} s of the call")
+    return read(data)
 
 
-async def _in_turn(requests: AsyncIterator[Any], turns: asyncio.Semaphore) -> AsyncIterator[Any]:
-    """Yield the messages of a call, each read in its caller's turn."""
-    end = object()
+async def _in_turn(context: Context, turns: asyncio.Semaphore, read: Read) -> AsyncGenerator[Any]:
+    """Yield the messages of a call, each read in its caller's turn; none is held here while the next one is waited for."""
     while True:
         async with turns:
-            message: Any = await anext(requests, end)
-        if message is end:
+            data = await context.read()
+        if data is grpc.aio.EOF:
             return
-        check_sizes(message)
+        message = read(data)
+        del data
         yield message
+        del message

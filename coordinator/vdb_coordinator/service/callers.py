@@ -25,6 +25,9 @@ Role = Literal["participant", "admin", "enrolment"]
 _PACKAGE: Final = "/vdb.v1."
 _HEALTH: Final = "/grpc.health.v1.Health/"
 _EVERYBODY: Final[frozenset[Role]] = frozenset({"participant", "admin", "enrolment"})
+_LASTING: Final[frozenset[Role]] = frozenset({"participant", "admin"})
+"""Who may watch: not who has an invitation and is nobody yet."""
+
 _SERVICES: Final[Mapping[str, frozenset[Role]]] = {
     "ProtocolService": _EVERYBODY,
     "MembershipService": frozenset({"participant"}),
@@ -89,7 +92,7 @@ class Roles:
 def roles_for(method: str) -> frozenset[Role]:
     """Return the roles that may call a method, given as /package.Service/Method."""
     if method.startswith(_HEALTH):
-        return _EVERYBODY
+        return _LASTING if method == _HEALTH + "Watch" else _EVERYBODY
     service, _, name = method.removeprefix(_PACKAGE).partition("/")
     allowed = _SERVICES.get(service, frozenset())
     return allowed | {"admin"} if name in _FOR_LEADS_TOO.get(service, ()) else allowed

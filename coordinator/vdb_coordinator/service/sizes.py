@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sized
 from typing import Any, Final
 
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from vdb_coordinator.checks import misplaced
@@ -19,6 +20,7 @@ from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.statement import THUMBNAIL_BYTES, VECTOR_LANES
 from vdb_shared.errors import FormatError
 from vdb_shared.secagg.messages import Signed
+from vdb_shared.secagg.parameters import MAX_PARTICIPANTS
 from vdb_shared.spec import Spec
 from vdb_shared.tasks import checked_count
 from vdb_shared.wire import convert
@@ -49,6 +51,12 @@ _SCORE_BYTES: Final = 64
 _FIXED_BYTES: Final = 2**10
 _SEAT_BYTES: Final = 64
 """Of a body in the rounds, for each seat: a number and a scalar, or a number three times."""
+
+_LETTER_BYTES: Final = 4
+"""UTF-8 takes no more."""
+
+_SPARE_BYTES: Final = 2**10
+_SPARE_FIELDS: Final = 16
 
 _WORDS: Final = 64 * 2**10
 _ELSEWHERE: Final = convert.MAX_MESSAGE_BYTES
@@ -98,6 +106,19 @@ LIMITS: Final[Mapping[str, int]] = {
 
 NESTED: Final = ("keys", "header", "complaint", "consistency", "shares", "sealed")
 """Fields that are messages of the rounds."""
+
+
+def longest(form: Descriptor) -> int:
+    """Return how many bytes a message of this form has at most, if none of its fields is larger than `LIMITS`."""
+    return min(convert.MAX_MESSAGE_BYTES, _SPARE_BYTES + sum(_room(field) for field in form.fields))
+
+
+def most_fields(form: Descriptor) -> int:
+    """Return how many fields a message of this form has at most, with those of the single messages in it.
+
+    A list's entries count, the fields in them do not. Some are to spare: newer agents may have fields that are not known here.
+    """
+    return _SPARE_FIELDS + sum(_fields(field) for field in form.fields)
 
 
 def check_sizes(request: Message) -> None:
@@ -198,6 +219,21 @@ def too_large(what: str, found: int, most: int) -> FormatError:
 
 def _enveloped(payload: int) -> int:
     return 4 * -(-payload // 3) + _SIGNED_BYTES
+
+
+def _room(field: FieldDescriptor) -> int:
+    if field.message_type is not None and field.name not in NESTED:
+        return longest(field.message_type)
+    most = LIMITS.get(field.name, 0)
+    if field.is_repeated:
+        most *= _NAME_BYTES
+    return _LETTER_BYTES * most if field.type == field.TYPE_STRING else most
+
+
+def _fields(field: FieldDescriptor) -> int:
+    if field.is_repeated:
+        return MAX_PARTICIPANTS if field.message_type is not None else LIMITS[field.name]
+    return 1 if field.message_type is None else 1 + most_fields(field.message_type)
 
 
 def _is_list(value: Any) -> bool:

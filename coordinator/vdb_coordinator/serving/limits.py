@@ -26,8 +26,8 @@ HANDSHAKE_SECONDS: Final = 5
 IDLE_SECONDS: Final = 5 * 60
 """After so long a connection without a call is closed; clients open another one when they need it."""
 
-MAX_CALLS: Final = 4000
-"""Calls of all callers at once."""
+MAX_CALLS: Final = 8192
+"""Calls of all callers at once: far more than those of which a few callers can have most (`service/quotas.py`)."""
 
 DESCRIPTORS: Final = 2 * MAX_CONNECTIONS
 

@@ -17,8 +17,7 @@ import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health
+from grpc_health.v1 import health_pb2_grpc
 from structlog.typing import FilteringBoundLogger
 
 import vdb_shared
@@ -39,6 +38,7 @@ from vdb_coordinator.service.approvals import Approvals
 from vdb_coordinator.service.boundary import Boundary
 from vdb_coordinator.service.compatibility import PROGRAM
 from vdb_coordinator.service.enrolment import EnrolmentServicer
+from vdb_coordinator.service.health import Health
 from vdb_coordinator.service.membership import MembershipServicer, ProtocolServicer
 from vdb_coordinator.service.sessions import SessionServicer
 from vdb_coordinator.service.transparency import LogServicer
@@ -156,7 +156,7 @@ class Server:
             services.metrics.take_refused,
         )
         self._http: list[HttpServer] = []
-        self._health = health.HealthServicer()
+        self._health = Health(SERVICES)
         self._grpc: grpc.aio.Server | None = None
         self._upkeep: asyncio.Task[None] | None = None
         self._admin_problem = ""
@@ -203,12 +203,12 @@ class Server:
             await self._grpc.wait_for_termination()
 
     async def stop(self, grace: float = 2.0) -> None:
-        """Stop taking calls, finish what was begun, close the database."""
+        """Stop taking calls, finish what was begun, close the database; no peer can make any of it wait."""
         if self._upkeep is not None:
             self._upkeep.cancel()
         for server in self._http:
             await asyncio.to_thread(server.stop)
-        await self._show_health(serving=False)
+        self._show_health(serving=False)
         if self._grpc is not None:
             await self._grpc.stop(grace)
         await self.conductor.stop()
@@ -279,10 +279,10 @@ class Server:
                 await self._look_after_all()
             except StoreError as error:
                 self._services.metrics.storage(works=False)
-                await self._show_health(serving=False)
+                self._show_health(serving=False)
                 self._log.error("storage refuses", error=str(error))
             except Exception as error:  # whatever it is: nobody would be told that nothing is renewed any more
-                await self._show_health(serving=False)
+                self._show_health(serving=False)
                 self._log.critical("upkeep failed", error=repr(error))
             await self._until_next_look()
 
@@ -293,7 +293,7 @@ class Server:
         await self._transparency.publish()
         await self._auditing.keep_up()
         self._renew_admin_certificate()
-        await self._show_health(serving=True)
+        self._show_health(serving=True)
 
     async def _until_next_look(self) -> None:
         """Wait; not any longer when the database turns out to have fallen back, which is told at once."""
@@ -314,11 +314,8 @@ class Server:
             self._log.warning("the lead's certificate is not renewed", error=problem)
         self._admin_problem = problem
 
-    async def _show_health(self, *, serving: bool) -> None:
-        statuses = health_pb2.HealthCheckResponse
-        serving = serving and not self._database.fallen_back.is_set()
-        for service in SERVICES:
-            await self._health.set(service, statuses.SERVING if serving else statuses.NOT_SERVING)
+    def _show_health(self, *, serving: bool) -> None:
+        self._health.show(serving=serving and not self._database.fallen_back.is_set())
 
 
 def _reachable(host: str) -> str:

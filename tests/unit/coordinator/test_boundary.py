@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc import StatusCode
@@ -20,6 +21,7 @@ from vdb_coordinator.service.answers import DETAILS_KEY, status_of, status_of_fa
 from vdb_coordinator.service.boundary import Boundary
 from vdb_coordinator.service.callers import Roles, authorised
 from vdb_coordinator.service.quotas import TURNS
+from vdb_coordinator.service.reading import reader
 from vdb_coordinator.serving.log import make_log
 from vdb_coordinator.serving.metrics import Metrics
 from vdb_shared import errors
@@ -37,6 +39,7 @@ FOR_LEADS_TOO = {
     *(("SessionService", method) for method in ("ListSessions", "GetSession", "WatchSession", "GetBundle")),
     *(("LogService", method) for method in ("Object", "GetObjections")),
 }
+LISTING, GETTING = "/vdb.v1.SessionService/ListSessions", "/vdb.v1.SessionService/GetSession"
 METHODS = [
     (service.name, method.name) for service in pb.DESCRIPTOR.services_by_name.values() for method in service.methods
 ]
@@ -73,6 +76,10 @@ def test_unknown_methods_and_callers_without_a_name_are_refused() -> None:
 def test_members_may_ask_for_health() -> None:
     for peer in (LEAD, PARTICIPANT, INVITED):
         authorised(peer, "/grpc.health.v1.Health/Check", ROLES)
+    for peer in (LEAD, PARTICIPANT):
+        authorised(peer, "/grpc.health.v1.Health/Watch", ROLES)
+    with pytest.raises(RefusedError):
+        authorised(INVITED, "/grpc.health.v1.Health/Watch", ROLES)
 
 
 @pytest.mark.parametrize(
@@ -126,8 +133,12 @@ class Call:
 
     code, details = None, ""
 
-    def __init__(self, *, speaks: str = "1.1") -> None:
+    def __init__(self, request: Message, *, speaks: str = "1.1") -> None:
+        self.left: list[bytes] = [request.SerializeToString()]
         self.speaks = speaks
+
+    async def read(self) -> object:
+        return self.left.pop() if self.left else grpc.aio.EOF
 
     def auth_context(self) -> dict[str, list[bytes]]:
         return {"peer_spiffe_id": [PARTICIPANT.encode()], "x509_pem_cert": [b""]}
@@ -141,13 +152,15 @@ class Call:
     def set_trailing_metadata(self, _metadata: object) -> None:
         pass
 
+    def add_done_callback(self, callback: Callable[[object], None]) -> None:
+        """Have it called as the library does: when the task has ended that answers the call."""
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(lambda _: callback(self))
+
     async def abort(self, code: StatusCode, details: str, metadata: tuple[tuple[str, bytes], ...]) -> None:
         self.code, self.details, (_, self.reasons) = code, details, unpacked(metadata)
         raise grpc.aio.AbortError
-
-
-async def only(request: object) -> AsyncIterator[object]:
-    yield request
 
 
 def boundary(log: io.StringIO) -> Boundary:
@@ -161,10 +174,10 @@ def test_of_a_fault_nothing_but_that_it_happened_leaves_the_server(fault: Except
     async def fails(_request: object, _context: object) -> None:
         raise fault
 
-    log, call = io.StringIO(), Call()
-    wrapped = boundary(log)._unary(fails, "/vdb.v1.SessionService/ListSessions")
+    log, call = io.StringIO(), Call(pb.ListSessionsRequest())
+    wrapped = boundary(log)._unary(fails, LISTING, reader(LISTING, pb.ListSessionsRequest.FromString))
     with pytest.raises(grpc.aio.AbortError):
-        asyncio.run(wrapped(only(pb.ListSessionsRequest()), call))
+        asyncio.run(wrapped(None, call))
     assert (call.code, call.reasons) == (StatusCode.INTERNAL, [reasons.INTERNAL])
     assert "secret" not in call.details
     assert "fails (test_boundary.py, line" in log.getvalue(), "the operator is told"
@@ -175,11 +188,10 @@ def test_what_the_storage_says_is_told_to_the_operator() -> None:
     async def fails(_request: object, _context: object) -> None:
         raise errors.StoreError("/srv/db.sqlite: database is locked")
 
-    log, call = io.StringIO(), Call()
+    log, call = io.StringIO(), Call(pb.ListSessionsRequest())
+    wrapped = boundary(log)._unary(fails, LISTING, reader(LISTING, pb.ListSessionsRequest.FromString))
     with pytest.raises(grpc.aio.AbortError):
-        asyncio.run(
-            boundary(log)._unary(fails, "/vdb.v1.SessionService/ListSessions")(only(pb.ListSessionsRequest()), call)
-        )
+        asyncio.run(wrapped(None, call))
     assert call.reasons == [reasons.STORAGE]
     assert "/srv" not in call.details
     assert "/srv/db.sqlite: database is locked" in log.getvalue()
@@ -189,13 +201,10 @@ def test_a_request_that_no_session_wants_does_not_reach_its_service() -> None:
     async def never(_request: object, _context: object) -> None:
         raise AssertionError("it came through")
 
-    call = Call()
+    call = Call(pb.GetSessionRequest(session="x" * 2**20))
+    wrapped = boundary(io.StringIO())._unary(never, GETTING, reader(GETTING, pb.GetSessionRequest.FromString))
     with pytest.raises(grpc.aio.AbortError):
-        asyncio.run(
-            boundary(io.StringIO())._unary(never, "/vdb.v1.SessionService/GetSession")(
-                only(pb.GetSessionRequest(session="x" * 2**20)), call
-            )
-        )
+        asyncio.run(wrapped(None, call))
     assert call.reasons == [reasons.INVALID]
 
 
@@ -217,8 +226,9 @@ def test_what_is_read_for_an_answer_is_read_in_the_callers_turn_and_news_are_wai
             yield b"x"
 
     async def taken(served: Boundary) -> int:
-        wrapped = served._watch(pieces, f"/vdb.v1.SessionService/{method}")
-        return len([piece async for piece in wrapped(only(pb.GetBundleRequest()), Call())])
+        name = f"/vdb.v1.SessionService/{method}"
+        wrapped = served._watch(pieces, name, reader(name, pb.GetBundleRequest.FromString))
+        return len([piece async for piece in wrapped(None, Call(pb.GetBundleRequest()))])
 
     async def story() -> list[int]:
         served = boundary(io.StringIO())
