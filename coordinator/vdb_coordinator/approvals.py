@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from vdb_coordinator.refusals import RefusedError
 from vdb_shared import labels
-from vdb_shared.canonical import canonical_json, decode_base64, encode_base64, parse_canonical_json
+from vdb_shared.canonical import canonical_json, decode_base64, encode_base64, parse_canonical_json, sha256_digest
 from vdb_shared.errors import FormatError, SignatureError
 from vdb_shared.fields import Name
 from vdb_shared.identity import Signer, StatementPublicKey
@@ -74,10 +74,15 @@ class ApprovalPolicy(BaseModel):
         """Return how many must sign an action, 0 if nobody."""
         return self.actions.get(action, 0)
 
-    def words(self) -> str:
-        """Return the policy as the audit log says it."""
+    @property
+    def digest(self) -> str:
+        """What all of the policy is known by: SHA-256 of its canonical JSON."""
+        return sha256_digest(canonical_json(self.model_dump(mode="json")))
+
+    def words(self) -> list[str]:
+        """Return the policy as the audit log says it: what it is, its digest, and who may sign with which key."""
         told = ", ".join(f"{action} {count} of {len(self.keys)}" for action, count in sorted(self.actions.items()))
-        return told or "none"
+        return [f"approvals: {told or 'none'}", f"policy {self.digest}", f"{self.hours} hours", *named(self.keys)]
 
 
 class Proposal(BaseModel):
@@ -175,6 +180,11 @@ class SignedOrder:
         if len(found) < self.needed:
             raise RefusedError(reasons.NEEDS_APPROVAL, f"{self.needed} people must sign this, {len(found)} have")
 
+    @property
+    def signers(self) -> list[str]:
+        """Who has signed, as the audit log names them."""
+        return named({name: self.keys[name] for name in self.signatures})
+
     def encode(self) -> dict[str, Any]:
         """Return it as a value of canonical JSON."""
         return {
@@ -196,6 +206,11 @@ class SignedOrder:
         if found.encode() != value:
             raise FormatError("a signed order that is not in its one encoding")
         return found
+
+
+def named(keys: Mapping[str, str]) -> list[str]:
+    """Return people as the audit log names them: with the id of the key (hex) that was theirs."""
+    return [f"{name} ({StatementPublicKey(bytes.fromhex(key)).key_id})" for name, key in sorted(keys.items())]
 
 
 def check_approval(policy: ApprovalPolicy, data: bytes, name: str, signature: bytes) -> None:

@@ -10,14 +10,23 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from vdb_shared.errors import StoreError, UsageError
 
 
-def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+def write_durably(
+    path: Path, content: bytes, *, mode: int = 0o644, before_rename: Callable[[], None] = lambda: None
+) -> None:
     """Write a file so that after any crash it is there as a whole or as it was before.
+
+    Args:
+        path: of the file.
+        content: all of it.
+        mode: its permissions.
+        before_rename: called when the content is durable under another name; what it raises leaves the file as it was.
 
     Raises:
         StoreError: the file system refuses: full, read-only, no permission.
@@ -29,11 +38,14 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
+        before_rename()
         temporary.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):  # a file system that is read-only now refuses this too
             temporary.unlink(missing_ok=True)
-        raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
+        if isinstance(error, OSError):
+            raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
+        raise
     sync_directory(path.parent)
 
 
@@ -84,6 +96,15 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def which_file(path: Path) -> tuple[int, ...] | None:
+    """Return what tells a file from another one that takes its name, None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 class DirectoryLock:

@@ -29,7 +29,7 @@ from vdb_coordinator.approvals import (
 )
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.serving.clock import parse_timestamp, timestamp
-from vdb_coordinator.store import proposals
+from vdb_coordinator.store import attempts, proposals
 from vdb_shared.errors import UsageError
 from vdb_shared.wire import reasons
 
@@ -110,8 +110,24 @@ def ordered(policy: ApprovalPolicy, deed: Deed, handed: Handed | None, now: date
     return order
 
 
-def keep(connection: Connection, order: SignedOrder, now: datetime) -> str:
-    """Keep an order as done, in the transaction that does it, and return in words who has signed it.
+def record_done(
+    connection: Connection, order: SignedOrder | None, now: datetime, who: str, action: str, outcome: str
+) -> None:
+    """Write into the audit log what was done, and keep the order by which it was, in the transaction that does it.
+
+    Raises:
+        RefusedError: it was done before.
+    """
+    if order is None:
+        attempts.record(connection, now, who, action, outcome)
+        return
+    keep(connection, order, now)
+    head = f"{outcome}; sha256:{proposal_digest(order.body).hex()}: approved by "
+    attempts.record_list(connection, now, who, action, head, order.signers)
+
+
+def keep(connection: Connection, order: SignedOrder, now: datetime) -> None:
+    """Keep an order as done, in the transaction that does it.
 
     Raises:
         RefusedError: it was done before.
@@ -124,7 +140,6 @@ def keep(connection: Connection, order: SignedOrder, now: datetime) -> str:
     for name, signature in order.signatures.items():
         proposals.approve(connection, digest, name, signature)
     proposals.take(connection, digest, timestamp(now))
-    return f"approved by {', '.join(sorted(order.signatures))}: sha256:{digest.hex()}"
 
 
 def _check_same(proposal: Proposal, deed: Deed) -> None:

@@ -14,6 +14,7 @@ from testkit.members import TestMember
 from testkit.refusals import refused
 from testkit.small_specs import small_spec as whole_spec
 from testkit.specs import small_spec
+from vdb_coordinator.approvals import named
 from vdb_coordinator.cli import app
 from vdb_coordinator.config import render_config
 from vdb_coordinator.service.admin import LONGEST_WORDS
@@ -70,11 +71,16 @@ def test_a_lead_alone_revokes_nobody_and_two_people_do(coordinator: RunningCoord
     for words in (
         "propose: ",
         "approve proposal: anna: ",
-        "execute proposal: approved by anna, ben: ",
+        "approve proposal: ben: ",
         "revoke: refused: 2 of 3 people must sign this",
         "revoke: site-4, left",
     ):
         assert words in shown, words
+    config = coordinator.home.read_config()
+    anna, ben, carla = named(config.approvals.keys)
+    assert f": approved by {anna}, {ben}, revoke_institution: " in shown
+    assert f"admin {config.admins[0]}, approvals: abort" in shown
+    assert f"policy {config.approvals.digest}, 72 hours, {anna}, {ben}, {carla}" in shown
 
 
 def test_what_was_signed_and_cannot_be_done_is_told(coordinator: RunningCoordinator, tmp_path: Path) -> None:

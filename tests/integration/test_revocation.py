@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from sqlalchemy import Connection
 from typer.testing import CliRunner
 
 from testkit.coordinator import CALL, Identity, RunningCoordinator, running_coordinator
@@ -21,19 +22,24 @@ from testkit.refusals import reason_of, refused
 from testkit.small_specs import small_spec
 from testkit.specs import small_spec as open_spec
 from vdb_coordinator.cli import app as lead_app
+from vdb_coordinator.files import write_durably
 from vdb_coordinator.identity.keys import read_signing_key
 from vdb_coordinator.identity.revocation import Revocation, store_revocation
 from vdb_coordinator.identity.rosters import RosterAuthority
+from vdb_coordinator.store import attempts
 from vdb_coordinator.store.database import Database
 from vdb_shared.audit.cli import app as audit_app
 from vdb_shared.audit.verify import verify
-from vdb_shared.errors import UsageError
+from vdb_shared.errors import StoreError, UsageError
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire import reasons
 from vdb_shared.wire.federation_pb2_grpc import EnrolmentServiceStub, SessionServiceStub
 from vdb_shared.wire.status import Phase
 
 PATIENT = small_spec(deadlines="{ joining = 3600, computing = 3600, round = 3600, countersigning = 3600 }")
+
+
+LEFT = ("--reason", "left", "--yes")
 
 
 @pytest.fixture
@@ -93,6 +99,49 @@ def watching(session: str) -> Callable[[grpc.Channel], Any]:
 def idle(channel: grpc.Channel) -> Any:
     """Open a stream on which nothing happens as long as the coordinator is well."""
     return health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=3 * CALL)
+
+
+def test_who_is_revoked_is_out_also_when_the_answer_of_the_commit_is_lost(
+    coordinator: RunningCoordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lead is told that the storage refuses, and what the database says counts all the same."""
+    server, (victim, other) = coordinator._server, coordinator.identities[:2]
+    assert server is not None
+    mine, theirs = (Stream(idle, coordinator.channel(identity)) for identity in (victim, other))
+    run = server._database.run
+    lost: list[Any] = []
+
+    async def lossy(work: Callable[[Connection], Any]) -> Any:
+        def committed(connection: Connection) -> tuple[Any, bool]:
+            before = attempts.end(connection)
+            result = work(connection)
+            return result, attempts.end(connection) != before
+
+        result, grown = await run(committed)
+        if grown and not lost:
+            lost.append(result)
+            raise StoreError("the connection was lost after the commit")
+        return result
+
+    monkeypatch.setattr(server._database, "run", lossy)
+    assert "storage refuses" in lead(coordinator, "revoke", victim.institution, *LEFT, expect=1)
+    assert lost
+    assert sessions_of(coordinator, victim) == reasons.NOT_A_MEMBER
+    mine.join(CALL)
+    assert mine.error is not None
+    assert theirs.is_alive()
+    assert sessions_of(coordinator, other) is None
+
+
+def test_a_former_coordinator_leaves_the_address_of_its_successor(coordinator: RunningCoordinator) -> None:
+    """It is stopped late, after the other one serves at the same address, as beside one PostgreSQL database."""
+    shown = coordinator.home.bound.read_bytes()
+    write_durably(coordinator.home.bound, shown)
+    coordinator.stop()
+    assert coordinator.home.bound.read_bytes() == shown
+    coordinator.start()
+    coordinator.stop()
+    assert not coordinator.home.bound.exists()
 
 
 def test_who_is_revoked_is_refused_at_once_also_on_streams_that_are_open(coordinator: RunningCoordinator) -> None:

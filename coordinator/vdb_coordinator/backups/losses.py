@@ -22,12 +22,12 @@ from vdb_coordinator.approvals import SignedOrder
 from vdb_coordinator.duties import LONGEST_REASON
 from vdb_coordinator.events import EndLost, Event, SessionFailed
 from vdb_coordinator.identity.rosters import RosterAuthority, without_member
-from vdb_coordinator.orders import keep
+from vdb_coordinator.orders import record_done
 from vdb_coordinator.serving.clock import timestamp
 from vdb_coordinator.serving.history import SessionHistory
 from vdb_coordinator.sessions import apply
 from vdb_coordinator.states import Ending, Publishing, SessionState
-from vdb_coordinator.store import attempts, log_entries, proposals, restorations, schema
+from vdb_coordinator.store import log_entries, proposals, restorations, schema
 from vdb_coordinator.store.restorations import LostSession, Restoration
 from vdb_shared.bundle.logged import (
     SALT_BYTES,
@@ -161,9 +161,7 @@ def take_losses(connection: Connection, history: SessionHistory, found: Later, c
     )
     restorations.store(connection, restoration, lost)
     outcome = f"backup of {circumstances.made}: {len(found.entries)} entries taken, {len(aborted)} sessions to abort"
-    if circumstances.order is not None:
-        outcome = f"{outcome}; {keep(connection, circumstances.order, circumstances.at)}"
-    attempts.record(connection, circumstances.at, "vdb-coordinator restore", "restore", outcome)
+    record_done(connection, circumstances.order, circumstances.at, "vdb-coordinator restore", "restore", outcome)
     return Losses(epoch, len(found.entries), tuple(aborted), tuple(ended), tuple(lost), left_out, version)
 
 

@@ -25,7 +25,7 @@ from vdb_coordinator.files import DirectoryLock, read_file
 from vdb_coordinator.serving.clock import timestamp
 from vdb_coordinator.store import log_entries, schema
 from vdb_coordinator.store.copying import begin_snapshot, check_current, copy_rows
-from vdb_coordinator.store.database import Database, create_database, newest_revision, read_database
+from vdb_coordinator.store.database import Database, count_epoch, create_database, newest_revision, read_database
 from vdb_coordinator.store.engines import ServedElsewhereError
 from vdb_shared.bundle.witnessed import log_key
 from vdb_shared.errors import StoreError, UsageError
@@ -90,7 +90,7 @@ def _quiet(home: Home, config: ConfigFile) -> Iterator[bool]:
         if config.database is None:
             lock = DirectoryLock(home.lock)
         else:
-            database.run_now(lambda _: None)  # takes the database's lock
+            database.run_now(count_epoch)  # takes the database's lock, and who had lost it does not go on
     except (UsageError, ServedElsewhereError):
         database.close()
         yield False

@@ -50,6 +50,10 @@ PassphraseFor = Callable[[bool], bytes | None]
 _DATABASE_LINE: Final = re.compile(r"^[ \t]*database[ \t]*=.*$", re.MULTILINE)
 
 
+_MOST_DIGITS: Final = 20
+"""No log has so many entries that their number is longer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What `restore` was asked for.
@@ -234,7 +238,7 @@ def _order(wish: Wish, unpacked: _Unpacked, newest: Newest, now: datetime) -> Si
     entries = len(newest.entries)
     if wish.order is not None:
         said = parse_proposal(wish.order.body).parameters.get("entries", "")
-        if said.isascii() and said.isdecimal() and int(said) <= entries:
+        if len(said) < _MOST_DIGITS and said.isascii() and said.isdecimal() and int(said) <= entries:
             entries = int(said)
     deed = restoration(unpacked.config.consortium, unpacked.digest, entries, nothing_lost=wish.nothing_lost)
     return ordered(unpacked.config.approvals, deed, wish.order, now)

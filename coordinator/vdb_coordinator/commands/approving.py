@@ -32,7 +32,8 @@ def key(file: Path, passphrase: bytes | None) -> None:
     made = StatementKey.generate()
     write_new(file, made.to_pem(passphrase), secret=True)
     screen = console()
-    screen.print(f"wrote {file}; keep it, and give the lead this line for [approvals.keys] in coordinator.toml:")
+    screen.print(f"wrote {file}; keep it; the audit log names it by its key id {made.public_key.key_id}")
+    screen.print("give the lead this line for [approvals.keys] in coordinator.toml:")
     screen.print(f'NAME = "{made.public_key.raw.hex()}"')
 
 

@@ -35,10 +35,9 @@ from vdb_coordinator.identity.roots import (
     with_signature,
 )
 from vdb_coordinator.identity.roster_key import check_held, next_roster_key
-from vdb_coordinator.orders import Handed, installation, keep, ordered
+from vdb_coordinator.orders import Handed, installation, ordered, record_done
 from vdb_coordinator.serving.clock import SystemClock, timestamp
-from vdb_coordinator.store import attempts
-from vdb_coordinator.store.database import Database, migrate
+from vdb_coordinator.store.database import Database, count_epoch, migrate
 from vdb_shared.errors import IdentityError, UsageError
 from vdb_shared.wire.enrolment import grouped, ungrouped
 
@@ -161,8 +160,8 @@ def _record(home: Home, data: bytes, handed: Handed | None) -> None:
 
     def store(connection: Connection) -> None:
         migrate(connection)
-        said = outcome if order is None else f"{outcome}; {keep(connection, order, now)}"
-        attempts.record(connection, now, "vdb-coordinator root install", "install root", said)
+        count_epoch(connection)
+        record_done(connection, order, now, "vdb-coordinator root install", "install root", outcome)
 
     database = Database(home.database(config))
     try:

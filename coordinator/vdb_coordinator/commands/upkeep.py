@@ -11,12 +11,14 @@ from vdb_coordinator.commands.terminal import Common, console, print_json
 from vdb_coordinator.config import Home
 from vdb_coordinator.files import DirectoryLock
 from vdb_coordinator.serving.fsck import Holdings, look
-from vdb_coordinator.store.database import Database
+from vdb_coordinator.store.database import Database, count_epoch
 
 
 @contextmanager
 def held(home: Home) -> Iterator[Database]:
     """Keep coordinators away from a directory and its database for the length of a block.
+
+    One that had lost a PostgreSQL database for a moment, and so its lock, finds a later epoch when it comes back, and ends.
 
     Raises:
         UsageError: a coordinator serves the directory.
@@ -26,6 +28,8 @@ def held(home: Home) -> Iterator[Database]:
     lock = DirectoryLock(home.lock) if config.database is None else None
     database = Database(home.database(config))
     try:
+        if lock is None:
+            database.run_now(count_epoch)
         yield database
     finally:
         database.close()

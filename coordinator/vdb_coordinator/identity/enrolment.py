@@ -154,8 +154,7 @@ class Enrolments:
         now, current = self._clock.now(), await self.roster()
         if institution == current.roster.coordinator.institution:
             raise IdentityError(f"{institution} is the coordinator's own name; invite an institution")
-        if any(member.institution == institution and member.role == "auditor" for member in current.roster.members):
-            raise IdentityError(f"{institution} is an auditor, which does not take part; choose another name")
+        _check_no_auditor(current.roster, institution)
         token, expires = secrets.token_bytes(TOKEN_BYTES), now + INVITATION_LIFETIME
         key = new_tls_key()
         name = spiffe_id(self._consortium.name, "enrolment", institution)
@@ -236,6 +235,7 @@ class Enrolments:
             key = StatementPublicKey(waiting.statement_key)
             _check_fingerprint(institution, key.key_id, fingerprint)
             current = self._consortium.rosters.newest(connection)
+            _check_no_auditor(current.roster, institution)
             _check_unused(current.roster, institution, key)
             check_not_revoked(connection, institution, key)
             log_replacement(connection, current.roster, institution, key, now)
@@ -370,6 +370,11 @@ def _check_fingerprint(institution: str, expected: str, found: str) -> None:
             f"fingerprint of {institution}'s key is {grouped(expected)}, not the one given; if the institution reads "
             "out another one, somebody else used its invitation: do not approve"
         )
+
+
+def _check_no_auditor(roster: Roster, institution: str) -> None:
+    if any(member.institution == institution and member.role == "auditor" for member in roster.members):
+        raise IdentityError(f"{institution} is an auditor, which does not take part; choose another name")
 
 
 def _check_unused(roster: Roster, institution: str, key: StatementPublicKey) -> None:

@@ -6,10 +6,10 @@ Source: protos/README.md §11.1, §11.11.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -27,16 +27,15 @@ from vdb_coordinator.service.wishes import Wish, parameters_of, wish_in, wish_of
 from vdb_coordinator.serving.conductor import Conductor
 from vdb_coordinator.serving.live import LiveSession
 from vdb_coordinator.serving.objections import Objections
+from vdb_coordinator.serving.unfinished import Unfinished
 from vdb_shared.bundle.logged import RevocationReason
-from vdb_shared.errors import UsageError, VdbError
+from vdb_shared.errors import StoreError, UsageError, VdbError
 from vdb_shared.fields import Name
 from vdb_shared.identity import StatementPublicKey
 from vdb_shared.spec import parse_spec_json
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire import reasons
 from vdb_shared.wire.federation_pb2_grpc import AdminServiceServicer
-
-T = TypeVar("T")
 
 _NAME: Final = TypeAdapter(Name)
 LONGEST_WORDS: Final = 500
@@ -90,7 +89,7 @@ class AdminServicer(AdminServiceServicer):
         self._enrolments = enrolments
         self._approvals = approvals
         self._surroundings = surroundings
-        self._unfinished: set[asyncio.Task[Any]] = set()
+        self._finish = Unfinished().finish
 
     async def InviteInstitution(
         self, request: pb.InviteInstitutionRequest, context: Context
@@ -255,16 +254,42 @@ class AdminServicer(AdminServiceServicer):
         return pb.AdmitAuditorResponse(roster_version=version)
 
     async def _approve(self, institution: str, fingerprint: str, by: str) -> tuple[int, int]:
-        approved = await self._enrolments.approve(institution, fingerprint, by)
+        async with self._looked_at_again():
+            approved = await self._enrolments.approve(institution, fingerprint, by)
         self._surroundings.dismiss(spiffe_id(self._enrolments.members.consortium, "participant", institution))
         await self._conductor.look_at_members()
         return approved
 
     async def _revoke(self, revocation: Revocation) -> tuple[str, int]:
-        member, version = await self._enrolments.revoke(revocation)
+        async with self._looked_at_again():
+            member, version = await self._enrolments.revoke(revocation)
         self._surroundings.dismiss(member.spiffe_id)
         await self._conductor.look_at_members()
         return member.public_key.key_id, version
+
+    async def look_at_roster(self) -> None:
+        """Take the roster from the database anew, and end what those do who are in it under their key no more.
+
+        Raises:
+            StoreError: the storage refuses.
+        """
+        before = self._enrolments.members.participants
+        members = (await self._enrolments.roster()).roster.members
+        gone = [member for member in before if member not in members]
+        for member in gone:
+            self._surroundings.dismiss(member.spiffe_id)
+        if gone:
+            await self._conductor.look_at_members()
+
+    @asynccontextmanager
+    async def _looked_at_again(self) -> AsyncIterator[None]:
+        """Look at the roster again after an error that may have come after the commit; the server's next look does too."""
+        try:
+            yield
+        except StoreError:
+            with suppress(StoreError):
+                await self.look_at_roster()
+            raise
 
     @asynccontextmanager
     async def _alone(self, action: Action) -> AsyncIterator[str]:
@@ -277,13 +302,6 @@ class AdminServicer(AdminServiceServicer):
         async with self._enrolments.recorded(by, _AUDITED[action]):
             self._approvals.check_alone(action)
             yield by
-
-    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what `work` returns; when the lead goes away, the work goes on."""
-        task = asyncio.ensure_future(work)
-        self._unfinished.add(task)
-        task.add_done_callback(self._unfinished.discard)
-        return await asyncio.shield(task)
 
 
 def _revocation(request: pb.RevokeInstitutionRequest, by: str) -> Revocation:

@@ -158,10 +158,11 @@ class Approvals:
                     reasons.NEEDS_APPROVAL, f"{waiting.needed} people must sign this, {len(waiting.approved_by)} have"
                 )
             proposals.take(connection, digest, timestamp(now))
-            names = ", ".join(waiting.approved_by)
-            attempts.record(connection, now, by, "execute proposal", f"approved by {names}: {_named(kept.body)}")
             signatures = {name: kept.signatures[name] for name in waiting.approved_by}
-            return SignedOrder(kept.body, waiting.needed, self._policy.keys, signatures)
+            order = SignedOrder(kept.body, waiting.needed, self._policy.keys, signatures)
+            head = f"{_called(kept.body)}: approved by "
+            attempts.record_list(connection, now, by, "execute proposal", head, [*order.signers, _told(kept.body)])
+            return order
 
         return await self._audited(by, "execute proposal", store)
 
@@ -208,6 +209,14 @@ def _unnamed(action: Action) -> str:
 
 def _named(body: bytes) -> str:
     """Return what a proposal says, in words."""
+    return f"{_called(body)}: {_told(body)}"
+
+
+def _called(body: bytes) -> str:
+    return f"sha256:{proposal_digest(body).hex()}"
+
+
+def _told(body: bytes) -> str:
     proposal = parse_proposal(body)
     told = ", ".join(f"{name} {value}" for name, value in proposal.parameters.items() if value)
-    return f"sha256:{proposal_digest(body).hex()}: {proposal.action}: {told}"
+    return f"{proposal.action}: {told}"

@@ -8,7 +8,7 @@ Source: protos/README.md §11.10.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -62,8 +62,12 @@ class Auditing:
         self._summed = clock.now()
         self._waiting_since = clock.monotonic()
 
-    async def start(self, words: str) -> None:
+    async def start(self, head: str, parts: Sequence[str] = ()) -> None:
         """Check the log against the end that was signed last, and note that we serve.
+
+        Args:
+            head: begins each of the entries that say so.
+            parts: what they say, in so many entries as hold it.
 
         Raises:
             StoreError: it is not the one whose end was signed, or is damaged.
@@ -72,7 +76,7 @@ class Auditing:
 
         def begin(connection: Connection) -> None:
             check_signed_end(connection, self._place, self._key)
-            attempts.record(connection, now, WHO, "serve", words)
+            attempts.record_list(connection, now, WHO, "serve", head, parts)
 
         await self._database.run(begin)
         await self.keep_up()

@@ -1,8 +1,9 @@
-"""All sessions of a running server: takes submissions, keeps time, and does the coordinator's own duties.
+"""All sessions of a running server: takes submissions and what leads order, and sees to it that each session is driven.
 
 Promises that nothing is acknowledged before it is durable, that a byte-identical resend gets the same receipt, that other
 bytes and what breaks the protocol are refused and recorded, that a request which is cancelled half-way is finished all the
-same, and that a restart goes on where the log ends. Leaves transport and identity to `service/`.
+same, that what a lead did stands in the audit log if and only if it happened, and that a restart goes on where the log ends.
+Leaves keeping time and the coordinator's duties to `driving.py`, transport and identity to `service/`.
 
 Source: protos/README.md §11.3, §11.4.
 """
@@ -11,40 +12,32 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Final
 
 from vdb_coordinator.approvals import SignedOrder
 from vdb_coordinator.checks import check_attempt, check_keepable
 from vdb_coordinator.duties import LONGEST_REASON
-from vdb_coordinator.events import ClosedEarly, DeadlinePassed, Event, MemberRevoked, SessionFailed, SessionOpened
-from vdb_coordinator.logged import opening_entry, witnesses_for
+from vdb_coordinator.events import ClosedEarly, DeadlinePassed, Event, ResultWithdrawn, SessionFailed, SessionOpened
+from vdb_coordinator.logged import opening_entry
 from vdb_coordinator.refusals import RefusedError
-from vdb_coordinator.serving.history import Submission
-from vdb_coordinator.serving.live import LiveSession, happens
+from vdb_coordinator.serving.driving import Drivers, is_unfinished
+from vdb_coordinator.serving.history import Beside, Submission
+from vdb_coordinator.serving.live import LiveSession
 from vdb_coordinator.serving.services import Services
-from vdb_coordinator.sessions import apply
-from vdb_coordinator.states import Duty, attempt_of, duty_of, phase_of, waited_for
+from vdb_coordinator.serving.unfinished import Unfinished
+from vdb_coordinator.sessions import apply, opened
+from vdb_coordinator.states import attempt_of, phase_of
 from vdb_coordinator.store import attempts
-from vdb_shared.bundle.logged import SALT_BYTES
 from vdb_shared.bundle.witnessed import witness_key
-from vdb_shared.errors import FormatError, ProtocolError, SignatureError, StoreError, VdbError
+from vdb_shared.errors import FormatError, ProtocolError, SignatureError, StoreError
 from vdb_shared.roster import SignedRoster
 from vdb_shared.secagg.parameters import Seat
 from vdb_shared.spec import Spec
-from vdb_shared.transparency.proof import LogProof
 from vdb_shared.wire import reasons
 from vdb_shared.wire.status import LogView, Phase, Receipt, SessionSummary
-from vdb_shared.wording import counted
-
-T = TypeVar("T")
-
-WITNESSED: Final = frozenset({Duty.SEAL, Duty.PUBLISH})
-"""Duties that wait until enough of those who joined have witnessed the log."""
-
-STORE_RETRY_SECONDS: Final = 2.0
-"""Pause after the storage refused one of the coordinator's own events."""
 
 MAX_OPEN_SESSIONS: Final = 1000
 
@@ -55,11 +48,11 @@ class Conductor:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._sessions: dict[str, LiveSession] = {}
-        self._drivers: dict[str, asyncio.Task[None]] = {}
-        self._unfinished: set[asyncio.Task[Any]] = set()
-        self._waiting: set[str] = set()
+        self._unfinished = Unfinished()
+        self._finish = self._unfinished.finish
         self._started = services.clock.monotonic()
-        services.transparency.changed = self._look_for_witnesses
+        self._drivers = Drivers(services, self._started, self._store_own)
+        services.transparency.changed = self._drivers.look_for_witnesses
 
     async def start(self) -> None:
         """Go on with all sessions that have not ended.
@@ -69,16 +62,25 @@ class Conductor:
         """
         await self._services.history.sweep()
         await self._services.transparency.open()
-        open_sessions = [item.session for item in await self.summaries() if not item.phase.ended]
-        self._services.uploads.retain(open_sessions)
-        for session in open_sessions:
-            self._run(await self._load(session))
+        self._services.uploads.retain(await self._services.history.unfinished())
+        await self.drive_all()
+
+    async def drive_all(self) -> None:
+        """Drive every session that has not ended and that nobody drives: at the start, and what was left since.
+
+        That is one whose opening was stored although its answer was lost, or whose driver died.
+
+        Raises:
+            StoreError: the storage refuses, or a log is damaged.
+        """
+        for session in await self._services.history.unfinished():
+            if session not in self._drivers and is_unfinished(live := await self._known(session)):
+                self._drivers.run(live)
 
     async def stop(self) -> None:
         """Stop keeping time, and finish what was begun."""
-        for driver in self._drivers.values():
-            driver.cancel()
-        await asyncio.gather(*self._drivers.values(), *self._unfinished, return_exceptions=True)
+        await self._drivers.stop()
+        await self._unfinished.wait()
 
     async def create(self, spec: Spec, roster: SignedRoster, by: str, supersedes: str | None = None) -> str:
         """Open a session, publish in the log that it is open, and return its id.
@@ -97,16 +99,20 @@ class Conductor:
         return await self._finish(self._create(event, by))
 
     async def _create(self, event: SessionOpened, by: str) -> str:
-        services = self._services
+        services, session = self._services, opened(event).opening.session
         began = services.clock.monotonic()
-        snapshot = await services.history.create(event)
-        services.metrics.stored(type(event).__name__, services.clock.monotonic() - began)
-        session = snapshot.state.opening.session
-        live = self._sessions.setdefault(session, LiveSession(snapshot, services.clock.monotonic()))
-        self._run(live)
-        await services.database.run(
-            lambda connection: attempts.record(connection, event.at, by, "create session", session)
-        )
+        try:
+            snapshot = await services.history.create(event, _note(event, by, "create session", session))
+        except StoreError as error:
+            services.log.error("event not stored", session=session, error=str(error))
+            services.metrics.storage(works=False)
+            if session not in await services.history.unfinished():  # else the answer of the commit alone was lost
+                raise
+            live = await self._known(session)
+        else:
+            services.metrics.stored(type(event).__name__, services.clock.monotonic() - began)
+            live = self._sessions.setdefault(session, LiveSession(snapshot, services.clock.monotonic()))
+        self._drivers.run(live)
         services.log.info("session opened", session=session)
         await services.transparency.publish()
         return session
@@ -117,8 +123,7 @@ class Conductor:
 
     def phases(self) -> list[Phase]:
         """Return the phases of the sessions that have not ended; may be called from any thread."""
-        found = (self._sessions.get(session) for session in list(self._drivers))
-        return [phase_of(live.state) for live in found if live is not None]
+        return self._drivers.phases()
 
     async def find(self, session: str) -> LiveSession:
         """Return the session with this id, or whose id alone begins so.
@@ -138,7 +143,7 @@ class Conductor:
                 reasons.NO_SUCH_SESSION,
                 f"{session!r}: {problem}; `vdb-coordinator session list`, or `vdb-participant sessions`, lists them",
             )
-        return self._sessions.get(found[0]) or await self._load(found[0])
+        return await self._known(found[0])
 
     async def submit(
         self, live: LiveSession, submission: Submission, make: Callable[[datetime], Event], who: str
@@ -163,7 +168,7 @@ class Conductor:
         """End a session without a result, because its lead says so."""
         now = live.moment(self._services.clock.now())
         event = SessionFailed(now, f"aborted by the lead: {reason}"[:LONGEST_REASON])
-        await self._do_for_a_lead(live, event, by, "abort session", live.id)
+        await self._finish(self._append(live, event, _note(event, by, "abort session", live.id)))
 
     async def close_early(self, live: LiveSession, order: SignedOrder, by: str) -> None:
         """Wait no longer for anybody in the session's present phase, because enough people signed that.
@@ -173,8 +178,8 @@ class Conductor:
             StoreError: that could not be stored.
         """
         now = live.moment(self._services.clock.now())
-        outcome = f"{live.id}: {order.proposal.parameters['phase']}"
-        await self._do_for_a_lead(live, ClosedEarly(now, order), by, "close early", outcome)
+        event, outcome = ClosedEarly(now, order), f"{live.id}: {order.proposal.parameters['phase']}"
+        await self._finish(self._append(live, event, _note(event, by, "close early", outcome)))
 
     async def append(self, live: LiveSession, event: Event) -> None:
         """Store what was said of a session after its end, and publish it in the log.
@@ -183,8 +188,12 @@ class Conductor:
             RefusedError, FormatError, IdentityError, SignatureError: it does not belong to the session, or breaks a rule.
             StoreError: it could not be stored or published; sending it again is safe.
         """
-        await self._finish(self._append(live, event))
-        await self._services.transparency.publish()
+        await self._finish(self._append_and_publish(live, event, None))
+
+    async def withdraw(self, live: LiveSession, event: ResultWithdrawn, by: str) -> None:
+        """Store a withdrawal because a lead says so, and publish it in the log; raises as `append`."""
+        beside = _note(event, by, "withdraw result", live.id)
+        await self._finish(self._append_and_publish(live, event, beside))
 
     async def expire(self, live: LiveSession, phase: Phase) -> None:
         """Wait no longer for anybody in a phase of a session; nothing happens if it is over meanwhile.
@@ -193,7 +202,7 @@ class Conductor:
             StoreError: that could not be stored.
         """
         event = DeadlinePassed(live.moment(self._services.clock.now()), phase)
-        await self._finish(self._append_in_time(live, event, "deadline"))
+        await self._store_own(live, event, "deadline")
 
     async def look_at_members(self) -> None:
         """Take who is a member no more out of every session, and publish in the log why.
@@ -201,8 +210,7 @@ class Conductor:
         Raises:
             StoreError: the log cannot be published; it will be before anything else happens in a session.
         """
-        for session in self._drivers:
-            self._sessions[session].wake()
+        self._drivers.wake()
         await self._services.transparency.publish()
 
     def log_view(self, live: LiveSession, seen: int) -> LogView:
@@ -262,26 +270,28 @@ class Conductor:
             lambda connection: attempts.record_refusal(connection, now, who, kind, outcome)
         )
 
-    async def _do_for_a_lead(self, live: LiveSession, event: Event, by: str, action: str, outcome: str) -> None:
-        await self._finish(self._append(live, event))
-        await self._services.database.run(lambda connection: attempts.record(connection, event.at, by, action, outcome))
-
-    async def _append(self, live: LiveSession, event: Event) -> None:
+    async def _append(self, live: LiveSession, event: Event, beside: Beside | None = None) -> None:
         async with live.lock:
-            await self._append_locked(live, event, None)
+            await self._append_locked(live, event, None, beside)
 
-    async def _append_in_time(self, live: LiveSession, event: Event, what: str) -> None:
+    async def _append_and_publish(self, live: LiveSession, event: Event, beside: Beside | None) -> None:
+        await self._append(live, event, beside)
+        await self._services.transparency.publish()
+
+    async def _store_own(self, live: LiveSession, event: Event, what: str) -> None:
         """Store an event of ours, unless another one was first after which it means nothing."""
         try:
-            await self._append(live, event)
+            await self._finish(self._append(live, event))
         except RefusedError as error:
             self._services.log.info(f"{what} was overtaken", session=live.id, reason=str(error))
 
-    async def _append_locked(self, live: LiveSession, event: Event, submission: Submission | None) -> None:
+    async def _append_locked(
+        self, live: LiveSession, event: Event, submission: Submission | None, beside: Beside | None = None
+    ) -> None:
         services, began = self._services, self._services.clock.monotonic()
         state = await asyncio.to_thread(apply, live.state, event)
         try:
-            snapshot = await services.history.append(live.snapshot, event, state, submission)
+            snapshot = await services.history.append(live.snapshot, event, state, submission, beside)
         except StoreError as error:
             services.log.error("event not stored", session=live.id, error=str(error))
             services.metrics.storage(works=False)
@@ -309,92 +319,14 @@ class Conductor:
         if snapshot.position.sequence > live.snapshot.position.sequence:
             live.advance(snapshot, self._services.clock.monotonic())
 
-    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what `work` returns; when the caller is cancelled, the work goes on."""
-        task = asyncio.ensure_future(work)
-        self._unfinished.add(task)
-        task.add_done_callback(self._unfinished.discard)
-        return await asyncio.shield(task)
+    async def _known(self, session: str) -> LiveSession:
+        """Return the session with this id, from the log if it is not in memory."""
+        if session not in self._sessions:
+            snapshot = await self._services.history.load(session)
+            self._sessions.setdefault(session, LiveSession(snapshot, self._started))
+        return self._sessions[session]
 
-    async def _load(self, session: str) -> LiveSession:
-        snapshot = await self._services.history.load(session)
-        return self._sessions.setdefault(session, LiveSession(snapshot, self._started))
 
-    # Keeping time and doing duties.
-
-    def _run(self, live: LiveSession) -> None:
-        driver = asyncio.ensure_future(self._drive(live))
-        self._drivers[live.id] = driver
-        driver.add_done_callback(lambda task: self._driven(live, task))
-
-    def _driven(self, live: LiveSession, task: asyncio.Task[None]) -> None:
-        self._drivers.pop(live.id, None)
-        if task.cancelled():
-            return
-        if task.exception() is not None:
-            self._services.log.critical("session stands still", session=live.id, error=repr(task.exception()))
-        self._services.uploads.retain(self._drivers)
-
-    async def _drive(self, live: LiveSession) -> None:
-        """Wait for changes and deadlines of one session until it has ended."""
-        while not phase_of(live.state).ended or duty_of(live.state) is not None:
-            try:
-                await self._services.transparency.publish()
-                news, duty, phase = live.news(), duty_of(live.state), phase_of(live.state)
-                if (seat := self._revoked(live)) is not None:
-                    event = MemberRevoked(live.moment(self._services.clock.now()), seat)
-                    await self._finish(self._append_in_time(live, event, "revocation"))
-                elif duty in WITNESSED:
-                    await self._perform_witnessed(live, duty, news)
-                elif duty is not None:
-                    await self._perform(live, duty)
-                elif not phase.ended and not await happens(news, live.remaining(self._services.clock, self._started)):
-                    await self.expire(live, phase)
-            except StoreError as error:
-                self._services.log.error("storage refuses", session=live.id, error=str(error))
-                await asyncio.sleep(STORE_RETRY_SECONDS)
-
-    def _revoked(self, live: LiveSession) -> Seat | None:
-        """Return a seat that is waited for and whose institution is a member no more."""
-        opening, is_member = live.state.opening, self._services.is_member
-        return next((seat for seat in sorted(waited_for(live.state)) if not is_member(opening.member(seat))), None)
-
-    async def _perform_witnessed(self, live: LiveSession, duty: Duty, news: asyncio.Event) -> None:
-        """Do a duty once enough of those who joined have witnessed the log; until then ask them."""
-        transparency, (entry, seats, quorum) = self._services.transparency, witnesses_for(live.state)
-        opening = live.state.opening
-        keys = {seat: witness_key(opening.roster, opening.member(seat).institution) for seat in seats}
-        gathered = transparency.gathered(entry, [keys[seat] for seat in sorted(keys, key=lambda seat: keys[seat].name)])
-        found = len(gathered.cosignatures)
-        if found >= quorum:
-            self._waiting.discard(live.id)
-            await self._perform(live, duty, transparency.proof(entry, gathered))
-            return
-        self._waiting.add(live.id)
-        silent = transparency.silent(list(keys.values()))
-        live.ask_witnesses(transparency.size, frozenset(seat for seat in seats if keys[seat] in silent))
-        if not await happens(news, live.remaining(self._services.clock, self._started)):
-            self._waiting.discard(live.id)
-            now = live.moment(self._services.clock.now())
-            reason = f"{counted(found, 'institution')} witnessed the log, {quorum} of those who joined must"
-            await self._finish(self._append_in_time(live, SessionFailed(now, reason), "deadline"))
-
-    def _look_for_witnesses(self) -> None:
-        """Wake the sessions that wait for witnesses."""
-        for session in self._waiting:
-            self._sessions[session].wake()
-
-    async def _perform(self, live: LiveSession, duty: Duty, proof: LogProof | None = None) -> None:
-        coordinator, now = self._services.coordinator, live.moment(self._services.clock.now())
-        try:
-            self._services.failpoints.reach("before-sign")
-            salt = secrets.token_bytes(SALT_BYTES)
-            event = await asyncio.to_thread(coordinator.perform, duty, live.state, now, salt, proof)
-            self._services.failpoints.reach("after-sign")
-        except StoreError:
-            raise
-        except VdbError as error:
-            if duty is Duty.PUBLISH:
-                raise  # what is logged cannot be taken back
-            event = SessionFailed(now, f"{duty.value}: {error}"[:LONGEST_REASON])
-        await self._append_in_time(live, event, "duty")
+def _note(event: Event, by: str, action: str, outcome: str) -> Beside:
+    """Return what writes into the audit log that a lead did this, in the transaction of the event."""
+    return partial(attempts.record, at=event.at, who=by, action=action, outcome=outcome)

@@ -8,7 +8,7 @@ Source: protos/README.md §11.4.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -49,6 +49,10 @@ _AFTER: Final[Mapping[_Step, tuple[Place, ...]]] = {
 }
 
 
+Beside = Callable[[Connection], None]
+"""Writes more in an event's own transaction; may be called again, if that conflicts with another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """Who submitted what.
@@ -74,15 +78,27 @@ class SessionHistory:
         self._blobs = blob_store
         self._failpoints = failpoints or Failpoints()
 
-    async def create(self, event: SessionOpened) -> Snapshot:
-        """Store a new session."""
+    async def create(self, event: SessionOpened, beside: Beside | None = None) -> Snapshot:
+        """Store a new session, and what belongs beside it."""
         state = opened(event)
-        return await self._store(state.opening.session, Position(), event, state, None)
+        return await self._store(state.opening.session, Position(), event, state, None, beside)
 
     async def append(
-        self, snapshot: Snapshot, event: Event, state: SessionState, submission: Submission | None
+        self,
+        snapshot: Snapshot,
+        event: Event,
+        state: SessionState,
+        submission: Submission | None,
+        beside: Beside | None = None,
     ) -> Snapshot:
         """Store an event that leads to `state`, with its receipt if somebody submitted it; return the new end.
+
+        Args:
+            snapshot: the end of the log before.
+            event: that happened.
+            state: to which it leads.
+            submission: who submitted it, or None.
+            beside: what belongs into its transaction besides, or None.
 
         Raises:
             StoreError: nothing was stored.
@@ -90,7 +106,7 @@ class SessionHistory:
         step = _step(snapshot.state, event, state)
         for place in _BEFORE[step]:
             self._failpoints.reach(place)
-        stored = await self._store(state.opening.session, snapshot.position, event, state, submission)
+        stored = await self._store(state.opening.session, snapshot.position, event, state, submission, beside)
         for place in _AFTER[step]:
             self._failpoints.reach(place)
         return replace(stored, receipts={**snapshot.receipts, **stored.receipts})
@@ -119,6 +135,12 @@ class SessionHistory:
             return [SessionSummary(row.session, row.title, Phase(row.phase)) for row in rows]
 
         return await self._database.run(read)
+
+    async def unfinished(self) -> list[str]:
+        """Return the ids of the sessions that have not ended, oldest first."""
+        table, ended = schema.sessions.c, [int(phase) for phase in Phase if phase.ended]
+        query = select(table.session).where(table.phase.not_in(ended)).order_by(table.opened, table.session)
+        return await self._database.run(lambda connection: list(connection.scalars(query)))
 
     async def check_not_lost(self, prefix: str) -> None:
         """Check that no session whose id begins so was lost when the coordinator was restored from a backup.
@@ -152,14 +174,24 @@ class SessionHistory:
         return await self._database.run(lambda connection: self._blobs.sweep(blobs.recorded(connection)))
 
     async def _store(
-        self, session: str, last: Position, event: Event, state: SessionState, submission: Submission | None
+        self,
+        session: str,
+        last: Position,
+        event: Event,
+        state: SessionState,
+        submission: Submission | None,
+        beside: Beside | None,
     ) -> Snapshot:
         content = blob_of(event)
         if content is not None:  # before the transaction, so that nobody else's event waits for this disk
             await asyncio.to_thread(self._blobs.put, content)
-        return await self._database.run(
-            lambda connection: self.write(connection, session, last, event, state, submission)
-        )
+
+        def store(connection: Connection) -> Snapshot:
+            if beside is not None:
+                beside(connection)
+            return self.write(connection, session, last, event, state, submission)
+
+        return await self._database.run(store)
 
     def write(
         self,

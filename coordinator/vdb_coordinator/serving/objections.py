@@ -95,10 +95,7 @@ class Objections:
         successor = await self.successor(superseded_by) or None
         salt = secrets.token_bytes(SALT_BYTES)
         event = self._services.coordinator.withdraw(state, reason, successor, now, salt)
-        await self._conductor.append(live, event)
-        await self._services.database.run(
-            lambda connection: attempts.record(connection, now, who, "withdraw result", live.id)
-        )
+        await self._conductor.withdraw(live, event, who)
         return event.withdrawal.to_json()
 
     async def replaced(self, session: str) -> str | None:

@@ -23,7 +23,7 @@ from structlog.typing import FilteringBoundLogger
 import vdb_shared
 from vdb_coordinator.config import ConfigFile, Home, join_address, split_address
 from vdb_coordinator.duties import Coordinator
-from vdb_coordinator.files import DirectoryLock, read_file, write_durably
+from vdb_coordinator.files import DirectoryLock, read_file, which_file, write_durably
 from vdb_coordinator.identity.ca import CertificateAuthority, spiffe_id
 from vdb_coordinator.identity.enrolment import Consortium, Enrolments
 from vdb_coordinator.identity.founding import renew_admin_certificate
@@ -160,6 +160,7 @@ class Server:
         self._grpc: grpc.aio.Server | None = None
         self._upkeep: asyncio.Task[None] | None = None
         self._admin_problem = ""
+        self._bound: tuple[int, ...] | None = None
 
     @property
     def address(self) -> str:
@@ -176,7 +177,7 @@ class Server:
         """
         await self._database.open(lambda: self._log.info("another coordinator serves; waiting to take over"))
         await self._enrolments.roster()
-        await self._auditing.start(self._words())
+        await self._auditing.start(*self._words())
         self._renew_admin_certificate()
         await self.conductor.start()
         write_durably(self._home.log_key, f"{self._transparency.key}\n".encode())
@@ -194,6 +195,7 @@ class Server:
             raise UsageError(f"cannot listen on {join_address(host, port)}: is another program there?") from error
         await self._grpc.start()
         write_durably(self._home.bound, join_address(_reachable(host), self._port).encode())
+        self._bound = which_file(self._home.bound)
         self._upkeep = asyncio.ensure_future(self._keep_up())
         self._log.info("serving", address=self.address)
 
@@ -212,18 +214,20 @@ class Server:
         if self._grpc is not None:
             await self._grpc.stop(grace)
         await self.conductor.stop()
-        self._home.bound.unlink(missing_ok=True)
+        if self._bound is not None and which_file(self._home.bound) == self._bound:  # else it is our successor's
+            self._home.bound.unlink(missing_ok=True)
         await self._end_records()
         await asyncio.to_thread(self._database.close)
         if self._lock is not None:
             self._lock.release()
         self._log.info("stopped", address=self.address)
 
-    def _words(self) -> str:
-        """Return what the audit log says of this start."""
+    def _words(self) -> tuple[str, list[str]]:
+        """Return what the audit log says of this start: who may order what, alone or with others."""
         roots = self._home.read_roots()
         root = f"root version {len(roots)} {sha256_digest(roots[-1])}"
-        return f"{PROGRAM} {vdb_shared.__version__}, {root}, approvals: {self._config.approvals.words()}"
+        admins = [f"admin {name}" for name in self._config.admins]
+        return f"{PROGRAM} {vdb_shared.__version__}, {root}, ", [*admins, *self._config.approvals.words()]
 
     async def _end_records(self) -> None:
         """Publish what the log lacks and write down that we stop in good order, if we ever served.
@@ -261,8 +265,8 @@ class Server:
         federation_pb2_grpc.add_AggregationServiceServicer_to_server(aggregation, server)
         approvals = Approvals(self._config.approvals, self._config.consortium, self._database, self._clock)
         surroundings = Surroundings(lambda: self.address, boundary.dismiss)
-        admin = AdminServicer(self.conductor, self._objections, self._enrolments, approvals, surroundings)
-        federation_pb2_grpc.add_AdminServiceServicer_to_server(admin, server)
+        self._admin = AdminServicer(self.conductor, self._objections, self._enrolments, approvals, surroundings)
+        federation_pb2_grpc.add_AdminServiceServicer_to_server(self._admin, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         return server
 
@@ -289,8 +293,9 @@ class Server:
     async def _look_after_all(self) -> None:
         await self._database.beat(self._clock.now())
         self._services.metrics.storage(works=True)
-        await self._enrolments.roster()
+        await self._admin.look_at_roster()
         await self._transparency.publish()
+        await self.conductor.drive_all()
         await self._auditing.keep_up()
         self._renew_admin_certificate()
         self._show_health(serving=True)

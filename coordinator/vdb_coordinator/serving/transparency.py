@@ -1,9 +1,10 @@
 """The consortium's transparency log: from entries in the database to files that anybody may read.
 
 Promises that no checkpoint is signed that does not continue the last one that was, also after a crash and with a database
-restored from a backup, that a checkpoint is there only after all the files it needs, that files which were lost are there again
-after a start, and that a witness's signature counts once it verified and is durable. Leaves what is logged to `logged.py`, who
-may witness to the service, how many suffice to the conductor, and serving the files to any web server, or to `log_server.py`.
+restored from a backup, that none is replaced by a shorter one, whoever is cancelled or held up meanwhile, that a checkpoint is
+there only after all the files it needs, that files which were lost are there again after a start, the checkpoint at the next
+look, and that a witness's signature counts once it verified and is durable. Leaves what is logged to `logged.py`, who may
+witness to the service, how many suffice to the conductor, and serving the files to any web server, or to `log_server.py`.
 
 Source: C2SP tlog-tiles, tlog-cosignature; protos/README.md §9.7, §9.8.
 """
@@ -21,6 +22,7 @@ from sqlalchemy import Connection
 from vdb_coordinator.files import make_directories, read_file, write_durably
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.serving.failpoints import Failpoints
+from vdb_coordinator.serving.unfinished import Unfinished
 from vdb_coordinator.store import cosignatures, log_entries
 from vdb_coordinator.store.database import Database
 from vdb_coordinator.store.fallen_back import FallenBackError
@@ -76,6 +78,8 @@ class TransparencyLog:
         self._shown = 0
         self._cosigned: defaultdict[int, dict[tuple[str, bytes], NoteSignature]] = defaultdict(dict)
         self._lock = asyncio.Lock()
+        self._unfinished = Unfinished()
+        self._note = b""
         self._failpoints = failpoints or Failpoints()
         self.changed: Callable[[], None] = lambda: None
 
@@ -104,12 +108,17 @@ class TransparencyLog:
         """Publish the entries that the database has and the log has not.
 
         Raises:
-            StoreError: the files cannot be written; the log is as it was.
+            StoreError: the files cannot be written, or another coordinator has published a longer log or another one; the
+                log is as it was.
             FallenBackError: the database lacks what was published; nothing is signed.
         """
+        await self._unfinished.finish(self._publish_new())  # no other may begin while the thread of this one writes
+
+    async def _publish_new(self) -> None:
         async with self._lock:
             entries = await self._database.run(self._unpublished)
             if entries is None:
+                await asyncio.to_thread(self._keep_checkpoint)
                 return
             start = self._start
             self._leaves[start:] = [leaf_hash(entry) for entry in entries]
@@ -240,10 +249,45 @@ class TransparencyLog:
             make_directories(file.parent)
             write_durably(file, data)
         self._failpoints.reach("in-append")
-        make_directories(self._folder)
-        checkpoint = Checkpoint(self.key.name, size, tree_root(size, of_leaves(self._leaves)))
-        write_durably(self._folder / CHECKPOINT_PATH, sign_checkpoint(checkpoint, self._signer).to_bytes())
+        self._write_checkpoint(size)
         self._failpoints.reach("after-append")
+
+    def _write_checkpoint(self, size: int) -> None:
+        """Write the checkpoint of the first entries; never in place of one of more of them, or of others."""
+        make_directories(self._folder)
+        checkpoint = Checkpoint(self.key.name, size, tree_root(size, of_leaves(self._leaves[:size])))
+        note = sign_checkpoint(checkpoint, self._signer).to_bytes()
+        write_durably(self._folder / CHECKPOINT_PATH, note, before_rename=lambda: self._check_replaceable(size))
+        self._note = note
+
+    def _check_replaceable(self, size: int) -> None:
+        """Check that the checkpoint that is there, if it is this log's, is of no more than the first entries.
+
+        Raises:
+            StoreError: it is of more, or of others.
+        """
+        file = self._folder / CHECKPOINT_PATH
+        try:
+            note = file.read_bytes()
+            if note == self._note:
+                return
+            there, _ = read_checkpoint(note, self.key)
+        except (OSError, FormatError, SignatureError):
+            return  # lost or damaged while we serve: this one takes its place
+        if there.size > size or tree_root(there.size, of_leaves(self._leaves[: there.size])) != there.root:
+            raise StoreError(
+                f"{file}: another coordinator has published {there.size} entries here, this one was to publish {size}; stop "
+                "one of the two"
+            )
+
+    def _keep_checkpoint(self) -> None:
+        """Write the newest checkpoint again if what is there is not what was written last."""
+        try:
+            there = (self._folder / CHECKPOINT_PATH).read_bytes()
+        except OSError:
+            there = b""
+        if there != self._note:
+            self._write_checkpoint(self.size)
 
     def _restore(self, entries: list[bytes]) -> None:
         """Write again what is lost or damaged of the published files: the entries have the root that was signed.
@@ -264,7 +308,8 @@ class TransparencyLog:
                 raise StoreError(f"{file}: is gone, and tiles of the log are there; put the newest one back")
             return None
         try:
-            last, _ = read_checkpoint(read_file(file), self.key)
+            note = read_file(file)
+            last, _ = read_checkpoint(note, self.key)
         except (FormatError, SignatureError) as error:
             raise StoreError(f"{file}: is not this consortium's ({error}); put the right one back") from error
         size = len(self._leaves)
@@ -273,4 +318,5 @@ class TransparencyLog:
                 f"{file}: the log was published with {last.size} entries, and the database does not have them: it was restored "
                 "from a backup, or changed; serving from it would rewrite a public log; use `vdb-coordinator restore`"
             )
+        self._note = note
         return last.size

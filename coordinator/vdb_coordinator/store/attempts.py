@@ -9,6 +9,7 @@ Source: protos/README.md §11.10.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -70,6 +71,18 @@ def record(connection: Connection, at: datetime, who: str, action: str, outcome:
     following = end(connection).after(entry)
     row = {"at": entry.at, "who": entry.who, "action": entry.action, "outcome": entry.outcome}
     connection.execute(insert(schema.attempts), {"id": following.size, "digest": following.digest, **row})
+
+
+def record_list(connection: Connection, at: datetime, who: str, action: str, head: str, parts: Sequence[str]) -> None:
+    """Store a list of words, in as many entries as hold it without cutting any; each of them begins with `head`."""
+    line = head
+    for part in parts:
+        longer = f"{line}{'' if line == head else ', '}{part}"
+        if len(longer) > _LONGEST and line != head:
+            record(connection, at, who, action, line)
+            longer = f"{head}{part}"
+        line = longer
+    record(connection, at, who, action, line)
 
 
 def record_refusal(connection: Connection, at: datetime, who: str, action: str, why: str) -> None:

@@ -20,7 +20,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, event, select, update
+from sqlalchemy import Connection, event, inspect, select, update
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
@@ -224,6 +224,12 @@ def _begin_epoch(connection: Connection, name: bytes) -> int:
     last: int | None = connection.execute(select(schema.epochs.c.number)).scalar()
     write_row(connection, schema.epochs, {"id": 1}, {"number": (last or 0) + 1, "last_write": name})
     return (last or 0) + 1
+
+
+def count_epoch(connection: Connection) -> None:
+    """Begin an epoch without serving: a coordinator that could not reach the database meanwhile does not write on."""
+    if inspect(connection).has_table(schema.epochs.name):
+        connection.execute(update(schema.epochs).values(number=schema.epochs.c.number + 1))
 
 
 def _first_line(error: DBAPIError) -> str:

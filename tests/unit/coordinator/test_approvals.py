@@ -113,16 +113,51 @@ def test_two_sign_and_then_it_is_done_once(office: Office) -> None:
     assert refusal(caught) == reasons.TOO_LATE
     with pytest.raises(RefusedError, match="was done"):
         office.approve(body, "ben")
-    name = (
-        f"sha256:{proposal_digest(body).hex()}: revoke_institution: institution site-1, reason REVOCATION_REASON_LEFT"
-    )
+    digest = f"sha256:{proposal_digest(body).hex()}"
+    what = "revoke_institution: institution site-1, reason REVOCATION_REASON_LEFT"
+    name = f"{digest}: {what}"
+    anna, carla = (f"{signer} ({KEYS[signer].public_key.key_id})" for signer in ("anna", "carla"))
     assert [entry for entry in office.audit() if not entry[1].startswith("refused")] == [
         ("propose", name),
         ("approve proposal", f"anna: {name}"),
         ("approve proposal", f"carla: {name}"),
-        ("execute proposal", f"approved by anna, carla: {name}"),
+        ("execute proposal", f"{digest}: approved by {anna}, {carla}, {what}"),
     ]
     assert len(office.audit()) == 8
+
+
+def test_who_signed_is_told_whole_however_many_they_are(office: Office) -> None:
+    """Twenty names of 64 letters do not fit into one entry, and neither the digest nor one of them is cut off."""
+    crowd = {f"{'approver-' * 7}a{number:02}"[-64:]: StatementKey.generate() for number in range(20)}
+    office.policy = ApprovalPolicy(
+        actions={"revoke_institution": 20}, keys={name: key.public_key.raw.hex() for name, key in crowd.items()}
+    )
+    body = office.propose()
+    for name, key in crowd.items():
+        office.approve(body, name, sign_proposal(body, key))
+    office.take(body)
+    said = [outcome for action, outcome in office.audit() if action == "execute proposal"]
+    assert all(line.startswith(f"sha256:{proposal_digest(body).hex()}: approved by ") for line in said)
+    for name, key in crowd.items():
+        assert sum(f"{name} ({key.public_key.key_id})" in line for line in said) == 1
+    assert said[-1].endswith("revoke_institution: institution site-1, reason REVOCATION_REASON_LEFT")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        POLICY.model_copy(update={"keys": POLICY.keys | {"anna": StatementKey.generate().public_key.raw.hex()}}),
+        POLICY.model_copy(update={"keys": {f"{name}-2": key for name, key in POLICY.keys.items()}}),
+        POLICY.model_copy(update={"hours": 720}),
+        POLICY.model_copy(update={"actions": {**POLICY.actions, "revoke_institution": 3}}),
+    ],
+    ids=["key", "names", "hours", "actions"],
+)
+def test_no_part_of_the_policy_is_exchanged_without_a_trace(changed: ApprovalPolicy) -> None:
+    """The attack: whoever writes the configuration puts keys of its own under the names of others, and serves again."""
+    before, after = POLICY.words(), changed.words()
+    assert f"anna ({KEYS['anna'].public_key.key_id})" in before
+    assert (POLICY.digest == changed.digest, set(before) == set(after)) == (False, False)
 
 
 def test_one_person_twice_is_one_person(office: Office) -> None:
@@ -293,8 +328,8 @@ def _body(action: Action, parameters: dict[str, str]) -> bytes:
 
 
 def test_a_policy_is_told_in_the_audit_log() -> None:
-    assert POLICY.words() == "abort_session 3 of 3, revoke_institution 2 of 3"
-    assert ApprovalPolicy().words() == "none"
+    assert POLICY.words()[0] == "approvals: abort_session 3 of 3, revoke_institution 2 of 3"
+    assert ApprovalPolicy().words()[0] == "approvals: none"
 
 
 @pytest.mark.parametrize("complete", [False, True])

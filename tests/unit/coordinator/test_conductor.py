@@ -3,94 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, delete
 
-from testkit.consortium import signer
-from testkit.small_specs import small_spec
-from testkit.statements import INSTITUTIONS, coordinator_key, make_join, make_roster
-from vdb_coordinator.duties import Coordinator
-from vdb_coordinator.events import Joined
+from testkit.conducting import LEAD, SPEC, TurnedClock, conducting, join, witness
+from testkit.statements import make_roster
 from vdb_coordinator.refusals import RefusedError
-from vdb_coordinator.serving.clock import Clock, SystemClock
-from vdb_coordinator.serving.conductor import Conductor
-from vdb_coordinator.serving.history import SessionHistory, Submission
-from vdb_coordinator.serving.live import LiveSession
-from vdb_coordinator.serving.log import make_log
-from vdb_coordinator.serving.services import Services
-from vdb_coordinator.serving.transparency import TransparencyLog
+from vdb_coordinator.serving.history import SessionHistory
 from vdb_coordinator.states import Aborted, Accepting, Ending
 from vdb_coordinator.store import schema
-from vdb_coordinator.store.blobs import BlobStore, UploadStore
-from vdb_coordinator.store.database import Database
 from vdb_coordinator.store.fallen_back import FallenBackError
-from vdb_shared.bundle.witnessed import witness_name
 from vdb_shared.errors import StoreError
-from vdb_shared.transparency.checkpoint import cosign, parse_checkpoint
+from vdb_shared.transparency.checkpoint import parse_checkpoint
 from vdb_shared.transparency.note import parse_note
 from vdb_shared.wire import reasons
-from vdb_shared.wire.status import Phase, Receipt
-
-SPEC = small_spec(deadlines="{ joining = 3600, computing = 3600, round = 3600, countersigning = 3600 }")
-
-
-@dataclass
-class TurnedClock:
-    """A clock that a test turns; implements Clock."""
-
-    moment: datetime = datetime(2026, 1, 31, 12, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.moment
-
-    def monotonic(self) -> float:
-        return self.moment.timestamp()
-
-
-@asynccontextmanager
-async def conducting(path: Path, clock: Clock | None = None) -> AsyncIterator[tuple[Conductor, LiveSession, Database]]:
-    """Yield a conductor with one session: the one that is there, or a new one."""
-    database = Database(path / "db.sqlite")
-    await database.open()
-    history = SessionHistory(database, BlobStore(path / "blobs"))
-    log = make_log(as_json=True, stream=io.StringIO())
-    coordinator = Coordinator(coordinator_key(0), history.blob)
-    uploads = UploadStore(path / "uploads")
-    transparency = TransparencyLog(database, path / "log", "testbed/vdb-log", coordinator_key(0))
-    conductor = Conductor(
-        Services(coordinator, history, database, uploads, transparency, clock or SystemClock(), log, lambda _: True)
-    )
-    await conductor.start()
-    try:
-        known = [summary.session for summary in await conductor.summaries()]
-        session = known[0] if known else await conductor.create(SPEC, make_roster(), "spiffe://testbed/admin/lead")
-        yield conductor, await conductor.find(session), database
-    finally:
-        await conductor.stop()
-        database.close()
-
-
-async def witness(conductor: Conductor, live: LiveSession, seat: int) -> None:
-    """Sign the newest checkpoint of the log as a seat."""
-    shown = parse_checkpoint(parse_note(conductor.log_view(live, 0).checkpoint).text)
-    signed = cosign(shown, witness_name("testbed", INSTITUTIONS[seat]), signer(0, seat), 1)
-    await conductor.cosign(live, seat, shown.size, signed.value)
-
-
-async def join(conductor: Conductor, live: LiveSession, seat: int, digest: bytes = bytes(32)) -> Receipt:
-    await witness(conductor, live, seat)
-    opening = live.state.opening
-    make = partial(Joined, seat=seat, join=make_join(opening.open, SPEC, opening.signed_roster, seat, 0))
-    return await conductor.submit(live, Submission(seat, "Join", digest), make, f"spiffe://{seat}")
+from vdb_shared.wire.status import Phase
 
 
 def test_a_session_is_not_taken_back_to_what_a_database_has_left_of_it(
@@ -131,6 +62,7 @@ def test_what_a_cancelled_caller_began_is_finished(tmp_path: Path) -> None:
 
     async def play() -> None:
         async with conducting(tmp_path) as (conductor, live, database):
+            await witness(conductor, live, 0)
             holding = asyncio.ensure_future(database.run(hold))
             await asyncio.to_thread(began.wait, 10)
             news = live.news()
@@ -247,8 +179,8 @@ def test_a_session_that_was_failing_when_the_process_died_ends_after_the_restart
 
     async def die(path: Path) -> str:
         async with conducting(path) as (conductor, live, _):
-            conductor._drivers[live.id].cancel()  # the process dies before its driver signs the abort
-            await conductor.abort(live, "the lead thought better of it", "spiffe://testbed/admin/lead")
+            await conductor._drivers.stop()  # the process dies before its driver signs the abort
+            await conductor.abort(live, "the lead thought better of it", LEAD)
             assert isinstance(live.state, Ending)
             return live.id
 
@@ -276,7 +208,7 @@ def test_what_members_are_shown_of_the_log_is_of_one_moment(tmp_path: Path) -> N
                 shown.append(conductor.log_view(live, 0).checkpoint)
 
             log._publish = slow  # type: ignore[method-assign] # looks at the log from within its writing
-            await conductor.create(SPEC, make_roster(), "spiffe://testbed/admin/lead")
+            await conductor.create(SPEC, make_roster(), LEAD)
             sizes = [
                 parse_checkpoint(parse_note(note).text).size
                 for note in (*shown, conductor.log_view(live, 0).checkpoint)

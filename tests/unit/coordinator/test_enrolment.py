@@ -230,6 +230,17 @@ def test_a_revoked_key_does_not_come_back_as_an_auditors(office: Office) -> None
     asyncio.run(office.enrolments.admit_auditor("court", StatementKey.generate().public_key, LEAD))
 
 
+def test_an_auditor_takes_no_seat_under_the_name_of_who_waits(office: Office) -> None:
+    """An institution asks, an auditor of that name is admitted meanwhile: approving would put it in the auditor's place."""
+    applicant = office.invite("court")
+    office.enrol(applicant)
+    key = StatementKey.generate().public_key
+    asyncio.run(office.enrolments.admit_auditor("court", key, LEAD))
+    with pytest.raises(IdentityError, match="court is an auditor, which does not take part; choose another name"):
+        office.approve(applicant)
+    assert asyncio.run(office.enrolments.roster()).roster.member("court").public_key == key
+
+
 def test_a_revocation_of_one_key_does_not_revoke_the_next(office: Office) -> None:
     """What was decided of a key is not done to the institution's new one, also where that came at the last moment."""
     old = member_of(office, "hospital-a")

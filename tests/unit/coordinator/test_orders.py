@@ -10,10 +10,19 @@ from pathlib import Path
 import pytest
 
 from testkit.orders import KEYS, PEOPLE
-from vdb_coordinator.approvals import Action, ApprovalPolicy, Proposal, parse_proposal, sign_proposal
-from vdb_coordinator.orders import Deed, Handed, installation, keep, ordered, propose, restoration
+from vdb_coordinator.approvals import (
+    Action,
+    ApprovalPolicy,
+    Proposal,
+    named,
+    parse_proposal,
+    proposal_digest,
+    sign_proposal,
+)
+from vdb_coordinator.orders import Deed, Handed, installation, ordered, propose, record_done, restoration
 from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.service.wishes import wish_of
+from vdb_coordinator.store import attempts
 from vdb_coordinator.store.database import Database
 from vdb_shared.errors import FormatError, UsageError
 from vdb_shared.identity import StatementKey
@@ -103,10 +112,13 @@ def test_what_was_done_is_not_done_again(tmp_path: Path) -> None:
     asyncio.run(database.open())
     order = ordered(POLICY, INSTALL, signed(INSTALL, "anna", "ben"), NOW)
     assert order is not None
-    words = database.run_now(lambda connection: keep(connection, order, NOW))
-    assert words.startswith("approved by anna, ben: sha256:")
+    database.run_now(lambda connection: record_done(connection, order, NOW, "somebody", "install root", "version 2"))
+    (entry,) = database.run_now(attempts.load)
+    digest, names = proposal_digest(order.body).hex(), ", ".join(named({name: KEYS[name] for name in ("anna", "ben")}))
+    assert entry.outcome == f"version 2; sha256:{digest}: approved by {names}"
     with pytest.raises(RefusedError, match="done on 2026-02-01T12:00:00Z; a proposal is done once"):
-        database.run_now(lambda connection: keep(connection, order, NOW))
+        database.run_now(lambda connection: record_done(connection, order, NOW, "x", "install root", "version 2"))
+    assert len(database.run_now(attempts.load)) == 1
     database.close()
 
 

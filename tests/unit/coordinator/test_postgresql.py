@@ -13,6 +13,10 @@ from sqlalchemy import Connection, event, insert, text
 from testkit.coordinator import CONSORTIUM
 from testkit.postgres import PostgresServer
 from testkit.session_story import Story
+from vdb_coordinator.backups.making import make_backup
+from vdb_coordinator.commands import root_files
+from vdb_coordinator.commands.terminal import Common
+from vdb_coordinator.commands.upkeep import held
 from vdb_coordinator.config import Home
 from vdb_coordinator.identity.founding import found, new_config
 from vdb_coordinator.store import eventlog, schema
@@ -111,6 +115,32 @@ def test_who_was_cut_off_does_not_write_beside_its_successor(
     for _ in range(2):
         with pytest.raises(StoreError, match=r"another coordinator served this database .* start this one again"):
             asyncio.run(database.beat(Story().now()))
+
+
+@pytest.mark.parametrize("doing", ["fsck", "root install", "backup"])
+def test_who_was_cut_off_while_a_command_had_the_database_does_not_write_on(
+    postgres: PostgresServer, postgresql: str, tmp_path: Path, doing: str
+) -> None:
+    """The attack: it loses the lock for the length of a command that believes that nobody serves."""
+    home, now = Home(tmp_path / "home"), Story().now()
+    found(home, new_config("testbed", "localhost:7443", "localhost:7443", postgresql), None, now)
+    database = opened(postgresql)
+    postgres.drop_connections(name_of(postgresql))
+    common = Common(home.path, None)
+    match doing:
+        case "fsck":
+            with held(home):
+                pass
+        case "root install":
+            draft = tmp_path / "root.json"
+            root_files.change(common, root_files.Wish((), (), None, False), draft)
+            root_files.sign(common, draft, None, yes=True)
+            root_files.install(common, [draft], None)
+        case "backup":
+            assert make_backup(home, tmp_path / "backup", now, with_keys=False).manifest.stopped
+    with pytest.raises(StoreError, match="another coordinator served this database"):
+        asyncio.run(database.beat(now))
+    database.close()
 
 
 def test_a_database_without_the_last_commit_is_written_no_more(
