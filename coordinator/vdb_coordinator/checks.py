@@ -105,13 +105,13 @@ def check_view(state: Aggregating, event: ConsistencyReceived) -> None:
         raise ProtocolError("signs another view of the rounds than the coordinator's", peer=seat_peer(event.seat))
 
 
-def check_contribution(state: Aggregating, seat: Seat, header: MaskedInputHeader, envelope: Envelope) -> None:
+def check_contribution(state: Aggregating, seat: Seat, body: bytes, envelope: Envelope) -> None:
     """Check that the contribution is the one that the header names, and is about this masked input.
 
     Raises:
         SignatureError, FormatError, ProtocolError: it is not.
     """
-    contribution = predicate(state.opening, seat, envelope, Contribution)
+    header, contribution = MaskedInputHeader.decode(body), predicate(state.opening, seat, envelope, Contribution)
     member = state.opening.member(seat)
     digest = digest_bytes(envelope.payload_digest)
     expect(seat, "contribution in its header", header.contribution.hex(), digest.hex())

@@ -86,7 +86,6 @@ from vdb_shared.canonical import digest_bytes, sha256_digest
 from vdb_shared.errors import ProtocolError
 from vdb_shared.roster import parse_roster
 from vdb_shared.seal import MAX_JSON_BYTES
-from vdb_shared.secagg.messages import MaskedInputHeader
 from vdb_shared.secagg.parameters import Parameters, Seat
 from vdb_shared.secagg.transcript import Stage, seat_peer
 from vdb_shared.spec import parse_spec_json
@@ -236,7 +235,7 @@ def _message(state: SessionState, event: RoundEvent) -> SessionState:
     state = _awaiting(state, _ROUND_OF[type(event)], event.seat)
     contributions = dict(state.contributions)
     if isinstance(event, InputReceived):
-        check_contribution(state, event.seat, MaskedInputHeader.decode(event.header.body), event.contribution)
+        check_contribution(state, event.seat, event.header.body, event.contribution)
         contributions[event.seat] = event.contribution
     moved = receive(state.rounds, _round_message(state, event))
     return _advance(replace(state, contributions=contributions), moved, event.at)

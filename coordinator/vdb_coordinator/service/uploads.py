@@ -169,7 +169,7 @@ def _announced(live: LiveSession, seat: Seat, signed: Signed, start: pb.UploadSt
     expected = vector_bytes(rounds.parameters.lanes)
     if start.size != expected:
         raise ProtocolError(f"announces {start.size} bytes, the vector has {expected}", peer=seat_peer(seat))
-    check_contribution(state, seat, header, contribution)
+    check_contribution(state, seat, signed.body, contribution)
     return Announced(live, seat, signed, header, contribution, start.size, start.offset)
 
 
