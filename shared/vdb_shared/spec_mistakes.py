@@ -53,7 +53,9 @@ def _named(mistake: ErrorDetails, schema: type[BaseModel]) -> SpecError:
                 field, problem = problem.split(": ", 1)
             return SpecError(problem, field=field)
         case _:
-            return SpecError(f"{in_words(mistake)} (found {_brief(str(mistake['input']))})", field=field)
+            found = mistake["input"]
+            written = f'"{found}"' if isinstance(found, str) else str(found)
+            return SpecError(f"{in_words(mistake)} (found {_brief(written)})", field=field)
 
 
 def _brief(value: str) -> str:

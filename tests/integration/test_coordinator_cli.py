@@ -237,7 +237,11 @@ def test_whoever_is_approved_while_a_session_is_open_is_not_in_it(tmp_path: Path
     with running_coordinator(tmp_path, institutions=4) as coordinator:
         lead = ("--dir", coordinator.home.path)
         run(*lead, "session", "create", demo_spec(tmp_path / "spec.toml"))
-        applicant = coordinator.invite("late")
+        out, _ = run(*lead, "invite", "late", "-o", tmp_path / "first")
+        assert "already" not in out
+        out, _ = run(*lead, "invite", "late", "-o", tmp_path / "second")
+        assert "late had an invitation already: that one counts no more" in out
+        applicant = Applicant.of(parse_invitation((tmp_path / "second").read_bytes()))
         with applicant.channel(coordinator.address) as channel:
             EnrolmentServiceStub(channel).Enrol(applicant.enrol_request(), timeout=CALL)
         out, _ = run(*lead, "approve", "late", "--yes")

@@ -132,7 +132,7 @@ def test_reals_are_exact() -> None:
         (
             "epsilon = 8",
             'sampler = "numpy"\nepsilon = 8',
-            "spec.toml:11: privacy.sampler: expected 'opendp' or 'integer' (found numpy)",
+            "spec.toml:11: privacy.sampler: expected 'opendp' or 'integer' (found \"numpy\")",
         ),
         (
             "[video]",

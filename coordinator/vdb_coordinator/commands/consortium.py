@@ -31,8 +31,11 @@ def invite(common: Common, institution: str, output: Path) -> None:
         raise UsageError(f"{output}: exists already; name another file or remove it")
     screen = console()
     with administration(common) as admin:
-        _say_replaced(admin.enrolments(), institution)
+        lines = admin.enrolments()
+        _say_replaced(lines, institution)
         write_new(output, admin.invite(institution) + b"\n", secret=True)
+    if any(line.institution == institution and line.state != "approved" for line in lines):
+        screen.print(f"{institution} had an invitation already: that one counts no more")
     screen.print(f"wrote {output}: single use, good for 72 hours; send it to {institution} privately")
     screen.print("the institution runs: vdb-participant enroll FILE --wait, and reads its fingerprint out to you")
 

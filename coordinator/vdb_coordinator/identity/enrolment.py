@@ -44,7 +44,6 @@ from vdb_shared.wire import reasons
 from vdb_shared.wire.enrolment import (
     TOKEN_BYTES,
     InvitationFile,
-    grouped,
     possession_body,
     token_hash,
     ungrouped,
@@ -367,8 +366,8 @@ def _waiting(connection: Connection, institution: str) -> Row[tuple[object, ...]
 def _check_fingerprint(institution: str, expected: str, found: str) -> None:
     if not hmac.compare_digest(expected.encode(), ungrouped(found).encode()):
         raise IdentityError(
-            f"fingerprint of {institution}'s key is {grouped(expected)}, not the one given; if the institution reads "
-            "out another one, somebody else used its invitation: do not approve"
+            f"the key of {institution} has another fingerprint than the one given; give all of what the institution reads out; "
+            "if that is all of it, somebody else used its invitation: do not approve"
         )
 
 

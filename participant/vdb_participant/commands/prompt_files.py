@@ -16,7 +16,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from vdb_participant.data.prompt_lines import MAX_PROMPTS_BYTES, parse_line
+from vdb_participant.data.folder import CLIPS_FOLDER
+from vdb_participant.data.prompt_lines import MAX_PROMPTS_BYTES, clip_problem, parse_line
 from vdb_shared.errors import DatasetError, UsageError
 from vdb_shared.named_files import read_file
 from vdb_shared.prompts.counts import Counts
@@ -197,6 +198,8 @@ def _read_lines(path: Path) -> tuple[tuple[Draft, ...], list[Finding]]:
             faults.append(Finding(number, "error", "form", str(error).removeprefix(": ")))
         else:
             drafts.append(Draft(line.id, line.prompt, line=number))
+            if line.clip is not None and (problem := clip_problem(path.parent / CLIPS_FOLDER, line.clip)):
+                faults.append(Finding(number, "error", "clip", problem))
     return tuple(drafts), faults
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from vdb_participant.data.folder import CLIPS_FOLDER, PROMPTS_FILE, as_text, data_root, is_text
-from vdb_participant.data.prompt_lines import MAX_PROMPTS_BYTES, parse_line
+from vdb_participant.data.prompt_lines import MAX_PROMPTS_BYTES, clip_problem, parse_line
 from vdb_participant.data.ratings import NO_RATINGS, RATINGS_FILE, Ratings, read_ratings
 from vdb_participant.data.video import count_frames
 from vdb_shared.canonical import digest_string
@@ -103,9 +103,8 @@ class Dataset:
         """
         root = data_root(directory)
         clips_folder, prompts_file, ratings_file = root / CLIPS_FOLDER, root / PROMPTS_FILE, root / RATINGS_FILE
-        listed = _listed(clips_folder)
-        lines = _read_prompts(root, prompts_file, frozenset(listed))
-        found = _find_clips(root, listed, frames)
+        lines = _read_prompts(root, prompts_file)
+        found = _find_clips(root, clips_folder, frames)
         records, problems = _join(root, lines, found)
         ratings = read_ratings(ratings_file)
         problems += [Problem(place, reason) for place, reason in ratings.unusable]
@@ -150,18 +149,15 @@ class _FoundClips:
     all_digests: dict[Path, bytes]
 
 
-def _listed(folder: Path) -> list[Path]:
-    """Return what lies in the folder of clips, by name, but hidden files."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
-
-
-def _find_clips(root: Path, listed: Sequence[Path], frames: int) -> _FoundClips:
+def _find_clips(root: Path, folder: Path, frames: int) -> _FoundClips:
     digests: dict[Path, bytes] = {}
     unusable: dict[Path, str] = {}
     first_with: dict[bytes, Path] = {}
     twins: dict[Path, Path] = {}
     all_digests: dict[Path, bytes] = {}
-    for path in listed:
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.startswith("."):
+            continue
         reason = _refusal(root, path) or _hashed(path, all_digests) or _unreadable(path, frames)
         digest = all_digests.get(path, b"")
         if not reason and digest in first_with:
@@ -210,7 +206,7 @@ def _unreadable(path: Path, frames: int) -> str:
     return f"is too short: {count} of {frames} frames" if count < frames else ""
 
 
-def _read_prompts(root: Path, path: Path, clips: frozenset[Path]) -> list[_Line]:
+def _read_prompts(root: Path, path: Path) -> list[_Line]:
     """Return the lines of prompts.jsonl, parsed strictly; all that are wrong are named at once, before a clip is opened."""
     if not path.is_file():
         return []
@@ -223,7 +219,7 @@ def _read_prompts(root: Path, path: Path, clips: frozenset[Path]) -> list[_Line]
         if not raw.strip():
             continue
         try:
-            lines.append(_line(root, number, raw, clips, place_of))
+            lines.append(_line(root, number, raw, place_of))
         except DatasetError as error:
             mistakes.append(error)
     if mistakes:
@@ -241,15 +237,15 @@ def _all_of(mistakes: Sequence[DatasetError], root: Path) -> DatasetError:
     return DatasetError(f"{first}; {tail}", every=tuple(mistakes))
 
 
-def _line(root: Path, number: int, raw: bytes, clips: frozenset[Path], place_of: dict[str, str]) -> _Line:
+def _line(root: Path, number: int, raw: bytes, place_of: dict[str, str]) -> _Line:
     """Return what a line says, and note its id with its place."""
     place = f"{PROMPTS_FILE}:{number}"
     line = parse_line(f"{root / place}", raw)
     if line.id in place_of:
         raise DatasetError(f"{root / place}: id {line.id!r} stands already in {place_of[line.id]}; ids must differ")
     place_of[line.id] = place
-    if line.clip is not None and root / line.clip not in clips:
-        raise DatasetError(f"{root / place}: {_no_clip(root, line.clip)}")
+    if line.clip is not None and (problem := clip_problem(root / CLIPS_FOLDER, line.clip)):
+        raise DatasetError(f"{root / place}: {problem}")
     return _Line(place, Prompt(id=line.id, text=line.prompt), line.clip)
 
 
@@ -300,14 +296,6 @@ def _named_clip(root: Path, line: _Line, found: _FoundClips) -> Path | None:
         return None
     path = found.twins.get(root / line.clip, root / line.clip)
     return path if path in found.digests else None
-
-
-def _no_clip(root: Path, clip: str) -> str:
-    """Return what is wrong with a name of a clip that is none of those found."""
-    folder = root / CLIPS_FOLDER
-    if Path(clip).parent == Path(CLIPS_FOLDER) and Path(clip).name == clip.removeprefix(f"{CLIPS_FOLDER}/"):
-        return f"clip {clip!r} is not there; put the file into {folder}, or take the clip out of the line"
-    return f'clip {clip!r} is no name of a file in {folder}; write it as "{CLIPS_FOLDER}/name.mp4"'
 
 
 def _private(root: Path, lines: Sequence[_Line], found: _FoundClips) -> Iterator[tuple[bytes, bytes]]:

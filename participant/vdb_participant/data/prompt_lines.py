@@ -6,6 +6,9 @@ Promises that a line is a prompt or is refused with its place and reason.
 from __future__ import annotations
 
 import json
+import os
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -47,12 +50,36 @@ def parse_line(place: str, raw: bytes) -> PromptLineFile:
     except UnicodeDecodeError as error:
         raise DatasetError(f"{place}: is not UTF-8 text: {error.reason}") from error
     except ValidationError as error:
-        field, words = first_field(error)
+        field, words = _misspelt(error) or first_field(error)
         raise DatasetError(
             f'{place}: {field or "line"}: {words}; expected {{"id": …, "prompt": …, "clip": …}}'
         ) from error
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{place}: is not a JSON object: {error}") from error
+
+
+def _misspelt(error: ValidationError) -> tuple[str, str] | None:
+    """Return a field that is none but looks like one, and which; it explains that the other one is missing."""
+    for mistake in error.errors(include_url=False, include_input=False):
+        name = str(mistake["loc"][0]) if mistake["loc"] else ""
+        if mistake["type"] == "extra_forbidden" and (near := get_close_matches(name, PromptLineFile.model_fields, n=1)):
+            return name, f"is no field that is known here; did you mean {near[0]}?"
+    return None
+
+
+def clip_problem(folder: Path, clip: str) -> str:
+    """Return why a clip's name is that of no file in a folder of clips, whether anything is in the file or not.
+
+    Args:
+        folder: DIR/clips.
+        clip: as a line names it.
+    """
+    *parents, name = Path(clip).parts or ("",)
+    if parents != [folder.name] or not name or name.startswith("."):
+        return f'clip {clip!r} is no name of a file in {folder}; write it as "{folder.name}/name.mp4"'
+    if not os.path.lexists(folder / name):
+        return f"clip {clip!r} is not there; put the file into {folder}, or take the clip out of the line"
+    return ""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,8 +10,14 @@ Source: protos/README.md §7.3 (sets of ranks), §9.6.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from vdb_shared.audit.leaderboard import Table
+
+_LOAD: Final = (
+    "Running times are what the institutions' machines took, whatever else these did meanwhile: intervals and ranks of them "
+    "are about the clips, not about that."
+)
 
 
 def summary_lines(tables: Sequence[Table], confidence: str) -> tuple[str, ...]:
@@ -29,7 +35,9 @@ def summary_lines(tables: Sequence[Table], confidence: str) -> tuple[str, ...]:
     # Names of metrics hold commas.
     lines = [f"{before} by {'; '.join(metrics)}{after}." for (before, after), metrics in found.items()]
     sure = f"All of this together is right with {float(confidence) * 100:.0f} % confidence."
-    return (*lines, f"{sure} No metric is weighed against another, so there is no overall rank.")
+    timed = any("timing" in table.definition.needs for table in tables)
+    load = (_LOAD,) if timed else ()
+    return (*lines, *load, f"{sure} No metric is weighed against another, so there is no overall rank.")
 
 
 def _outcome(table: Table) -> tuple[str, str]:

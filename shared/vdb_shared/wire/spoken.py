@@ -71,7 +71,8 @@ def doing(phase: Phase, attempt: int = 0) -> str:
 def reached(stage: str) -> str:
     """Return how far an institution is, from what the coordinator says of it."""
     head, comma, rest = stage.partition(",")
-    return f"{_REACHED.get(head, head)}{comma}{rest}"
+    asked = rest.replace(" is to witness the log", " asked to witness the log")
+    return f"{_REACHED.get(head, head)}{comma}{asked}"
 
 
 def ended(reason: str, sites: Sequence[SiteStatus]) -> str:

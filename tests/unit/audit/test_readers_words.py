@@ -69,11 +69,19 @@ def test_metrics_of_one_outcome_share_a_sentence_and_without_tables_there_is_non
     first: Ranks = {"a": [1, 1], "b": [2, 2]}
     other: Ranks = {"a": [2, 2], "b": [1, 1]}
     tables = [table(first), table(other, "latency@1"), table(first, "clip-temp@1")]
-    assert summary_lines(tables, "0.9")[:-1] == (
+    assert summary_lines(tables, "0.9")[:-2] == (
         "a ranks first by CLIP score (public prompts); CLIP temporal consistency (public prompts).",
         "b ranks first by Latency (public prompts).",
     )
     assert summary_lines([], "0.9") == ()
+
+
+def test_ranks_of_running_times_are_not_said_to_be_about_the_machines() -> None:
+    """Models run one after the other: what a machine does beside one of them is in no interval."""
+    ranks: Ranks = {"a": [1, 1], "b": [2, 2]}
+    told = summary_lines([table(ranks), table(ranks, "latency@1")], "0.95")
+    assert "whatever else these did meanwhile" in told[-2]
+    assert not any("meanwhile" in line for line in summary_lines([table(ranks)], "0.95"))
 
 
 def test_every_leaderboard_begins_with_it() -> None:

@@ -152,8 +152,10 @@ def test_a_used_invitation_is_refused_to_another_key_and_that_is_recorded(office
     assert [entry for entry in office.audit() if entry[1] == "enrol"] == [
         (caller("a"), "enrol", "refused: invitation was used already; ask the lead for a new one")
     ]
-    with pytest.raises(IdentityError, match="do not approve"):
+    with pytest.raises(IdentityError, match="do not approve") as refusal:
         office.approve(thief)
+    whole = grouped(applicant.statement_key.public_key.key_id)
+    assert whole[:19] not in str(refusal.value), "whoever copies it from there has compared nothing"
 
 
 def test_an_expired_invitation_is_refused_but_an_enrolment_made_in_time_stands(office: Office) -> None:

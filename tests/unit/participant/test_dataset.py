@@ -127,6 +127,12 @@ def test_a_prompt_is_never_two_records(data: Path) -> None:
     assert len(dataset.clips) == 12
 
 
+def test_a_clip_may_be_named_in_other_ways_of_writing_its_place(data: Path) -> None:
+    clips = ("./clips/site5-0000.mp4", "clips//site5-0001.mp4")
+    _lines(data, *({"id": f"x{number}", "prompt": f"x{number}", "clip": clip} for number, clip in enumerate(clips)))
+    assert all(record.clip for record in Dataset.open(data).records[:2])
+
+
 def test_a_clip_that_several_lines_name_belongs_to_the_first(data: Path) -> None:
     clip = "clips/site5-0000.mp4"
     _lines(data, {"id": "a", "prompt": "one", "clip": clip}, {"id": "b", "prompt": "two", "clip": clip})
@@ -183,6 +189,10 @@ def test_a_line_less_takes_away_its_own_prompt_and_nothing_else(
         ('{"id": "b", "prompt": 3}', "prompt: expected text"),
         ('{"id": "B b", "prompt": "x"}', "id: expected at most 64 lower-case letters"),
         ('{"id": "b", "prompt": "x", "image": "y"}', "image: is no field"),
+        ('{"id": "b", "promt": "x"}', "promt: is no field that is known here; did you mean prompt?"),
+        ('{"id": "b", "prompt": "x", "clip": "clips/.hidden.mp4"}', "is no name of a file in"),
+        ('{"id": "b", "prompt": "x", "clip": "clips"}', "is no name of a file in"),
+        ('{"id": "b", "prompt": "x", "clip": ""}', "is no name of a file in"),
         ('{"id": "b", "prompt": "x", "prompt": "y"}', "a key stands twice"),
         ('{"id": "a", "prompt": "x"}', "id 'a' stands already in prompts.jsonl:1"),
         ('{"id": "b", "prompt": "x", "clip": "../clips/site5-0000.mp4"}', "is no name of a file in"),

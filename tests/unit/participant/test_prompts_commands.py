@@ -150,6 +150,15 @@ def test_lint_exits_with_0_for_warnings_1_for_errors_and_2_for_files_it_cannot_u
     assert failed.stdout.splitlines()[0] == (
         f"{tmp_path}/prompts.jsonl:1: error: text is empty; write a prompt or remove the entry"
     )
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "here.mp4").touch()
+    clips = [{"id": name, "prompt": f"A cat {name}", "clip": f"clips/{name}.mp4"} for name in ("here", "gone")]
+    named = run("prompts", "lint", lines(tmp_path, *clips, {"id": "c", "promt": "A cat"}))
+    assert named.returncode == 1
+    assert [line.split(": ", 2)[2] for line in named.stdout.splitlines()[:2]] == [
+        f"clip 'clips/gone.mp4' is not there; put the file into {tmp_path}/clips, or take the clip out of the line",
+        'promt: is no field that is known here; did you mean prompt?; expected {"id": …, "prompt": …, "clip": …}',
+    ]
     unusable = run("prompts", "lint", tmp_path / "none.jsonl")
     assert (unusable.returncode, unusable.stdout) == (2, "")
     assert (

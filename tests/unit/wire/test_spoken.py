@@ -57,7 +57,7 @@ def test_every_stage_has_plain_words(until: Callable[..., None] | None) -> None:
 
 
 def test_what_stands_beside_a_stage_stays() -> None:
-    assert reached("shared keys, is to witness the log") == "sent its sealed shares, is to witness the log"
+    assert reached("shared keys, is to witness the log") == "sent its sealed shares, asked to witness the log"
     assert reached("joined, says: shared keys") == "joined, says: shared keys"
 
 
