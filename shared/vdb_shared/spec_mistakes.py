@@ -7,6 +7,7 @@ the file.
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Final, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -17,6 +18,9 @@ from vdb_shared.schema_words import in_words
 
 _LONGEST: Final = 100
 """Characters of a value that are shown."""
+
+_REAL: Final = re.compile(r"-?[0-9]+(\.[0-9]+|(\.[0-9]+)?[eE][+-]?[0-9]+)")
+"""A number that is not whole, as TOML writes it."""
 
 _AT_ONCE: Final = 20
 """Mistakes that are named; a file with more is another file."""
@@ -53,9 +57,12 @@ def _named(mistake: ErrorDetails, schema: type[BaseModel]) -> SpecError:
                 field, problem = problem.split(": ", 1)
             return SpecError(problem, field=field)
         case _:
-            found = mistake["input"]
-            written = f'"{found}"' if isinstance(found, str) else str(found)
-            return SpecError(f"{in_words(mistake)} (found {_brief(written)})", field=field)
+            return SpecError(f"{in_words(mistake)} (found {_brief(_written(mistake['input']))})", field=field)
+
+
+def _written(value: object) -> str:
+    """Return a value as its file has it; reals come here as text (§2.1 of protos/README.md), and have no quotation marks."""
+    return f'"{value}"' if isinstance(value, str) and not _REAL.fullmatch(value) else str(value)
 
 
 def _brief(value: str) -> str:

@@ -129,6 +129,7 @@ def test_reals_are_exact() -> None:
             'mechanism = "none"\nepsilon = 8',
             "spec.toml:11: privacy.mechanism: none exists for tests only: no spec that is written may turn the noise off",
         ),
+        ("minimum = 4", 'minimum = "4"', 'spec.toml:6: cohort.minimum: expected a whole number (found "4")'),
         (
             "epsilon = 8",
             'sampler = "numpy"\nepsilon = 8',
