@@ -61,7 +61,7 @@ def _named(mistake: ErrorDetails, schema: type[BaseModel]) -> SpecError:
 
 
 def _written(value: object) -> str:
-    """Return a value as its file has it; reals come here as text (§2.1 of protos/README.md), and have no quotation marks."""
+    """Return a value as its file has it; reals come here as text (§2.2 of protos/README.md), and have no quotation marks."""
     return f'"{value}"' if isinstance(value, str) and not _REAL.fullmatch(value) else str(value)
 
 
