@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import shutil
 import socket
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, delete, update
+from sqlalchemy import delete, update
 
+from testkit.log_stories import ORIGIN, append, opened, read, whole
 from testkit.statements import coordinator_key
 from vdb_coordinator.serving.log_server import LogServer
 from vdb_coordinator.serving.transparency import TransparencyLog
@@ -27,38 +27,6 @@ from vdb_shared.errors import FormatError, StoreError, UnreachableError, UsageEr
 from vdb_shared.identity import StatementKey
 from vdb_shared.transparency.checkpoint import cosign
 from vdb_shared.transparency.note import COSIGNATURE, NoteKey
-from vdb_shared.transparency.tiles import TiledLog
-
-ORIGIN = "testbed/vdb-log"
-
-
-def whole(story: Callable[[Path], Coroutine[None, None, None]]) -> Callable[[Path], None]:
-    """Run an asynchronous story to its end."""
-
-    @functools.wraps(story)
-    def run(tmp_path: Path) -> None:
-        asyncio.run(story(tmp_path))
-
-    return run
-
-
-async def opened(path: Path) -> tuple[Database, TransparencyLog]:
-    database = Database(path / "db.sqlite")
-    await database.open()
-    return database, TransparencyLog(database, path / "log", ORIGIN, coordinator_key(0))
-
-
-async def append(database: Database, log: TransparencyLog, count: int, prefix: str = "entry") -> None:
-    def store(connection: Connection) -> None:
-        for number in range(count):
-            log_entries.append(connection, f"{prefix} {number}".encode())
-
-    await database.run(store)
-    await log.publish()
-
-
-def read(path: Path, log: TransparencyLog) -> TiledLog:
-    return open_log(str(path / "log"), log.key)[0]
 
 
 @whole

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -14,6 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
+from testkit.failing_disk import FailingDisk, KilledError
 from testkit.recorded import Recorded
 from vdb_coordinator.identity.ca import CertificateAuthority, parse_request, spiffe_id
 from vdb_coordinator.identity.keys import new_tls_key
@@ -41,10 +41,6 @@ from vdb_shared.wire.enrolment import renewal_body
 NOW = datetime.now(UTC)
 NAME = spiffe_id("testbed", "participant", "clinic")
 SECRET = b"correct horse"
-
-
-class KilledError(Exception):
-    """The process is gone."""
 
 
 @dataclass(frozen=True)
@@ -158,31 +154,13 @@ def test_killed_at_any_step_the_pair_works_and_the_next_renewal_goes_on(office: 
         assert later.private_key != key, "what the first life left behind is not used twice"
 
 
-class Disk:
-    """Refuses one operation, before or after it was done."""
-
-    def __init__(self, failing: int, *, after: bool) -> None:
-        self.failing, self.after, self.count = failing, after, -1
-
-    def around(self, real: Callable[..., None]) -> Callable[..., None]:
-        def operation(*arguments: Any) -> None:
-            self.count += 1
-            fails = self.count == self.failing
-            if self.after or not fails:
-                real(*arguments)
-            if fails:
-                raise KilledError
-
-        return operation
-
-
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("failing", range(4))
 def test_an_operation_of_the_disk_that_fails_leaves_a_pair_that_works(
     office: Office, monkeypatch: pytest.MonkeyPatch, failing: int, after: bool
 ) -> None:
     """Two files are written and three are erased."""
-    disk = Disk(failing, after=after)
+    disk = FailingDisk(failing, after=after)
     with monkeypatch.context() as broken:
         for name in ("write_durably", "erase"):
             broken.setattr(tls_files, name, disk.around(getattr(tls_files, name)))

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AttributeOID, NameOID
 
+from testkit.failing_disk import FailingDisk, KilledError
 from testkit.renewal_office import LIST, NAME, NOW, SITE, Desk, Office
 from vdb_coordinator.identity.ca import CertificateAuthority, spiffe_id
 from vdb_coordinator.identity.keys import new_tls_key
@@ -42,10 +43,6 @@ from vdb_shared import labels
 from vdb_shared.errors import AwaitedAnswerError, IdentityError, SignatureError, UnreachableError
 from vdb_shared.wire import federation_pb2 as pb
 from vdb_shared.wire.enrolment import possession_body, renewal_body
-
-
-class KilledError(Exception):
-    """The process is gone."""
 
 
 @pytest.fixture
@@ -262,31 +259,13 @@ def test_a_coordinator_that_renews_nothing_is_not_asked_to(office: Office) -> No
 # Steps that fail.
 
 
-class Disk:
-    """Ends the process at one operation, before or after it was done."""
-
-    def __init__(self, failing: int, *, after: bool) -> None:
-        self.failing, self.after, self.count = failing, after, -1
-
-    def around(self, real: Callable[..., None]) -> Callable[..., None]:
-        def operation(*arguments: Any) -> None:
-            self.count += 1
-            fails = self.count == self.failing
-            if self.after or not fails:
-                real(*arguments)
-            if fails:
-                raise KilledError
-
-        return operation
-
-
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("failing", range(5))
 def test_killed_at_any_operation_of_its_disk_the_relay_has_a_pair_and_goes_on(
     office: Office, monkeypatch: pytest.MonkeyPatch, failing: int, after: bool
 ) -> None:
     """The key is written, the pair is written, three files are erased."""
-    before, disk = office.pair(), Disk(failing, after=after)
+    before, disk = office.pair(), FailingDisk(failing, after=after)
     with monkeypatch.context() as broken:
         for name in ("write_durably", "erase"):
             broken.setattr(tls_files, name, disk.around(getattr(tls_files, name)))
@@ -330,7 +309,7 @@ def test_killed_at_any_write_of_the_site_the_next_files_go_on(
     office: Office, monkeypatch: pytest.MonkeyPatch, failing: int, after: bool
 ) -> None:
     """It writes the certificate that it was shown and what it signed, then the new certificate and that it is settled."""
-    desk, before, disk, killed = Desk(office), office.pair(), Disk(failing, after=after), 0
+    desk, before, disk, killed = Desk(office), office.pair(), FailingDisk(failing, after=after), 0
     monkeypatch.setattr(renewing, "write_durably", disk.around(write_durably))
     for _ in range(6):
         client = desk.client()
