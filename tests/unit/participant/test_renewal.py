@@ -155,6 +155,24 @@ def test_killed_at_any_step_the_pair_works_and_the_next_renewal_goes_on(office: 
 
 
 @pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("failing", range(3))
+def test_an_operation_that_fails_in_a_later_renewal_leaves_a_pair_that_works(
+    office: Office, monkeypatch: pytest.MonkeyPatch, failing: int, after: bool
+) -> None:
+    """The pair of before lies where the new one goes then."""
+    first = office.keeper.renewed(office.tls, office.answer)
+    office.issued, disk = NOW + timedelta(seconds=5), FailingDisk(failing, after=after)
+    with monkeypatch.context() as broken:
+        for name in ("write_durably", "erase"):
+            broken.setattr(tls_files, name, disk.around(getattr(tls_files, name)))
+        with pytest.raises(KilledError):
+            office.keeper.renewed(first, office.answer)
+    assert office.pair()
+    office.keeper.renewed(first, office.answer)
+    assert office.pair()[1] != first.certificate_chain
+
+
+@pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("failing", range(4))
 def test_an_operation_of_the_disk_that_fails_leaves_a_pair_that_works(
     office: Office, monkeypatch: pytest.MonkeyPatch, failing: int, after: bool
