@@ -123,7 +123,7 @@ class Party(TestMember):
 
     def live(self, before_upload: Callable[[], None], after_upload: Callable[[], None]) -> Played:
         """Take part to the end."""
-        times, todo, seen = {"upload": 0.0, "uploaded": 0.0}, list(zip(STEPS, PHASES, strict=True)), 0
+        times, todo, seen = {"upload": 0.0, "uploaded": 0.0, "ended": 0.0}, list(zip(STEPS, PHASES, strict=True)), 0
         for answer in self.sessions.WatchSession(pb.WatchSessionRequest(session=self.session), timeout=PATIENCE):
             status = convert.status_from_wire(answer.status)
             seen = self.witness() if status.witness > seen else seen
@@ -137,9 +137,11 @@ class Party(TestMember):
                 if step == "mask":
                     times["uploaded"] = time.monotonic()
                     after_upload()
+            if status.phase.ended:  # the stream itself ends a moment later
+                times["ended"] = time.monotonic()
             if status.phase is Phase.ABORTED:
                 raise RuntimeError(f"aborted: {status.reason}")
-        return Played(times["upload"], times["uploaded"], time.monotonic())
+        return Played(times["upload"], times["uploaded"], times["ended"])
 
     def _do(self, step: str) -> None:
         try:

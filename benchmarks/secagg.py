@@ -137,7 +137,7 @@ def _coordinator(title: str, watch: Stopwatch, cohort: Cohort, lanes: int) -> It
     yield Row(f"{title}: coordinator, accept rounds 0 to 3 of all", 1000 * accepting, "ms")
     yield Row(f"{title}: coordinator, unmask, wall", wall, "ms", 300 if bounded else None)
     yield Row(f"{title}: coordinator, unmask, CPU of all threads", unmasking, "ms")
-    yield Row(f"{title}: coordinator, check commitments", 1000 * sum(watch.seconds["commitments_open"]), "ms")
+    yield Row(f"{title}: coordinator, open commitments to the sum", 1000 * sum(watch.seconds["sums_open"]), "ms")
 
 
 @contextmanager
@@ -145,7 +145,7 @@ def _parts_of_unmasking(watch: Stopwatch) -> Iterator[None]:
     with (
         watch.listen(coordinator_rounds, "recover"),
         watch.listen(coordinator_rounds, "remove_masks"),
-        watch.listen(coordinator_rounds, "commitments_open"),
+        watch.listen(coordinator_rounds, "sums_open"),
     ):
         yield
 

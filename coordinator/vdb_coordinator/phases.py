@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from vdb_shared.secagg.commitments import Points
 from vdb_shared.secagg.encoding import Lanes
 from vdb_shared.secagg.messages import AdvertisedKeys, MaskedInputHeader, SharedKeysHeader, Signed, UnmaskingShares
 from vdb_shared.secagg.parameters import Parameters, Seat
@@ -74,6 +75,7 @@ class CollectingMaskedInputs:
         messages: headers accepted so far.
         headers: what they say.
         total: sum of the masked inputs accepted so far.
+        committed: sums of their commitments.
     """
 
     parameters: Parameters
@@ -81,6 +83,7 @@ class CollectingMaskedInputs:
     shared: SharedRound
     sealed: Mapping[Seat, Mapping[Seat, bytes]] = field(repr=False)
     total: Vector = field(repr=False, compare=False)
+    committed: Points = field(repr=False, compare=False)
     messages: Mapping[Seat, Signed] = field(default_factory=dict, repr=False)
     headers: Mapping[Seat, MaskedInputHeader] = field(default_factory=dict, repr=False)
 
@@ -101,11 +104,13 @@ class CollectingConsistency:
     Attributes:
         transcript: rounds 0 to 2.
         total: sum of all masked inputs of U3.
+        committed: sums of their commitments.
         signatures: accepted so far, over `transcript.masked.statement`.
     """
 
     transcript: Transcript
     total: Vector = field(repr=False, compare=False)
+    committed: Points = field(repr=False, compare=False)
     signatures: Mapping[Seat, bytes] = field(default_factory=dict, repr=False)
 
     @property
@@ -121,6 +126,7 @@ class CollectingUnmasking:
     Attributes:
         transcript: rounds 0 to 2.
         total: sum of all masked inputs of U3.
+        committed: sums of their commitments.
         signatures: at least q, over `transcript.masked.statement`.
         messages: accepted so far.
         shares: what they say.
@@ -128,6 +134,7 @@ class CollectingUnmasking:
 
     transcript: Transcript
     total: Vector = field(repr=False, compare=False)
+    committed: Points = field(repr=False, compare=False)
     signatures: Mapping[Seat, bytes] = field(repr=False)
     messages: Mapping[Seat, Signed] = field(default_factory=dict, repr=False)
     shares: Mapping[Seat, UnmaskingShares] = field(default_factory=dict, repr=False)

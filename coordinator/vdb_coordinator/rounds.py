@@ -34,7 +34,7 @@ from vdb_coordinator.phases import (
     Unfailed,
 )
 from vdb_shared.errors import FormatError, ProtocolError, SessionAbortedError, StatisticError
-from vdb_shared.secagg.commitments import commitments_open, decode_commitments
+from vdb_shared.secagg.commitments import add_commitments, no_commitments, sums_open
 from vdb_shared.secagg.encoding import decode_totals
 from vdb_shared.secagg.masking import masked_digest
 from vdb_shared.secagg.messages import MaskedInputHeader, SharedKeysHeader, Signed, UnmaskingShares
@@ -300,6 +300,7 @@ def _close_shares(phase: CollectingShares) -> CollectingMaskedInputs:
         close_shared(phase.advertised.t1, phase.messages, phase.headers),
         phase.sealed,
         Vector.zeros(phase.parameters.lanes),
+        no_commitments(phase.parameters.blocks),
     )
 
 
@@ -310,12 +311,13 @@ def _accept_input(phase: CollectingMaskedInputs, message: InputMasked) -> Phase:
     _check_masked_digest(message, header)
     try:
         vector = Vector.from_bytes(message.masked, phase.parameters.lanes)
-        decode_commitments(header.commitments, phase.parameters.blocks)
+        committed = add_commitments(phase.committed, header.commitments)
     except FormatError as error:
         raise ProtocolError(f"masked input: {error}", peer=peer) from error
     grown = replace(
         phase,
         total=phase.total.plus(vector),
+        committed=committed,
         messages={**phase.messages, message.seat: message.header},
         headers={**phase.headers, message.seat: header},
     )
@@ -324,7 +326,8 @@ def _accept_input(phase: CollectingMaskedInputs, message: InputMasked) -> Phase:
 
 def _close_inputs(phase: CollectingMaskedInputs) -> CollectingConsistency:
     masked = close_masked(phase.advertised, phase.shared, phase.messages, phase.headers)
-    return CollectingConsistency(Transcript(phase.parameters, phase.advertised, phase.shared, masked), phase.total)
+    transcript = Transcript(phase.parameters, phase.advertised, phase.shared, masked)
+    return CollectingConsistency(transcript, phase.total, phase.committed)
 
 
 def _accept_signature(phase: CollectingConsistency, message: ConsistencySigned) -> Phase:
@@ -341,7 +344,7 @@ def _close_consistency(phase: CollectingConsistency) -> Phase:
     if len(phase.signatures) < quorum:
         reason = f"no quorum: {len(phase.signatures)} signed the same view, {quorum} are needed"
         return Failed(Stage.CONSISTENCY, reason, phase.missing)
-    return CollectingUnmasking(phase.transcript, phase.total, phase.signatures)
+    return CollectingUnmasking(phase.transcript, phase.total, phase.committed, phase.signatures)
 
 
 def _accept_unmasking(phase: CollectingUnmasking, message: SharesRevealed) -> Phase:
@@ -387,7 +390,7 @@ def _sum(phase: CollectingUnmasking, seeds: Recovered) -> Phase:
         reason = f"the masks do not cancel ({error}); some survivor's masked input is not what the protocol makes"
         return Failed(Stage.UNMASKING, reason, frozenset())
     commitments = [known.masked.headers[seat].commitments for seat in sorted(known.survivors)]
-    if not commitments_open(commitments, plain.lanes, blinders):
+    if not sums_open(phase.committed, commitments, plain.lanes, blinders):
         reason = (
             "the survivors' commitments do not open to the sum; some survivor committed to other lanes than it masked"
         )

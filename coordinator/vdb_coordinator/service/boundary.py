@@ -76,13 +76,13 @@ class Boundary(grpc.aio.ServerInterceptor):
         self._metrics = metrics
         self._log = log
         self._may_call = may_call
-        self._running: defaultdict[str, dict[asyncio.Timeout, tuple[Context, str]]] = defaultdict(dict)
+        self._running: defaultdict[str, dict[asyncio.Timeout, tuple[Caller, str]]] = defaultdict(dict)
 
     def dismiss(self, peer: str) -> None:
         """End every running call of a SPIFFE id that is not authorised any more."""
-        for limit, (context, method) in self._running.get(peer, {}).items():
+        for limit, (caller, method) in self._running.get(peer, {}).items():
             try:
-                self._authorised(context, method)
+                self._check_still(caller, method)
             except RefusedError:
                 if not limit.expired():
                     limit.reschedule(asyncio.get_running_loop().time())
@@ -108,7 +108,9 @@ class Boundary(grpc.aio.ServerInterceptor):
         return grpc.stream_stream_rpc_method_handler(self._watch(handler.unary_stream, method, read), None, written)
 
     def _enter(self, context: Context, method: str) -> Caller:
-        caller = self._authorised(context, method)
+        known = context.auth_context()
+        peer, certificate = (next(iter(known.get(name, ())), None) for name in (_PEER, _CERTIFICATE))
+        caller = self._authorised(peer.decode() if peer else None, certificate, method)
         set_caller(caller)
         check_version(method, context.invocation_metadata() or (), self._oldest)
         context.set_trailing_metadata(told(datetime.now(UTC)))
@@ -116,14 +118,19 @@ class Boundary(grpc.aio.ServerInterceptor):
             raise RefusedError(reasons.NO_DEADLINE, "the call has no deadline; set one")
         return caller
 
-    def _authorised(self, context: Context, method: str) -> Caller:
-        known = context.auth_context()
-        peer, certificate = (next(iter(known.get(name, ())), None) for name in (_PEER, _CERTIFICATE))
-        name = peer.decode() if peer else None
-        caller = authorised(name, method, self._roles())
+    def _authorised(self, peer: str | None, certificate: bytes | None, method: str) -> Caller:
+        caller = authorised(peer, method, self._roles())
         if certificate is None or not self._may_call(caller.spiffe_id, certificate):
             raise RefusedError(reasons.NOT_A_MEMBER, f"the certificate of {caller.spiffe_id} was revoked; ask the lead")
         return replace(caller, certificate=certificate)
+
+    def _check_still(self, caller: Caller, method: str) -> None:
+        """Check that who was let in may call still.
+
+        Raises:
+            RefusedError: it may not.
+        """
+        self._authorised(caller.spiffe_id, caller.certificate, method)
 
     def _roles(self) -> Roles:
         """Return the roles under the newest roster."""
@@ -132,7 +139,7 @@ class Boundary(grpc.aio.ServerInterceptor):
             self._known = (roster, Roles.of(roster, self._admins))
         return self._known[1]
 
-    async def _while_a_member(self, work: Awaitable[T], caller: Caller, context: Context, method: str) -> T:
+    async def _while_a_member(self, work: Awaitable[T], caller: Caller, method: str) -> T:
         """Return what `work` returns, unless the caller is dismissed before.
 
         Raises:
@@ -142,11 +149,11 @@ class Boundary(grpc.aio.ServerInterceptor):
         limit = asyncio.timeout(None)
         try:
             async with limit:
-                running[limit] = (context, method)
+                running[limit] = (caller, method)
                 return await work
         except TimeoutError:
             if limit.expired():
-                self._authorised(context, method)
+                self._check_still(caller, method)
             raise
         finally:
             running.pop(limit, None)
@@ -158,7 +165,7 @@ class Boundary(grpc.aio.ServerInterceptor):
             async with self._measured(context, method):
                 caller, turns = self._let_in(context, method)
                 work = self._read_and_answer(inner, read, context, turns)
-                return await self._while_a_member(work, caller, context, method)
+                return await self._while_a_member(work, caller, method)
 
         return call
 
@@ -173,7 +180,7 @@ class Boundary(grpc.aio.ServerInterceptor):
             async with self._measured(context, method):
                 caller, turns = self._let_in(context, method)
                 async with aclosing(_in_turn(context, turns, read)) as messages:
-                    return await self._while_a_member(inner(messages, context), caller, context, method)
+                    return await self._while_a_member(inner(messages, context), caller, method)
 
         return call
 
@@ -182,9 +189,9 @@ class Boundary(grpc.aio.ServerInterceptor):
             async with self._measured(context, method):
                 caller, turns = self._let_in(context, method)
                 async with turns:
-                    request = await self._while_a_member(_only(context, read), caller, context, method)
+                    request = await self._while_a_member(_only(context, read), caller, method)
                 if not isasyncgenfunction(inner):
-                    await self._while_a_member(inner(request, context), caller, context, method)
+                    await self._while_a_member(inner(request, context), caller, method)
                     return
                 end, answers = object(), inner(request, context)
                 del request
@@ -192,10 +199,10 @@ class Boundary(grpc.aio.ServerInterceptor):
                     while True:
                         # What waits for news waits outside its caller's turns; what is read for an answer is read in one.
                         async with nullcontext() if method.endswith(_LASTING) else turns:
-                            response = await self._while_a_member(anext(responses, end), caller, context, method)
+                            response = await self._while_a_member(anext(responses, end), caller, method)
                         if response is end:
                             return
-                        self._authorised(context, method)
+                        self._check_still(caller, method)
                         yield response
 
         return call

@@ -15,10 +15,10 @@ from typing import Final
 
 from vdb_coordinator.duties import LONGEST_REASON
 from vdb_coordinator.events import DeadlinePassed, Event, MemberRevoked, SessionFailed
-from vdb_coordinator.logged import witnesses_for
+from vdb_coordinator.logged import opening_entry, witnesses_for
 from vdb_coordinator.serving.live import LiveSession, happens
 from vdb_coordinator.serving.services import Services
-from vdb_coordinator.states import Duty, duty_of, phase_of, waited_for
+from vdb_coordinator.states import Duty, Publishing, duty_of, phase_of, waited_for
 from vdb_shared.bundle.logged import SALT_BYTES
 from vdb_shared.bundle.witnessed import witness_key
 from vdb_shared.errors import StoreError, VdbError
@@ -107,13 +107,20 @@ class Drivers:
 
     async def _drive(self, live: LiveSession) -> None:
         """Wait for changes and deadlines of one session until it has ended."""
+        told = opening_entry(live.state.opening)
         while is_unfinished(live):
             try:
-                await self._services.transparency.publish()
+                await self._publish(live, told)
                 await self._go_on(live)
             except StoreError as error:
                 self._services.log.error("storage refuses", session=live.id, error=str(error))
                 await asyncio.sleep(STORE_RETRY_SECONDS)
+
+    async def _publish(self, live: LiveSession, opening: bytes) -> None:
+        """Have the log say what it must before a session goes on; what it says already is not asked of the database again."""
+        needed = live.state.draft.entry if isinstance(live.state, Publishing) else opening
+        if not self._services.transparency.holds(needed):
+            await self._services.transparency.publish()
 
     async def _go_on(self, live: LiveSession) -> None:
         """Do what is the coordinator's turn now, or wait."""

@@ -127,6 +127,10 @@ class TransparencyLog:
             self._show(self._leaves)
         self.changed()
 
+    def holds(self, entry: bytes) -> bool:
+        """Return whether an entry stands in the published log."""
+        return leaf_hash(entry) in self._places
+
     def view(self, entry: bytes, seen: int) -> LogView:
         """Return the newest checkpoint, the proof that it continues an earlier size, and where an entry stands in it.
 

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 from vdb_shared.privacy.closed_forms import gaussian_epsilon, zcdp_epsilon
@@ -36,6 +37,9 @@ _SMALLEST_DELTA: Final = 1e-300
 _PLD_RHO: Final = (1e-5, 20.0)
 _PLD_DELTA: Final = (1e-9, 0.1)
 """Where `_pld_slack` was measured."""
+
+_KNOWN: Final = 256
+"""Conversions of the library that are remembered: a coordinator asks for the same ones at the opening, seal and release."""
 
 _UPWARD: Final = Context(prec=50, rounding=ROUND_CEILING)
 
@@ -107,6 +111,7 @@ def _certain(found: float, below: float, above: float, step: Decimal) -> Decimal
     return ends.pop() if len(ends) == 1 else None
 
 
+@lru_cache(_KNOWN)
 def _library_epsilon_of_rho(rho: Decimal, delta: Decimal) -> Decimal:
     if rho == 0:
         return Decimal(0)
@@ -116,6 +121,7 @@ def _library_epsilon_of_rho(rho: Decimal, delta: Decimal) -> Decimal:
     return Decimal(float(accountant.get_epsilon(float(delta)))).quantize(_EPSILON_ZCDP_STEP, rounding=ROUND_CEILING)
 
 
+@lru_cache(_KNOWN)
 def _library_gaussian_epsilon_of_rho(rho: Decimal, delta: Decimal) -> Decimal:
     if rho == 0:
         return Decimal(0)

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,13 @@ WEIGHT_BYTES: Final = 16
 """Weights of the batched check: finding a wrong sum that passes takes about 2^128 tries."""
 
 _LIMB_BITS: Final = 16
+_SCALAR_LIMBS: Final = SCALAR_BYTES * 8 // _LIMB_BITS
+
+_LEAST_PART: Final = 512
+"""Points below which a multi-exponentiation is not divided: several small ones take more than a large one."""
+
+Points: TypeAlias = tuple[G1Point, ...]
+"""One point for each block."""
 
 
 def commit(values: Ring, blinders: Sequence[int]) -> bytes:
@@ -80,20 +87,48 @@ def commitments_open(commitments: Sequence[bytes], totals: Ring, blinder_totals:
     Raises:
         FormatError: commitments that are no points of the subgroup, or too few or many.
     """
+    sums = no_commitments(blocks_of(totals.size))
+    for signed in commitments:
+        sums = add_commitments(sums, signed)
+    return sums_open(sums, commitments, totals, blinder_totals)
+
+
+def no_commitments(blocks: int) -> Points:
+    """Return the sums of nobody's commitments."""
+    return (G1Point.identity(),) * blocks
+
+
+def add_commitments(sums: Points, signed: bytes) -> Points:
+    """Return the sums of commitments, one point for each block, with those of one more participant.
+
+    Raises:
+        FormatError: they are no points of the subgroup, or too few or many.
+    """
+    return tuple(total + point for total, point in zip(sums, decode_commitments(signed, len(sums)), strict=True))
+
+
+def sums_open(sums: Points, commitments: Sequence[bytes], totals: Ring, blinder_totals: Sequence[int]) -> bool:
+    """Return what `commitments_open` does, for who has added up the commitments already.
+
+    Args:
+        sums: of the commitments, by `add_commitments`.
+        commitments: the same as signed, from which the weights are drawn.
+        totals: S, sums of the encoded lanes with offsets, (lanes,), uint64.
+        blinder_totals: R, sums of the blinders mod r, one for each block.
+
+    Raises:
+        FormatError: too few or many blinders.
+    """
     blocks = blocks_of(totals.size)
     if len(blinder_totals) != blocks:
         raise FormatError(f"{totals.size} lanes have {blocks} sums of blinders, not {len(blinder_totals)}")
-    sums = [G1Point.identity()] * blocks
-    for signed in commitments:
-        sums = [total + point for total, point in zip(sums, decode_commitments(signed, blocks), strict=True)]
     weights = check_weights(commitments, totals, blinder_totals)
     bases = load_generators()
-    left = G1Point.multiexp_unchecked(sums, [_scalar(weight) for weight in weights])
-    exponents = [_reduced(total) for total in _weighted(totals, weights)]
+    left = G1Point.multiexp_unchecked(list(sums), [_scalar(weight) for weight in weights])
+    exponents = _weighted(totals, weights)
     exponents.append(_reduced(sum(w * r for w, r in zip(weights, blinder_totals, strict=True))))
     width = len(exponents) - 1
-    right = G1Point.multiexp_unchecked([*bases.lanes[:width], bases.blinder], exponents)
-    return bool(left == right)
+    return bool(left == _multiply([*bases.lanes[:width], bases.blinder], exponents))
 
 
 def check_weights(commitments: Sequence[bytes], totals: Ring, blinder_totals: Sequence[int]) -> list[int]:
@@ -111,6 +146,16 @@ def check_weights(commitments: Sequence[bytes], totals: Ring, blinder_totals: Se
     return [
         int.from_bytes(drawn[start : start + WEIGHT_BYTES], "little") for start in range(0, len(drawn), WEIGHT_BYTES)
     ]
+
+
+def _multiply(points: list[G1Point], exponents: list[Scalar]) -> G1Point:
+    """Return Σ e_i·P_i, by as many threads as there are cores; their number changes nothing in the sum."""
+    parts = max(1, min(os.cpu_count() or 1, len(points) // _LEAST_PART))
+    with ThreadPoolExecutor(max_workers=parts) as pool:
+        sums = pool.map(
+            lambda part: G1Point.multiexp_unchecked(points[part::parts], exponents[part::parts]), range(parts)
+        )
+        return sum(sums, G1Point.identity())
 
 
 def _commit_block(values: Ring, blinder: int) -> bytes:
@@ -140,8 +185,8 @@ def _reduced(value: int) -> Scalar:
     return Scalar.from_le_bytes_mod_order(value.to_bytes((value.bit_length() + 7) // 8 or 1, "little"))
 
 
-def _weighted(totals: Ring, weights: Sequence[int]) -> Iterator[int]:
-    """Yield Σ_b w_b·S_bj for each place j of a block, as integers.
+def _weighted(totals: Ring, weights: Sequence[int]) -> list[Scalar]:
+    """Return Σ_b w_b·S_bj for each place j of a block: below 2^213, so that nothing is reduced.
 
     Weights and sums are cut into limbs of 16 bits, whose products add up exactly in float64 for up to 2^21 blocks; a matrix
     product then does for all places what Python's integers would do one by one.
@@ -154,11 +199,14 @@ def _weighted(totals: Ring, weights: Sequence[int]) -> Iterator[int]:
     raw = b"".join(weight.to_bytes(WEIGHT_BYTES, "little") for weight in weights)
     limbs = np.frombuffer(raw, dtype="<u2").reshape(blocks, WEIGHT_BYTES // 2).astype(np.float64)
     products: NDArray[np.float64] = (limbs.T @ sums).reshape(WEIGHT_BYTES // 2, width, 4)
-    diagonals = np.zeros((width, WEIGHT_BYTES // 2 + 3), dtype=np.int64)
+    diagonals = np.zeros((_SCALAR_LIMBS + 1, width), dtype=np.int64)
     for limb in range(WEIGHT_BYTES // 2):
-        diagonals[:, limb : limb + 4] += products[limb].astype(np.int64)
-    for row in diagonals.tolist():
-        yield sum(value << (_LIMB_BITS * place) for place, value in enumerate(row))
+        diagonals[limb : limb + 4] += products[limb].astype(np.int64).T
+    for limb in range(_SCALAR_LIMBS):  # what does not fit into 16 bits belongs to the next limb
+        diagonals[limb + 1] += diagonals[limb] >> _LIMB_BITS
+        diagonals[limb] &= (1 << _LIMB_BITS) - 1
+    data = diagonals[:_SCALAR_LIMBS].T.astype("<u2").tobytes()
+    return [Scalar.from_le_bytes(data[start : start + SCALAR_BYTES]) for start in range(0, len(data), SCALAR_BYTES)]
 
 
 def _point(data: bytes) -> G1Point:
