@@ -106,20 +106,22 @@ class Drivers:
         self._services.uploads.retain(self._tasks.keys() | self._died)
 
     async def _drive(self, live: LiveSession) -> None:
-        """Wait for changes and deadlines of one session until it has ended."""
+        """Wait for changes and deadlines of one session until it has ended and the log says so."""
         told = opening_entry(live.state.opening)
-        while is_unfinished(live):
+        while True:
             try:
                 await self._publish(live, told)
+                if not is_unfinished(live):
+                    return
                 await self._go_on(live)
             except StoreError as error:
                 self._services.log.error("storage refuses", session=live.id, error=str(error))
                 await asyncio.sleep(STORE_RETRY_SECONDS)
 
     async def _publish(self, live: LiveSession, opening: bytes) -> None:
-        """Have the log say what it must before a session goes on; what it says already is not asked of the database again."""
+        """Have the log say what it must before a session goes on, and how it ended; what it says already is not looked up."""
         needed = live.state.draft.entry if isinstance(live.state, Publishing) else opening
-        if not self._services.transparency.holds(needed):
+        if not is_unfinished(live) or not self._services.transparency.holds(needed):
             await self._services.transparency.publish()
 
     async def _go_on(self, live: LiveSession) -> None:

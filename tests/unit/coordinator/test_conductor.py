@@ -216,3 +216,29 @@ def test_what_members_are_shown_of_the_log_is_of_one_moment(tmp_path: Path) -> N
             assert sizes == [1, 2]
 
     asyncio.run(play())
+
+
+def test_the_log_says_an_end_at_once_and_is_not_looked_up_before_every_step(tmp_path: Path) -> None:
+    """Nobody looks after the log here but the session's own driver; each look of it is one more turn of the database."""
+
+    async def play() -> None:
+        async with conducting(tmp_path) as (conductor, live, _):
+            log = conductor._services.transparency
+            look, looks = log._unpublished, []
+
+            def counted(connection: Connection) -> list[bytes] | None:
+                looks.append(log.size)
+                return look(connection)
+
+            log._unpublished = counted  # type: ignore[method-assign] # looks as before, and is counted
+            await join(conductor, live, 0)
+            for done in range(20):
+                live.report(0, "generating", done, 20)
+                await asyncio.sleep(0)
+            assert (log.size, looks) == (1, [])
+            await conductor.abort(live, "the lead thought better of it", LEAD)
+            while live.id in conductor._drivers:
+                await asyncio.sleep(0.001)
+            assert (log.size, looks) == (2, [1])
+
+    asyncio.run(asyncio.wait_for(play(), 20))
