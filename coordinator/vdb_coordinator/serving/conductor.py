@@ -26,6 +26,7 @@ from vdb_coordinator.refusals import RefusedError
 from vdb_coordinator.serving.driving import Drivers, is_unfinished
 from vdb_coordinator.serving.history import Beside, Submission
 from vdb_coordinator.serving.live import LiveSession
+from vdb_coordinator.serving.remembered import Remembered
 from vdb_coordinator.serving.services import Services
 from vdb_coordinator.serving.unfinished import Unfinished
 from vdb_coordinator.sessions import apply, opened
@@ -47,7 +48,7 @@ class Conductor:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._sessions: dict[str, LiveSession] = {}
+        self._sessions = Remembered(self._read)
         self._unfinished = Unfinished()
         self._finish = self._unfinished.finish
         self._started = services.clock.monotonic()
@@ -74,7 +75,7 @@ class Conductor:
             StoreError: the storage refuses, or a log is damaged.
         """
         for session in await self._services.history.unfinished():
-            if session not in self._drivers and is_unfinished(live := await self._known(session)):
+            if session not in self._drivers and is_unfinished(live := await self._sessions.get(session)):
                 self._drivers.run(live)
 
     async def stop(self) -> None:
@@ -108,10 +109,10 @@ class Conductor:
             services.metrics.storage(works=False)
             if session not in await services.history.unfinished():  # else the answer of the commit alone was lost
                 raise
-            live = await self._known(session)
+            live = await self._sessions.get(session)
         else:
             services.metrics.stored(type(event).__name__, services.clock.monotonic() - began)
-            live = self._sessions.setdefault(session, LiveSession(snapshot, services.clock.monotonic()))
+            live = self._sessions.keep(LiveSession(snapshot, services.clock.monotonic()))
         self._drivers.run(live)
         services.log.info("session opened", session=session)
         await services.transparency.publish()
@@ -132,7 +133,7 @@ class Conductor:
             RefusedError: none, or several, or it was lost when the coordinator was restored from a backup.
         """
         if session in self._sessions:
-            return self._sessions[session]
+            return await self._sessions.get(session)
         prefix = session if session.startswith("sha256:") else f"sha256:{session}"
         found = [item.session for item in await self.summaries() if item.session.startswith(prefix)]
         if not found and session:
@@ -143,7 +144,7 @@ class Conductor:
                 reasons.NO_SUCH_SESSION,
                 f"{session!r}: {problem}; `vdb-coordinator session list`, or `vdb-participant sessions`, lists them",
             )
-        return await self._known(found[0])
+        return await self._sessions.get(found[0])
 
     async def submit(
         self, live: LiveSession, submission: Submission, make: Callable[[datetime], Event], who: str
@@ -319,12 +320,8 @@ class Conductor:
         if snapshot.position.sequence > live.snapshot.position.sequence:
             live.advance(snapshot, self._services.clock.monotonic())
 
-    async def _known(self, session: str) -> LiveSession:
-        """Return the session with this id, from the log if it is not in memory."""
-        if session not in self._sessions:
-            snapshot = await self._services.history.load(session)
-            self._sessions.setdefault(session, LiveSession(snapshot, self._started))
-        return self._sessions[session]
+    async def _read(self, session: str) -> LiveSession:
+        return LiveSession(await self._services.history.load(session), self._started)
 
 
 def _note(event: Event, by: str, action: str, outcome: str) -> Beside:
