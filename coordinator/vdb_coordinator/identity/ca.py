@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -136,13 +137,15 @@ def parse_request(data: bytes) -> EllipticCurvePublicKey:
     """
     try:
         request = x509.load_der_x509_csr(data)
-    except ValueError as error:
+        key = request.public_key()
+        # First its kind: to check a signature by a key of any kind and size takes as long as its maker likes.
+        if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
+            raise IdentityError("certificate request has another key than P-256, which TLS here demands")
+        signed = request.is_signature_valid
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise IdentityError(f"certificate request cannot be read: {error}") from error
-    key = request.public_key()
-    if not request.is_signature_valid:
+    if not signed:
         raise IdentityError("certificate request is not signed by its own key")
-    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
-        raise IdentityError("certificate request has another key than P-256, which TLS here demands")
     return key
 
 

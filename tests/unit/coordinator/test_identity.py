@@ -83,10 +83,16 @@ def test_requests_must_be_signed_p256_keys() -> None:
     request = builder.sign(good, SHA256()).public_bytes(Encoding.DER)
     assert parse_request(request).public_numbers() == good.public_key().public_numbers()
     other = builder.sign(generate_private_key(SECP384R1()), SHA256()).public_bytes(Encoding.DER)
-    with pytest.raises(IdentityError, match="P-256"):
-        parse_request(other)
-    with pytest.raises(IdentityError):
+    with pytest.raises(IdentityError, match=r"not signed by its own key|cannot be read"):
         parse_request(request[:-1] + bytes([request[-1] ^ 1]))
+    spoiled = other[:-1] + bytes([other[-1] ^ 1])
+    for foreign in (other, spoiled):  # of what kind a key is, is looked at before it is used
+        with pytest.raises(IdentityError, match="P-256"):
+            parse_request(foreign)
+    unheard = other.replace(bytes.fromhex("06052b81040022"), bytes.fromhex("06052b81040029"))  # a curve without a name
+    assert unheard != other
+    with pytest.raises(IdentityError, match=r"P-256|cannot be read"):
+        parse_request(unheard)
 
 
 def test_keys_are_encrypted_at_rest_and_private(tmp_path: Path) -> None:
