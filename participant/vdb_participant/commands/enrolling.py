@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,8 @@ from vdb_participant.site.signing import open_signer
 from vdb_shared.errors import AwaitedAnswerError, FormatError, IdentityError, UsageError
 from vdb_shared.wire.status import Phase
 
-POLL_SECONDS: Final = 2.0
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 30.0
+"""Seconds between two questions whether the lead has approved: each stands in the journal of what left the house."""
 
 ABSENCE_SECONDS: Final = 3600.0
 """For which who waits for approval goes on asking a coordinator that went: a person approves, and may restart it first."""
@@ -43,8 +45,9 @@ def enroll(folder: StateFolder, invitation: Path, passphrase: Passphrase | None,
             _tell(request)
             if wait:
                 out.print("Waiting until the lead has approved. To stop waiting, press Ctrl-C: nothing is lost by it.")
+        pauses = growing_pauses()
         while wait and found is None:
-            calls.pause(POLL_SECONDS)
+            calls.pause(next(pauses))
             found = enrolment.ask(request, calls)
     finally:
         calls.close()
@@ -55,6 +58,14 @@ def enroll(folder: StateFolder, invitation: Path, passphrase: Passphrase | None,
         return
     config = enrolment.finish(folder, request, found, passphrase or (lambda: b""), datetime.now(UTC))
     out.print(f"{config.institution} is a member of {config.consortium}. Next: vdb-participant {chosen(folder)}doctor")
+
+
+def growing_pauses() -> Iterator[float]:
+    """Yield the seconds to wait before each question: short while the lead may sit beside, longer for who waits for days."""
+    pause = FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(LONGEST_PAUSE, 1.1 * pause)
 
 
 def enroll_offline(folder: StateFolder, offer: Path, passphrase: Passphrase | None, offline: Offline) -> bool:
