@@ -16,7 +16,7 @@ from vdb_coordinator.commands import approvals as approvals_commands
 from vdb_coordinator.commands import audit as audit_commands
 from vdb_coordinator.commands import root as root_commands
 from vdb_coordinator.commands import spec as spec_commands
-from vdb_coordinator.commands.terminal import Common, common_of, load
+from vdb_coordinator.commands.terminal import DIRECTORY_VARIABLE, Common, common_of, load
 from vdb_shared.commandline import run_script
 
 app = typer.Typer(
@@ -58,7 +58,7 @@ class Profile(StrEnum):
 def _common(
     context: typer.Context,
     directory: Annotated[
-        Path, typer.Option("--dir", envvar="VDB_COORDINATOR", help="The coordinator's directory.")
+        Path, typer.Option("--dir", envvar=DIRECTORY_VARIABLE, help="The coordinator's directory.")
     ] = Path(),
     passphrase_file: Annotated[
         Path | None, typer.Option(help="File whose first line unlocks the keys; else VDB_PASSPHRASE, else a question.")

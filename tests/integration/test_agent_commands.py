@@ -17,6 +17,7 @@ import pytest
 from testkit.authorities import Authority
 from testkit.coordinator import RunningCoordinator, running_coordinator
 from testkit.institutions import session_spec, write_prompts, write_site
+from testkit.members import TestMember
 from testkit.proxies import ConnectProxy, tls_server
 from testkit.sessions import SITES, consortium
 from testkit.specs import small_spec
@@ -217,7 +218,8 @@ def test_status_says_whether_the_coordinators_server_answers(coordinator: Runnin
 def test_members_see_what_can_be_joined(coordinator: RunningCoordinator, tmp_path: Path) -> None:
     for number in range(SITES):
         coordinator.enrol(f"site-{number}")
-    site = write_site(tmp_path / "clinic", coordinator.enrol("clinic"), coordinator.address)
+    identity = coordinator.enrol("clinic")
+    site = write_site(tmp_path / "clinic", identity, coordinator.address)
     words = ("--dir", site.folder.path, "sessions")
     assert run(*words)[0] == "no session: the lead has opened none yet\n"
     ended = coordinator.admin.create_session(small_spec())
@@ -232,6 +234,16 @@ def test_members_see_what_can_be_joined(coordinator: RunningCoordinator, tmp_pat
         f"What a session would cost and send: vdb-participant --dir {site.folder.path} join {can_be_joined[7:19]} --data DIR "
         "--dry-run",
     ]
+    assert [item["joined"] for item in json.loads(run(*words, "--json")[0])] == [False, False]
+    with TestMember(coordinator, identity, can_be_joined) as member:
+        member.join()
+    found, _ = run(*words)
+    assert found.splitlines()[1:] == [
+        "  joined by this site; others can join still",
+        f"{ended[7:19]}  {small_spec().title}",
+        "  ended without a result",
+    ]
+    assert [item["joined"] for item in json.loads(run(*words, "--json")[0])] == [True, False]
     late = write_site(tmp_path / "late", coordinator.enrol("late"), coordinator.address)
     (_, why, *_) = run("--dir", late.folder.path, "sessions")[0].splitlines()
     assert why.startswith("  cannot be joined by this site: ")

@@ -43,7 +43,9 @@ def export(common: Common, output: Path) -> None:
     check_new(output)
     key = _own_key(home)
     if not home.audit_end.is_file():
-        raise UsageError(f"{home.path}: has no signed audit log yet; `vdb-coordinator serve` signs it")
+        raise UsageError(
+            f"{home.path}: has no signed audit log yet; `vdb-coordinator --dir {home.path} serve` signs it"
+        )
     note = read_file(home.audit_end)
     try:
         size = read_end(note, key).size
@@ -104,7 +106,7 @@ def _fields(entry: Entry) -> dict[str, Any]:
 def _own_key(home: Home) -> NoteKey:
     home.read_config()
     if not home.log_key.is_file():
-        raise UsageError(f"{home.path}: has no log yet; `vdb-coordinator serve` begins one")
+        raise UsageError(f"{home.path}: has no log yet; `vdb-coordinator --dir {home.path} serve` begins one")
     return audit_key(read_file(home.log_key).decode().strip())
 
 

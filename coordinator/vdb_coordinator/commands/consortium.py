@@ -73,7 +73,9 @@ def revoke(common: Common, institution: str, reason: Literal["compromised", "lef
         fingerprint, version = admin.revoke(institution, reason, note)
     screen.print(f"{institution} is revoked; the roster has version {version}, without it")
     screen.print(f"its key counts no more: {grouped(fingerprint)}")
-    screen.print(f"if it is to come back: vdb-coordinator invite {institution} -o FILE; it needs a new key")
+    screen.print(
+        f"if it is to come back: vdb-coordinator {common.chosen}invite {institution} -o FILE; it needs a new key"
+    )
 
 
 def _say_replaced(lines: list[EnrolmentLine], institution: str) -> None:
@@ -122,7 +124,7 @@ def enrolments(common: Common, *, as_json: bool) -> None:
         return
     screen = console()
     if not lines:
-        screen.print("nobody was invited yet; use: vdb-coordinator invite NAME -o FILE")
+        screen.print(f"nobody was invited yet; use: vdb-coordinator {common.chosen}invite NAME -o FILE")
     for line in lines:
         seat = "" if line.seat is None else f"  seat {line.seat}"
         end = line.expires if line.state == "invited" else line.certificate_expires
@@ -146,7 +148,7 @@ def log(common: Common, *, as_json: bool) -> None:
     home = Home(common.directory)
     config = home.read_config()
     if not home.log_key.is_file():
-        raise UsageError(f"{home.path}: has no log yet; `vdb-coordinator serve` begins one")
+        raise UsageError(f"{home.path}: has no log yet; `vdb-coordinator {common.chosen}serve` begins one")
     key = read_file(home.log_key).decode().strip()
     if as_json:
         print_json({"key": key, "folder": str(home.log), "listen": config.log_listen or ""})

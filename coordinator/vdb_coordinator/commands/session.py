@@ -30,7 +30,7 @@ def create(common: Common, spec: Path, supersedes: str = "", *, as_json: bool) -
     for twin in twins:
         screen.print(
             f"note: session {twin[7:19]} has the same spec and is open still; who joins both pays for both. To end one: "
-            f"vdb-coordinator session abort {twin[7:19]} --reason WHY"
+            f"vdb-coordinator {common.chosen}session abort {twin[7:19]} --reason WHY"
         )
     screen.print(f"institutions join with: vdb-participant join {session[7:19]} --data DIR")
     screen.print(
@@ -71,7 +71,7 @@ def status(common: Common, session: str, *, as_json: bool) -> None:
     for site in details.status.sites:
         screen.print(f"  {site.institution:<24} {reached(site.stage)}")
     if details.status.phase is Phase.PUBLISHED:
-        screen.print(f"its result: vdb-coordinator export {details.session[7:19]} -o result.vdbb")
+        screen.print(f"its result: vdb-coordinator {common.chosen}export {details.session[7:19]} -o result.vdbb")
 
 
 def watch(common: Common, session: str, *, as_json: bool) -> None:

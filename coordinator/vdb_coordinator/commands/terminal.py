@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import importlib
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from vdb_shared.screen import screen
 
 PASSPHRASE_VARIABLE: Final = "VDB_PASSPHRASE"  # noqa: S105 - a name, no secret
 
+DIRECTORY_VARIABLE: Final = "VDB_COORDINATOR"
+
 
 @dataclass(frozen=True, slots=True)
 class Common:
@@ -29,6 +32,12 @@ class Common:
 
     directory: Path
     passphrase_file: Path | None
+
+    @property
+    def chosen(self) -> str:
+        """The option that chooses this directory in a command to copy, where another one would be taken without it."""
+        default = Path(os.environ.get(DIRECTORY_VARIABLE, ""))
+        return "" if self.directory == default else f"--dir {shlex.quote(str(self.directory))} "
 
     def passphrase(self) -> bytes | None:
         """Return the passphrase that was given, or None."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -37,7 +38,8 @@ _SHOWN = slice(7, 19)
 def show(folder: StateFolder, passphrase: Passphrase, offline: Offline | None, *, as_json: bool) -> None:
     """Print the coordinator's sessions, those that can be joined first.
 
-    JSON: a list of {session, title, phase, obstacle}, the phase in the words of `vdb-coordinator session list --json`.
+    JSON: a list of {session, title, phase, joined, obstacle}, the phase in the words of `vdb-coordinator session list --json`;
+    whether this site has joined is told of sessions that can be joined still.
 
     Raises:
         UnreachableError: names the cause.
@@ -48,42 +50,57 @@ def show(folder: StateFolder, passphrase: Passphrase, offline: Offline | None, *
         found = sorted(link.sessions(), key=lambda item: (item.phase is not Phase.ACCEPTING, item.phase.ended))
         looked_at = 0 if offline else _LOOKED_AT  # each look would be one more file to carry
         open_now = [item.session for item in found if item.phase is Phase.ACCEPTING][:looked_at]
-        obstacles = {session: words for session in open_now if (words := _obstacle(site, link, session))}
+        looks = {session: _look(site, link, session) for session in open_now}
+        joined = frozenset(session for session, look in looks.items() if look.joined)
+        obstacles = {session: look.obstacle for session, look in looks.items() if look.obstacle and not look.joined}
     if as_json:
         facts = [
             {
                 "session": item.session,
                 "title": item.title,
                 "phase": item.phase.words,
+                "joined": item.session in joined,
                 "obstacle": obstacles.get(item.session, ""),
             }
             for item in found
         ]
         sys.stdout.write(canonical_json(facts).decode() + "\n")
         return
-    for line in listed_lines(found, obstacles, chosen(folder)):
+    for line in listed_lines(found, joined, obstacles, chosen(folder)):
         console().print(line)
 
 
-def _obstacle(site: Site, link: Link, session: str) -> str:
-    """Return why a session cannot be joined by this site, as far as a look at it tells; "" if nothing stands against it."""
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a look at a session tells: whether this site is in it, and why it cannot join it, or "" if it can."""
+
+    joined: bool
+    obstacle: str
+
+
+def _look(site: Site, link: Link, session: str) -> _Look:
+    name, joined = site.config.institution, False
     try:
         details = link.details(session)
+        joined = any(each.institution == name and each.stage.split(",")[0] == "joined" for each in details.status.sites)
         offered = Offered(details.spec, details.open, details.roster)
         opening = verify_opening(offered, session, site.pins, datetime.now(UTC))
         check_policy(site.policy, opening.spec)
     except UnreachableError:
         raise
     except VdbError as error:
-        return one_line(str(error))
-    return ""
+        return _Look(joined, one_line(str(error)))
+    return _Look(joined, "")
 
 
-def listed_lines(found: list[SessionSummary], obstacles: Mapping[str, str], options: str) -> Iterator[str]:
+def listed_lines(
+    found: list[SessionSummary], joined: frozenset[str], obstacles: Mapping[str, str], options: str
+) -> Iterator[str]:
     """Yield what is shown of sessions.
 
     Args:
         found: in the order to show them in.
+        joined: ids of those that this site has joined and others can join still.
         obstacles: why sessions cannot be joined by this site, by their ids.
         options: stand before a command to copy.
     """
@@ -94,9 +111,12 @@ def listed_lines(found: list[SessionSummary], obstacles: Mapping[str, str], opti
         yield f"{item.session[_SHOWN]}  {one_line(item.title, TITLE_CELLS)}"
         if item.session in obstacles:
             yield from wrapped(f"  cannot be joined by this site: {obstacles[item.session]}", _CELLS, 4)
+        elif item.session in joined:
+            yield "  joined by this site; others can join still"
         else:
             yield f"  {'can be joined' if item.phase is Phase.ACCEPTING else doing(item.phase)}"
-    joinable = [item.session for item in found if item.phase is Phase.ACCEPTING and item.session not in obstacles]
+    settled = joined | obstacles.keys()
+    joinable = [item.session for item in found if item.phase is Phase.ACCEPTING and item.session not in settled]
     if joinable:
         session = joinable[0][_SHOWN]
         yield f"What a session would cost and send: vdb-participant {options}join {session} --data DIR --dry-run"

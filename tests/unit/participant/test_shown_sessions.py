@@ -35,7 +35,7 @@ def test_a_title_and_an_end_are_rows_of_their_session_and_begin_none_of_ours(wor
 @pytest.mark.parametrize("words", WORDS)
 def test_a_listed_title_is_one_row(words: str) -> None:
     found = [SessionSummary(session("1"), "Ours", Phase.ACCEPTING), SessionSummary(session("2"), words, Phase.ABORTED)]
-    rows = list(listing.listed_lines(found, {}, ""))
+    rows = list(listing.listed_lines(found, frozenset(), {}, ""))
     assert len(rows) == 5
     assert rows[2].startswith("222222222222  ")
     assert cell_len(rows[2]) <= 80
