@@ -343,6 +343,17 @@ def waited_for(state: SessionState) -> frozenset[Seat]:
             return frozenset()
 
 
+def may_contribute(state: SessionState, seat: Seat) -> bool:
+    """Return whether a seat that measures can be in the sum still, so that its work is not for nothing."""
+    match state:
+        case Aggregating(rounds=CollectingKeys()):
+            return seat in waited_for(state)
+        case Aggregating():
+            return seat in waited_for(state) and seat in next(_rounds_done(state.rounds))
+        case _:
+            return seat in waited_for(state) and not isinstance(state, Finalising)
+
+
 def reason_of(state: SessionState) -> str:
     """Return why a session was aborted, or ""."""
     return state.reason if isinstance(state, Ending | Aborted | Lost) else ""

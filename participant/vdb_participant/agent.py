@@ -51,7 +51,6 @@ from vdb_shared.errors import (
     SignatureError,
     StatisticError,
     UnreachableError,
-    UsageError,
     VdbError,
     VerificationError,
 )
@@ -157,22 +156,6 @@ def take_part(site: Site, link: Link, request: Request) -> Outcome:
         return participation.run()
 
 
-def leave_session(site: Site, link: Link, session: str, reason: str) -> bool:
-    """Leave a session that was consented to, for good, and return whether the coordinator was told.
-
-    Raises:
-        UsageError: it has ended for us.
-        StoreError: another process works on it.
-    """
-    with Journal(FileStorage(site.folder.session(session) / "journal"), digest_bytes(session)) as journal:
-        if records.OUTCOME in journal:
-            raise UsageError(f"session {session[:19]} has ended for us; there is nothing to leave")
-        consented = Consented.decode(journal.recall(records.CONSENTED))
-        opening = verify_opening(consented.offered, session, site.pins, consented.moment)
-        request = Request(session, Resources(Path(consented.folder), site.folder.models), lambda _plan: None)
-        return Participation(site, Correspondence(journal, link, session), opening, consented, request).leave(reason)
-
-
 @dataclass(frozen=True, slots=True)
 class Participation:
     """One session after consent.
@@ -224,7 +207,7 @@ class Participation:
             self._contribute(sealed)
         site, folder = self.site, self.site.folder.session(self.opening.session)
         root, failpoints = site.config.root_fingerprint, self.request.failpoints
-        finish(Ending(self.post, sealed, self._witness, site.signer, root, folder, failpoints))
+        finish(Ending(self.post, sealed, self.witness, site.signer, root, folder, failpoints))
         self._end(records.PUBLISHED)
 
     def _contribute(self, sealed: SealedTerms) -> None:
@@ -249,7 +232,8 @@ class Participation:
             measured.erase()
 
     @property
-    def _witness(self) -> Witness:
+    def witness(self) -> Witness:
+        """Who sees for us that the log says what we are told."""
         return Witness(
             self.post,
             self.opening,
@@ -271,16 +255,16 @@ class Participation:
             consent=plan.digest,
         )
         if records.JOIN_SENT not in post.journal:
-            self._witness.look()  # nobody joins a session that is not announced to all
+            self.witness.look()  # nobody joins a session that is not announced to all
         statement = post.journal.once(records.JOIN_SENT, lambda: Statement((), join).sign(self.site.signer).to_json())
         post.deliver(records.JOIN_SENT, lambda: post.link.join(post.session, statement))
 
         def fetch() -> bytes:
             latest = joining_ends(opening)
             self.request.resources.say(f"joined; waiting for the other institutions, until {latest} at the latest")
-            self._witness.wait(Phase.ADVERTISING_KEYS)
+            self.witness.wait(Phase.ADVERTISING_KEYS)
             found = post.link.seal(post.session)
-            self._witness.recognise(found.open_proof)
+            self.witness.recognise(found.open_proof)
             return encode_sealed(found)
 
         sealed = verify_seal(opening, decode_sealed(post.journal.once(records.SEAL_RECEIVED, fetch)), statement)

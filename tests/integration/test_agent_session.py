@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -10,9 +11,23 @@ from pathlib import Path
 
 import pytest
 
+from testkit.agent_cli import run
 from testkit.coordinator import RunningCoordinator, running_coordinator
-from testkit.sessions import SITES, Runs, consortium, journal_of, kinds, recorded, wait_for_journal
+from testkit.sessions import (
+    SITES,
+    Runs,
+    consortium,
+    journal_of,
+    kinds,
+    recorded,
+    run_with_failpoint,
+    wait_for_journal,
+)
 from vdb_participant.session import records
+from vdb_participant.session.countersigning import audit_without_us
+from vdb_participant.session.exchange import ADVERTISE_SENT
+from vdb_participant.session.finishing import RESULT_FILE
+from vdb_participant.session.terms import verify_opening
 from vdb_participant.site.ledger import Ledger
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.archive import read_archive
@@ -20,7 +35,7 @@ from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.record import METRICS
 from vdb_shared.bundle.statement import Join, parse_statement
 from vdb_shared.canonical import parse_canonical_json, sha256_digest
-from vdb_shared.errors import SessionAbortedError
+from vdb_shared.errors import SessionAbortedError, VdbError, VerificationError
 from vdb_shared.privacy.ledger import standing
 
 
@@ -128,3 +143,58 @@ def test_an_aborted_session_is_told_to_those_who_wait(coordinator: RunningCoordi
         first.take_part()
     assert kinds(first) == []
     assert "secret" not in journal_of(first).values()
+
+
+def test_who_came_back_too_late_computes_nothing_and_keeps_what_the_others_published(
+    coordinator: RunningCoordinator, tmp_path: Path
+) -> None:
+    """Hours of a GPU would be for nothing; and the result is for everybody in the roster."""
+    victim, *others = consortium(coordinator, tmp_path, minimum=3, waiting_seconds=300)
+    runs = Runs()
+    runs.start(*others)
+    assert run_with_failpoint(victim, "after-join=kill") == -signal.SIGKILL
+    for other in others:
+        wait_for_journal(other, ADVERTISE_SENT)
+    coordinator.expire(victim.session)
+    runs.join()
+    assert not runs.errors
+    with pytest.raises(SessionAbortedError, match="too late: now published"):
+        victim.take_part()
+    assert victim.measure.calls == 1
+    assert victim.measure.statistics == [], "it was told before it began"
+    words = (
+        "join",
+        victim.session[7:19],
+        "--data",
+        victim.resources.data,
+        "--models",
+        victim.resources.models,
+        "--yes",
+    )
+    again = run("--dir", victim.site.folder.path, *words)
+    assert again.returncode == 1
+    kept = victim.folder / RESULT_FILE
+    assert f"the others published a result without us, which passed the audit and is kept in {kept}" in again.stderr
+    assert kept.read_bytes() == (others[0].folder / RESULT_FILE).read_bytes()
+    shown = run("--dir", victim.site.folder.path, "report", victim.session[7:19])
+    assert shown.returncode == 0, shown.stderr
+    assert kinds(victim) == []
+
+
+def test_a_result_of_another_session_is_not_kept_for_the_one_that_ended_without_us(
+    coordinator: RunningCoordinator, tmp_path: Path
+) -> None:
+    first, *others = consortium(coordinator, tmp_path / "one")
+    runs = Runs()
+    runs.start(first, *others)
+    runs.join()
+    bundle = (first.folder / RESULT_FILE).read_bytes()
+    consented = records.Consented.decode(recorded(first, records.CONSENTED))
+    opening = verify_opening(consented.offered, first.session, first.site.pins, consented.moment)
+    audit_without_us(bundle, opening, first.site.config.root_fingerprint)
+    with pytest.raises(VerificationError, match="is of another session"):
+        audit_without_us(bundle, replace(opening, session="sha256:" + "0" * 64), first.site.config.root_fingerprint)
+    damaged = bytearray(bundle)
+    damaged[len(damaged) // 2] ^= 1
+    with pytest.raises(VdbError):
+        audit_without_us(bytes(damaged), opening, first.site.config.root_fingerprint)

@@ -244,6 +244,7 @@ def test_watchers_see_every_phase_in_order_and_progress(coordinator: RunningCoor
                 break
         play(members, *STEPS[1:])
         seen.extend(watch)
+        assert refused(lambda: members[2].sessions.ReportProgress(request, timeout=CALL)) == reasons.TOO_LATE
     phases = [status.phase for status in seen]
     assert phases == sorted(phases)
     assert phases[-1] is Phase.PUBLISHED

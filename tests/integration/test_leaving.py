@@ -22,7 +22,7 @@ from testkit.coordinator import RunningCoordinator, running_coordinator
 from testkit.institutions import Institution, no_passphrase
 from testkit.sessions import SITES, Runs, consortium, journal_of, kinds, recorded
 from testkit.small_specs import small_spec
-from vdb_participant.agent import leave_session
+from vdb_participant.apart import leave_session
 from vdb_participant.commands import standing
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection

@@ -30,6 +30,7 @@ from vdb_coordinator.states import (
     Published,
     Publishing,
     SessionState,
+    may_contribute,
     phase_of,
 )
 from vdb_shared.wire import convert, reasons
@@ -108,9 +109,11 @@ class SessionServicer(SessionServiceServicer):
                 raise not_there(live.state, "the seal")
 
     async def ReportProgress(self, request: pb.ReportProgressRequest, context: Context) -> pb.ReportProgressResponse:
-        """Note how far a site is."""
+        """Note how far a site is, unless the session has ended or goes on without it: then its work is for nothing."""
         live = await self._conductor.find(request.session)
         seat = seat_of(current_caller(), live.state.opening)
+        if not may_contribute(live.state, seat):
+            raise misplaced(live.state, Phase.ADVERTISING_KEYS)
         live.report(seat, request.stage, request.done, request.total)
         return pb.ReportProgressResponse()
 

@@ -10,6 +10,7 @@ from functools import cache, partial
 import typer
 
 from vdb_participant.agent import Request, look, take_part
+from vdb_participant.apart import result_without_us
 from vdb_participant.commands.reaching import Offline, awaiting, calls_of, warning
 from vdb_participant.commands.sampling import tell_dropped
 from vdb_participant.commands.screen import console
@@ -21,13 +22,13 @@ from vdb_participant.network.connection import Connection
 from vdb_participant.session.consent import Plan
 from vdb_participant.session.preparation import Resources, Withheld
 from vdb_participant.session.stopping import Stopping
-from vdb_participant.site.config import StateFolder
+from vdb_participant.site.config import StateFolder, chosen
 from vdb_participant.site.failpoints import failpoints_from_environment
 from vdb_participant.site.institution import Site, open_site
 from vdb_participant.site.keys import Passphrase
 from vdb_participant.site.policy import PolicyFile
 from vdb_participant.site.renewal import Keeper
-from vdb_shared.errors import UsageError
+from vdb_shared.errors import SessionAbortedError, UnreachableError, UsageError
 from vdb_shared.spec import Spec
 
 
@@ -84,10 +85,34 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
         with Client(calls) as link, stopping.listening():
             if isinstance(calls, Connection):
                 calls.agreement()  # before anything else, so that a program that is too old is told so
-            outcome = take_part(site, link, request)
+            try:
+                outcome = take_part(site, link, request)
+            except SessionAbortedError as error:
+                if wish.offline is None:  # else it would be one more file to carry
+                    _keep_what_others_published(site, link, wish, error)
+                raise
     out.print(f"published: {outcome.bundle}")
     out.print(f"verify it with: vdb-audit verify {outcome.bundle} --root {site.config.root_fingerprint}")
     show_page(folder, outcome.session)
+
+
+def _keep_what_others_published(site: Site, link: Client, wish: Wish, why: SessionAbortedError) -> None:
+    """Keep the result of a session that ended without us, and say where it is, before it is said why.
+
+    Raises:
+        SessionAbortedError: why it ended without us, and where the result is, if there is one.
+        VerificationError, ProtocolError: that is not in order.
+    """
+    session = site.folder.find_session(wish.session)
+    try:
+        kept = None if session is None else result_without_us(site, link, session)
+    except UnreachableError:
+        return
+    if kept is not None:
+        raise SessionAbortedError(
+            f"{why}; the others published a result without us, which passed the audit and is kept in {kept}: `vdb-participant "
+            f"{chosen(site.folder)}report {wish.session}` makes its page"
+        ) from why
 
 
 def _check_askable(wish: Wish, policy: PolicyFile) -> None:

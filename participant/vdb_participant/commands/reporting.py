@@ -9,7 +9,7 @@ from vdb_participant.generation.store import ClipStore
 from vdb_participant.report.choice import PROMPTS
 from vdb_participant.report.pages import Held, evaluation_page, session_page
 from vdb_participant.session.finishing import RESULT_FILE
-from vdb_participant.site.config import StateFolder, read_config
+from vdb_participant.site.config import StateFolder, chosen, read_config
 from vdb_participant.site.storage import write_durably, write_private
 from vdb_shared.errors import StoreError, UsageError
 from vdb_shared.evaluation import Evaluation
@@ -43,7 +43,8 @@ def write_session_page(state: StateFolder, name: str, file: Path | None = None, 
         bundle = (folder / RESULT_FILE).read_bytes()
     except OSError as error:
         raise StoreError(
-            f"{folder / RESULT_FILE}: expected the published result ({error.strerror}); run `vdb-participant join` again"
+            f"{folder / RESULT_FILE}: expected the published result ({error.strerror}); `vdb-participant {chosen(state)}join "
+            f"{session[7:19]} --data DIR` goes on with the session, or says how it ended and fetches what the others published"
         ) from error
     page = session_page(bundle, config.institution, config.root_fingerprint, _held(state, prompts))
     if file is None:

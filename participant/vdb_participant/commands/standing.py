@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from vdb_participant.agent import leave_session
+from vdb_participant.apart import leave_session
 from vdb_participant.commands.reaching import ENDED_AWAITING, Offline, calls_of
 from vdb_participant.commands.screen import TITLE_CELLS, console, row_cells
 from vdb_participant.network.client import Client

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from vdb_participant.session.terms import SealedTerms
-from vdb_shared.audit.policy import Policy
+from vdb_participant.session.terms import Opening, SealedTerms
+from vdb_shared.audit.evidence import Evidence
+from vdb_shared.audit.policy import DEFAULT_POLICY, Policy
 from vdb_shared.audit.report import Report, Status
 from vdb_shared.audit.verify import verify
 from vdb_shared.bundle.archive import read_archive
@@ -106,6 +107,24 @@ def audit_published(data: bytes, countersigned: bytes, sealed: SealedTerms, root
     result = read_envelope(read_archive(data), RESULT)
     if result.payload != Envelope.from_json(countersigned).payload:
         raise VerificationError("the published result is not the one that we countersigned", check="publication")
+
+
+def audit_without_us(data: bytes, opening: Opening, root: str) -> None:
+    """Check a published result that we have no part in: it passes, and is of the session that we consented to.
+
+    Args:
+        data: the bundle.
+        opening: the session, verified.
+        root: the pinned trust root.
+
+    Raises:
+        VerificationError: the first check that failed, or it is of another session.
+    """
+    evidence = Evidence(data, root, DEFAULT_POLICY, draft=False)
+    if evidence.record.open.payload_digest != opening.session:
+        raise VerificationError("the published result is of another session", check="publication")
+    policy = agreed_policy(opening.spec, evidence.terms.smallest_cohort, root)
+    _require(verify(data, root=root, policy=policy), unnoised=opening.spec.privacy.mechanism == "none")
 
 
 def _audit(data: bytes, sealed: SealedTerms, root: str, *, draft: bool) -> None:

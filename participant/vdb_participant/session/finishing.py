@@ -17,10 +17,16 @@ from typing import Final
 from vdb_participant.session import records
 from vdb_participant.session.codec import decode_signed, decode_upload
 from vdb_participant.session.correspondence import Correspondence
-from vdb_participant.session.countersigning import OwnPart, audit_draft, audit_published, countersignature
+from vdb_participant.session.countersigning import (
+    OwnPart,
+    audit_draft,
+    audit_published,
+    audit_without_us,
+    countersignature,
+)
 from vdb_participant.session.exchange import AGREE_SENT, MASK_SENT
 from vdb_participant.session.records import in_attempt, present_attempt
-from vdb_participant.session.terms import SealedTerms
+from vdb_participant.session.terms import Opening, SealedTerms
 from vdb_participant.session.witnessing import Witness
 from vdb_participant.site.failpoints import Failpoints
 from vdb_participant.site.journal import Journal
@@ -92,6 +98,27 @@ def _finish(end: Ending) -> None:
     audit_published(published, signed, end.sealed, end.root)
     end.witness.recognise(read_archive(published)[RESULT_PROOF])
     write_durably(end.folder / RESULT_FILE, published)
+
+
+def keep_without_us(post: Correspondence, opening: Opening, witness: Witness, root: str, folder: Path) -> Path | None:
+    """Return where the published result of a session lies that ended without us; None while it has none.
+
+    Every institution of the session's roster may read its result.
+
+    Raises:
+        VerificationError: it fails the audit.
+        ProtocolError: it is not in the log that we know.
+        UnreachableError: the coordinator.
+    """
+    kept = folder / RESULT_FILE
+    if not kept.exists():
+        if post.link.details(post.session).status.phase is not Phase.PUBLISHED:
+            return None
+        published = post.link.bundle(post.session)
+        audit_without_us(published, opening, root)
+        witness.recognise(read_archive(published)[RESULT_PROOF])
+        write_durably(kept, published)
+    return kept
 
 
 def signed_view(journal: Journal) -> bytes | None:

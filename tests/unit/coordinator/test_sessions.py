@@ -33,6 +33,7 @@ from vdb_coordinator.states import (
     Finalising,
     Published,
     SessionState,
+    may_contribute,
     phase_of,
     reason_of,
     seconds_allowed,
@@ -364,3 +365,15 @@ def test_shares_of_a_quorum_are_enough_for_the_draft() -> None:
     assert phase_of(told.state) is Phase.UNMASKING
     told.reveal(3)
     assert isinstance(told.state, Finalising)
+
+
+def test_who_measures_is_told_when_nothing_of_it_can_be_in_the_sum_any_more() -> None:
+    """Who measures has not advertised keys; once the others went on without it, its hours of work are for nothing."""
+    told = story(Story.advertise)
+    assert all(may_contribute(told.state, seat) for seat in EVERYBODY)
+    told.advertise(1, 2, 3, 4)
+    assert may_contribute(told.state, 0)
+    told.expire()
+    assert [may_contribute(told.state, seat) for seat in EVERYBODY] == [False, True, True, True, True]
+    ended = story()
+    assert not any(may_contribute(ended.state, seat) for seat in EVERYBODY)

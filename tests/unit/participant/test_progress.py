@@ -53,6 +53,18 @@ def test_the_lead_hears_the_same_for_any_number_of_clips(total: int) -> None:
     assert listener.heard == [(stage, 0, 0) for stage in STAGES]
 
 
+def test_a_stage_that_lasts_is_told_again_and_stops_when_the_session_went_on_without_us() -> None:
+    """An hour of one model's clips, a minute each; after 40 minutes the others are done."""
+    listener, minutes = Listener(), iter(range(60))
+    reporter = Reporter(Link(listener), "s", lambda *_: None, lambda: 60.0 * next(minutes))
+    for done in range(40):
+        reporter("generating with m", done, 60)
+    assert listener.heard == [("generating with m", 0, 0)] * 20
+    listener.error = SessionAbortedError("too late: now published")
+    with pytest.raises(SessionAbortedError):
+        reporter("generating with m", 40, 60)
+
+
 def test_the_screen_shows_every_step() -> None:
     assert run(Listener(), 5) == [(stage, done, 5) for stage in STAGES for done in range(1, 6)]
 
