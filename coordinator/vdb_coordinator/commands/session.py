@@ -9,6 +9,7 @@ from typing import Any, Final
 from vdb_coordinator.commands.administration import Administration
 from vdb_coordinator.commands.consortium import administration
 from vdb_coordinator.commands.terminal import Common, ask_first, console, load, print_json
+from vdb_shared.audit.policy import readers_refuse
 from vdb_shared.errors import SessionAbortedError
 from vdb_shared.spec import Spec, parse_spec_json
 from vdb_shared.wire.spoken import doing, ended, reached
@@ -32,6 +33,8 @@ def create(common: Common, spec: Path, supersedes: str = "", *, as_json: bool) -
             f"note: session {twin[7:19]} has the same spec and is open still; who joins both pays for both. To end one: "
             f"vdb-coordinator {common.chosen}session abort {twin[7:19]} --reason WHY"
         )
+    if warning := readers_refuse(parsed.privacy.epsilon, parsed.privacy.delta):
+        screen.print(f"note: {warning}")
     screen.print(f"institutions join with: vdb-participant join {session[7:19]} --data DIR")
     screen.print(
         "with --models DIR where the agreed weights lie elsewhere than in the agent's folder; add --dry-run to look first"

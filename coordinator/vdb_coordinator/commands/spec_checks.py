@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from vdb_shared.audit.policy import readers_refuse
 from vdb_shared.clips import check_clips
 from vdb_shared.errors import SpecError, UsageError
 from vdb_shared.metrics.catalogue import definition_of
@@ -25,7 +26,7 @@ _PIN: Final = "write the digest of the agreed weights here, or start with `spec 
 def advice(spec: Spec) -> list[str]:
     """Return what a lead should consider about a spec that is in order: one sentence each."""
     companions = {metric.extractor for metric in spec.metrics if metric.id == COMPANION}
-    found = []
+    found = list(filter(None, [readers_refuse(spec.privacy.epsilon, spec.privacy.delta)]))
     for metric in spec.metrics:
         if not definition_of(metric.id).public_map:
             continue

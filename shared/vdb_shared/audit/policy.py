@@ -43,6 +43,27 @@ class Policy(BaseModel):
 DEFAULT_POLICY: Final = Policy()
 
 
+def too_weak(epsilon: Decimal, delta: Decimal, policy: Policy = DEFAULT_POLICY) -> list[str]:
+    """Return what of a promise of privacy is weaker than a policy accepts, in words; the default is every reader's."""
+    found = []
+    if epsilon > policy.maximum_epsilon:
+        found.append(f"ε is {epsilon}, above {policy.maximum_epsilon}")
+    if delta > policy.maximum_delta:
+        found.append(f"δ is {delta}, above {policy.maximum_delta}")
+    return found
+
+
+def readers_refuse(epsilon: Decimal, delta: Decimal) -> str:
+    """Return a sentence of warning where whoever verifies a result without a policy of their own sees it fail; else ""."""
+    found = too_weak(epsilon, delta)
+    return (
+        f"{' and '.join(found)}, which is as much as an audit accepts unasked: `vdb-audit verify` will FAIL the result (V22) for "
+        "everybody who does not give a policy that allows it"
+        if found
+        else ""
+    )
+
+
 def parse_policy(data: bytes, *, file: str = "policy") -> Policy:
     """Return the policy written in TOML.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,17 @@ def test_the_flagship_without_its_companion_or_on_private_prompts_is_advised_aga
     path.write_text(text.replace('id = "dp-fvd@1"\ninputs = "public"', 'id = "dp-fvd@1"\ninputs = "private"'))
     (noisy,) = advice(checked(path)[0])
     assert "with public prompts only the reference side does" in noisy
+
+
+def test_a_promise_that_every_reader_would_refuse_is_advised_against(tmp_path: Path) -> None:
+    """Such a session costs everybody its whole epsilon for a result that fails the audit of whoever has no policy of their own."""
+    path, text = tmp_path / "spec.toml", read_preset("demo")
+    (epsilon,) = re.findall(r"^epsilon = .*$", text, re.MULTILINE)
+    path.write_text(text.replace(epsilon, 'epsilon = "16"'))
+    assert advice(checked(path)[0]) == []
+    path.write_text(text.replace(epsilon, 'epsilon = "20"'))
+    (weak,) = advice(checked(path)[0])
+    assert weak.startswith("ε is 20, above 16, which is as much as an audit accepts unasked")
 
 
 def test_a_directory_without_configuration_says_how_to_get_one(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 from vdb_shared.audit.checks.base import Check, Finding, demand, demand_equal, passed
 from vdb_shared.audit.checks.logged import ANNOUNCED
 from vdb_shared.audit.evidence import Evidence, moment
+from vdb_shared.audit.policy import too_weak
 from vdb_shared.bundle.statement import SealedJoin
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.seal import SealTerms
@@ -113,14 +114,9 @@ def _order(evidence: Evidence) -> Finding:
 
 def _policy(evidence: Evidence) -> Finding:
     spec, policy = evidence.spec, evidence.policy
-    problems = [
+    problems = too_weak(spec.privacy.epsilon, spec.privacy.delta, policy) + [
         problem
         for broken, problem in (
-            (
-                spec.privacy.epsilon > policy.maximum_epsilon,
-                f"ε is {spec.privacy.epsilon}, above {policy.maximum_epsilon}",
-            ),
-            (spec.privacy.delta > policy.maximum_delta, f"δ is {spec.privacy.delta}, above {policy.maximum_delta}"),
             (
                 evidence.seal.smallest_cohort < policy.minimum_cohort,
                 f"as few as {evidence.seal.smallest_cohort} institutions may be in the sum, below {policy.minimum_cohort}",
