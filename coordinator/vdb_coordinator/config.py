@@ -22,7 +22,26 @@ from vdb_shared.wire.versions import CURRENT, OLDEST, Version
 
 CONFIG_VERSION: Final = "vdb-coordinator/1"
 
-HostPort = Annotated[str, StringConstraints(pattern=r"^[^\s:]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$")]
+_LAST_PORT: Final = 65_535
+
+
+def _with_port(address: str) -> str:
+    """Return an address whose port there can be.
+
+    Raises:
+        ValueError: there cannot.
+    """
+    port = split_address(address)[1]
+    if port > _LAST_PORT:
+        raise ValueError(f"{port} is no port; ports end at {_LAST_PORT}")
+    return address
+
+
+HostPort = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^\s:]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$"),
+    AfterValidator(_with_port),
+]
 
 
 def _spoken(text: str) -> str:

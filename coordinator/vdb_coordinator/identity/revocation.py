@@ -54,6 +54,10 @@ def revocable(roster: Roster, revocation: Revocation) -> Member:
         IdentityError: there is none, it has another key than the decision names, or it is the coordinator itself.
     """
     institution = revocation.institution
+    if institution not in {member.institution for member in roster.members}:
+        raise IdentityError(
+            f"{institution} is not a member of consortium {roster.consortium}; `vdb-coordinator enrolments` lists who is"
+        )
     member = roster.member(institution)
     if member.role == "coordinator":
         raise IdentityError(

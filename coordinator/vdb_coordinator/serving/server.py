@@ -192,7 +192,10 @@ class Server:
         try:
             self._port = self._grpc.add_secure_port(join_address(host, port), self._tls(host).credentials())
         except RuntimeError as error:
-            raise UsageError(f"cannot listen on {join_address(host, port)}: is another program there?") from error
+            raise UsageError(
+                f"cannot listen on {join_address(host, port)}: is another program there? End it, or choose another "
+                "address with --listen, or in coordinator.toml"
+            ) from error
         await self._grpc.start()
         write_durably(self._home.bound, join_address(_reachable(host), self._port).encode())
         self._bound = which_file(self._home.bound)
@@ -220,7 +223,8 @@ class Server:
         await asyncio.to_thread(self._database.close)
         if self._lock is not None:
             self._lock.release()
-        self._log.info("stopped", address=self.address)
+        if self._upkeep is not None:
+            self._log.info("stopped", address=self.address)
 
     def _words(self) -> tuple[str, list[str]]:
         """Return what the audit log says of this start: who may order what, alone or with others."""

@@ -188,7 +188,11 @@ def read_policy(path: Path) -> PolicyFile:
     try:
         return parse_policy(path.read_text(encoding="utf-8"), file=str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: expected this site's policy, cannot read it ({error})") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(
+            f"{path}: expected this site's policy, cannot read it ({reason}); enrolment wrote it: put it back from "
+            "a copy"
+        ) from error
 
 
 def check_cohort(policy: PolicyFile, smallest: int, collusion: int) -> None:

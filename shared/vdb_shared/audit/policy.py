@@ -57,8 +57,8 @@ def readers_refuse(epsilon: Decimal, delta: Decimal) -> str:
     """Return a sentence of warning where whoever verifies a result without a policy of their own sees it fail; else ""."""
     found = too_weak(epsilon, delta)
     return (
-        f"{' and '.join(found)}, which is as much as an audit accepts unasked: `vdb-audit verify` will FAIL the result (V22) for "
-        "everybody who does not give a policy that allows it"
+        f"{' and '.join(found)}, which is as much as an audit accepts unasked: `vdb-audit verify` will FAIL the result (V22) "
+        "for everybody who does not give a policy that allows it"
         if found
         else ""
     )

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from vdb_coordinator.commands.presets import pin_weights, preset_names, read_preset
 from vdb_coordinator.commands.spec_checks import advice, checked
@@ -110,7 +111,7 @@ def test_the_flagship_without_its_companion_or_on_private_prompts_is_advised_aga
 
 
 def test_a_promise_that_every_reader_would_refuse_is_advised_against(tmp_path: Path) -> None:
-    """Such a session costs everybody its whole epsilon for a result that fails the audit of whoever has no policy of their own."""
+    """Such a session costs everybody its epsilon for a result that fails the audit of whoever has no policy of their own."""
     path, text = tmp_path / "spec.toml", read_preset("demo")
     (epsilon,) = re.findall(r"^epsilon = .*$", text, re.MULTILINE)
     path.write_text(text.replace(epsilon, 'epsilon = "16"'))
@@ -151,6 +152,8 @@ def test_addresses_split_and_join() -> None:
     assert join_address(*split_address("[::1]:7443")) == "[::1]:7443"
     with pytest.raises(ValueError, match="address"):
         new_config("demo", "no port", "a:1")
+    with pytest.raises(ValidationError, match="99999 is no port; ports end at 65535"):
+        new_config("demo", "localhost:99999", "a:1")
 
 
 def test_logs_hold_allowed_fields_only() -> None:
