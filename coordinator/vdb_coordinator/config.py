@@ -18,6 +18,7 @@ from vdb_coordinator.files import read_file
 from vdb_shared.errors import FormatError, UsageError
 from vdb_shared.fields import Name
 from vdb_shared.schema_words import first_mistake
+from vdb_shared.toml_lines import toml_problem
 from vdb_shared.wire.versions import CURRENT, OLDEST, Version
 
 CONFIG_VERSION: Final = "vdb-coordinator/1"
@@ -232,9 +233,11 @@ class Home:
                 f"{self.path}: is no coordinator's directory (no {self.config_file.name}); make one with "
                 "`vdb-coordinator init DIR`, or name it with --dir or VDB_COORDINATOR"
             )
+        content = read_file(self.config_file)
         try:
-            return ConfigFile.model_validate(tomllib.loads(read_file(self.config_file).decode()))
+            return ConfigFile.model_validate(tomllib.loads(content.decode()))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"{self.config_file}: not TOML: {error}") from error
+            problem = toml_problem(content.decode(errors="replace"), error, shown=False)  # a line may hold a password
+            raise UsageError(f"{self.config_file}: {problem}") from error
         except ValidationError as error:
             raise UsageError(f"{self.config_file}: {first_mistake(error)}") from error

@@ -304,6 +304,10 @@ def finish(demo: Demo, session: str) -> None:
     rejected = demo.call("vdb-audit", "verify", tampered, "--root", root, expect=1)
     print(indent("\n".join(line for line in rejected.splitlines() if "FAIL" in line)))
     page = demo.out / "leaderboard.html"
+    demo.say(
+        "the leaderboard verifies the bundle again, this time without the log (no --log): what only the log shows is "
+        "NOT PROVEN there, so its count is higher than above"
+    )
     print(demo.call("vdb-audit", "leaderboard", bundle, "--root", root, "--html", page))
     demo.say(f"{INSTITUTIONS[0]} holds what left it, by its own record, against the result")
     print(indent(demo.call("vdb-participant", "--dir", demo.site(INSTITUTIONS[0]), "journal", "verify", bundle)))

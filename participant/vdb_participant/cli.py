@@ -155,6 +155,7 @@ def join(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     makers = Makers(device, workers, engine, address, together)
     resources = replace(_resources(context, data, models, makers), timed=not no_timing)
     commands = _load("commands.joining")
+    commands.check_data_folder(_state(context), session, data)
     if Path(session).is_file():
         session = _load("commands.enrolling").enrol_for_session(
             _state(context), Path(session), _new_passphrase(context, plaintext_keys), _passphrase(context)
@@ -332,7 +333,7 @@ def _resources(context: typer.Context, data: Path, models: Path | None, makers: 
     data, models, registry = (folder.absolute() if cluster else folder for folder in folders)
     make = _load("session.preparation").Resources
     known = {"cluster": cluster, "together": makers.together, "egress": state.egress.absolute()}
-    return make(data, models, makers.device, registry, makers.workers, **known)
+    return make(data, models, makers.known_device, registry, makers.workers, **known)
 
 
 def _offline(folder: Path | None, wait: bool) -> Any:

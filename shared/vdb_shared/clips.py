@@ -9,6 +9,7 @@ Source: protos/README.md §5, §7.4.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -61,6 +62,15 @@ def clip_terms(spec: Spec, model: Model, registry: Registry | None = None) -> Cl
         check_side(model.pipeline, "height", terms.height, field=_field(spec, model, "height"), multiple=multiple)
         check_side(model.pipeline, "width", terms.width, field=_field(spec, model, "width"), multiple=multiple)
     return terms
+
+
+def clip_mistakes(spec: Spec) -> Iterator[SpecError]:
+    """Yield the first mistake in the clips of each model that has one."""
+    for model in spec.models:
+        try:
+            clip_terms(spec, model)
+        except SpecError as error:
+            yield error
 
 
 def check_clips(spec: Spec) -> None:

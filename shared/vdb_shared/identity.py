@@ -11,7 +11,9 @@ Source: DSSE v1 (secure-systems-lab/dsse, protocol.md); RFC 8032 (Ed25519); prot
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -33,6 +35,13 @@ from nacl.signing import VerifyKey
 from vdb_shared.errors import FormatError, IdentityError, SignatureError, UsageError
 
 _ENCODING: Final = "DSSEv1"
+
+_ENCRYPTED: Final = re.compile(
+    rb"-----BEGIN ENCRYPTED PRIVATE KEY-----(.*?)-----END ENCRYPTED PRIVATE KEY-----", re.DOTALL
+)
+
+_SHORTEST_DER: Final = 2
+"""Bytes of tag and length."""
 
 
 def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
@@ -129,12 +138,42 @@ def private_key_in(pem: bytes, passphrase: bytes | None, what: str) -> PrivateKe
     try:
         return load_pem_private_key(pem, passphrase if encrypted else None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        if encrypted and _whole(pem):
+            raise IdentityError(
+                f"{what} is not opened by this passphrase; check --passphrase-file or VDB_PASSPHRASE, or type it again (the "
+                "file is not cut off, but changed bytes in it look the same: if the passphrase is right, restore it from a "
+                "backup)"
+            ) from error
         if encrypted:
             raise IdentityError(
-                f"{what} is not opened by this passphrase; check --passphrase-file or VDB_PASSPHRASE, or type it again (a "
-                "damaged file looks the same: if the passphrase is right, restore it from a backup)"
+                f"{what} is damaged: its file is cut off or changed, and no passphrase opens it; restore it from a backup"
             ) from error
         raise IdentityError(f"{what} is damaged, or no private key in PKCS#8 PEM; restore it from a backup") from error
+
+
+def _whole(pem: bytes) -> bool:
+    """Return whether an encrypted key has the frame of one, from its first byte to its last; what is in the frame nobody sees.
+
+    Source: RFC 7468, §11 (the text); RFC 5958, §3 (a sequence of an algorithm, which is a sequence, and an octet string).
+    """
+    found = _ENCRYPTED.search(pem)
+    try:
+        der = base64.b64decode(b"".join(found[1].split()), validate=True) if found else b""
+    except ValueError:
+        return False
+    outer = _der_value(der, 0x30)
+    algorithm = _der_value(outer[0], 0x30) if outer and not outer[1] else None
+    return bool(algorithm and (content := _der_value(algorithm[1], 0x04)) and not content[1])
+
+
+def _der_value(der: bytes, tag: int) -> tuple[bytes, bytes] | None:
+    """Return the contents of the DER value with this tag at the beginning of some bytes and what follows; None without one."""
+    if len(der) < _SHORTEST_DER or der[0] != tag:
+        return None
+    more = der[1] & 0x7F if der[1] & 0x80 else 0  # X.690, §8.1.3: so many bytes of length follow
+    begin = 2 + more
+    end = begin + (int.from_bytes(der[2:begin]) if more else der[1])
+    return (der[begin:end], der[end:]) if begin <= end <= len(der) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 from vdb_shared.errors import SpecError, StatisticError
@@ -54,12 +55,25 @@ def layout_of(spec: Spec) -> Layout:
     Raises:
         SpecError: a metric is unknown or its settings do not fit, with the field.
     """
-    for index, metric in enumerate(spec.metrics):
-        _check_metric(spec, metric, f"metrics.{index}")
-    _check_shared_references(spec)
-    contributions_at_most(spec)
+    for mistake in layout_mistakes(spec):
+        raise mistake
     generated = (*_generated_blocks(spec, "public"), *_generated_blocks(spec, "private"))
     return Layout((*_reference_blocks(spec), *generated, *_rating_blocks(spec)))
+
+
+def layout_mistakes(spec: Spec) -> Iterator[SpecError]:
+    """Yield every metric that is unknown or whose settings do not fit, and whatever else no lanes can be laid out for."""
+    in_order = True
+    for index, metric in enumerate(spec.metrics):
+        for mistake in _metric_mistakes(spec, metric, f"metrics.{index}"):
+            in_order = False
+            yield mistake
+    checks = (_check_shared_references, contributions_at_most) if in_order else (contributions_at_most,)
+    for check in checks:
+        try:
+            check(spec)
+        except SpecError as error:
+            yield error
 
 
 def contributions_at_most(spec: Spec) -> int:
@@ -106,21 +120,39 @@ def feature_dimension(spec: Spec, metric: Metric) -> int:
     return spec.extractor(metric.extractor).dimension
 
 
-def _check_metric(spec: Spec, metric: Metric, field: str) -> None:
+def _metric_mistakes(spec: Spec, metric: Metric, field: str) -> Iterator[SpecError]:
+    """Yield what is wrong with a metric, each check for itself; nothing can be said of one that is unknown."""
     try:
         definition = definition_of(metric.id)
+        measured = _measured(metric, definition, f"{field}.of")
     except StatisticError as error:
-        raise SpecError(str(error), field=f"{field}.id") from error
-    measured = _measured(metric, definition, f"{field}.of")
-    _check_extractor(spec, metric, measured, field)
-    for name, use in measured.uses.items():
-        given = getattr(metric, name) is not None
-        if use == "required" and not given:
-            raise SpecError(f"is missing; {measured.id} needs it", field=f"{field}.{name}")
-        if use == "refused" and given:
-            raise SpecError(f"is not used by {measured.id}; remove it", field=f"{field}.{name}")
-    _check_inputs(spec, metric, definition, field)
-    _check_clips(spec, measured, field)
+        yield SpecError(str(error), field=f"{field}.id")
+        return
+    except SpecError as error:
+        yield error
+        return
+    for check in (
+        partial(_check_extractor, spec, metric, measured, field),
+        *(partial(_check_use, metric, measured, field, name) for name in measured.uses),
+        partial(_check_inputs, spec, metric, definition, field),
+        partial(_check_clips, spec, measured, field),
+        partial(_check_conditions, spec, measured, field),
+    ):
+        try:
+            check()
+        except SpecError as error:
+            yield error
+
+
+def _check_use(metric: Metric, measured: MetricDefinition, field: str, name: str) -> None:
+    use, given = measured.uses[name], getattr(metric, name) is not None
+    if use == "required" and not given:
+        raise SpecError(f"is missing; {measured.id} needs it", field=f"{field}.{name}")
+    if use == "refused" and given:
+        raise SpecError(f"is not used by {measured.id}; remove it", field=f"{field}.{name}")
+
+
+def _check_conditions(spec: Spec, measured: MetricDefinition, field: str) -> None:
     words_alone = [model.id for model in spec.models if not model.start]
     if "condition" in measured.needs and words_alone:
         raise SpecError(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
@@ -39,7 +40,7 @@ from vdb_shared.fields import Condition, Digest, MetricId, Name, Real, Text
 from vdb_shared.metrics.extractors import known_architecture
 from vdb_shared.registry.classes import Start, Task, known_class, known_task, pipeline_classes, tasks_of
 from vdb_shared.spec_mistakes import first_mistake
-from vdb_shared.toml_lines import line_of
+from vdb_shared.toml_lines import line_of, toml_problem
 
 MAX_SPEC_BYTES: Final = 4 * 2**20
 """A spec travels in one message; larger prompt sets belong into files named by digest."""
@@ -274,28 +275,8 @@ class Spec(Section):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        for name, ids in (
-            ("prompts", [prompt.id for prompt in self.prompts]),
-            ("models", [model.id for model in self.models]),
-            ("extractors", [extractor.id for extractor in self.extractors]),
-            ("metrics", [f"{metric.id} on {metric.inputs} inputs" for metric in self.metrics]),
-        ):
-            repeated = sorted({item for item in ids if ids.count(item) > 1})
-            if repeated:
-                raise ValueError(f"{name}: {repeated[0]} stands twice")
-        if self.cohort.minimum < self.cohort.collusion + 2:
-            raise ValueError(
-                f"cohort.minimum: {self.cohort.minimum} is too small for collusion {self.cohort.collusion}; "
-                f"at least {self.cohort.collusion + 2} institutions are needed"
-            )
-        if (self.generation.profile == "auto") != (self.generation.grade is not None):
-            raise ValueError(
-                'generation.grade: "exact" or "accelerated" goes with profile "auto", and only with it; else the profile tells'
-            )
-        if any(metric.inputs == "private" for metric in self.metrics) and self.generation.private_share == 0:
-            raise ValueError(
-                "generation.private_share: is 0, but a metric has private inputs; say which share of the prompts is used"
-            )
+        if found := "\n".join(incoherences(self)):
+            raise ValueError(found)
         return self
 
     def canonical(self) -> bytes:
@@ -316,32 +297,77 @@ def parse_spec_toml(text: str, *, file: str = "spec") -> Spec:
     """Return the spec written in TOML.
 
     Raises:
-        SpecError: with file, line and field of the first mistake.
+        SpecError: with file, line and field of the first mistake, and the others that were found with it.
     """
+    values = spec_values(text, file=file)
     try:
-        values = tomllib.loads(text, parse_float=Decimal)
-    except (ValueError, ArithmeticError, RecursionError) as error:  # no TOML, or digits or nesting without end
-        found = re.search(r"\(at line (\d+)", str(error))
-        raise SpecError(f"not TOML: {error}", file=file, line=int(found.group(1)) if found else None) from error
-    try:
-        if isinstance(generation := values.get("generation"), dict):
-            generation.setdefault("checked_share", CHECKED_SHARE)
-        spec = _validate(canonical_json(with_decimal_strings(values)))
+        spec = spec_of(values)
+        for mistake in noise_mistakes(spec):
+            raise mistake
     except SpecError as error:
         first, *others = (
             SpecError(mistake.problem, file=file, line=line_of(text, mistake.field), field=mistake.field)
             for mistake in (error, *error.others)
         )
         raise SpecError(first.problem, file=file, line=first.line, field=first.field, others=tuple(others)) from error
-    except (FormatError, RecursionError) as error:
-        raise SpecError(str(error), file=file) from error
-    if spec.privacy.mechanism == "none":
-        field, problem = (
-            "privacy.mechanism",
-            "none exists for tests only: no spec that is written may turn the noise off",
-        )
-        raise SpecError(problem, file=file, line=line_of(text, field), field=field)
     return spec
+
+
+def spec_values(text: str, *, file: str = "spec") -> dict[str, Any]:
+    """Return the values of a spec's TOML, with what is written out where it does not say.
+
+    Raises:
+        SpecError: no TOML; with file and line.
+    """
+    try:
+        values = tomllib.loads(text, parse_float=Decimal)
+    except (ValueError, ArithmeticError, RecursionError) as error:  # no TOML, or digits or nesting without end
+        found = re.search(r"\(at line (\d+)", str(error))
+        line = int(found.group(1)) if found else None
+        raise SpecError(toml_problem(text, error), file=file, line=line) from error
+    if isinstance(generation := values.get("generation"), dict):
+        generation.setdefault("checked_share", CHECKED_SHARE)
+    return values
+
+
+def spec_of(values: dict[str, Any], schema: type[Spec] = Spec) -> Spec:
+    """Return the spec with these values; `schema` may be a spec that is checked less.
+
+    Raises:
+        SpecError: with the field of the first mistake, and the others.
+    """
+    try:
+        return _validate(canonical_json(with_decimal_strings(values)), schema)
+    except (FormatError, RecursionError) as error:
+        raise SpecError(str(error)) from error
+
+
+def incoherences(spec: Spec) -> Iterator[str]:
+    """Yield in what fields of a spec that are each in order do not go together: a field, a colon and why."""
+    for name, ids in (
+        ("prompts", [prompt.id for prompt in spec.prompts]),
+        ("models", [model.id for model in spec.models]),
+        ("extractors", [extractor.id for extractor in spec.extractors]),
+        ("metrics", [f"{metric.id} on {metric.inputs} inputs" for metric in spec.metrics]),
+    ):
+        for repeated in sorted({item for item in ids if ids.count(item) > 1}):
+            yield f"{name}: {repeated} stands twice"
+    if spec.cohort.minimum < spec.cohort.collusion + 2:
+        yield (
+            f"cohort.minimum: {spec.cohort.minimum} is too small for collusion {spec.cohort.collusion}; "
+            f"at least {spec.cohort.collusion + 2} institutions are needed"
+        )
+    if (spec.generation.profile == "auto") != (spec.generation.grade is not None):
+        yield 'generation.grade: "exact" or "accelerated" goes with profile "auto", and only with it; else the profile tells'
+    if any(metric.inputs == "private" for metric in spec.metrics) and spec.generation.private_share == 0:
+        yield "generation.private_share: is 0, but a metric has private inputs; say which share of the prompts is used"
+
+
+def noise_mistakes(spec: Spec) -> Iterator[SpecError]:
+    """Yield that a spec which somebody wrote turns the noise off."""
+    if spec.privacy.mechanism == "none":
+        problem = "none exists for tests only: no spec that is written may turn the noise off"
+        yield SpecError(problem, field="privacy.mechanism")
 
 
 def parse_spec_json(data: bytes) -> Spec:
@@ -362,8 +388,8 @@ def parse_spec_json(data: bytes) -> Spec:
     return spec
 
 
-def _validate(data: bytes) -> Spec:
+def _validate(data: bytes, schema: type[Spec] = Spec) -> Spec:
     try:
-        return Spec.model_validate_json(data)
+        return schema.model_validate_json(data)
     except ValidationError as error:
         raise first_mistake(error, Spec) from error

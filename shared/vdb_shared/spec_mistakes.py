@@ -37,27 +37,31 @@ def first_mistake(error: ValidationError, schema: type[BaseModel]) -> SpecError:
     found = sorted(found, key=lambda mistake: mistake["type"] != "extra_forbidden")[:_AT_ONCE]
     meant = {_beside(mistake, _meant(mistake, schema)) for mistake in found if mistake["type"] == "extra_forbidden"}
     first, *others = (
-        _named(mistake, schema) for mistake in found if not (mistake["type"] == "missing" and mistake["loc"] in meant)
+        named
+        for mistake in found
+        if not (mistake["type"] == "missing" and mistake["loc"] in meant)
+        for named in _named(mistake, schema)
     )
     return SpecError(first.problem, field=first.field, others=tuple(others))
 
 
-def _named(mistake: ErrorDetails, schema: type[BaseModel]) -> SpecError:
+def _named(mistake: ErrorDetails, schema: type[BaseModel]) -> list[SpecError]:
+    """Return a mistake with its field; of a whole whose parts do not go together there is one in each line."""
     field = ".".join(str(part) for part in mistake["loc"])
     match mistake["type"]:
         case "extra_forbidden":
             near = _meant(mistake, schema)
             hint = f"; did you mean {near}?" if near else ""
-            return SpecError(f"is not a field of a spec{hint}", field=field)
+            return [SpecError(f"is not a field of a spec{hint}", field=field)]
         case "missing":
-            return SpecError(in_words(mistake), field=field)
+            return [SpecError(in_words(mistake), field=field)]
+        case "value_error" if not field:
+            told = (line.partition(": ") for line in in_words(mistake).splitlines())
+            return [SpecError(problem, field=whose) if problem else SpecError(whose) for whose, _, problem in told]
         case "value_error":
-            problem = in_words(mistake)
-            if not field and ": " in problem:
-                field, problem = problem.split(": ", 1)
-            return SpecError(problem, field=field)
+            return [SpecError(in_words(mistake), field=field)]
         case _:
-            return SpecError(f"{in_words(mistake)} (found {_brief(_written(mistake['input']))})", field=field)
+            return [SpecError(f"{in_words(mistake)} (found {_brief(_written(mistake['input']))})", field=field)]
 
 
 def _written(value: object) -> str:

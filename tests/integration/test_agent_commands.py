@@ -158,6 +158,7 @@ def test_a_coordinator_that_is_not_running_is_named_within_ten_seconds(
 ) -> None:
     site = write_site(tmp_path / "clinic", coordinator.enrol("clinic"), coordinator.address)
     coordinator.stop()
+    (tmp_path / "clips").mkdir()
     # The wait ends by itself: the first call has a deadline, and so have all probes together.
     assert FIRST_CALL_SECONDS + DIAGNOSIS_SECONDS < 10
     _, complained = run("--dir", site.folder.path, "join", "0" * 64, "--data", tmp_path, expect=1)
@@ -178,6 +179,7 @@ def test_a_site_that_is_not_approved_yet_says_what_is_missing_and_what_to_run(
         f"--dir {state} enroll INVITATION --wait` with the lead's invitation; it shows the fingerprint that the lead approves "
         "by telephone, and fetches the certificate as soon as that is done"
     )
+    (tmp_path / "clips").mkdir()
     _, complained = run("--dir", state, "join", "0" * 64, "--data", tmp_path, expect=1)
     assert complained == f"error: {said}\n"
     printed, _ = run("--dir", state, "status")

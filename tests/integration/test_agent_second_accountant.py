@@ -142,6 +142,11 @@ def test_the_plan_names_both_accountants_figures(coordinator: RunningCoordinator
     ):
         take_part(first.site, client, replace(first.request(), consent=decline))
     text = " ".join(shown[0].text.split())
-    assert re.search(r" this session: epsilon 7\.99\d+ and 7\.99\d+ at delta 0\.000001 ", text)
-    assert re.search(r" this session, by a closer estimate: epsilon 7\.50\d* and 7\.50\d+ at delta 0\.000001 ", text)
-    assert re.search(r" what this site books: epsilon 7\.99\d+ and 7\.99\d+ at delta 0\.000001 ", text)
+    assert re.search(r" this session: epsilon 7\.99\d+ by dp-accounting, 7\.99\d+ by opacus, at delta 0\.000001 ", text)
+    assert re.search(
+        r" this session, by a closer estimate: epsilon 7\.50\d* by dp-accounting, 7\.50\d+ by opacus, at delta 0\.000001 ",
+        text,
+    )
+    assert re.search(
+        r" what this site books: epsilon 7\.99\d+ by dp-accounting, 7\.99\d+ by opacus, at delta 0\.000001 ", text
+    )

@@ -203,6 +203,7 @@ def test_the_commands_at_both_machines(coordinator: RunningCoordinator, tmp_path
     ]
     assert len({line.partition(": ")[2].partition(";")[0] for line in fingerprints}) == 1, "the same is shown at both"
     (line,) = (line for line in first.stdout.splitlines() if line.startswith("fingerprint: "))
+    (tmp_path / "clips").mkdir()
     unfinished = run("--dir", state, "join", "4f2a", "--data", tmp_path, "--offline", stick).stderr
     assert f"Next: run `vdb-participant --dir {state} enroll OFFER --offline DIR` with the relay's offer" in unfinished
     assert "--wait" not in unfinished

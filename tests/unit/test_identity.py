@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -82,6 +84,30 @@ def test_a_damaged_key_is_not_taken_for_a_wrong_passphrase() -> None:
     data = StatementKey.generate().to_pem(None)
     with pytest.raises(IdentityError, match="the statement key is damaged, or no private key"):
         StatementKey.from_pem(data[:60] + data[70:], None)
+
+
+def test_an_encrypted_key_that_is_cut_off_is_not_blamed_on_the_passphrase() -> None:
+    """What a wrong passphrase cannot do is told; changed bytes inside look like one, and the words say so."""
+    key = StatementKey.generate()
+    data = key.to_pem(b"open sesame")
+    lines = data.splitlines(keepends=True)
+    cut = (
+        data[:-60],
+        b"".join([*lines[:2], *lines[3:]]),
+        data.replace(lines[2][:8], b"!!!!!!!!"),
+        lines[0] + lines[-1],
+    )
+    for damaged in cut:
+        with pytest.raises(
+            IdentityError, match="is damaged: its file is cut off or changed, and no passphrase opens it"
+        ):
+            StatementKey.from_pem(damaged, b"open sesame")
+    content = bytearray(base64.b64decode(b"".join(lines[1:-1])))
+    content[-1] ^= 1
+    changed = lines[0] + base64.encodebytes(bytes(content)) + lines[-1]
+    for wrong, passphrase in ((data, b"open sesam"), (changed, b"open sesame")):
+        with pytest.raises(IdentityError, match=r"not opened by this passphrase.* changed bytes in it look the same"):
+            StatementKey.from_pem(wrong, passphrase)
 
 
 def test_an_empty_passphrase_is_none_that_protects() -> None:

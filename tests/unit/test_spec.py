@@ -138,7 +138,8 @@ def test_reals_are_exact() -> None:
         (
             "[video]",
             "[video",
-            "spec.toml:21: not TOML: Expected ']' at the end of a table declaration (at line 21, column 7)",
+            "spec.toml:21: not TOML: Expected ']' at the end of a table declaration (at line 21, column 7); the line is "
+            "`[video`: is a ] missing at its end?",
         ),
         (
             "sha256:aaaa",

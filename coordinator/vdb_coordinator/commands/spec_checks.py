@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NoReturn, Self
 
+from pydantic import model_validator
+
+from vdb_coordinator.commands.spec_models import model_advice, nearest_model
 from vdb_shared.audit.policy import readers_refuse
-from vdb_shared.clips import check_clips
+from vdb_shared.clips import clip_mistakes
 from vdb_shared.errors import SpecError, UsageError
+from vdb_shared.layout import layout_mistakes
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.privacy.accountant import account
 from vdb_shared.privacy.conversion import FORMULAS
 from vdb_shared.seal import SealTerms, seal_terms
-from vdb_shared.spec import MAX_SPEC_BYTES, Spec, parse_spec_toml
+from vdb_shared.spec import MAX_SPEC_BYTES, Spec, incoherences, noise_mistakes, spec_of, spec_values
 from vdb_shared.text_files import utf8_problem
 from vdb_shared.toml_lines import line_of
 from vdb_shared.weights import UNPINNED
@@ -22,11 +29,18 @@ COMPANION: Final = "mmd-rff@1"
 
 _PIN: Final = "write the digest of the agreed weights here, or start with `spec init PRESET --models DIR`, which does"
 
+STAND_IN: Final = f"sha256:{'0' * 64}"
+"""For a digest that is none: nothing else of a spec depends on what it is."""
+
+_MODEL_ID: Final = re.compile(r"models\.\d+\.id")
+
+_MISSPELT: Final = re.compile(r"is not a field of a spec(?:; did you mean (\w+)\?)?")
+
 
 def advice(spec: Spec) -> list[str]:
     """Return what a lead should consider about a spec that is in order: one sentence each."""
     companions = {metric.extractor for metric in spec.metrics if metric.id == COMPANION}
-    found = list(filter(None, [readers_refuse(spec.privacy.epsilon, spec.privacy.delta)]))
+    found = [*model_advice(spec), *filter(None, [readers_refuse(spec.privacy.epsilon, spec.privacy.delta)])]
     for metric in spec.metrics:
         if not definition_of(metric.id).public_map:
             continue
@@ -56,17 +70,94 @@ def checked_text(text: str, file: str) -> tuple[Spec, SealTerms]:
     """Return a spec from its text, and its terms if just enough institutions join.
 
     Raises:
-        SpecError, PrivacyError: a mistake; names file, line and field where it can.
+        SpecError, PrivacyError: a mistake, with all others that can be told beside it; names file, line and field where it
+            can.
     """
     try:
-        spec = parse_spec_toml(text, file=file)
-        check_clips(spec)
+        values = spec_values(text, file=file)
+        _check_all(values)
+        spec = spec_of(values)
         terms = seal_terms(spec, range(spec.cohort.minimum))
         account(terms.calibration, FORMULAS)
         return spec, terms
     except SpecError as error:
         first, *others = (_placed(mistake, text, file) for mistake in (error, *error.others))
         raise SpecError(first.problem, file=file, line=first.line, field=first.field, others=tuple(others)) from error
+
+
+class _Draft(Spec):
+    """A spec whose fields need not go together, so that all mistakes of a file are told at once."""
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        return self
+
+
+def _check_all(values: dict[str, Any]) -> None:
+    """Check fields, and what follows from them, as far as it can be said in spite of mistakes in fields.
+
+    Raises:
+        SpecError: the first mistake, with the others.
+    """
+    found: list[SpecError] = []
+    try:
+        draft = spec_of(values, _Draft)
+    except SpecError as error:
+        found += [_with_known_model(mistake, values) for mistake in (error, *error.others)]
+        try:
+            draft = spec_of(_mended(values, found), _Draft)
+        except SpecError:  # what follows from fields that say nothing is told once they do
+            _raise_all(found)
+    found += (SpecError(problem, field=field) for field, _, problem in map(_parted, incoherences(draft)))
+    found += (*noise_mistakes(draft), *clip_mistakes(draft), *layout_mistakes(draft))
+    if found:
+        _raise_all(found)
+
+
+def _raise_all(found: Sequence[SpecError]) -> NoReturn:
+    """Raise the mistakes that were found as one, each once."""
+    first, *others = {(mistake.field, mistake.problem): mistake for mistake in found}.values()
+    raise SpecError(first.problem, line=first.line, field=first.field, others=tuple(others))
+
+
+def _parted(told: str) -> tuple[str, str, str]:
+    return told.partition(": ")
+
+
+def _mended(values: dict[str, Any], mistakes: Sequence[SpecError]) -> dict[str, Any]:
+    """Return values with stand-ins where nothing else depends on what is wrong: digests, and fields that are none."""
+    draft = deepcopy(values)
+    for mistake in mistakes:
+        *path, name = mistake.field.split(".")
+        section = _at(draft, path)
+        if not isinstance(section, dict) or name not in section:
+            continue
+        if name in {"manifest", "condition"}:
+            section[name] = STAND_IN
+        elif meant := _MISSPELT.fullmatch(mistake.problem):
+            value = section.pop(name)
+            if meant[1]:
+                section.setdefault(meant[1], value)
+    return draft
+
+
+def _at(values: Any, path: Sequence[str]) -> Any:
+    """Return what stands at a path of names and numbers, or None."""
+    for part in path:
+        if isinstance(values, list) and part.isdecimal() and int(part) < len(values):
+            values = values[int(part)]
+        else:
+            values = values.get(part) if isinstance(values, dict) else None
+    return values
+
+
+def _with_known_model(mistake: SpecError, values: dict[str, Any]) -> SpecError:
+    """Return a mistake in a model's id with the known model that was probably meant."""
+    found = _at(values, mistake.field.split("."))
+    if not _MODEL_ID.fullmatch(mistake.field) or not isinstance(found, str):
+        return mistake
+    hint = f"; {nearest}" if (nearest := nearest_model(found)) else ""
+    return SpecError(f"{mistake.problem}{hint}", field=mistake.field)
 
 
 def _placed(mistake: SpecError, text: str, file: str) -> SpecError:

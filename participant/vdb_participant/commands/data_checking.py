@@ -18,7 +18,7 @@ from vdb_participant.data.dataset import Dataset, Problem
 from vdb_participant.data.looking import Looked, Progress, look
 from vdb_participant.data.ratings import RATINGS_FILE, Ratings
 from vdb_participant.data.sheet import page_paths
-from vdb_shared.errors import UsageError
+from vdb_shared.errors import DatasetError, UsageError
 from vdb_shared.wording import counted
 
 
@@ -71,7 +71,8 @@ def checked(folder: Path, wish: Wish, progress: Progress) -> Checked:
         progress: told how many clips were looked at.
 
     Raises:
-        DatasetError, SpecError: what cannot be read.
+        DatasetError: what cannot be read; with wrong lines, all of them and all that is wrong with clips.
+        SpecError: the spec is none.
         UsageError: the contact sheet cannot be made, or not there.
     """
     if wish.quick and wish.sheet:
@@ -79,13 +80,29 @@ def checked(folder: Path, wish: Wish, progress: Progress) -> Checked:
     if wish.sheet:
         page_paths(wish.sheet, folder, 0)
     chosen = None if wish.spec is None else read_spec(wish.spec)
-    data = Dataset.open(folder, frames=wish.frames)
+    wrong: list[DatasetError] = []
+    data = Dataset.open(folder, frames=wish.frames, wrong=wrong)
+    if wrong:
+        raise _all_wrong(wrong, data, wish, progress)
     ratings = data.ratings if chosen is None else data.ratings.used_by(chosen)
     foreign = () if chosen is None else ratings.unusable
     problems = (*data.problems, *(Problem(place, reason) for place, reason in foreign))
     looked = None if wish.quick else look(data, chosen, wish.models, wish.sheet, progress)
     asked = chosen is not None and any(metric.inputs == "ratings" for metric in chosen.metrics)
     return Checked(data, ratings, problems, "" if chosen is None else chosen.digest, asked, looked)
+
+
+def _all_wrong(wrong: Sequence[DatasetError], data: Dataset, wish: Wish, progress: Progress) -> DatasetError:
+    """Return wrong lines, and what is wrong with clips, as one: whoever mends the lines should not find the clips next."""
+    looked = None if wish.quick else look(data, None, wish.models, None, progress)
+    problems = [f"not used: {problem.file}: {problem.reason}" for problem in data.problems]
+    problems += [_broken(problem) for problem in (looked.broken if looked else ())]
+    every = (*wrong, *map(DatasetError, problems))
+    return DatasetError(str(every[0]), every=every)
+
+
+def _broken(problem: Problem) -> str:
+    return f"cannot be decoded to its end: {problem.file}: {problem.reason}"
 
 
 def facts(found: Checked) -> dict[str, Any]:
@@ -126,7 +143,9 @@ def told(out: Console, folder: Path, found: Checked) -> bool:
         f"{folder}: {counted(len(data.records), 'record')}, {counted(len(data.clips), 'clip')}, "
         f"{counted(len(data.prompts), 'prompt')}"
     )
-    out.print(f"{len(data.captioned)} clips are named by one line alone: models may start from them")
+    one = len(data.captioned) == 1
+    named = f"{counted(len(data.captioned), 'clip')} {'is' if one else 'are'} named by one line alone"
+    out.print(f"{named}: models may start from {'it' if one else 'them'}")
     if data.ratings.parts:
         numbers = f"{counted(len(ratings.votes), 'vote')} and {counted(len(ratings.scores), 'score')}"
         people = counted(len(ratings.raters), "person", "people")
@@ -151,7 +170,7 @@ def told(out: Console, folder: Path, found: Checked) -> bool:
 def _lines(looked: Looked) -> Iterator[str]:
     """Yield what a person should look at; none of it is left out for that."""
     for problem in looked.broken:
-        yield f"cannot be decoded to its end: {problem.file}: {problem.reason}"
+        yield _broken(problem)
     for group in looked.alike:
         yield f"look alike: {', '.join(group)}"
     for item in looked.public:
@@ -159,7 +178,8 @@ def _lines(looked: Looked) -> Iterator[str]:
         yield f"{item.file} {how} what public clips of prompt {item.prompt} start from, {item.digest}"
     if looked.unseen:
         files = counted(looked.unseen, "public file")
-        yield f"{files} of the spec are not in the folder of models: clips were compared with the digests alone"
+        are = "is" if looked.unseen == 1 else "are"
+        yield f"{files} of the spec {are} not in the folder of models: clips were compared with the digests alone"
     if looked.alike:
         yield "clips that look alike are a record each; if they are one video, keep one of them"
     if looked.sheets:

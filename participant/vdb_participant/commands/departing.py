@@ -55,7 +55,7 @@ def show(folder: StateFolder, session: str, *, as_json: bool) -> None:
         digest = left.digest[7:19] or "-"
         out.print(f"{entry.moment}  {left.address}  {left.size:>9} bytes  {digest:<12}  {what}{_told(entry)}")
     messages = [entry.departure.size for entry in entries if entry.departure.kind in _COUNTED]
-    out.print(f"{len(messages)} messages, {sum(messages)} bytes; head {reading.head}")
+    out.print(f"{counted(len(messages), 'message')}, {sum(messages)} bytes; head {reading.head}")
     out.print(_NOT_COUNTED)
 
 
@@ -136,7 +136,8 @@ def _tell(found: Comparison) -> None:
     out.print("What left in that session and is not in it:")
     for rest in found.rest:
         out.print(f"  {rest.kind} {rest.count}x, {rest.size} bytes: {rest.reason}")
-    out.print(f"{found.elsewhere} messages name other sessions, or none.")
+    name = "names another session" if found.elsewhere == 1 else "name other sessions"
+    out.print(f"{counted(found.elsewhere, 'message')} {name}, or none.")
     if found.requests:
         out.print(f"{counted(found.requests, 'request')} went to endpoints of external models: see `journal show`.")
     out.print(_NOT_COUNTED)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from pathlib import Path
 
 import typer
 
@@ -15,6 +16,7 @@ from vdb_participant.commands.reaching import Offline, awaiting, calls_of, warni
 from vdb_participant.commands.sampling import tell_dropped
 from vdb_participant.commands.screen import console
 from vdb_participant.commands.showing import shown_progress
+from vdb_participant.data.folder import data_root
 from vdb_participant.network.absence import Say
 from vdb_participant.network.calls import Calls
 from vdb_participant.network.client import Client
@@ -51,6 +53,18 @@ class Wish:
     withheld: Withheld
     yes: bool
     offline: Offline | None = None
+
+
+def check_data_folder(folder: StateFolder, session: str, data: Path) -> None:
+    """Refuse a mistyped data folder before anybody is asked for a passphrase, enrolled or looked for at a terminal.
+
+    A session that was joined goes on without this: what it needs of the data may be measured by now.
+
+    Raises:
+        DatasetError: see `data_root`.
+    """
+    if folder.find_session(session) is None:
+        data_root(data)
 
 
 def dry_run(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:

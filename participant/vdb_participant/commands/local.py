@@ -18,7 +18,7 @@ from vdb_participant.session.progress import Progress
 from vdb_participant.session.stopping import Stopping
 from vdb_participant.site.policy import PolicyFile, check_models, check_names
 from vdb_shared.audit.leaderboard import ClipClass, counted_of, source_of, tables_of
-from vdb_shared.audit.text import print_summary
+from vdb_shared.audit.text import footnotes, print_summary
 from vdb_shared.canonical import decimal_string
 from vdb_shared.evaluation import Evaluation, Result, evaluate
 from vdb_shared.metrics.catalogue import definition_of
@@ -76,7 +76,8 @@ def _measured(spec: Spec, resources: Resources, clips: Path, data: Dataset, prog
 def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     """Print the class of the clips, what the figures come to, and one table for each metric, best model first."""
     console.print(f"clips of {ClipClass(evaluation.clip_class, evaluation.profile).words}")
-    print_summary(console, tables_of(evaluation.to_json(), noised=False), decimal_string(CONFIDENCE))
+    tables = tables_of(evaluation.to_json(), noised=False)
+    print_summary(console, tables, decimal_string(CONFIDENCE))
     for metric, inputs in evaluation.not_apart:
         definition = definition_of(metric)
         better = "higher" if definition.direction == "higher" else "lower"
@@ -89,6 +90,8 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
         for result in results:
             if result.reason:
                 console.print(f"  {result.model}: {result.reason}", style="dim")
+    for note in footnotes(tables):
+        console.print(note, style="dim", soft_wrap=True)
 
 
 def _order(result: Result, direction: str) -> tuple[bool, float, str]:

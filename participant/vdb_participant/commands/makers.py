@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -22,6 +23,8 @@ Together = Annotated[
     int, typer.Option("--context-parallel", min=1, max=64, help="GPUs that make each clip together, through torchrun.")
 ]
 
+_DEVICE: Final = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
+
 
 @dataclass(frozen=True, slots=True)
 class Makers:
@@ -32,6 +35,13 @@ class Makers:
     engine: str
     address: str
     together: int
+
+    @property
+    def known_device(self) -> str:
+        """The device, which is one by its name; whether the machine has it is found out when torch is loaded."""
+        if not _DEVICE.fullmatch(self.device):
+            raise UsageError(f"--device {self.device}: expected auto, cpu, cuda or cuda:N")
+        return self.device
 
     @property
     def cluster(self) -> str:

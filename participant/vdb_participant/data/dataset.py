@@ -91,22 +91,35 @@ class Dataset:
     ratings: Ratings = NO_RATINGS
 
     @classmethod
-    def open(cls, directory: Path, *, frames: int = 1) -> Dataset:
+    def open(cls, directory: Path, *, frames: int = 1, wrong: list[DatasetError] | None = None) -> Dataset:
         """Return the data directory's records and problems.
 
         Args:
             directory: DIR above.
             frames: clips with fewer frames are too short.
+            wrong: takes the lines that are wrong, so that clips are looked at in spite of them; what is returned then lacks
+                these lines, and is for whoever tells mistakes alone.
 
         Raises:
-            DatasetError: no such folder, nothing in it that could be used, or prompts.jsonl is wrong (names file:line).
+            DatasetError: no such folder, nothing in it that could be used, or, without `wrong`, prompts.jsonl or the ratings
+                are wrong (names file:line).
         """
         root = data_root(directory)
         clips_folder, prompts_file, ratings_file = root / CLIPS_FOLDER, root / PROMPTS_FILE, root / RATINGS_FILE
-        lines = _read_prompts(root, prompts_file)
+        lines, mistakes = _read_prompts(root, prompts_file)
+        if mistakes and wrong is None:
+            raise _all_of(mistakes, root)
         found = _find_clips(root, clips_folder, frames)
         records, problems = _join(root, lines, found)
-        ratings = read_ratings(ratings_file)
+        ratings = NO_RATINGS
+        try:
+            ratings = read_ratings(ratings_file)
+        except DatasetError as error:
+            if wrong is None:
+                raise
+            mistakes.append(error)
+        if wrong is not None:
+            wrong += mistakes
         problems += [Problem(place, reason) for place, reason in ratings.unusable]
         private = RecordList.of((*_private(root, lines, found), *ratings.parts))
         return cls(root, records, (*found.problems, *problems), private, _captioned(root, lines, found), ratings)
@@ -206,12 +219,12 @@ def _unreadable(path: Path, frames: int) -> str:
     return f"is too short: {count} of {frames} frames" if count < frames else ""
 
 
-def _read_prompts(root: Path, path: Path) -> list[_Line]:
-    """Return the lines of prompts.jsonl, parsed strictly; all that are wrong are named at once, before a clip is opened."""
+def _read_prompts(root: Path, path: Path) -> tuple[list[_Line], list[DatasetError]]:
+    """Return the lines of prompts.jsonl, parsed strictly, and all that are wrong; no clip is opened for that."""
     if not path.is_file():
-        return []
+        return [], []
     if path.stat().st_size > MAX_PROMPTS_BYTES:
-        raise DatasetError(f"{path}: has more than {MAX_PROMPTS_BYTES} bytes; split the data set")
+        return [], [DatasetError(f"{path}: has more than {MAX_PROMPTS_BYTES} bytes; split the data set")]
     lines: list[_Line] = []
     mistakes: list[DatasetError] = []
     place_of: dict[str, str] = {}
@@ -222,9 +235,7 @@ def _read_prompts(root: Path, path: Path) -> list[_Line]:
             lines.append(_line(root, number, raw, place_of))
         except DatasetError as error:
             mistakes.append(error)
-    if mistakes:
-        raise _all_of(mistakes, root)
-    return lines
+    return lines, mistakes
 
 
 def _all_of(mistakes: Sequence[DatasetError], root: Path) -> DatasetError:

@@ -126,7 +126,7 @@ def _rows(data: Dataset, prints: list[Fingerprint], broken: list[Problem]) -> It
             continue
         prints.append(fingerprint(glance.pictures))
         if glance.ended:
-            broken.append(Problem(name, f"after {glance.frames} frames: {glance.ended}"))
+            broken.append(Problem(name, f"after {counted(glance.frames, 'frame')}: {glance.ended}"))
         yield Row(path.name, glance, f"then: {glance.ended}" if glance.ended else "")
 
 

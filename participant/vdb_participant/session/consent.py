@@ -10,9 +10,9 @@ Source: protos/README.md §9.2 (join), §12.2.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, Context, Decimal
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ from vdb_participant.session.in_short import (
     hours_left,
     in_short,
 )
+from vdb_participant.session.plan_privacy import ROUND_UP, costs, figures
 from vdb_participant.session.plan_rows import block_lines, rows
 from vdb_participant.session.plan_schedule import people, times
 from vdb_participant.session.terms import Opening
@@ -32,7 +33,6 @@ from vdb_participant.site.policy import PolicyFile
 from vdb_shared.canonical import decimal_string, sha256_digest
 from vdb_shared.metrics.statistic import Layout
 from vdb_shared.privacy.accountant import Accounting
-from vdb_shared.privacy.calibration import LOCAL_SIGMA
 from vdb_shared.privacy.conversion import epsilon_of_rho
 from vdb_shared.spec import Grade as ClipClass
 from vdb_shared.spec import Profile, Spec
@@ -53,8 +53,6 @@ _CLASSES: Final[Mapping[ClipClass, str]] = {
     "accelerated": "shortcuts may change their pixels.",
 }
 """What the words of a spec mean for whoever runs its models."""
-
-_ROUND_UP: Final = Context(prec=3, rounding=ROUND_CEILING)
 
 _ONE_WORD: Final = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -160,7 +158,8 @@ def make_plan(
             tuple(dict.fromkeys(holdings.endpoints.values())),
         ),
         _leaves(opening.spec, layout, holdings.endpoints),
-        _costs(opening.spec, accounting, budget, holdings),
+        costs(opening.spec, accounting, budget, holdings),
+        figures(opening.spec, accounting, budget.opinions),
         _work(opening.spec, holdings),
         holdings.effort.lines(),
         times(opening, budget.policy),
@@ -168,7 +167,14 @@ def make_plan(
         _prompts(opening.spec),
     )
     lines = [line for part in map(tuple, parts) if part for line in (*rows(part), "")]
-    return Plan("\n".join((*lines, f"Plan number {number.hex()}", "")))
+    return Plan("\n".join((*lines, *rows([_numbered(number)]), "")))
+
+
+def _numbered(number: bytes) -> str:
+    return (
+        f"Plan number {number.hex()}, drawn at random: our statement of joining names the digest of this text, and nobody who "
+        "sees that can try out what else stands in the text."
+    )
 
 
 def _head(opening: Opening) -> Iterator[str]:
@@ -218,88 +224,11 @@ def _leaves(spec: Spec, layout: Layout, endpoints: Mapping[str, str]) -> Iterato
     yield from block_lines(spec, layout)
 
 
-def _costs(spec: Spec, accounting: Accounting, budget: Budget, holdings: Holdings) -> Iterator[str]:
-    if accounting.rho is None:
-        yield "PRIVACY: NONE. This spec adds no noise; it is a test and must not be run on real data."
-        return
-    yield (
-        f"PRIVACY: epsilon {decimal_string(spec.privacy.epsilon)} at delta {decimal_string(spec.privacy.delta)} "
-        f"for each record, against the coordinator and up to {counted(spec.cohort.collusion, 'other institution')}."
-    )
-    pld = (
-        ""
-        if accounting.epsilon_pld is None
-        else f" (by a closer estimate epsilon {decimal_string(accounting.epsilon_pld)})"
-    )
-    yield (
-        "  In words: whether one record was used changes the odds of whatever is concluded from the result by a factor of at "
-        f"most {_factor(spec.privacy.epsilon)}, but for a chance of {decimal_string(spec.privacy.delta)}. A record is a clip, "
-        "a prompt, or both where a line pairs them. It is no person: for whoever is in ten records it is that factor to the "
-        "power of ten, at worst."
-    )
-    yield (
-        f"  Of one institution at most {counted(spec.privacy.maximum_records, 'record')} may enter, each within bounds that "
-        "follow from the metrics."
-    )
-    yield (
-        f"  Noise on every number that private records enter: discrete Gaussian of deviation {LOCAL_SIGMA:,}, in the whole "
-        f"numbers of the masked vector, drawn here by the sampler {spec.privacy.sampler}."
-    )
-    yield from _agreement(budget.opinions)
-    yield (
-        f"  This session takes rho {decimal_string(budget.cost)} of this site's budget{pld}. The budget is kept in rho because "
-        "that adds up from session to session, and epsilon does not."
-    )
-    yield f"  Data set {holdings.dataset}, {counted(holdings.records, 'record')} in all."
-    yield (
-        f"  Ledger of this site: rho {decimal_string(budget.spent)} of {decimal_string(budget.policy.rho_cap)} spent by "
-        f"{_who_counts(budget)}; {decimal_string(budget.left)} would remain."
-    )
-    yield (
-        f"  Together with this session that is epsilon {decimal_string(budget.epsilon)} at delta "
-        f"{decimal_string(budget.policy.delta)}; policy.toml allows {decimal_string(budget.policy.epsilon_total)} in all."
-    )
-    if budget.policy.charge == "overlapping":
-        yield (
-            "  A video in another encoding, or a prompt in other words, counts as another record; where that may happen, set "
-            'charge = "site" in policy.toml and decline until then.'
-        )
-
-
-def _factor(epsilon: Decimal) -> str:
-    """Return e to the power of epsilon, rounded up."""
-    return f"{_ROUND_UP.plus(epsilon.exp()):,f}"
-
-
 def _left(budget: Budget) -> str:
     total = decimal_string(budget.policy.epsilon_total)
-    spent = _ROUND_UP.plus(budget.epsilon)
+    spent = ROUND_UP.plus(budget.epsilon)
     delta = decimal_string(budget.policy.delta)
     return f"with what was spent before {decimal_string(spent)} of {total} in all, at delta {delta}"
-
-
-def _who_counts(budget: Budget) -> str:
-    number = counted(budget.sessions, "earlier session")
-    return f"{number} with overlapping data" if budget.policy.charge == "overlapping" else f"{number}, all of this site"
-
-
-def _agreement(opinions: Sequence[Opinion]) -> Iterator[str]:
-    if not opinions:
-        yield "  No private record enters any number: there is nothing for a second program to compute."
-        return
-    yield (
-        "  What that costs was computed twice, by two programs of different makers. They agree; dp-accounting's figure comes "
-        "first, then that of opacus:"
-    )
-    for opinion in opinions:
-        claimed, delta = decimal_string(opinion.claimed), decimal_string(opinion.delta)
-        if opinion.found is None:
-            yield (
-                f"    {opinion.subject}: not compared, epsilon {claimed} at delta {delta} is dp-accounting's alone; opacus "
-                f"cannot compute it ({one_line(opinion.missing)}), and the promise does not rest on it"
-            )
-        else:
-            yield f"    {opinion.subject}: epsilon {claimed} and {opinion.found:.6f} at delta {delta}"
 
 
 def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
@@ -317,7 +246,11 @@ def _work(spec: Spec, holdings: Holdings) -> Iterator[str]:
     yield from _ratings(spec, holdings.ratings)
     yield from _elsewhere(holdings)
     twice = checked_count(spec)
-    again = f" and of {twice} more, which another institution makes too" if twice else ""
+    again = (
+        f", and our share of {twice} of these once more, to compare them with what another institution made"
+        if twice
+        else ""
+    )
     yield (
         f"  Generate {counted(private, 'private clip')} and our share of {made} public ones{again} ({video.frames} frames of "
         f"{video.width}x{video.height}, {video.fps} a second, {spec.generation.steps} steps and guidance "

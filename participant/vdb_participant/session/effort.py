@@ -6,6 +6,7 @@ pictures, the most that it can be. Pure. Leaves timing to `generation/timing.py`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +15,9 @@ from vdb_participant.generation.timings import Timing
 from vdb_shared.clips import ClipTerms
 from vdb_shared.spec import Spec
 from vdb_shared.tasks import checked_tasks
-from vdb_shared.wording import one_line
+from vdb_shared.wording import counted, one_line
+
+_PLURAL: Final = re.compile(r"\b((?:GPU-)?(?:hour|minute|second))s\b")
 
 _HOUR = 3600.0
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
@@ -108,7 +111,7 @@ class Effort:
         )
         left = len(self.models) - len(known)
         without = f", and what {left} of {len(self.models)} models take on top, which were not timed" if left else ""
-        total = f"about {_number(expected / length)} {unit}{side}{without}"
+        total = f"about {_amount(_number(expected / length), unit)}{side}{without}"
         yield f"  Time: {total}; {_number(few / length)} with the fewest institutions"
 
     def _disk(self) -> Iterator[str]:
@@ -177,13 +180,13 @@ def _shared(clips: int, institutions: int) -> int:
 def _model(item: ModelEffort) -> Iterator[str]:
     clips, found = item.clips, item.timed
     if isinstance(found, str):
-        count = f"{clips.expected:,} clips, {clips.most:,} with the fewest institutions"
+        count = f"{_clips_words(clips.expected)}, {clips.most:,} with the fewest institutions"
         yield f"  {item.model}: {count}; not timed: {one_line(found)}"
         return
     unit, length = _unit(found.seconds * clips.expected, found)
     expected, most = (_number(found.seconds * count / length) for count in (clips.expected, clips.most))
     yield (
-        f"  {item.model}: about {expected} {unit} for {clips.expected:,} clips, {most} for {clips.most:,} with "
+        f"  {item.model}: about {_amount(expected, unit)} for {_clips_words(clips.expected)}, {most} for {clips.most:,} with "
         f"the fewest institutions; {_seconds(found.seconds)} a clip"
     )
     yield f"    {_how(found)}; on {found.device} ({found.place}), {found.day}"
@@ -198,10 +201,11 @@ def _how(found: Timing) -> str:
             "extrapolated, and what comes after the last step is not known"
         )
     if found.timed == found.steps:
-        return f"timed a whole clip of {found.steps} steps"
+        return f"timed a whole clip of {counted(found.steps, 'step')}"
+    left = found.steps - found.timed
     return (
         f"timed {found.timed} of {found.steps} steps, {each}, and {_seconds(found.other_seconds)} before and after them; "
-        f"the other {found.steps - found.timed} steps are extrapolated"
+        f"the other {'step is' if left == 1 else f'{left} steps are'} extrapolated"
     )
 
 
@@ -218,7 +222,16 @@ def _unit(seconds: float, found: Timing) -> tuple[str, float]:
 def _span(seconds: float, found: Timing) -> str:
     """Return so much work in the unit that people would take."""
     unit, length = _unit(seconds, found)
-    return f"{_number(seconds / length)} {unit}"
+    return _amount(_number(seconds / length), unit)
+
+
+def _amount(number: str, unit: str) -> str:
+    """Return a number with its unit, of which there is one where the number is shown as 1."""
+    return f"{number} {_PLURAL.sub(lambda found: found[1], unit) if number == '1' else unit}"
+
+
+def _clips_words(number: int) -> str:
+    return f"{number:,} {'clip' if number == 1 else 'clips'}"
 
 
 def _number(value: float) -> str:

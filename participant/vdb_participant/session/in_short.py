@@ -14,6 +14,8 @@ from vdb_shared.bundle.logged import longest
 from vdb_shared.canonical import decimal_string
 from vdb_shared.metrics.statistic import Layout
 from vdb_shared.privacy.accountant import Accounting
+from vdb_shared.secagg.parameters import smallest_cohort
+from vdb_shared.spec import Cohort
 from vdb_shared.tasks import checked_count
 
 LANE_BYTES = 8
@@ -60,7 +62,17 @@ def in_short(
     yield f"  Works    {works}"
     yield f"  Ends     joining at {joining_ends(opening)}, the session by {session_ends(opening)}, if nothing is restarted"
     few = "all" if spec.cohort.minimum == len(members) else f"at least {spec.cohort.minimum} of"
-    yield f"  With     {few} {len(members)} institutions: {', '.join(names)}{more}"
+    dropouts = may_drop_out(spec.cohort, len(members))
+    yield f"  With     {few} {len(members)} institutions: {', '.join(names)}{more}; {dropouts} who joined may drop out"
+
+
+def may_drop_out(cohort: Cohort, members: int) -> str:
+    """Return how many of the fewest who may join, and of all members, may drop out and leave a result."""
+    found = []
+    for joined in sorted({cohort.minimum, members}):
+        number = max(0, joined - smallest_cohort(joined, cohort.collusion, cohort.dropout))
+        found.append(f"{number or 'none'} of {joined}")
+    return ", ".join(found)
 
 
 def joining_ends(opening: Opening) -> str:

@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from vdb_participant.session.in_short import hours_left, joining_ends, measuring_ends, session_ends
+from vdb_participant.session.in_short import hours_left, joining_ends, may_drop_out, measuring_ends, session_ends
 from vdb_participant.session.terms import Opening
 from vdb_participant.site.policy import PolicyFile
 from vdb_shared.canonical import decimal_string
-from vdb_shared.secagg.parameters import smallest_cohort
-from vdb_shared.spec import Cohort
 from vdb_shared.wire.enrolment import grouped
 
 
@@ -44,7 +42,7 @@ def times(opening: Opening, policy: PolicyFile) -> Iterator[str]:
 def people(opening: Opening) -> Iterator[str]:
     """Yield who may take part, and how many of those who join may drop out."""
     cohort, members = opening.spec.cohort, opening.roster.participants
-    may = ", ".join(_may_drop_out(cohort, joined) for joined in sorted({cohort.minimum, len(members)}))
+    may = may_drop_out(cohort, len(members))
     yield (
         f"WHO MAY TAKE PART (at least {cohort.minimum} of these {len(members)} must join; a share of "
         f"{decimal_string(cohort.dropout)} of those may then drop out: {may}), with the beginning of each key's fingerprint:"
@@ -53,9 +51,3 @@ def people(opening: Opening) -> Iterator[str]:
         yield f"  {member.institution}  {grouped(member.public_key.key_id)[:19]}"
     yield "  Whoever holds the consortium's roster key decides who is a member: know your partners."
     yield "  Who takes part is published, and so is the result."
-
-
-def _may_drop_out(cohort: Cohort, joined: int) -> str:
-    """Return how many of so many institutions may drop out and leave a result."""
-    number = max(0, joined - smallest_cohort(joined, cohort.collusion, cohort.dropout))
-    return f"{number or 'none'} of {joined}"

@@ -24,6 +24,7 @@ from vdb_shared.registry.rows import Registry
 from vdb_shared.schema_words import first_mistake
 from vdb_shared.secagg.parameters import smallest_cohort
 from vdb_shared.spec import Spec
+from vdb_shared.toml_lines import toml_problem
 
 DEFAULT_POLICY: Final = """\
 # This institution's own rules. No benchmark spec can override them; a session that breaks one is refused before any work.
@@ -172,7 +173,7 @@ def parse_policy(text: str, *, file: str = "policy.toml") -> PolicyFile:
     try:
         return PolicyFile.model_validate(tomllib.loads(text, parse_float=Decimal))
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file}: not TOML: {error}") from error
+        raise UsageError(f"{file}: {toml_problem(text, error)}") from error
     except ValidationError as error:
         raise UsageError(
             f"{file}: {first_mistake(error)}; correct the file, which `vdb-participant policy lint` explains"

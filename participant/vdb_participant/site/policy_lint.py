@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from vdb_participant.site.policy import ANY, DEFAULT_POLICY, PolicyFile
 from vdb_shared.schema_words import in_words
-from vdb_shared.toml_lines import line_of
+from vdb_shared.toml_lines import line_of, toml_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def lint(text: str, metrics: Collection[str], models: Mapping[str, str]) -> tupl
     try:
         rules = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
-        return (Remark(None, "", f"is not TOML: {error}", True),)
+        return (Remark(None, "", f"is {toml_problem(text, error)}", True),)
     mistakes: list[Remark] = []
     try:
         policy = PolicyFile.model_validate(rules)

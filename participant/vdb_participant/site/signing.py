@@ -41,6 +41,7 @@ from vdb_shared.identity import (
 )
 from vdb_shared.registry.rows import load_registry
 from vdb_shared.schema_words import first_mistake
+from vdb_shared.toml_lines import toml_problem
 from vdb_shared.transparency.note import NoteSigner
 
 SIGNATURE_BYTES: Final = 64
@@ -155,11 +156,17 @@ def external_signer(folder: StateFolder) -> CommandSigner | None:
     if not folder.signer.exists():
         return None
     try:
-        parsed = SignerFile.model_validate(tomllib.loads(folder.signer.read_text(encoding="utf-8")))
+        text = folder.signer.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{folder.signer}: cannot be read ({error.strerror})") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise UsageError(f"{folder.signer}: is not TOML: {error}") from error
+    try:
+        parsed = SignerFile.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(
+            f"{folder.signer}: is {toml_problem(text, error, shown=False)}"
+        ) from error  # it may hold a PIN
     except ValidationError as error:
         raise UsageError(f"{folder.signer}: {first_mistake(error)}") from error
     public = read_public_key(folder.signer.parent / Path(parsed.public_key))

@@ -18,11 +18,11 @@ from vdb_shared.audit.summary import summary_lines
 from vdb_shared.audit.text import (
     CHECKED_EXPLAINED,
     CHECKED_HEADINGS,
-    NOISED_COUNTS,
     RANKS_EXPLAINED,
     STAGES,
     checked_cells,
     count_of,
+    footnotes,
     reasons,
     standing_lines,
     verdict_sentence,
@@ -101,8 +101,8 @@ def local_page(title: str, metrics: Mapping[str, Any], pictures: str = "") -> st
 def table_cards(tables: Sequence[Table], confidence: str) -> str:
     """Return the tables of a leaderboard and how to read them; `confidence` such as "0.95"."""
     cards = "\n".join(_table_card(table, f"{float(confidence) * 100:.0f} %") for table in tables)
-    noised = f'\n<p class="reason">{NOISED_COUNTS}</p>' if any(table.noised_counts for table in tables) else ""
-    return f'{cards}\n<p class="reason">{unbroken(RANKS_EXPLAINED)}</p>{noised}'
+    notes = "".join(f'\n<p class="reason">{unbroken(note)}</p>' for note in (RANKS_EXPLAINED, *footnotes(tables)))
+    return f"{cards}{notes}"
 
 
 def _tab(facts: Facts | None) -> str:
@@ -235,7 +235,7 @@ def _row(row: Row, look: _Look, shared: Collection[str]) -> str:
     start = f'<tr{first}><td class="rank">{row.rank_set}</td><th scope="row" class="name">{escape(row.model)}</th>'
     if look.axis is None or row.value is None or row.low is None or row.high is None:
         why = "why is said below" if row.reason in shared else row.reason or "not available"
-        words = f"{'Ranks only' if row.ranks else 'Withheld'}: {why}."
+        words = f"{row.instead.capitalize()}: {why}."
         return f"{start}{instead(6 if look.spread else 5, words)}</tr>"
     shape = f"<td>{histogram(row.histogram) if row.histogram else ''}</td>" if look.spread else ""
     return (

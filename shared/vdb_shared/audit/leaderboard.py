@@ -7,8 +7,8 @@ Source: protos/README.md §9.6.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -32,6 +32,7 @@ class Row:
         grade: "exact", "noised", "coarse" or "unavailable".
         reason: why it is withheld or coarse, or None.
         histogram: clips in each of 32 bins of the score's range, or None.
+        untold: whether it has no value, and ranks that hold every place there is: they say nothing of it.
     """
 
     model: str
@@ -43,14 +44,20 @@ class Row:
     grade: str
     reason: str | None
     histogram: tuple[int, ...] | None
+    untold: bool = False
 
     @property
     def rank_set(self) -> str:
-        """The ranks as people write them: "1", "2–3", or "–"."""
-        if self.ranks is None:
+        """The ranks as people write them: "1", "2–3", or "–" where there are none or they say nothing."""
+        if self.ranks is None or self.untold:
             return "–"
         best, worst = self.ranks
         return str(best) if best == worst else f"{best}–{worst}"
+
+    @property
+    def instead(self) -> str:
+        """What stands in the place of a value that is not there."""
+        return "not told apart" if self.untold else "ranks only" if self.ranks else "withheld"
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +226,7 @@ def _tables(metrics: Mapping[str, Any], *, noised: bool) -> Iterator[Table]:
     for (metric, inputs), items in groupby(metrics["results"], key=lambda item: (item["metric"], item["inputs"])):
         results = list(items)
         definition = definition_of(metric)
-        rows = sorted((_row(item) for item in results), key=lambda row: _order(row, definition))
+        rows = sorted(_told([_row(item) for item in results]), key=lambda row: _order(row, definition))
         yield Table(
             definition=definition,
             inputs=inputs,
@@ -254,6 +261,13 @@ def _row(item: Mapping[str, Any]) -> Row:
         reason=item["reason"],
         histogram=None if item["histogram"] is None else tuple(item["histogram"]),
     )
+
+
+def _told(rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield the rows of a table, those marked whose ranks hold every place."""
+    ranked = sum(row.ranks is not None for row in rows)
+    for row in rows:
+        yield replace(row, untold=row.value is None and ranked > 1 and row.ranks == (1, ranked))
 
 
 def _order(row: Row, definition: MetricDefinition) -> tuple[int, float, float, str]:

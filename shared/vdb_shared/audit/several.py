@@ -15,7 +15,7 @@ from vdb_shared.audit.compare import Compared, Comparison
 from vdb_shared.audit.leaderboard import counted_of, source_of
 from vdb_shared.audit.sides import Row
 from vdb_shared.audit.significance import FEWEST
-from vdb_shared.audit.text import NOISED_COUNTS, count_of, interval, verdict_sentence
+from vdb_shared.audit.text import count_of, interval, notes_on, verdict_sentence
 from vdb_shared.sums import rounded
 
 MOST_NAMED: Final = 6
@@ -180,8 +180,9 @@ def print_boards(console: Console, boards: Boards) -> None:
 
 def endnotes(boards: Boards) -> tuple[str, ...]:
     """Return how tables over several results are read."""
+    entries = [(group.definition, entry.row) for group in boards.groups for entry in group.entries]
     noised = any(entry.noised_count for group in boards.groups for entry in group.entries)
-    return (ACROSS, NOISED_COUNTS) if noised else (ACROSS,)
+    return (ACROSS, *notes_on(entries, noised_counts=noised))
 
 
 def _board(group: Group) -> Table:
@@ -190,7 +191,7 @@ def _board(group: Group) -> Table:
         drawn.add_column(heading, justify="left" if heading in {"Result", "Model"} else "right", overflow="fold")
     for entry in group.entries:
         row = entry.row
-        value = row.value or ("ranks only" if row.ranks else "withheld")
+        value = row.value or row.instead
         count = count_of(row, noised=entry.noised_count)
         drawn.add_row(entry.shown, row.rank_set, row.model, value, interval(row), count)
     return drawn

@@ -151,7 +151,7 @@ def _entry(entry: Entry, axis: Axis | None, counted: str) -> str:
         f'<td class="name">{escape(row.model)}</td>'
     )
     if axis is None or row.value is None or row.low is None or row.high is None:
-        words = f"{'Ranks only' if row.ranks else 'Withheld'}: {row.reason or 'not available'}."
+        words = f"{row.instead.capitalize()}: {row.reason or 'not available'}."
         return f"{start}{instead(3, words)}</tr>"
     return (
         f"{start}{cell('Value', f'<strong>{escape(row.value)}</strong>')}"

@@ -103,7 +103,7 @@ def _latex_table(group: Group) -> str:
 
 def _latex_row(entry: Entry) -> str:
     row = entry.row
-    value = f"{row.value} [{interval(row)}]" if row.value else "ranks only" if row.ranks else "withheld"
+    value = f"{row.value} [{interval(row)}]" if row.value else row.instead
     cells = (entry.shown, row.model, row.rank_set, value, count_of(row, noised=entry.noised_count))
     return " & ".join(_tex(cell) for cell in cells) + r" \\"
 

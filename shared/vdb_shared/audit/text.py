@@ -15,6 +15,7 @@ from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
 from vdb_shared.audit.standing import Standing
 from vdb_shared.audit.standing_words import disputed, words_of
 from vdb_shared.audit.summary import summary_lines
+from vdb_shared.metrics.catalogue import MetricDefinition
 from vdb_shared.screen import Figures
 from vdb_shared.wording import counted
 
@@ -39,6 +40,19 @@ CHECKED_HEADINGS: Final = (
 )
 
 NOISED_COUNTS: Final = "≈ marks a number of clips or people that carries noise, because private records enter it."
+
+UNTOLD: Final = (
+    'Models that are "not told apart" have neither value nor rank: none of them can be told from any other model, and they '
+    "stand in the order of their names."
+)
+
+BELOW_ZERO: Final = (
+    "A kernel distance is never below 0, but its estimate can be: it errs to both sides, so that it is right on average. A "
+    "value below 0 says that no difference was seen."
+)
+
+_KERNELS: Final = frozenset(("kernel", "sketch"))
+"""Finishes that estimate a distance without bias (`metrics/kernel.py`)."""
 
 STYLES: Final = {
     Status.PASS: "bold green",
@@ -165,9 +179,8 @@ def print_leaderboard(console: Console, board: Leaderboard) -> None:
         console.print(_figures(table, f"{float(board.confidence) * 100:.0f} %"))
         for models, reason in reasons(table):
             console.print(Text(f"  {', '.join(models)}: {reason}", style="dim"), soft_wrap=True)
-    console.print(Text(RANKS_EXPLAINED, style="dim"), soft_wrap=True)
-    if any(table.noised_counts for table in board.tables):
-        console.print(Text(NOISED_COUNTS, style="dim"), soft_wrap=True)
+    for note in (RANKS_EXPLAINED, *footnotes(board.tables)):
+        console.print(Text(note, style="dim"), soft_wrap=True)
     if board.checked:
         console.print()
         console.print(Text(CHECKED_EXPLAINED, style="bold"), soft_wrap=True)
@@ -194,7 +207,7 @@ def _figures(table: Table, confidence: str) -> Figures:
         (
             row.rank_set,
             row.model,
-            row.value or ("ranks only" if row.ranks else "withheld"),
+            row.value or row.instead,
             interval(row),
             count_of(row, noised=table.noised_counts),
         )
@@ -223,6 +236,27 @@ def badge(table: Table) -> str:
     if not table.private:
         return "public (exact)"
     return "private (no noise)" if any(row.grade == "exact" for row in table.rows) else "private (noised)"
+
+
+def footnotes(tables: Sequence[Table]) -> tuple[str, ...]:
+    """Return what must be said below tables because of what stands in them."""
+    rows = [(table.definition, row) for table in tables for row in table.rows]
+    return notes_on(rows, noised_counts=any(table.noised_counts for table in tables))
+
+
+def notes_on(rows: Sequence[tuple[MetricDefinition, Row]], *, noised_counts: bool) -> tuple[str, ...]:
+    """Return what must be said of rows, each with the definition of what it is a figure of."""
+    notes = {
+        UNTOLD: any(row.untold for _, row in rows),
+        BELOW_ZERO: any(definition.finish in _KERNELS and _below_zero(row) for definition, row in rows),
+        NOISED_COUNTS: noised_counts,
+    }
+    return tuple(note for note, needed in notes.items() if needed)
+
+
+def _below_zero(row: Row) -> bool:
+    """Return whether a value or an end of its interval is below 0."""
+    return any(figure is not None and float(figure) < 0 for figure in (row.value, row.low))
 
 
 def interval(row: Row) -> str:

@@ -26,7 +26,7 @@ from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.planning.assumptions import of_clips, of_ratings
 from vdb_shared.planning.guess import BOUNDS, Guess, Guesses, ScoreGuess, in_units, range_of
 from vdb_shared.spec import Metric, Spec
-from vdb_shared.toml_lines import line_of
+from vdb_shared.toml_lines import line_of, toml_problem
 
 MAX_GUESS_BYTES: Final = 2**18
 
@@ -88,7 +88,7 @@ def parse_guesses(text: str, spec: Spec, before: Guesses, *, file: str = "guess"
     try:
         return _parsed(tomllib.loads(text), spec, before)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file}: not TOML: {error}") from error
+        raise UsageError(f"{file}: {toml_problem(text, error)}") from error
     except _FieldError as error:
         line = line_of(text, error.field)
         where = file if line is None else f"{file}:{line}"

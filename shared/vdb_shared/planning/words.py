@@ -9,6 +9,7 @@ from vdb_shared.canonical import decimal_string
 from vdb_shared.planning.assumptions import of_ratings
 from vdb_shared.planning.plan import Outlook, Plan
 from vdb_shared.planning.whatif import Change
+from vdb_shared.wording import counted
 
 ABOUT_DIFFERENCES: Final = (
     "Differences from which models are told apart are read off one typical session: they are good to a tenth for scores and "
@@ -71,8 +72,9 @@ def facts(plan: Plan) -> Iterator[tuple[str, str]]:
     else:
         yield (
             "Privacy",
-            f"epsilon {accounting.epsilon} at delta {decimal_string(spec.privacy.delta)} for every record, "
-            f"{accounting.epsilon_pld} by the privacy loss distribution; rho {accounting.rho}",
+            f"epsilon {decimal_string(spec.privacy.epsilon)} at delta {decimal_string(spec.privacy.delta)} for every record is "
+            f"promised. The least noise that keeps this costs rho {accounting.rho}: epsilon {accounting.epsilon}, or "
+            f"{accounting.epsilon_pld} by a closer estimate (privacy loss distribution), on which nothing rests",
         )
     if rated := of_ratings(spec):
         yield (
@@ -133,7 +135,7 @@ def _need_words(outlook: Outlook) -> str:
         return "Neither more records nor a larger epsilon would make it a value."
     ways = []
     if need.records is not None:
-        ways.append(f"{need.records} records of each institution")
+        ways.append(f"{counted(need.records, 'record')} of each institution")
     if need.epsilon is not None:
         ways.append(f"epsilon {decimal_string(need.epsilon)}")
     return f"It would be published as a value from {' or '.join(ways)} on."

@@ -29,7 +29,7 @@ from vdb_shared.fields import Text
 from vdb_shared.prompts.drafts import Draft, Finding
 from vdb_shared.schema_words import first_field, first_mistake
 from vdb_shared.spec import MAX_SPEC_BYTES
-from vdb_shared.toml_lines import line_of
+from vdb_shared.toml_lines import line_of, toml_problem
 
 SUFFIX: Final = ".toml"
 
@@ -138,7 +138,7 @@ def _header(text: str, file: str) -> SuiteFile:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file}: not TOML: {error}") from error
+        raise UsageError(f"{file}: {toml_problem(text, error)}") from error
     try:
         return SuiteFile.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:

@@ -36,6 +36,7 @@ from vdb_shared.registry.classes import (
 )
 from vdb_shared.registry.external import Command, Endpoint
 from vdb_shared.schema_words import first_field
+from vdb_shared.toml_lines import toml_problem
 from vdb_shared.weights import UNPINNED
 
 SUFFIX: Final = ".toml"
@@ -301,7 +302,7 @@ def tables_of(text: str, file: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file}: not TOML: {error}") from error
+        raise UsageError(f"{file}: {toml_problem(text, error)}") from error
     if values.get("version") != "vdb-registry/1":
         raise UsageError(f'{file}: version: expected "vdb-registry/1", found {values.get("version")!r}')
     tables = values.get("models")

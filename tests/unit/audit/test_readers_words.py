@@ -17,7 +17,7 @@ from vdb_shared.audit.several import print_boards
 from vdb_shared.audit.several_pages import boards_page
 from vdb_shared.audit.summary import summary_lines
 from vdb_shared.audit.tables import boards_latex
-from vdb_shared.audit.text import NOISED_COUNTS, print_leaderboard
+from vdb_shared.audit.text import BELOW_ZERO, NOISED_COUNTS, UNTOLD, print_leaderboard
 
 Ranks = dict[str, list[int] | None]
 
@@ -116,14 +116,37 @@ def test_a_reason_that_several_models_share_stands_once() -> None:
     reason = "noise of 0.0023 for each coordinate leaves ranks alone"
     coarse = {"value": None, "low": None, "high": None, "grade": "coarse", "reason": reason, "private": True}
     results = [figure("clip-score@1", "public", model, **coarse, ranks=[1, 3]) for model in ("a", "b")]
-    results.append(figure("clip-score@1", "public", "c", **coarse | {"reason": "another"}, ranks=[1, 3]))
+    results.append(figure("clip-score@1", "public", "c", **coarse | {"reason": "another"}, ranks=[3, 3]))
     shown = outline(
         leaderboard_page(replace(board("full"), tables=tables_of({"results": results, "not_apart": []}, noised=True)))
     ).text
     assert shown.count(reason) == 1
     assert f"a, b: {reason}." in shown
-    assert shown.count("Ranks only: why is said below.") == 2
+    assert shown.count("Not told apart: why is said below.") == 2, "ranks that hold every place are none"
     assert shown.count("Ranks only: another.") == shown.count("another.") == 1
+
+
+def test_ranks_that_hold_every_place_are_not_shown_as_an_order() -> None:
+    coarse = {"value": None, "low": None, "high": None, "grade": "coarse", "reason": "noise", "private": True}
+    for ranks, shown, words in (([1, 3], "–", "not told apart"), ([1, 2], "1–2", "ranks only")):
+        results = [figure("dp-fvd@1", "public", model, **coarse, ranks=ranks) for model in ("c", "a", "b")]
+        (table,) = tables_of({"results": results, "not_apart": []}, noised=True)
+        assert [(row.model, row.rank_set, row.instead) for row in table.rows] == [
+            (name, shown, words) for name in "abc"
+        ]
+        found = replace(board("full"), tables=(table,))
+        for told in (outline(leaderboard_page(found)).text, plain(lambda to, of=found: print_leaderboard(to, of))):  # type: ignore[misc]  # a default binds each
+            assert (UNTOLD in told) == (shown == "–")
+            assert words in told.lower()
+
+
+@pytest.mark.parametrize(("metric", "explained"), [("mmd-rff@1", True), ("kvd3@1", True), ("clip-temp@1", False)])
+def test_an_estimate_below_zero_is_explained_where_it_means_nothing_bad(metric: str, explained: bool) -> None:
+    for value, low in (("-0.01", "-0.03"), ("0.01", "-0.03"), ("0.02", "0.01")):
+        result = figure(metric, "public", "a", value=value, low=low, high="0.05")
+        found = replace(board("full"), tables=tables_of({"results": [result], "not_apart": []}, noised=False))
+        for told in (outline(leaderboard_page(found)).text, plain(lambda to, of=found: print_leaderboard(to, of))):  # type: ignore[misc]  # a default binds each
+            assert (BELOW_ZERO in told) == (explained and low.startswith("-"))
 
 
 def test_counts_that_carry_noise_are_marked_wherever_they_are_shown_and_others_are_not() -> None:

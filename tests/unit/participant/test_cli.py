@@ -134,6 +134,7 @@ def test_that_is_settled_before_torch_is_loaded() -> None:
 
 
 def test_not_enrolled(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
     assert error_of("--dir", tmp_path / "s", "join", "5f", "--data", tmp_path, expect=1) == (
         f"{tmp_path}/s: no institution is enrolled here; run `vdb-participant enroll INVITE` or choose --dir"
     )
@@ -186,6 +187,16 @@ def test_a_wrong_data_folder(tmp_path: Path) -> None:
     assert "expected clips/ with videos, prompts.jsonl or ratings.jsonl, found none of them" in error_of(
         "data", "check", tmp_path / "empty", expect=2
     )
+
+
+def test_join_tells_a_wrong_argument_before_it_asks_for_anything(tmp_path: Path) -> None:
+    """No terminal, no passphrase and not even an enrolled site: none of these takes the blame."""
+    join = ("--dir", tmp_path / "state", "join", "4f2a", "--data")
+    assert error_of(*join, tmp_path / "mistyped", expect=2).startswith(f"{tmp_path}/mistyped: expected a data folder")
+    (tmp_path / "data" / "clips").mkdir(parents=True)
+    gpu = error_of(*join, tmp_path / "data", "--device", "gpu", expect=2)
+    assert gpu == "--device gpu: expected auto, cpu, cuda or cuda:N"
+    assert "no institution is enrolled here" in error_of(*join, tmp_path / "data", expect=1)
 
 
 def test_data_check_lists_what_is_not_used(tmp_path: Path) -> None:
@@ -249,6 +260,7 @@ def test_a_damaged_ledger(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_failpoint(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
     line = error_of("--dir", tmp_path, "join", "5f", "--data", tmp_path, expect=2, VDB_FAILPOINTS="after-lunch=kill")
     assert "'after-lunch' is not a failpoint" in line
 

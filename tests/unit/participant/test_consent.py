@@ -5,63 +5,20 @@ from __future__ import annotations
 import dataclasses
 import re
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
+from testkit.plans import BUDGET, DELTA, HOLDINGS, OPINIONS, POLICY, flat, opening, plan
 from testkit.specs import small_spec
 from vdb_participant.data.ratings import Ratings, Vote
 from vdb_participant.session.claim import Opinion
-from vdb_participant.session.consent import Budget, Holdings, Plan, make_plan
+from vdb_participant.session.consent import make_plan
 from vdb_participant.session.plan_rows import WIDTH
-from vdb_participant.session.terms import Opening
-from vdb_participant.site.policy import DEFAULT_POLICY, parse_policy
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.privacy.accountant import account, rho_within
-from vdb_shared.roster import Member, Roster
 from vdb_shared.seal import seal_terms
 from vdb_shared.spec import Metric, Model, Profile, Spec, class_of
-
-NAMES = ("archive-oslo", "clinic-lyon", "lab-kyoto", "museum-lima")
-HOLDINGS = Holdings(Path("/data"), "sha256:" + "d" * 64, records=15, prompts=3, clips=12, unusable=1)
-DELTA = Decimal("0.000001")
-OPINIONS = (
-    Opinion("this session", DELTA, Decimal("7.998716"), 7.9987151),
-    Opinion("this session, by a closer estimate", DELTA, Decimal("7.5056"), 7.5066033),
-    Opinion("what this site books", Decimal("0.00001"), Decimal("7.1"), 7.1),
-)
-POLICY = parse_policy(DEFAULT_POLICY)
-BUDGET = Budget(Decimal("0.0344"), Decimal("0.1"), POLICY, 2, OPINIONS)
-
-
-def opening(spec: Spec) -> Opening:
-    members = [
-        Member(
-            institution=name,
-            role="participant",
-            seat=seat,
-            statement_key=f"{seat + 1:064x}",
-            spiffe_id=f"spiffe://t/participant/{name}",
-        )
-        for seat, name in enumerate(NAMES)
-    ]
-    head = Member(
-        institution="vdb", role="coordinator", seat=None, statement_key="0" * 64, spiffe_id="spiffe://t/coordinator/vdb"
-    )
-    roster = Roster(version="vdb-roster/1", consortium="t", members=(*members, head))
-    return Opening("sha256:" + "5" * 64, spec, roster, members[1], b"entry", "2026-11-22T22:50:00Z")
-
-
-def plan(spec: Spec | None = None, budget: Budget = BUDGET, number: bytes = bytes(16)) -> Plan:
-    found = opening(spec or small_spec())
-    terms = seal_terms(found.spec, range(4))
-    return make_plan(found, terms.layout, account(terms.calibration), budget, HOLDINGS, number)
-
-
-def flat(text: str) -> str:
-    """Return a text without the ends of its lines and what indents them."""
-    return " ".join(text.split())
 
 
 def test_names_every_block_with_its_size_and_kind() -> None:
@@ -82,12 +39,16 @@ def test_names_every_block_with_its_size_and_kind() -> None:
     [
         "epsilon 8 at delta 0.000001 for each record",
         "against the coordinator and up to 1 other institution.",
-        "Noise on every number that private records enter: discrete Gaussian of deviation 1,048,576, in the whole numbers of "
-        "the masked vector, drawn here by the sampler opendp.",
-        "by two programs of different makers. They agree; dp-accounting's figure comes first, then that of opacus:",
-        "    this session: epsilon 7.998716 and 7.998715 at delta 0.000001\n",
-        "    this session, by a closer estimate: epsilon 7.5056 and 7.506603 at delta 0.000001\n",
-        "    what this site books: epsilon 7.1 and 7.100000 at delta 0.00001\n",
+        "Its deviation, without the noise of those who may collude or drop out, is at least 0.68 times the most by which one "
+        "record can move all these numbers together.",
+        "Noise drawn here, by the sampler opendp: discrete Gaussian of deviation 1,048,576. That is in steps of the masked "
+        "vector's whole numbers",
+        "What counts is the promise above, epsilon 8; what the noise costs was computed twice, by two programs of different "
+        "makers, and they agree:",
+        "    this session: epsilon 7.998716 by dp-accounting, 7.998715 by opacus, at delta 0.000001\n",
+        "    this session, by a closer estimate: epsilon 7.5056 by dp-accounting, 7.506603 by opacus, at delta 0.000001\n",
+        "    what this site books: epsilon 7.1 by dp-accounting, 7.100000 by opacus, at delta 0.00001\n",
+        "epsilon up to 1 (a factor of 2.72) counts as strong, up to 10 (22,100) as reasonable, and more as weak",
         "This session takes rho 0.0344",
         "Ledger of this site: rho 0.1 of 4.787695 spent by 2 earlier sessions with overlapping data; 4.653295 would remain",
         "Together with this session that is epsilon 2.516949 at delta 0.000001; policy.toml allows 20 in all.",
@@ -96,7 +57,8 @@ def test_names_every_block_with_its_size_and_kind() -> None:
         '  charge = "site" in policy.toml',
         "/data: 3 prompts and 12 clips would be used",
         "and 1 item cannot be used",
-        "Generate 6 private clips and our share of 4 public ones and of 1 more, which another institution makes too",
+        "Generate 6 private clips and our share of 4 public ones, and our share of 1 of these once more, to compare them with "
+        "what another institution made (",
         "single clip, but of public ones as said below.",
         "Public clips that two institutions make, to compare: 1.",
         "our statement shows digest, scores, features and four frames of 8x8",
@@ -118,7 +80,8 @@ def test_names_every_block_with_its_size_and_kind() -> None:
         "  Costs    epsilon 8 at delta 0.000001 for each record; with what was spent before 2.52 of 20 in all, at delta",
         "  Works    time and disk were not estimated\n",
         "  Ends     joining at 2026-11-22 22:51:00 UTC, the session by 2026-11-22 23:02:30 UTC, if nothing is restarted\n",
-        "  With     all 4 institutions: archive-oslo, clinic-lyon, lab-kyoto, museum-lima\n",
+        "  With     all 4 institutions: archive-oslo, clinic-lyon, lab-kyoto, museum-lima; none of 4 who joined may drop out\n",
+        f"Plan number {'0' * 32}, drawn at random: our statement of joining names the digest of this text, and nobody",
         "Opened 2026-11-22 22:50:00 UTC: joining ends 2026-11-22 22:51:00 UTC",
         "session ends 2026-11-22 23:02:30 UTC.\n  A phase ends as soon as all have done their part. A restart of the rounds,",
         "Session   sha256:5555",
@@ -145,9 +108,23 @@ def test_says_what_the_second_accountant_did_not_look_at_and_why() -> None:
     assert "agree" not in nothing
 
 
+def test_what_is_promised_is_one_figure_and_the_others_stand_under_a_heading_of_their_own() -> None:
+    """A reader who stops before it has seen one epsilon of this session, and one of the site's budget."""
+    text = plan().text
+    before, _, figures = text[text.index("\nPRIVACY:") : text.index("\nWORK HERE:")].partition("\nFIGURES")
+    assert set(re.findall(r"epsilon\s+(\d+\.?\d*)", before)) == {"8", "2.516949"}, before
+    assert set(re.findall(r"epsilon\s+(\d+\.?\d*)", figures)) == {"8", "7.998716", "7.5056", "7.1"}
+
+
+def test_who_may_drop_out_is_said_for_the_fewest_and_for_all() -> None:
+    cohort = small_spec().cohort.model_copy(update={"minimum": 3, "dropout": Decimal("0.4")})
+    assert "at least 3 of 4 institutions" in flat(plan(small_spec(cohort=cohort)).short)
+    assert "museum-lima; none of 3, 1 of 4 who joined may drop out" in flat(plan(small_spec(cohort=cohort)).short)
+
+
 def test_names_the_sampler_that_the_spec_chose() -> None:
     privacy = small_spec().privacy.model_copy(update={"sampler": "integer"})
-    assert "drawn here by the sampler integer." in flat(plan(small_spec(privacy=privacy)).text)
+    assert "drawn here, by the sampler integer:" in flat(plan(small_spec(privacy=privacy)).text)
 
 
 def test_without_clips_made_twice_nothing_is_said_of_them() -> None:

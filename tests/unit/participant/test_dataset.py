@@ -85,9 +85,22 @@ def test_all_wrong_lines_are_named_before_a_clip_is_opened(data: Path, monkeypat
         Dataset.open(data)
     assert "prompts.jsonl:1: prompt: is empty" in str(refusal.value)
     assert f"; 1 more line is wrong; `vdb-participant data check {data.resolve()}` names all" in str(refusal.value)
-    done = CliRunner().invoke(app, ["data", "check", str(data)])
-    assert "prompts.jsonl:1: prompt: is empty" in done.stderr
-    assert "prompts.jsonl:3: clip 'clips/gone.mp4' is not there" in str(done.exception)
+
+
+def test_data_check_tells_wrong_lines_ratings_and_clips_in_one_run(data: Path) -> None:
+    _lines(data, {"id": "a", "prompt": ""}, {"id": "c", "prompt": "y", "clip": "clips/gone.mp4"})
+    (data / "ratings.jsonl").write_text("no rating\n")
+    (data / "clips" / "broken.mkv").write_bytes(b"\x1aE\xdf\xa3" + bytes(2000))
+    whole = data / "clips" / "site5-0000.mp4"
+    (data / "clips" / "cut.mp4").write_bytes(whole.read_bytes()[:-300])
+    for words in (["data", "check", str(data)], ["data", "check", str(data), "--json"]):
+        done = CliRunner().invoke(app, words)
+        told = [line for line in done.stderr.splitlines() if line.startswith("error: ")] + [f"error: {done.exception}"]
+        assert "prompts.jsonl:1: prompt: is empty" in told[0]
+        assert "prompts.jsonl:2: clip 'clips/gone.mp4' is not there" in told[1]
+        assert "ratings.jsonl:1: " in told[2]
+        assert any(line.startswith("error: not used: clips/broken.mkv: cannot be decoded") for line in told[3:])
+        assert all("clips/site5" not in line for line in told), "what is in order is not told"
 
 
 def test_what_cannot_be_used_is_listed_by_file_with_its_reason(data: Path) -> None:

@@ -164,7 +164,7 @@ def test_without_public_inputs_no_public_clip_is_counted() -> None:
     [
         (0.25, "about 15 seconds of a processor for 60 clips, 25 for 100"),
         (2.0, "about 2 minutes of a processor for 60 clips, 3.3 for 100"),
-        (60.0, "about 1 hours of a processor for 60 clips, 1.7 for 100"),
+        (60.0, "about 1 hour of a processor for 60 clips, 1.7 for 100"),
     ],
 )
 def test_time_is_in_the_unit_that_people_would_take_and_both_numbers_in_the_same(seconds: float, said: str) -> None:
@@ -172,4 +172,6 @@ def test_time_is_in_the_unit_that_people_would_take_and_both_numbers_in_the_same
     shown = text(dataclasses.replace(WORK, timed=timed), devices=2)
     assert said in shown
     of_two = {0.25: "7.5", 2.0: "1", 60.0: "0.5"}[seconds]
+    assert "1 hours" not in shown
+    assert "1 minutes" not in shown
     assert f"  Time: {said.partition(' for 60')[0]}, {of_two} by the clock on 2; " in shown
