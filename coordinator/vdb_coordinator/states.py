@@ -24,6 +24,8 @@ from vdb_coordinator.rounds import (
     Summed,
 )
 from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.objections import Withdrawal
+from vdb_shared.bundle.statement import parse_statement
 from vdb_shared.roster import Member, Roster, SignedRoster
 from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.parameters import Parameters, Seat
@@ -355,7 +357,10 @@ def may_contribute(state: SessionState, seat: Seat) -> bool:
 
 
 def reason_of(state: SessionState) -> str:
-    """Return why a session was aborted, or ""."""
+    """Return why a session was aborted, or its result withdrawn, or ""."""
+    if isinstance(state, Published) and state.withdrawal is not None:
+        statement, _ = parse_statement(state.withdrawal.withdrawal.payload, Withdrawal)
+        return f"the result is withdrawn: {statement.reason}"
     return state.reason if isinstance(state, Ending | Aborted | Lost) else ""
 
 

@@ -27,7 +27,15 @@ from vdb_participant.session.exchange import Exchange
 from vdb_participant.session.finishing import RESULT_FILE, Ending, finish
 from vdb_participant.session.in_short import joining_ends, session_ends
 from vdb_participant.session.keeping_hours import within_hours
-from vdb_participant.session.preparation import Prepared, Resources, Withheld, check_going_on, none_withheld, prepare
+from vdb_participant.session.preparation import (
+    Prepared,
+    Resources,
+    Withheld,
+    check_going_on,
+    consented_data,
+    none_withheld,
+    prepare,
+)
 from vdb_participant.session.progress import Progress, Reporter, silent
 from vdb_participant.session.records import Consented, Measured, decode_sealed, encode_sealed
 from vdb_participant.session.terms import Offered, Opening, SealedTerms, verify_opening, verify_seal
@@ -202,6 +210,10 @@ class Participation:
     def _go_on(self) -> None:
         if records.ABORT_SENT in self.post.journal:
             self._stay_away()
+        if records.MEASURED not in self.post.journal and self._elsewhere():
+            consented_data(
+                self.request.resources.data, self.consented, self.opening.spec
+            )  # before anybody waits for us
         sealed = self._join()
         if records.COUNTERSIGN_SENT not in self.post.journal:
             self._contribute(sealed)
@@ -209,6 +221,10 @@ class Participation:
         root, failpoints = site.config.root_fingerprint, self.request.failpoints
         finish(Ending(self.post, sealed, self.witness, site.signer, root, folder, failpoints))
         self._end(records.PUBLISHED)
+
+    def _elsewhere(self) -> bool:
+        """Return whether the data lie in another folder than when we consented."""
+        return str(self.request.resources.data.resolve()) != self.consented.folder
 
     def _contribute(self, sealed: SealedTerms) -> None:
         """Measure, and take part in the rounds."""

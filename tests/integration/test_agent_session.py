@@ -13,6 +13,7 @@ import pytest
 
 from testkit.agent_cli import run
 from testkit.coordinator import RunningCoordinator, running_coordinator
+from testkit.institutions import write_prompts
 from testkit.sessions import (
     SITES,
     Runs,
@@ -35,7 +36,7 @@ from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.record import METRICS
 from vdb_shared.bundle.statement import Join, parse_statement
 from vdb_shared.canonical import parse_canonical_json, sha256_digest
-from vdb_shared.errors import SessionAbortedError, VdbError, VerificationError
+from vdb_shared.errors import DatasetError, SessionAbortedError, VdbError, VerificationError
 from vdb_shared.privacy.ledger import standing
 
 
@@ -198,3 +199,14 @@ def test_a_result_of_another_session_is_not_kept_for_the_one_that_ended_without_
     damaged[len(damaged) // 2] ^= 1
     with pytest.raises(VdbError):
         audit_without_us(bytes(damaged), opening, first.site.config.root_fingerprint)
+
+
+def test_other_data_than_those_consented_to_are_told_before_anybody_waits_for_us(
+    coordinator: RunningCoordinator, tmp_path: Path
+) -> None:
+    first, *_ = consortium(coordinator, tmp_path)
+    assert run_with_failpoint(first, "before-cosign=kill") == -signal.SIGKILL
+    other = write_prompts(tmp_path / "other", 99)
+    with pytest.raises(DatasetError, match="the data are not those that were consented to"):
+        replace(first, resources=replace(first.resources, data=other)).take_part()
+    assert f"{records.JOIN_SENT}/acknowledged" not in journal_of(first)

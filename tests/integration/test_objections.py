@@ -299,6 +299,7 @@ def test_a_withdrawn_and_replaced_result_is_seen_by_all(finished: Finished) -> N
     assert f"Replaces the result of {finished.session} " in " ".join(plan.split())
     words = ["--reason", "a site used other clips", "--superseded-by", second[7:19], "--yes"]
     finished.lead("session", "withdraw", finished.session[7:19], *words)
+    assert ": published: the result is withdrawn: " in finished.lead("session", "status", finished.session[7:19])
     assert "withdrawn already" in finished.refusal("session", "withdraw", finished.session[7:19], *words)
     coordinator.restart()
     said = finished.folder / "fetched"

@@ -55,6 +55,7 @@ def lint(
         "digest": parsed.digest,
         "title": parsed.title,
         "institutions at least": parsed.cohort.minimum,
+        "of these may drop out": parsed.cohort.minimum - terms.smallest_cohort,
         "numbers in the vector": terms.layout.lanes,
         "of them private": terms.layout.private_lanes,
         "noise multiplier": terms.noise_multiplier,

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from vdb_participant.commands.spec_file import read_spec
 from vdb_participant.data.dataset import Dataset, Problem
+from vdb_participant.data.inputs import inputs_of
 from vdb_participant.data.looking import Looked, Progress, look
 from vdb_participant.data.ratings import RATINGS_FILE, Ratings
 from vdb_participant.data.sheet import page_paths
@@ -71,7 +72,8 @@ def checked(folder: Path, wish: Wish, progress: Progress) -> Checked:
         progress: told how many clips were looked at.
 
     Raises:
-        DatasetError: what cannot be read; with wrong lines, all of them and all that is wrong with clips.
+        DatasetError: what cannot be read, or what the spec needs is not there; with wrong lines, all of them and all that is
+            wrong with clips.
         SpecError: the spec is none.
         UsageError: the contact sheet cannot be made, or not there.
     """
@@ -84,6 +86,8 @@ def checked(folder: Path, wish: Wish, progress: Progress) -> Checked:
     data = Dataset.open(folder, frames=wish.frames, wrong=wrong)
     if wrong:
         raise _all_wrong(wrong, data, wish, progress)
+    if chosen is not None:
+        inputs_of(chosen, data)
     ratings = data.ratings if chosen is None else data.ratings.used_by(chosen)
     foreign = () if chosen is None else ratings.unusable
     problems = (*data.problems, *(Problem(place, reason) for place, reason in foreign))

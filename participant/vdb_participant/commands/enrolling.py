@@ -136,7 +136,12 @@ def enrol_for_session(
         raise IdentityError(f"{folder.path}: {site.config.institution} is enrolled here; choose another --dir")
     with Client(Connection(site.config.address, site.tls, site.egress)) as client:
         waiting = [item for item in client.sessions() if item.phase is Phase.ACCEPTING]
-    if len(waiting) != 1:
-        listed = "; ".join(f"{item.session[7:19]} {item.title}" for item in waiting) or "none"
+    if not waiting:
+        raise UsageError(
+            "no session takes institutions now; once the lead has opened one, run: vdb-participant "
+            f"{chosen(folder)}join SESSION --data DIR"
+        )
+    if len(waiting) > 1:
+        listed = "; ".join(f"{item.session[7:19]} {item.title}" for item in waiting)
         raise UsageError(f"expected one session that takes institutions, found {len(waiting)}: {listed}; name one")
     return waiting[0].session

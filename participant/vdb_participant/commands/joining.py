@@ -30,6 +30,8 @@ from vdb_participant.site.institution import Site, open_site
 from vdb_participant.site.keys import Passphrase
 from vdb_participant.site.policy import PolicyFile
 from vdb_participant.site.renewal import Keeper
+from vdb_shared.audit.evidence import Evidence
+from vdb_shared.audit.policy import DEFAULT_POLICY, readers_refuse
 from vdb_shared.errors import SessionAbortedError, UnreachableError, UsageError
 from vdb_shared.spec import Spec
 
@@ -107,6 +109,9 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
                 raise
     out.print(f"published: {outcome.bundle}")
     out.print(f"verify it with: vdb-audit verify {outcome.bundle} --root {site.config.root_fingerprint}")
+    privacy = Evidence(outcome.bundle.read_bytes(), None, DEFAULT_POLICY, draft=False).spec.privacy
+    if refused := readers_refuse(privacy.epsilon, privacy.delta):
+        out.print(f"note: {refused}")
     show_page(folder, outcome.session)
 
 

@@ -122,9 +122,11 @@ def install(folder: StateFolder, wish: Wish, units: Path | None) -> None:
     """Write the unit where the user's systemd finds it, and say what to type.
 
     Raises:
-        UsageError: see `unit`; or it cannot be written.
+        UsageError: see `unit`; or the session has ended for this site, or it cannot be written.
     """
     name, text = unit(folder, wish)
+    if not is_due(folder, wish.session):
+        raise UsageError(f"{wish.session}: this session has ended for this site; there is nothing to go on with")
     place = (units or Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "systemd" / "user") / name
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 
-from vdb_participant.data.dataset import Dataset
 from vdb_participant.generation.store import ClipStore
 from vdb_participant.measure.site import Equipment, measure_site
 from vdb_participant.noise.samplers import SAMPLERS
 from vdb_participant.session.contribution import noised_lanes, run_manifest
-from vdb_participant.session.preparation import Resources, joined
+from vdb_participant.session.preparation import Resources, consented_data, joined
 from vdb_participant.session.progress import Progress
 from vdb_participant.session.records import Consented, Measured
 from vdb_participant.session.samples import SAMPLES_FILE, KeptSamples
@@ -21,7 +20,6 @@ from vdb_participant.session.terms import SealedTerms
 from vdb_participant.site.institution import Site
 from vdb_participant.site.storage import write_durably
 from vdb_shared.bundle.samples import SALT_BYTES
-from vdb_shared.errors import DatasetError
 
 
 def measured_here(
@@ -34,12 +32,7 @@ def measured_here(
         ModelError, SpecError, StoreError: see `measure_site`.
     """
     spec = sealed.opening.spec
-    data = Dataset.open(resources.data, frames=spec.video.frames)
-    if data.digest != consented.dataset:
-        raise DatasetError(
-            f"{resources.data}: the data are not those that were consented to ({consented.folder} as it was then); "
-            "restore them and run again"
-        )
+    data = consented_data(resources.data, consented, spec)
     with joined(resources, site.folder.clips) as cluster:
         equipment = Equipment(
             resources.models,

@@ -10,6 +10,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import TYPE_CHECKING, Final
 
 from vdb_participant.session.claim import Opinion
+from vdb_shared.audit.policy import readers_refuse
 from vdb_shared.canonical import decimal_string
 from vdb_shared.privacy.accountant import Accounting
 from vdb_shared.privacy.calibration import LOCAL_SIGMA
@@ -47,6 +48,8 @@ def costs(spec: Spec, accounting: Accounting, budget: Budget, holdings: Holdings
         f"({_factor(_REASONABLE)}) as reasonable, and more as weak (Ponomareva and others 2023, of machine learning). The "
         "factor holds for the worst case: an attacker who knows every other record."
     )
+    if warning := readers_refuse(spec.privacy.epsilon, spec.privacy.delta):
+        yield f"  WARNING: {warning}."
     yield (
         f"  Of one institution at most {counted(spec.privacy.maximum_records, 'record')} may enter, each within bounds that "
         "follow from the metrics."

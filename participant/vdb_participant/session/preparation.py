@@ -36,7 +36,7 @@ from vdb_participant.site.policy import PolicyFile, check_address, check_cost, c
 from vdb_participant.site.receipts import check_kept
 from vdb_shared.canonical import decimal_string
 from vdb_shared.clips import clip_terms
-from vdb_shared.errors import BudgetError, UsageError
+from vdb_shared.errors import BudgetError, DatasetError, UsageError
 from vdb_shared.privacy.accountant import Accounting, account
 from vdb_shared.privacy.conversion import rho_of_multiplier
 from vdb_shared.privacy.record_list import RecordList
@@ -185,6 +185,23 @@ def check_going_on(policy: PolicyFile, consented: Consented, sealed: SealedTerms
         raise UsageError(
             f"it was consented to make clips on {where}, and on no other; go on with the options of then, or leave the session"
         )
+
+
+def consented_data(folder: Path, consented: Consented, spec: Spec) -> Dataset:
+    """Return the data of a session.
+
+    Raises:
+        DatasetError: they are not those that were consented to.
+    """
+    from vdb_participant.data.dataset import Dataset  # noqa: PLC0415 - loads torch; all that is quick comes first
+
+    data = Dataset.open(folder, frames=spec.video.frames)
+    if data.digest != consented.dataset:
+        raise DatasetError(
+            f"{folder}: the data are not those that were consented to ({consented.folder} as it was then); restore them and "
+            "run again"
+        )
+    return data
 
 
 def check_hours(policy: PolicyFile, opening: Opening) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from html import escape
 from typing import Any, Final
 
 from vdb_shared.audit.chart import Axis, error_bar, histogram, scale
 from vdb_shared.audit.leaderboard import CheckedSite, ClipClass, Leaderboard, Row, Table, tables_of
 from vdb_shared.audit.page import badge, cell, fact, headings, instead, page, prose, scrolling_table, unbroken
+from vdb_shared.audit.policy import readers_refuse
 from vdb_shared.audit.report import Facts, Line, Report, Status, Verdict
 from vdb_shared.audit.summary import summary_lines
 from vdb_shared.audit.text import (
@@ -298,9 +300,18 @@ def _verified_card(report: Report) -> str:
         f"<p>{passed} checks of the signed bundle passed, offline: signatures, membership, the transcript of the aggregation, "
         "that the published total is the sum of what the institutions committed to, and every figure above computed again from "
         "that total. Repeat them with "
-        "<code>vdb-audit verify</code> and the bundle.</p>"
+        f"<code>vdb-audit verify</code> and the bundle.</p>{_refused_unasked(report)}"
         f"<details><summary>{len(unproven)} things that the bundle cannot prove</summary><ul>{items}</ul></details></section>"
     )
+
+
+def _refused_unasked(report: Report) -> str:
+    """Return a warning where the promise of privacy is weaker than an audit accepts unasked: here it was asked."""
+    facts = report.facts
+    warning = (
+        readers_refuse(Decimal(facts.epsilon), Decimal(facts.delta)) if facts is not None and facts.private else ""
+    )
+    return f"<p>{badge('warn', 'by a weaker policy than usual')} {escape(warning)}.</p>" if warning else ""
 
 
 def _checks_card(report: Report) -> str:

@@ -26,7 +26,8 @@ RANKS_EXPLAINED: Final = (
 )
 
 CHECKED_EXPLAINED: Final = (
-    "Public clips that two institutions made, to compare: a broken driver or another model shows here"
+    "Public clips that two institutions made, to compare: a broken driver or another model shows here. The distance is between "
+    "what the two say of a clip for the metrics that are distances: 0 for the same clip, – where the spec has no such metric"
 )
 
 CHECKED_HEADINGS: Final = (

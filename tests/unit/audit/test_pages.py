@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -199,3 +200,12 @@ def test_an_axis_over_one_number_has_room() -> None:
 def test_a_histogram_draws_only_bins_with_clips() -> None:
     assert histogram([0, 3, 0, 1]).count("<rect") == 2
     assert histogram([0, 0]).count("<rect") == 0
+
+
+def test_a_page_of_a_promise_that_readers_refuse_unasked_says_so(session: SmallSession, board_page: str) -> None:
+    """Whoever agreed to it is shown a result that passed; everybody else would see it fail."""
+    board = leaderboard_of(session.bundle(), verify(session.bundle(), root=session.root))
+    assert board.report.facts is not None
+    weak = replace(board, report=replace(board.report, facts=replace(board.report.facts, epsilon="20")))
+    assert "by a weaker policy than usual" not in outline(board_page).text
+    assert "by a weaker policy than usual ε is 20, above 16" in " ".join(outline(leaderboard_page(weak)).text.split())

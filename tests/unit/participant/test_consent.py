@@ -116,6 +116,13 @@ def test_what_is_promised_is_one_figure_and_the_others_stand_under_a_heading_of_
     assert set(re.findall(r"epsilon\s+(\d+\.?\d*)", figures)) == {"8", "7.998716", "7.5056", "7.1"}
 
 
+def test_a_promise_that_readers_refuse_unasked_is_a_warning_before_consent() -> None:
+    spec = small_spec()
+    weak = spec.model_copy(update={"privacy": spec.privacy.model_copy(update={"epsilon": Decimal(20)})})
+    assert "WARNING" not in plan(spec).text
+    assert "WARNING: ε is 20, above 16" in flat(plan(weak).text)
+
+
 def test_who_may_drop_out_is_said_for_the_fewest_and_for_all() -> None:
     cohort = small_spec().cohort.model_copy(update={"minimum": 3, "dropout": Decimal("0.4")})
     assert "at least 3 of 4 institutions" in flat(plan(small_spec(cohort=cohort)).short)
