@@ -143,6 +143,7 @@ def test_a_session_that_is_over_is_not_gone_on_with(joined: tuple[Institution, i
     assert not is_due(over, first.session)
     assert not is_due(over, "sha256:" + "0" * 64)
     assert run("--dir", over.path, "service", "due", first.session).returncode == 1
+    shutil.copy(first.site.folder.config, over.config)
     refused = run("--dir", over.path, "service", "install", first.session, XDG_CONFIG_HOME=str(tmp_path / "units"))
     assert refused.returncode == 2
     assert "this session has ended for this site" in refused.stderr
