@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from vdb_shared.secagg.commitments import Points
 from vdb_shared.secagg.encoding import Lanes
@@ -258,3 +258,26 @@ class Complained:
 RoundMessage: TypeAlias = KeysAdvertised | KeysShared | InputMasked | ConsistencySigned | SharesRevealed
 
 Message: TypeAlias = RoundMessage | Complained
+
+
+def recorded(phase: Unfailed) -> tuple[Mapping[Seat, Signed | bytes], ...]:
+    """Return what each round that has begun accepted."""
+    match phase:
+        case CollectingKeys():
+            return (phase.messages,)
+        case CollectingShares():
+            return (phase.advertised.messages, phase.messages)
+        case CollectingMaskedInputs():
+            return (phase.advertised.messages, phase.shared.messages, phase.messages)
+        case CollectingConsistency():
+            return (*_closed(phase.transcript), phase.signatures)
+        case CollectingUnmasking():
+            return (*_closed(phase.transcript), phase.signatures, phase.messages)
+        case Summed():
+            return (*_closed(phase.transcript), phase.signatures, phase.revealed)
+        case _:
+            assert_never(phase)
+
+
+def _closed(known: Transcript) -> tuple[Mapping[Seat, Signed], ...]:
+    return (known.advertised.messages, known.shared.messages, known.masked.messages)

@@ -32,6 +32,7 @@ from vdb_coordinator.phases import (
     SharesRevealed,
     Summed,
     Unfailed,
+    recorded,
 )
 from vdb_shared.errors import FormatError, ProtocolError, SessionAbortedError, StatisticError
 from vdb_shared.secagg.commitments import add_commitments, no_commitments, sums_open
@@ -103,11 +104,11 @@ def receive(phase: Phase, message: Message) -> Phase:
         raise SessionAbortedError(f"the session failed in round {phase.stage}: {phase.reason}")
     if isinstance(message, Complained):
         return _accept_complaint(phase, message)
-    recorded = _recorded(phase)
+    accepted = recorded(phase)
     stage = _stage_of(message)
-    if stage >= len(recorded):
+    if stage >= len(accepted):
         raise ProtocolError(f"sends for round {_STAGES[stage]}, which has not begun", peer=seat_peer(message.seat))
-    known = recorded[stage].get(message.seat)
+    known = accepted[stage].get(message.seat)
     if known is not None:
         _check_resend(message, known)
         return phase
@@ -164,29 +165,6 @@ def _stage_of(message: RoundMessage) -> int:
             return 4
         case _:
             assert_never(message)
-
-
-def _recorded(phase: Unfailed) -> tuple[Mapping[Seat, Signed | bytes], ...]:
-    """Return what each round that has begun accepted."""
-    match phase:
-        case CollectingKeys():
-            return (phase.messages,)
-        case CollectingShares():
-            return (phase.advertised.messages, phase.messages)
-        case CollectingMaskedInputs():
-            return (phase.advertised.messages, phase.shared.messages, phase.messages)
-        case CollectingConsistency():
-            return (*_closed(phase.transcript), phase.signatures)
-        case CollectingUnmasking():
-            return (*_closed(phase.transcript), phase.signatures, phase.messages)
-        case Summed():
-            return (*_closed(phase.transcript), phase.signatures, phase.revealed)
-        case _:
-            assert_never(phase)
-
-
-def _closed(known: Transcript) -> tuple[Mapping[Seat, Signed], ...]:
-    return (known.advertised.messages, known.shared.messages, known.masked.messages)
 
 
 def _check_resend(message: RoundMessage, known: Signed | bytes) -> None:

@@ -9,12 +9,13 @@ Source: protos/README.md §11.3.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeAlias
 
 from vdb_coordinator.events import ObjectionReceived, ResultWithdrawn
+from vdb_coordinator.phases import recorded
 from vdb_coordinator.rounds import (
     CollectingConsistency,
     CollectingKeys,
@@ -27,7 +28,6 @@ from vdb_shared.bundle.envelope import Envelope
 from vdb_shared.bundle.objections import Withdrawal
 from vdb_shared.bundle.statement import parse_statement
 from vdb_shared.roster import Member, Roster, SignedRoster
-from vdb_shared.secagg.messages import Signed
 from vdb_shared.secagg.parameters import Parameters, Seat
 from vdb_shared.secagg.restarts import Restart
 from vdb_shared.spec import Spec
@@ -351,7 +351,7 @@ def may_contribute(state: SessionState, seat: Seat) -> bool:
         case Aggregating(rounds=CollectingKeys()):
             return seat in waited_for(state)
         case Aggregating():
-            return seat in waited_for(state) and seat in next(_rounds_done(state.rounds))
+            return seat in waited_for(state) and seat in recorded(state.rounds)[0]
         case _:
             return seat in waited_for(state) and not isinstance(state, Finalising)
 
@@ -383,25 +383,7 @@ def stages_of(state: SessionState) -> dict[Seat, str]:
 def _round_stages(state: Aggregating) -> dict[Seat, str]:
     words = dict.fromkeys(state.opening.seats, "did not join")
     words |= dict.fromkeys(state.sealed.joins, "joined")
-    for seats, stage in zip(_rounds_done(state.rounds), ROUND_STAGES, strict=False):
+    for seats, stage in zip(recorded(state.rounds), ROUND_STAGES, strict=False):
         words |= dict.fromkeys(seats, stage)
     words |= dict.fromkeys(state.left, "left")
     return words | {restart.dealer: "left out" for restart in state.restarts}
-
-
-def _rounds_done(rounds: Collecting | Summed) -> Iterator[Mapping[Seat, Signed | bytes]]:
-    """Yield what each round that has begun accepted."""
-    match rounds:
-        case CollectingKeys():
-            yield rounds.messages
-        case CollectingShares():
-            yield from (rounds.advertised.messages, rounds.messages)
-        case CollectingMaskedInputs():
-            yield from (rounds.advertised.messages, rounds.shared.messages, rounds.messages)
-        case CollectingConsistency() | CollectingUnmasking() | Summed():
-            known = rounds.transcript
-            yield from (known.advertised.messages, known.shared.messages, known.masked.messages, rounds.signatures)
-            if isinstance(rounds, CollectingUnmasking):
-                yield rounds.messages
-            elif isinstance(rounds, Summed):
-                yield rounds.revealed

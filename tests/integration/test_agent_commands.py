@@ -17,10 +17,8 @@ import pytest
 from testkit.authorities import Authority
 from testkit.coordinator import RunningCoordinator, running_coordinator
 from testkit.institutions import session_spec, write_prompts, write_site
-from testkit.members import TestMember
 from testkit.proxies import ConnectProxy, tls_server
 from testkit.sessions import SITES, consortium
-from testkit.specs import small_spec
 from vdb_participant.commands.connecting import examine_connection
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import FIRST_CALL_SECONDS, FIRST_PAUSE, Connection
@@ -215,46 +213,6 @@ def test_status_says_whether_the_coordinators_server_answers(coordinator: Runnin
     assert len(site.egress.read().entries) == 2, (
         "JSON is of our own files alone, and a site without a network is silent"
     )
-
-
-def test_members_see_what_can_be_joined(coordinator: RunningCoordinator, tmp_path: Path) -> None:
-    for number in range(SITES):
-        coordinator.enrol(f"site-{number}")
-    identity = coordinator.enrol("clinic")
-    site = write_site(tmp_path / "clinic", identity, coordinator.address)
-    words = ("--dir", site.folder.path, "sessions")
-    assert run(*words)[0] == "no session: the lead has opened none yet\n"
-    ended = coordinator.admin.create_session(small_spec())
-    coordinator.admin.abort_session(ended, "the lead chose another spec")
-    can_be_joined = coordinator.admin.create_session(small_spec().model_copy(update={"title": "A second try"}))
-    found, _ = run(*words)
-    assert found.splitlines() == [
-        f"{can_be_joined[7:19]}  A second try",
-        "  can be joined",
-        f"{ended[7:19]}  {small_spec().title}",
-        "  ended without a result",
-        f"What a session would cost and send: vdb-participant --dir {site.folder.path} join {can_be_joined[7:19]} --data DIR "
-        "--dry-run",
-    ]
-    assert [item["joined"] for item in json.loads(run(*words, "--json")[0])] == [False, False]
-    with TestMember(coordinator, identity, can_be_joined) as member:
-        member.join()
-    found, _ = run(*words)
-    assert found.splitlines()[1:] == [
-        "  joined by this site; others can join still",
-        f"{ended[7:19]}  {small_spec().title}",
-        "  ended without a result",
-    ]
-    assert [item["joined"] for item in json.loads(run(*words, "--json")[0])] == [True, False]
-    late = write_site(tmp_path / "late", coordinator.enrol("late"), coordinator.address)
-    (_, why, *_) = run("--dir", late.folder.path, "sessions")[0].splitlines()
-    assert why.startswith("  cannot be joined by this site: ")
-    facts = json.loads(run(*words, "--json")[0])
-    assert [item["obstacle"] for item in facts] == ["", ""]
-    assert [(item["session"], item["title"]) for item in facts] == [
-        (can_be_joined, "A second try"),
-        (ended, small_spec().title),
-    ]
 
 
 def test_a_mistyped_data_folder_is_told_before_anything_that_takes_long(
