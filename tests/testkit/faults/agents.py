@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from testkit.faults.forks import FORKS
+from testkit.faults.forks import FORKS, begin, exit_status
 from testkit.institutions import Institution, chosen_manifest, chosen_samples, chosen_statistics, no_passphrase
 from vdb_participant.agent import Request, take_part
 from vdb_participant.data.dataset import Dataset
@@ -153,7 +153,7 @@ class Agent:
         first = self.told.lives == 0
         process = FORKS.Process(target=_life, args=[self.seat, self._failpoints if first else "", writing])
         with self._lock:
-            process.start()
+            begin(process)
             self._pid = process.pid
         writing.close()
         self.told.lives += 1
@@ -161,16 +161,16 @@ class Agent:
             self.told.end, self.told.words = reading.recv()
         except EOFError:
             self.told.end, self.told.words = None, ""
-        process.join(20)
+        status = exit_status(process, 20)
         with self._lock:
             self._pid = None
-        if process.exitcode is None:
+        if status is None:
             process.kill()
             self.told.end, self.told.words = "broken", "its process did not end"
-        elif process.exitcode == -signal.SIGKILL:
+        elif status == -signal.SIGKILL:
             self.told.kills += 1
-        elif process.exitcode:
-            self.told.end, self.told.words = "broken", f"exit status {process.exitcode}"
+        elif status:
+            self.told.end, self.told.words = "broken", f"exit status {status}"
 
 
 def _life(seat: Seat, failpoints: str, told: Connection) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from testkit.coordinator import RunningCoordinator
 from testkit.coordinator_process import persistently
-from testkit.faults.forks import FORKS
+from testkit.faults.forks import FORKS, begin, exit_status
 from vdb_coordinator.cli import main
 
 
@@ -28,7 +28,7 @@ class Forked:
         self._bound = coordinator.home.bound
         arguments = ["--dir", str(coordinator.home.path), "serve", "--listen", coordinator.address]
         self._process = FORKS.Process(target=_serve, args=[arguments, output or Path(os.devnull), environment or {}])
-        self._process.start()
+        begin(self._process)
 
     def wait_until_it_listens(self) -> None:
         """Return once somebody listens on the port, and has written down that it does."""
@@ -43,7 +43,7 @@ class Forked:
 
     def runs(self) -> bool:
         """Return whether it has not ended."""
-        return self._process.exitcode is None
+        return exit_status(self._process) is None
 
     def kill(self) -> None:
         """Kill it."""
@@ -55,8 +55,7 @@ class Forked:
 
     def _end(self, how: signal.Signals) -> int:
         os.kill(self.pid, how)
-        self._process.join(20)
-        return self._process.exitcode or 0
+        return exit_status(self._process, 20) or 0
 
 
 def _serve(arguments: list[str], output: Path, environment: dict[str, str]) -> None:
