@@ -168,13 +168,18 @@ def took(seconds: float) -> str:
 
 
 class _Lines:
-    """Progress as lines: the first and last step of a stage, and some between; events go to the log."""
+    """Progress as lines: the first and last step of a stage, and some between; what else events tell goes to the log."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._stage = ""
         self._began = self._last = float("-inf")
-        self.event: Consumer = LogLines()
+        self._log: Consumer = LogLines()
+
+    def event(self, event: Event) -> None:
+        """Write to the log what the lines do not say."""
+        if event.kind != "begun" and (event.kind != "finished" or event.done < event.total):
+            self._log(event)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         now = self._clock()

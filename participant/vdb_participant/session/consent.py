@@ -198,7 +198,8 @@ def _leaves(spec: Spec, layout: Layout, endpoints: Mapping[str, str]) -> Iterato
     )
     yield (
         "  Our statements name this institution, the session, digests of weights, software versions, the device, and how many "
-        "public clips were made; meanwhile the lead is told which stage we are in, and that we saw its public log."
+        "public clips were made; meanwhile the lead is told which stage we are in, again every two minutes, and that we saw "
+        "its public log."
     )
     if checked:
         yield (

@@ -67,7 +67,7 @@ def test_a_model_of_another_class_runs_without_code(tmp_path: Path, tiny_models:
     ]
     done = run("--dir", state, *arguments, "--accept-licence")
     assert done.returncode == 0, done.stderr
-    assert "[info     ] generating with my-cog: 2 of 2 clips" in done.stderr
+    assert "generating with my-cog 2/2" in done.stderr
     (again,) = json.loads(run("--dir", state, *arguments).stdout)["results"]  # accepted once is enough
     (result,) = json.loads(done.stdout)["results"]
     assert result["model"] == "my-cog"
