@@ -25,6 +25,7 @@ from testkit.sessions import (
     wait_for_journal,
 )
 from vdb_participant.session import records
+from vdb_participant.session.correspondence import ACKNOWLEDGED
 from vdb_participant.session.countersigning import audit_without_us
 from vdb_participant.session.exchange import ADVERTISE_SENT
 from vdb_participant.session.finishing import RESULT_FILE
@@ -155,7 +156,7 @@ def test_who_came_back_too_late_computes_nothing_and_keeps_what_the_others_publi
     runs.start(*others)
     assert run_with_failpoint(victim, "after-join=kill") == -signal.SIGKILL
     for other in others:
-        wait_for_journal(other, ADVERTISE_SENT)
+        wait_for_journal(other, ADVERTISE_SENT + ACKNOWLEDGED)
     coordinator.expire(victim.session)
     runs.join()
     assert not runs.errors
