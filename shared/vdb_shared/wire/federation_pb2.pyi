@@ -596,7 +596,7 @@ class SessionStatus(_message.Message):
     event: _builtins.int
     """Number of the last event; grows with every change."""
     reason: _builtins.str
-    """Why the session was aborted, else empty."""
+    """Why the session was aborted, or that its result was withdrawn and why; else empty."""
     attempt: _builtins.int
     """How often the rounds were restarted. Statuses are ordered by attempt, then phase."""
     witness: _builtins.int
