@@ -20,6 +20,7 @@ from vdb_participant.data.looking import Looked, Progress, look
 from vdb_participant.data.ratings import RATINGS_FILE, Ratings
 from vdb_participant.data.sheet import page_paths
 from vdb_shared.errors import DatasetError, UsageError
+from vdb_shared.spec import Spec
 from vdb_shared.wording import counted
 
 
@@ -34,6 +35,7 @@ class Checked:
         spec: digest of the spec, which ratings of its clips must name; "" without one.
         asked: whether the spec has metrics of people's ratings.
         looked: what was seen of whole clips, or None if nobody looked.
+        lacks: what keeps the data from serving the spec, or "".
     """
 
     data: Dataset
@@ -42,6 +44,7 @@ class Checked:
     spec: str = ""
     asked: bool = False
     looked: Looked | None = None
+    lacks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,7 @@ def checked(folder: Path, wish: Wish, progress: Progress) -> Checked:
         progress: told how many clips were looked at.
 
     Raises:
-        DatasetError: what cannot be read, or what the spec needs is not there; with wrong lines, all of them and all that is
-            wrong with clips.
+        DatasetError: what cannot be read; with wrong lines, all of them and all that is wrong with clips.
         SpecError: the spec is none.
         UsageError: the contact sheet cannot be made, or not there.
     """
@@ -86,14 +88,22 @@ def checked(folder: Path, wish: Wish, progress: Progress) -> Checked:
     data = Dataset.open(folder, frames=wish.frames, wrong=wrong)
     if wrong:
         raise _all_wrong(wrong, data, wish, progress)
-    if chosen is not None:
-        inputs_of(chosen, data)
     ratings = data.ratings if chosen is None else data.ratings.used_by(chosen)
     foreign = () if chosen is None else ratings.unusable
     problems = (*data.problems, *(Problem(place, reason) for place, reason in foreign))
     looked = None if wish.quick else look(data, chosen, wish.models, wish.sheet, progress)
     asked = chosen is not None and any(metric.inputs == "ratings" for metric in chosen.metrics)
-    return Checked(data, ratings, problems, "" if chosen is None else chosen.digest, asked, looked)
+    lacks = "" if chosen is None else _lacking(chosen, data)
+    return Checked(data, ratings, problems, "" if chosen is None else chosen.digest, asked, looked, lacks)
+
+
+def _lacking(spec: Spec, data: Dataset) -> str:
+    """Return what keeps a data directory from serving a spec, or ""."""
+    try:
+        inputs_of(spec, data)
+    except DatasetError as error:
+        return str(error).partition("; see ")[0]
+    return ""
 
 
 def _all_wrong(wrong: Sequence[DatasetError], data: Dataset, wish: Wish, progress: Progress) -> DatasetError:
@@ -122,7 +132,7 @@ def facts(found: Checked) -> dict[str, Any]:
             "problems": [{"file": problem.file, "reason": problem.reason} for problem in found.problems],
         }
         | (numbers if data.ratings.parts else {})
-        | ({"spec": found.spec} if found.spec else {})
+        | ({"spec": found.spec, "lacks": found.lacks} if found.spec else {})
         | (_seen(found.looked) if found.looked else {})
     )
 
@@ -163,12 +173,18 @@ def told(out: Console, folder: Path, found: Checked) -> bool:
     if found.spec:
         out.print(f"ratings of clips of the spec name it as {found.spec}")
     out.print(f"content {data.digest}")
+    for line in _remarks(found):
+        out.print(line)
+    return not found.problems and not found.lacks and bool(data.records or ratings.raters)
+
+
+def _remarks(found: Checked) -> Iterator[str]:
     for problem in found.problems:
-        out.print(f"not used: {problem.file}: {problem.reason}")
+        yield f"not used: {problem.file}: {problem.reason}"
     if found.looked:
-        for line in _lines(found.looked):
-            out.print(line)
-    return not found.problems and bool(data.records or ratings.raters)
+        yield from _lines(found.looked)
+    if found.lacks:
+        yield f"cannot serve the spec: {found.lacks}"
 
 
 def _lines(looked: Looked) -> Iterator[str]:

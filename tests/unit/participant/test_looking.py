@@ -247,16 +247,18 @@ def test_data_check_says_all_of_it_and_keeps_it_out_of_the_log(data: Path, tmp_p
     spec.write_text(TOML)
     words = ("data", "check", data, "--spec", spec, "--models", tmp_path / "models")
     done = run(*words, "--sheet", tmp_path / "sheet.png")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-4:] == [
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.splitlines()[-5:] == [
         "look alike: clips/again.mp4, clips/coffee.mp4",
         "clips that look alike are a record each; if they are one video, keep one of them",
         f"contact sheet {tmp_path}/sheet.png",
         "it shows your videos, and only you can read it; delete it once you have looked",
+        f"cannot serve the spec: {data}: the spec needs prompts, found none that can be used",
     ]
     for name in ("again", "astronaut", "coffee", "chelsea"):
         assert name not in done.stderr
     found = json.loads(run(*words, "--json").stdout)
+    assert found["lacks"].endswith("the spec needs prompts, found none that can be used")
     assert found["alike"] == [["clips/again.mp4", "clips/coffee.mp4"]]
     assert (found["public"], found["not_here"], found["broken"], found["sheets"]) == ([], 0, [], [])
 
