@@ -40,12 +40,14 @@ def leave_session(site: Site, link: Link, session: str, reason: str) -> bool:
 def result_without_us(site: Site, link: Link, session: str) -> Path | None:
     """Return where the result lies of a session that ended for us without one; None if the others have none either, or yet.
 
+    None too if we left it: we may have left because of what its result had to say of us, which nobody looks at here.
+
     Raises:
         VerificationError, ProtocolError, UnreachableError: see `keep_without_us`.
     """
     folder = site.folder.session(session)
     with Journal(FileStorage(folder / "journal"), digest_bytes(session)) as journal:
-        if records.OUTCOME not in journal:
+        if records.OUTCOME not in journal or records.ABORT_SENT in journal:
             return None
         part, root = _again(site, link, session, journal), site.config.root_fingerprint
         return keep_without_us(part.post, part.opening, part.witness, root, folder)

@@ -22,7 +22,7 @@ from testkit.coordinator import RunningCoordinator, running_coordinator
 from testkit.institutions import Institution, no_passphrase
 from testkit.sessions import SITES, Runs, consortium, journal_of, kinds, recorded
 from testkit.small_specs import small_spec
-from vdb_participant.apart import leave_session
+from vdb_participant.apart import leave_session, result_without_us
 from vdb_participant.commands import standing
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
@@ -198,6 +198,13 @@ def test_one_leaves_after_its_shares_and_the_others_finish(story: Story, capsys:
     assert "leaving now" not in after
     with pytest.raises(UsageError, match=r"has ended for us \(we left the session: our data were withdrawn\)"):
         leave(victim)
+
+
+def test_the_result_of_a_session_that_was_left_is_not_vouched_for(story: Story) -> None:
+    site, config = story.victim.site, story.victim.site.config
+    with Client(Connection(config.address, site.tls, site.egress)) as link:
+        assert result_without_us(site, link, story.victim.session) is None
+    assert not (story.victim.folder / "result.vdbb").exists()
 
 
 def leave(victim: Institution, session: str = "") -> None:
