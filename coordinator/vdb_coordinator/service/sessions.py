@@ -20,7 +20,7 @@ from vdb_coordinator.service.boundary import Context
 from vdb_coordinator.service.callers import current_caller, seat_of
 from vdb_coordinator.serving.conductor import Conductor
 from vdb_coordinator.serving.history import Submission
-from vdb_coordinator.serving.live import LULL_SECONDS, LiveSession
+from vdb_coordinator.serving.live import LiveSession
 from vdb_coordinator.states import (
     Aborted,
     Aggregating,
@@ -79,11 +79,10 @@ class SessionServicer(SessionServiceServicer):
     async def WatchSession(
         self, request: pb.WatchSessionRequest, context: Context
     ) -> AsyncIterator[pb.WatchSessionResponse]:
-        """Yield the status at every change; end a moment after the last, since news of others comes before ends."""
+        """Yield the status at every change, and end with the session."""
         live = await self._visible(request.session)
         async for status in live.watch():
             yield self._told.message(live.id, status)
-        await asyncio.sleep(LULL_SECONDS)
 
     async def Join(self, request: pb.JoinRequest, context: Context) -> pb.JoinResponse:
         """Take a participant's consent."""

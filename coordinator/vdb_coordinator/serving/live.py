@@ -6,7 +6,7 @@ Promises that what is shown here is durable already. Leaves changing it to `cond
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -31,6 +31,9 @@ _READ_OF_STAGE: Final = 4 * _LONGEST_STAGE
 
 LULL_SECONDS: Final = 0.1
 """For how long changes that nobody has to act upon are gathered, so that n participants are not told n things in a round."""
+
+END_SECONDS: Final = 1.0
+"""For how long the end of a watch waits for others who do not take what they are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class LiveSession:
         self._silent: frozenset[Seat] = frozenset()
         self._changed = asyncio.Event()
         self._moved = asyncio.Event()
+        self._untold = 0
+        self._all_told = asyncio.Event()
         self._status = self._tell()
 
     @property
@@ -137,22 +142,32 @@ class LiveSession:
         """Return what the next change will set; take it before looking at the state, or a change may be missed."""
         return self._changed
 
-    async def watch(self) -> AsyncIterator[SessionStatus]:
+    async def watch(self) -> AsyncGenerator[SessionStatus]:
         """Yield the present status and then every change until the session has ended.
 
-        What calls for action (attempt, phase, witnessing) is told at once; other changes are told together.
+        What calls for action (attempt, phase, witnessing) is told at once; other changes are told together. The end of a watch
+        waits, for a while, until everybody who watches was told that the session has ended: news of others come before ends.
         """
+        if not self._untold:
+            self._all_told = asyncio.Event()
+        self._untold += 1
         shown: SessionStatus | None = None
-        while True:
-            news, status = self._changed, self.status()
-            if status is not shown:
-                shown = status
-                yield status
-            if status.phase.ended:
-                return
-            await news.wait()
-            if _action(self.status()) == _action(status):
-                await happens(self._moved, self._lull)
+        try:
+            while True:
+                news, status = self._changed, self.status()
+                if status is not shown:
+                    shown = status
+                    yield status
+                if status.phase.ended:
+                    break
+                await news.wait()
+                if _action(self.status()) == _action(status):
+                    await happens(self._moved, self._lull)
+        finally:
+            self._untold -= 1
+            if not self._untold:
+                self._all_told.set()
+        await happens(self._all_told, END_SECONDS)
 
     def wake(self) -> None:
         """Let everybody look again."""
