@@ -356,6 +356,11 @@ def may_contribute(state: SessionState, seat: Seat) -> bool:
             return seat in waited_for(state) and not isinstance(state, Finalising)
 
 
+def is_withdrawn(state: SessionState) -> bool:
+    """Return whether a session has a result and it is withdrawn."""
+    return isinstance(state, Published) and state.withdrawal is not None
+
+
 def reason_of(state: SessionState) -> str:
     """Return why a session was aborted, or its result withdrawn, or ""."""
     if isinstance(state, Published) and state.withdrawal is not None:

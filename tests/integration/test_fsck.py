@@ -125,6 +125,7 @@ def lose_checkpoint(home: Home) -> None:
         ),
         (execute("UPDATE sessions SET phase = 1"), "its row among the sessions"),
         (execute("UPDATE sessions SET title = 'another'"), "its row among the sessions"),
+        (execute("UPDATE sessions SET withdrawn = 1"), "its row among the sessions"),
         (execute("DELETE FROM sessions"), "its row among the sessions"),
         (execute("UPDATE receipts SET sequence = 1 WHERE sequence = 4"), "receipts name events that it does not have"),
         (execute("UPDATE blobs SET size = size + 1"), "its row says"),

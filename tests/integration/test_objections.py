@@ -301,6 +301,13 @@ def test_a_withdrawn_and_replaced_result_is_seen_by_all(finished: Finished) -> N
     finished.lead("session", "withdraw", finished.session[7:19], *words)
     assert ": published: the result is withdrawn: " in finished.lead("session", "status", finished.session[7:19])
     assert "withdrawn already" in finished.refusal("session", "withdraw", finished.session[7:19], *words)
+    for listed in (
+        finished.lead("session", "list"),
+        participant("--dir", institution.site.folder.path, "sessions").stdout,
+    ):
+        assert listed.count("published; the result is withdrawn") == 1
+    listing = json.loads(finished.lead("session", "list", "--json"))
+    assert {item["session"] for item in listing if item["withdrawn"]} == {finished.session}
     coordinator.restart()
     said = finished.folder / "fetched"
     expected = len(finished.entries("objection"))

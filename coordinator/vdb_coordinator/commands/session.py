@@ -12,7 +12,7 @@ from vdb_coordinator.commands.terminal import Common, ask_first, console, load, 
 from vdb_shared.audit.policy import readers_refuse
 from vdb_shared.errors import SessionAbortedError
 from vdb_shared.spec import Spec, parse_spec_json
-from vdb_shared.wire.spoken import doing, ended, reached
+from vdb_shared.wire.spoken import doing, ended, listed, reached
 from vdb_shared.wire.status import Phase, SessionStatus
 from vdb_shared.wording import counted, one_line
 
@@ -52,10 +52,20 @@ def list_sessions(common: Common, *, as_json: bool) -> None:
     with administration(common) as admin:
         sessions = admin.sessions()
     if as_json:
-        print_json([{"session": item.session, "title": item.title, "phase": item.phase.words} for item in sessions])
+        print_json(
+            [
+                {
+                    "session": item.session,
+                    "title": item.title,
+                    "phase": item.phase.words,
+                    "withdrawn": item.withdrawn,
+                }
+                for item in sessions
+            ]
+        )
         return
     for item in sessions:
-        console().print(f"{item.session[7:19]}  {item.title}: {doing(item.phase)}")
+        console().print(f"{item.session[7:19]}  {item.title}: {listed(item)}")
 
 
 _NOT_IN: Final = ("has not joined", "did not join", "left")

@@ -28,6 +28,7 @@ from vdb_coordinator.identity.revocation import issued_certificates
 from vdb_coordinator.logged import log_entry
 from vdb_coordinator.serving.auditing import check_signed_end
 from vdb_coordinator.serving.history import SessionHistory, stored_phase
+from vdb_coordinator.states import is_withdrawn
 from vdb_coordinator.store import cosignatures, log_entries, restorations, schema
 from vdb_coordinator.store.blobs import BlobStore
 from vdb_coordinator.store.database import Database, newest_revision
@@ -127,8 +128,8 @@ def _check_session(connection: Connection, history: SessionHistory, session: str
             mine.append(entry)
         end = position.sequence
     row = connection.execute(select(schema.sessions).where(schema.sessions.c.session == session)).one_or_none()
-    wanted = (state.opening.spec.title, int(stored_phase(state)), end)
-    if row is None or (row.title, row.phase, row.last_event) != wanted:
+    wanted = (state.opening.spec.title, int(stored_phase(state)), end, int(is_withdrawn(state)))
+    if row is None or (row.title, row.phase, row.last_event, row.withdrawn) != wanted:
         raise StoreError("its row among the sessions is not what its events make of it; restore a backup")
     if state.opening.session != session:
         raise StoreError(f"its events are those of {state.opening.session}; restore a backup")

@@ -21,7 +21,7 @@ from vdb_coordinator.rounds import CollectingConsistency, Summed
 from vdb_coordinator.serving.failpoints import Failpoints, Place
 from vdb_coordinator.serving.live import Snapshot
 from vdb_coordinator.sessions import apply, opened
-from vdb_coordinator.states import Aggregating, Ending, SessionState, phase_of
+from vdb_coordinator.states import Aggregating, Ending, SessionState, is_withdrawn, phase_of
 from vdb_coordinator.store import blobs, eventlog, log_entries, restorations, schema
 from vdb_coordinator.store.blobs import BlobStore
 from vdb_coordinator.store.database import Database
@@ -132,7 +132,7 @@ class SessionHistory:
             rows = connection.execute(
                 select(schema.sessions).order_by(schema.sessions.c.opened, schema.sessions.c.session)
             )
-            return [SessionSummary(row.session, row.title, Phase(row.phase)) for row in rows]
+            return [SessionSummary(row.session, row.title, Phase(row.phase), bool(row.withdrawn)) for row in rows]
 
         return await self._database.run(read)
 
@@ -284,7 +284,7 @@ def _project(connection: Connection, session: str, state: SessionState, position
         connection,
         schema.sessions,
         {"session": session},
-        {"phase": int(stored_phase(state)), "last_event": position.sequence},
+        {"phase": int(stored_phase(state)), "last_event": position.sequence, "withdrawn": int(is_withdrawn(state))},
         {"title": state.opening.spec.title, "opened": state.since.isoformat(timespec="microseconds")},
     )
 

@@ -41,7 +41,9 @@ sessions = Table(
     Column("phase", Integer, nullable=False),
     Column("last_event", Integer, nullable=False),
     Column("opened", String(32), nullable=False),
+    Column("withdrawn", Integer, nullable=False, server_default="0"),
 )
+"""`withdrawn` is 1 of a session whose published result is withdrawn."""
 
 receipts = Table(
     "receipts",

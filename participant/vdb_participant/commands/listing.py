@@ -22,7 +22,7 @@ from vdb_participant.site.keys import Passphrase
 from vdb_participant.site.policy import check_policy
 from vdb_shared.canonical import canonical_json
 from vdb_shared.errors import UnreachableError, VdbError
-from vdb_shared.wire.spoken import doing
+from vdb_shared.wire.spoken import listed
 from vdb_shared.wire.status import Phase, SessionSummary
 from vdb_shared.wording import one_line, wrapped
 
@@ -38,8 +38,8 @@ _SHOWN = slice(7, 19)
 def show(folder: StateFolder, passphrase: Passphrase, offline: Offline | None, *, as_json: bool) -> None:
     """Print the coordinator's sessions, those that can be joined first.
 
-    JSON: a list of {session, title, phase, joined, obstacle}, the phase in the words of `vdb-coordinator session list --json`;
-    whether this site has joined is told of sessions that can be joined still.
+    JSON: a list of {session, title, phase, withdrawn, joined, obstacle}, the phase in the words of
+    `vdb-coordinator session list --json`; whether this site has joined is told of sessions that can be joined still.
 
     Raises:
         UnreachableError: names the cause.
@@ -59,6 +59,7 @@ def show(folder: StateFolder, passphrase: Passphrase, offline: Offline | None, *
                 "session": item.session,
                 "title": item.title,
                 "phase": item.phase.words,
+                "withdrawn": item.withdrawn,
                 "joined": item.session in joined,
                 "obstacle": obstacles.get(item.session, ""),
             }
@@ -114,7 +115,7 @@ def listed_lines(
         elif item.session in joined:
             yield "  joined by this site; others can join still"
         else:
-            yield f"  {'can be joined' if item.phase is Phase.ACCEPTING else doing(item.phase)}"
+            yield f"  {'can be joined' if item.phase is Phase.ACCEPTING else listed(item)}"
     settled = joined | obstacles.keys()
     joinable = [item.session for item in found if item.phase is Phase.ACCEPTING and item.session not in settled]
     if joinable:

@@ -306,7 +306,8 @@ def status_from_wire(message: pb.SessionStatus) -> SessionStatus:
 
 def summary_to_wire(summary: SessionSummary) -> pb.SessionSummary:
     """Return the message of a line of the list of sessions."""
-    return pb.SessionSummary(session=summary.session, title=summary.title, phase=pb.Phase.ValueType(int(summary.phase)))
+    phase = pb.Phase.ValueType(int(summary.phase))
+    return pb.SessionSummary(session=summary.session, title=summary.title, phase=phase, withdrawn=summary.withdrawn)
 
 
 def summary_from_wire(message: pb.SessionSummary) -> SessionSummary:
@@ -315,7 +316,7 @@ def summary_from_wire(message: pb.SessionSummary) -> SessionSummary:
     Raises:
         FormatError: the id is no digest, or the phase is not known.
     """
-    return SessionSummary(check_digest(message.session), message.title, _phase(message.phase))
+    return SessionSummary(check_digest(message.session), message.title, _phase(message.phase), message.withdrawn)
 
 
 def details_to_wire(details: SessionDetails) -> pb.GetSessionResponse:

@@ -510,19 +510,23 @@ class SessionSummary(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
     session: _builtins.str
     title: _builtins.str
     phase: Global___Phase.ValueType
+    withdrawn: _builtins.bool
+    """The result was published, and its lead stands by it no longer."""
     def __init__(
         self,
         *,
         session: _builtins.str = ...,
         title: _builtins.str = ...,
         phase: Global___Phase.ValueType = ...,
+        withdrawn: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["phase", b"phase", "session", b"session", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["phase", b"phase", "session", b"session", "title", b"title", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from vdb_shared.secagg.transcript import Stage
-from vdb_shared.wire.status import ROUND_STAGES, Phase, SiteStatus
+from vdb_shared.wire.status import ROUND_STAGES, Phase, SessionSummary, SiteStatus
 from vdb_shared.wording import one_line
 
 MOST_NAMED: Final = 12
@@ -66,6 +66,11 @@ def doing(phase: Phase, attempt: int = 0) -> str:
         return _DOING[phase]
     again = "institutions exchange keys" if phase is Phase.ADVERTISING_KEYS else _DOING[phase]
     return f"{again}, attempt {attempt + 1}"
+
+
+def listed(summary: SessionSummary) -> str:
+    """Return what a list of sessions says of one: "published; the result is withdrawn"."""
+    return f"{doing(summary.phase)}; the result is withdrawn" if summary.withdrawn else doing(summary.phase)
 
 
 def reached(stage: str) -> str:

@@ -85,11 +85,19 @@ class SessionStatus:
 
 @dataclass(frozen=True, slots=True)
 class SessionSummary:
-    """One line of the list of sessions."""
+    """One line of the list of sessions.
+
+    Attributes:
+        session: its id.
+        title: as in its spec.
+        phase: the phase.
+        withdrawn: whether its result was published and is withdrawn; False from a coordinator of protocol 1.0.
+    """
 
     session: str
     title: str
     phase: Phase
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

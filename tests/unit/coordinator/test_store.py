@@ -17,7 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, delete, func, insert, inspect, select, text, update
+from sqlalchemy import Connection, column, delete, func, insert, inspect, select, table, text, update
 
 from testkit.session_story import EVERYBODY, STEPS, Story, story
 from vdb_coordinator.events import KeysReceived
@@ -29,14 +29,15 @@ from vdb_coordinator.store.blobs import BlobStore, UploadStore, upload_prefix
 from vdb_coordinator.store.database import Database, migrate
 from vdb_coordinator.store.eventlog import Position
 from vdb_coordinator.store.fallen_back import FallenBackError
-from vdb_shared.canonical import sha256_digest
+from vdb_shared.canonical import canonical_json, sha256_digest
 from vdb_shared.errors import StoreError
+from vdb_shared.wire.status import Phase
 
 SESSION = "sha256:" + "1" * 64
 NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
 
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 
 
 @pytest.fixture
@@ -80,6 +81,26 @@ def test_a_database_of_any_earlier_revision_is_brought_up_to_date_with_what_it_h
     asyncio.run(database.open())
     assert database.run_now(differences) == []
     assert database.run_now(lambda connection: eventlog.load(connection, SESSION)) == ([b"1", b"2"], end)
+    database.close()
+
+
+def test_results_that_were_withdrawn_before_they_were_listed_so_are(target: Path | str) -> None:
+    older, bodies = Database(target), {"1": "session-published", "2": "result-withdrawn", "3": "not JSON"}
+    older.run_now(lambda connection: command.upgrade(migrations(connection), "0009"))
+
+    def keep(connection: Connection) -> None:
+        for name, kind in bodies.items():
+            session, body = f"sha256:{name * 64}", canonical_json({"event": kind}) if name != "3" else b"{damaged"
+            eventlog.append(connection, session, Position(), body)
+            row = {"session": session, "title": "a", "phase": int(Phase.PUBLISHED), "last_event": 1, "opened": "2026"}
+            connection.execute(insert(table("sessions", *map(column, row))), row)
+
+    older.run_now(keep)
+    older.close()
+    database = Database(target)
+    asyncio.run(database.open())
+    rows = database.run_now(lambda connection: connection.execute(select(schema.sessions)).all())
+    assert {row.session[7]: row.withdrawn for row in rows} == {"1": 0, "2": 1, "3": 0}
     database.close()
 
 

@@ -95,7 +95,10 @@ def test_statuses_are_ordered_by_attempt_and_then_by_phase() -> None:
 
 
 def test_summaries_and_seals_survive_the_wire() -> None:
-    summary, sealed = SessionSummary(DIGEST, "title", Phase.CONSISTENCY), SealedSession(b"seal", (b"1", b"2"), b"proof")
+    summary, sealed = (
+        SessionSummary(DIGEST, "title", Phase.PUBLISHED, withdrawn=True),
+        SealedSession(b"seal", (b"1", b"2"), b"proof"),
+    )
     assert convert.summary_from_wire(convert.summary_to_wire(summary)) == summary
     assert convert.seal_from_wire(convert.seal_to_wire(sealed)) == sealed
 
