@@ -12,8 +12,10 @@ from typing import Final
 
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.planning.assumptions import of_clips
+from vdb_shared.planning.budget import is_private
 from vdb_shared.planning.guess import in_units
 from vdb_shared.planning.plan import Outlook, Plan
+from vdb_shared.planning.whatif import PROPOSED_WEIGHTS
 from vdb_shared.planning.words import ABOUT_DIFFERENCES, facts, number, ratio_words, what_a_metric_tells
 
 _LEAST_WIDTH: Final = 60
@@ -117,7 +119,7 @@ def _weights(plan: Plan, room: int) -> Iterator[str]:
             if isinstance(factors, str)
             else f"its noise × {factors[0]:.2f}, that of all others × {factors[1]:.2f}"
         )
-        yield from _paragraph(f"weight of {name} doubled: {words}", room, hang=2)
+        yield from _paragraph(f"weight of {_with_inputs(plan, name)} doubled: {words}", room, hang=2)
     proposal = plan.proposal
     if proposal is None:
         return
@@ -128,4 +130,29 @@ def _weights(plan: Plan, room: int) -> Iterator[str]:
         hang=2,
     )
     for name, weight in proposal.weights.items():
-        yield f"  {name}: weight = {weight}"
+        yield f"  {_with_inputs(plan, name)}: weight = {weight}"
+    withheld = _withheld_by_proposal(plan)
+    if withheld:
+        yield from _paragraph(
+            f"  With them {', '.join(withheld)} would be unavailable: one sum for all metrics is no promise to each.",
+            room,
+            hang=2,
+        )
+
+
+def _with_inputs(plan: Plan, name: str) -> str:
+    """Return a metric's id with the inputs on which its weight counts: those that private records enter."""
+    inputs = [metric.inputs for metric in plan.scenario.spec.metrics if metric.id == name and is_private(metric)]
+    return f"{name} {' and '.join(inputs)}"
+
+
+def _withheld_by_proposal(plan: Plan) -> list[str]:
+    """Return the metrics that the proposed weights would have withheld and those of the spec have not."""
+    shown = [(outlook.metric.id, outlook.metric.inputs) for outlook in plan.outlooks]
+    proposed = [item.changes for item in plan.what_ifs if item.name == PROPOSED_WEIGHTS]
+    return [
+        " ".join(key)
+        for key in shown
+        if any(key in changes and changes[key].grade == "unavailable" for changes in proposed)
+        and any(item.grade != "unavailable" for item in plan.of(key))
+    ]

@@ -26,6 +26,7 @@ from vdb_shared.planning.sketches import Clips, Sessions, agreed, expected_of
 from vdb_shared.spec import Metric, Privacy, Spec
 
 MOST_EPSILON: Final = Decimal(64)
+PROPOSED_WEIGHTS: Final = "proposed weights"
 _STEPS: Final = 5
 """Halvings of a search after it was bracketed within a factor of 2: the answer is known to 2 %."""
 
@@ -105,7 +106,7 @@ def what_ifs(basis: Basis, weights: Mapping[str, float]) -> tuple[WhatIf, ...]:
         rows += [
             ("twice the records", lambda: _more_records(spec, assumed, 2)),
             ("twice the epsilon", lambda: _larger_epsilon(spec, assumed, 2)),
-            ("proposed weights", lambda: scenario_of(with_weights(spec, weights), assumed)),
+            (PROPOSED_WEIGHTS, lambda: scenario_of(with_weights(spec, weights), assumed)),
         ]
     if any(metric.inputs == "private" for metric in spec.metrics):
         rows.append(("private prompts made public", lambda: _public(scenario)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 from functools import cache
 
@@ -13,6 +14,7 @@ from vdb_coordinator.commands.plan_lines import plan_lines
 from vdb_shared.planning.assumptions import assume
 from vdb_shared.planning.guess import default_guesses
 from vdb_shared.planning.plan import Plan, plan_session
+from vdb_shared.planning.whatif import PROPOSED_WEIGHTS, Change
 from vdb_shared.planning.words import about, facts, number, ratio_words
 
 LONG = "a-model-whose-name-is-as-long-as-names-can-be-for-once-and-so-on"
@@ -84,3 +86,19 @@ def test_differences_are_told_as_well_as_they_are_known() -> None:
     told = [line for line in plan_lines(plan(), 400) if line.startswith("Differences from which models are told apart")]
     assert len(told) == 1
     assert "they may rise a little where they should fall" in told[0]
+
+
+def test_a_weight_says_on_which_inputs_it_counts() -> None:
+    text = " ".join(" ".join(plan_lines(plan(), 80)).split())
+    assert "weight of clip-score@1 private doubled:" in text
+    assert "clip-score@1 private: weight = " in text
+
+
+def test_a_proposal_says_which_metrics_it_would_withhold() -> None:
+    told, key = plan(), ("clip-score@1", "private")
+    assert "would be unavailable" not in " ".join(plan_lines(told, 400))
+    proposed = next(item for item in told.what_ifs if item.name == PROPOSED_WEIGHTS)
+    withheld = replace(proposed, changes={**proposed.changes, key: Change(None, "unavailable")})
+    others = [item for item in told.what_ifs if item is not proposed]
+    lines = list(plan_lines(replace(told, what_ifs=(*others, withheld)), 400))
+    assert any(line.strip().startswith("With them clip-score@1 private would be unavailable") for line in lines)
