@@ -34,6 +34,7 @@ from vdb_participant.commands.screen import console
 from vdb_shared.canonical import canonical_json
 from vdb_shared.commandline import run_script, tell_all_but_last
 from vdb_shared.errors import DatasetError, UsageError
+from vdb_shared.named_files import spare
 
 app = typer.Typer(
     help="Take part in federated benchmarks of video models; videos, prompts and features stay here.",
@@ -187,6 +188,7 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     for path in (output, html):
         if path is not None and not path.parent.is_dir():
             raise UsageError(f"{path}: there is no such folder to write it to; make it, or choose another")
+    spare([spec, data], (output, html))
     resources = _resources(context, data, models, Makers(device, workers, engine, address, together))
     read = _load("commands.spec_file").read_spec(spec)
     policy = _load("site.policy").policy_in(_state(context))

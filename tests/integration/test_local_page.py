@@ -92,6 +92,20 @@ def test_a_folder_that_is_not_there_is_said_before_any_work(told: tuple[Path, Sp
     ]
 
 
+@pytest.mark.parametrize("option", ["--html", "-o"])
+@pytest.mark.parametrize("name", ["spec.json", "data/prompts.jsonl"])
+def test_what_is_measured_is_never_written_over(told: tuple[Path, Spec, str], option: str, name: str) -> None:
+    path, _, _ = told
+    before = (path / name).read_bytes()
+    words = ("run", path / "spec.json", "--data", path / "data", "--models", path / "models")
+    done = run("--dir", path / "state", *words, option, path / name)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"error: {path / name}: is what this command reads, and would be written over; name another file"
+    ]
+    assert (path / name).read_bytes() == before
+
+
 def test_a_page_that_cannot_be_written_is_said_after_the_figures(told: tuple[Path, Spec, str]) -> None:
     path, _, printed = told
     words = ("run", path / "spec.json", "--data", path / "data", "--models", path / "models")

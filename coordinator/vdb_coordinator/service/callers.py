@@ -106,13 +106,20 @@ def authorised(peer: str | None, method: str, roles: Roles) -> Caller:
     """
     role = roles.role_of(peer) if peer else None
     if peer is None or role is None:
-        raise RefusedError(
-            reasons.NOT_A_MEMBER,
-            f"{peer or 'a caller without a SPIFFE id'} is not a member of consortium {roles.consortium}; ask the lead",
-        )
+        raise RefusedError(reasons.NOT_A_MEMBER, _no_member(peer, roles.consortium))
     if role not in roles_for(method):
         raise RefusedError(reasons.NOT_A_MEMBER, f"{peer} may not call {method.rpartition('/')[2]}")
     return Caller(peer, role)
+
+
+def _no_member(peer: str | None, consortium: str) -> str:
+    """Return why a peer without a role is refused; one with a participant's certificate, which we issued, was a member once."""
+    if peer is not None and peer.startswith(spiffe_id(consortium, "participant", "")):
+        return (
+            f"{peer} is no longer a member of consortium {consortium}: its membership was revoked, or a backup from before it "
+            "enrolled was restored; ask the lead"
+        )
+    return f"{peer or 'a caller without a SPIFFE id'} is not a member of consortium {consortium}; ask the lead"
 
 
 def seat_of(caller: Caller, opening: Opening) -> Seat:

@@ -13,6 +13,7 @@ from vdb_participant.site.config import StateFolder, chosen, read_config
 from vdb_participant.site.storage import write_durably, write_private
 from vdb_shared.errors import StoreError, UsageError
 from vdb_shared.evaluation import Evaluation
+from vdb_shared.named_files import spare
 from vdb_shared.registry.rows import load_registry
 from vdb_shared.spec import Spec
 
@@ -39,6 +40,8 @@ def write_session_page(state: StateFolder, name: str, file: Path | None = None, 
         raise UsageError(f"{name}: expected the id of a session that this site joined, or its beginning, found none")
     config = read_config(state)
     folder = state.session(session)
+    if file is not None and file.absolute() != (folder / PAGE_FILE).absolute():
+        spare([state.path], (file,))
     try:
         bundle = (folder / RESULT_FILE).read_bytes()
     except OSError as error:

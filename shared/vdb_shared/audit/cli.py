@@ -32,6 +32,7 @@ from vdb_shared.bundle.record import METRICS
 from vdb_shared.commandline import run_script
 from vdb_shared.errors import FormatError, SignatureError, UsageError
 from vdb_shared.named_files import read_file as _read
+from vdb_shared.named_files import spare
 from vdb_shared.transparency.checkpoint import read_checkpoint
 from vdb_shared.transparency.note import MAX_NOTE_BYTES, NoteKey, parse_key
 
@@ -88,7 +89,7 @@ def verify(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         raise UsageError("--attest and --key go together; `vdb-audit key FILE` makes a key")
     pinned, demands = _root(root), _policy(policy)
     given = [path for path in (bundle, policy, checkpoint, time_stamp, tsa_roots, key) if path is not None]
-    commands.spare(given, (html, attest))
+    spare(given, (html, attest))
     report = audit(
         _read(bundle, MAX_BUNDLE_BYTES),
         root=pinned,
@@ -161,7 +162,7 @@ def leaderboard(  # noqa: PLR0913, PLR0917 - each is an option of the command li
 
     Of several bundles there is one table for all figures on one scale; results are not ranked against each other.
     """
-    commands.spare([*bundles, *([] if policy is None else [policy])], (html, csv, latex))
+    spare([*bundles, *([] if policy is None else [policy])], (html, csv, latex))
     opened = commands.open_all(bundles, root, _policy(policy), log)
     commands.write_tables(opened, csv, latex)
     if len(bundles) > 1:

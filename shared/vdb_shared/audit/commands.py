@@ -6,7 +6,7 @@ With `cli.py` and `reading.py` the only modules of the audit that print, read fi
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -48,7 +48,7 @@ from vdb_shared.bundle.objections import REASONS
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import UsageError, VerificationError
 from vdb_shared.identity import StatementPublicKey
-from vdb_shared.named_files import read_file
+from vdb_shared.named_files import read_file, spare
 
 Bundle = Annotated[Path, typer.Argument(help="A result bundle, such as result.vdbb.", show_default=False)]
 Roots = Annotated[
@@ -90,17 +90,6 @@ def compare(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         print_json(found.to_json())
     else:
         print_comparison(console(), found)
-
-
-def spare(inputs: Sequence[Path], outputs: Iterable[Path | None]) -> None:
-    """Check that no output would be written over what a command reads, before it reads anything.
-
-    Raises:
-        UsageError: one would.
-    """
-    for out in outputs:
-        if out is not None and any(path.exists() and out.exists() and out.samefile(path) for path in inputs):
-            raise UsageError(f"{out}: is what this command reads, and would be written over; name another file")
 
 
 def open_all(

@@ -48,6 +48,12 @@ def test_the_page_lies_beside_the_bundle_for_its_owner_alone(tmp_path: Path) -> 
     assert pictures(page.read_text())
     other = write_session_page(state, name, tmp_path / "other.html", 1)
     assert 0 < len(pictures(other.read_text())) <= 3
+    bundle = state.session(name) / "result.vdbb"
+    for spared in (bundle, state.config):
+        with pytest.raises(UsageError, match="is what this command reads, and would be written over"):
+            write_session_page(state, name, spared)
+    assert write_session_page(state, name, page) == page
+    assert bundle.read_bytes() == session.bundle()
     with pytest.raises(UsageError, match="cannot be written"):
         write_session_page(state, name, tmp_path / "no" / "such" / "folder.html")
 
