@@ -295,6 +295,18 @@ def test_a_port_that_another_program_has_is_one_line_and_none_of_a_library(tmp_p
     )
 
 
+@pytest.mark.parametrize("name", ["statement", "ca"])
+def test_a_key_that_is_not_there_is_told_with_where_it_may_be_had_from(tmp_path: Path, name: str) -> None:
+    home = tmp_path / "lead"
+    run("init", home, "--plaintext-keys", "--address", "127.0.0.1:1")
+    (home / "keys" / f"{name}.pem").unlink()
+    _, error = run("--dir", home, "serve", expect=2)
+    assert error == (
+        f"error: {home}/keys/{name}.pem: is not there; copy it back from where {home}/keys is kept, or make the coordinator anew "
+        "from a backup: `vdb-coordinator restore --help`. Nobody else has this key\n"
+    )
+
+
 def test_specs_are_written_and_checked_without_a_server(tmp_path: Path) -> None:
     path = tmp_path / "spec.toml"
     out, _ = run("spec", "init", "text-to-video", "-o", path)
@@ -319,7 +331,8 @@ def test_specs_are_written_and_checked_without_a_server(tmp_path: Path) -> None:
     assert json.loads(out)["public_clips"] == 72
     path.write_text(path.read_text().replace("delta = 1e-6", "delta = 1e-17"))
     _, error = run("spec", "lint", path, expect=1)
-    assert error.startswith("error: privacy.delta: ")
+    line = path.read_text().splitlines().index("delta = 1e-17") + 1
+    assert error.startswith(f"error: {path}:{line}: privacy.delta: ")
     assert error.endswith("is too small to account for; raise it, to 1e-15 or more\n")
 
 

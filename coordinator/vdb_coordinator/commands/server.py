@@ -67,6 +67,20 @@ def _first_problem(error: ValueError) -> str:
     return "--address: expected a host and a port that institutions reach, such as vdb.example.org:7443"
 
 
+def _check_keys_are_there(home: Home) -> None:
+    """Check that no key is missing with which a coordinator serves.
+
+    Raises:
+        UsageError: one is; says where it may be had from.
+    """
+    for path in (home.key("statement"), home.key("ca")):
+        if not path.exists():
+            raise UsageError(
+                f"{path}: is not there; copy it back from where {path.parent} is kept, or make the coordinator anew from a "
+                "backup: `vdb-coordinator restore --help`. Nobody else has this key"
+            )
+
+
 def _keep_what_is_loaded() -> None:
     """Take what the start made out of the search for cycles: to look through it again and again stops all calls for 0.1 s."""
     gc.collect()
@@ -77,6 +91,7 @@ def serve(common: Common, listen: str | None, *, as_json: bool) -> None:
     """Serve until a signal comes."""
     home = Home(common.directory)
     home.read_config()
+    _check_keys_are_there(home)
     passphrase = common.passphrase_for(encrypted=is_encrypted(home.key("statement")))
     keys = read_keys(home, passphrase)
     allow_descriptors()

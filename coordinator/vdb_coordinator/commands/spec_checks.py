@@ -13,7 +13,7 @@ from pydantic import model_validator
 from vdb_coordinator.commands.spec_models import model_advice, nearest_model
 from vdb_shared.audit.policy import readers_refuse
 from vdb_shared.clips import clip_mistakes
-from vdb_shared.errors import SpecError, UsageError
+from vdb_shared.errors import PrivacyError, SpecError, UsageError
 from vdb_shared.layout import layout_mistakes
 from vdb_shared.metrics.catalogue import definition_of
 from vdb_shared.privacy.accountant import account
@@ -31,6 +31,8 @@ _PIN: Final = "write the digest of the agreed weights here, or start with `spec 
 
 STAND_IN: Final = f"sha256:{'0' * 64}"
 """For a digest that is none: nothing else of a spec depends on what it is."""
+
+_PROMISED: Final = re.compile(r"privacy\.\w+")
 
 _MODEL_ID: Final = re.compile(r"models\.\d+\.id")
 
@@ -83,6 +85,11 @@ def checked_text(text: str, file: str) -> tuple[Spec, SealTerms]:
     except SpecError as error:
         first, *others = (_placed(mistake, text, file) for mistake in (error, *error.others))
         raise SpecError(first.problem, file=file, line=first.line, field=first.field, others=tuple(others)) from error
+    except PrivacyError as error:  # a promise that nobody can keep: of the file too, if no mistake in it
+        field, colon, problem = str(error).partition(": ")
+        named = _PROMISED.fullmatch(field) is not None and bool(colon)
+        mistake = SpecError(problem, field=field) if named else SpecError(str(error))
+        raise PrivacyError(str(_placed(mistake, text, file))) from error
 
 
 class _Draft(Spec):
