@@ -302,8 +302,8 @@ def test_a_key_that_is_not_there_is_told_with_where_it_may_be_had_from(tmp_path:
     (home / "keys" / f"{name}.pem").unlink()
     _, error = run("--dir", home, "serve", expect=2)
     assert error == (
-        f"error: {home}/keys/{name}.pem: is not there; copy it back from where {home}/keys is kept, or make the coordinator anew "
-        "from a backup: `vdb-coordinator restore --help`. Nobody else has this key\n"
+        f"error: {home}/keys/{name}.pem: is not there; copy it back from where {home}/keys is kept, or make the coordinator "
+        "anew from a backup: `vdb-coordinator restore --help`. Nobody else has this key\n"
     )
 
 
