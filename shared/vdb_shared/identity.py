@@ -15,8 +15,10 @@ import base64
 import hashlib
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Protocol
 
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -28,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from cryptography.x509.oid import ObjectIdentifier
 from nacl.exceptions import BadSignatureError
 from nacl.exceptions import ValueError as WrongLengthError
 from nacl.signing import VerifyKey
@@ -42,6 +45,14 @@ _ENCRYPTED: Final = re.compile(
 
 _SHORTEST_DER: Final = 2
 """Bytes of tag and length."""
+
+STATEMENT_KEY: Final = ObjectIdentifier("2.25.195234697437021332084966085330196625426")
+"""Extension of a participant's certificate: OCTET STRING, the statement key under which it was issued."""
+
+_OCTETS_32: Final = b"\x04\x20"
+"""DER of an OCTET STRING, before its 32 bytes."""
+
+_NAMED_BYTES: Final = len(_OCTETS_32) + 32
 
 
 def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
@@ -225,3 +236,26 @@ class StatementKey:
             ValueError: the text could be the pre-authentication encoding of a payload, which `sign` signs.
         """
         return self._key.sign(note_message(text))
+
+
+def named_statement_key(key: StatementPublicKey) -> x509.UnrecognizedExtension:
+    """Return the extension of a participant's certificate that says under which statement key it was issued."""
+    return x509.UnrecognizedExtension(STATEMENT_KEY, _OCTETS_32 + key.raw)
+
+
+@lru_cache(maxsize=4096)
+def statement_key_of(pem: bytes) -> bytes | None:
+    """Return the statement key under which a certificate was issued; None if it names none, as those of earlier programs.
+
+    Raises:
+        IdentityError: it is no certificate, or names what is no key.
+    """
+    try:
+        found = x509.load_pem_x509_certificate(pem).extensions.get_extension_for_oid(STATEMENT_KEY).value.public_bytes()
+    except x509.ExtensionNotFound:
+        return None
+    except ValueError as error:
+        raise IdentityError(f"certificate cannot be read: {error}") from error
+    if len(found) != _NAMED_BYTES or not found.startswith(_OCTETS_32):
+        raise IdentityError("certificate names no statement key where one belongs")
+    return found.removeprefix(_OCTETS_32)

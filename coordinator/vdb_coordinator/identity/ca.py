@@ -12,7 +12,6 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Final, Literal
 
 from cryptography import x509
@@ -24,20 +23,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from vdb_coordinator.identity.keys import new_tls_key
 from vdb_shared.errors import IdentityError
+from vdb_shared.identity import named_statement_key
 from vdb_shared.roster import Member
 
 CA_LIFETIME: Final = timedelta(days=3652)
 LEAF_LIFETIME: Final = timedelta(days=30)
 CLOCK_SKEW: Final = timedelta(hours=1)
 """Certificates begin this much earlier, for machines whose clocks run behind."""
-
-STATEMENT_KEY: Final = ObjectIdentifier("2.25.195234697437021332084966085330196625426")
-"""Extension of a participant's certificate: OCTET STRING, the statement key under which it was issued."""
-
-_OCTETS_32: Final = b"\x04\x20"
-"""DER of an OCTET STRING, before its 32 bytes."""
-
-_NAMED_BYTES: Final = len(_OCTETS_32) + 32
 
 SpiffeRole = Literal["participant", "admin", "coordinator", "enrolment", "auditor"]
 
@@ -89,7 +81,7 @@ class CertificateAuthority:
     def issue_participant(self, key: EllipticCurvePublicKey, member: Member, now: datetime) -> bytes:
         """Return a certificate for a participant, PEM, which counts as long as the statement key is this member's."""
         names = [x509.UniformResourceIdentifier(member.spiffe_id)]
-        issued_under = x509.UnrecognizedExtension(STATEMENT_KEY, _OCTETS_32 + member.public_key.raw)
+        issued_under = named_statement_key(member.public_key)
         validity = (now, now + LEAF_LIFETIME)
         return self._issue(key, names, ExtendedKeyUsageOID.CLIENT_AUTH, validity, issued_under)
 
@@ -147,24 +139,6 @@ def parse_request(data: bytes) -> EllipticCurvePublicKey:
     if not signed:
         raise IdentityError("certificate request is not signed by its own key")
     return key
-
-
-@lru_cache(maxsize=4096)
-def statement_key_of(pem: bytes) -> bytes | None:
-    """Return the statement key under which a certificate was issued; None if it names none, as those of earlier programs.
-
-    Raises:
-        IdentityError: it is no certificate, or names what is no key.
-    """
-    try:
-        found = x509.load_pem_x509_certificate(pem).extensions.get_extension_for_oid(STATEMENT_KEY).value.public_bytes()
-    except x509.ExtensionNotFound:
-        return None
-    except ValueError as error:
-        raise IdentityError(f"certificate cannot be read: {error}") from error
-    if len(found) != _NAMED_BYTES or not found.startswith(_OCTETS_32):
-        raise IdentityError("certificate names no statement key where one belongs")
-    return found.removeprefix(_OCTETS_32)
 
 
 def needs_renewal(pem: bytes, now: datetime) -> bool:

@@ -18,13 +18,12 @@ from hashlib import sha256
 
 from sqlalchemy import Connection, select, union_all
 
-from vdb_coordinator.identity.ca import statement_key_of
 from vdb_coordinator.identity.rosters import RosterAuthority, StoredRoster, without_member
 from vdb_coordinator.serving.clock import timestamp
 from vdb_coordinator.store import attempts, log_entries, schema
 from vdb_shared.bundle.logged import SALT_BYTES, RevocationReason, RevokedRecord, encode_record, parse_record
 from vdb_shared.errors import FormatError, IdentityError
-from vdb_shared.identity import StatementPublicKey
+from vdb_shared.identity import StatementPublicKey, statement_key_of
 from vdb_shared.roster import Member, Roster
 
 

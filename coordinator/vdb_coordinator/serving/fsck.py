@@ -23,7 +23,7 @@ from sqlalchemy import Connection, select
 from vdb_coordinator.audit_export import audit_key
 from vdb_coordinator.config import Home
 from vdb_coordinator.files import read_file
-from vdb_coordinator.identity.ca import spiffe_id, statement_key_of
+from vdb_coordinator.identity.ca import spiffe_id
 from vdb_coordinator.identity.revocation import issued_certificates
 from vdb_coordinator.logged import log_entry
 from vdb_coordinator.serving.auditing import check_signed_end
@@ -36,6 +36,7 @@ from vdb_coordinator.store.restorations import Restoration, entries_without_even
 from vdb_shared.bundle.logged import parse_record
 from vdb_shared.bundle.witnessed import log_key
 from vdb_shared.errors import StoreError, VdbError
+from vdb_shared.identity import statement_key_of
 from vdb_shared.roster import parse_roster
 from vdb_shared.transparency.checkpoint import Checkpoint, read_checkpoint
 from vdb_shared.transparency.merkle import leaf_hash, of_leaves, tree_root

@@ -19,7 +19,7 @@ from vdb_participant.site.keys import Passphrase, certificate_validity
 from vdb_participant.site.policy import policy_in
 from vdb_participant.site.renewal import renewal_time
 from vdb_participant.site.tls_files import read_certificate, read_pair
-from vdb_shared.errors import VdbError
+from vdb_shared.errors import IdentityError, VdbError
 from vdb_shared.wire.versions import CERTIFICATE_RENEWAL, CURRENT
 from vdb_shared.wording import counted
 
@@ -59,7 +59,7 @@ def examine_connection(folder: StateFolder, passphrase: Passphrase) -> Iterator[
         connection = Connection(site.config.address, site.tls, site.egress)
         reached = connection.probe()
     except VdbError as error:
-        yield Finding(Status.FAIL, "coordinator", str(error))
+        yield Finding(Status.FAIL, "keys" if isinstance(error, IdentityError) else "coordinator", str(error))
         return
 
     def there(trouble: str) -> str:

@@ -12,7 +12,8 @@ from vdb_participant.site.keys import Passphrase, TlsIdentity, decode_tls_key, e
 from vdb_participant.site.policy import PolicyFile, check_address, read_policy
 from vdb_participant.site.signing import StatementSigner, open_signer
 from vdb_participant.site.tls_files import read_pair
-from vdb_shared.errors import UsageError
+from vdb_shared.errors import IdentityError, UsageError
+from vdb_shared.identity import statement_key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,26 @@ def open_site(folder: StateFolder, passphrase: Passphrase) -> Site:
     if folder.relay_key.exists():
         return Site(folder, config, policy, open_signer(folder, asked_once), None)
     check_address(policy, config.address, "the coordinator's address")
-    return Site(folder, config, policy, open_signer(folder, asked_once), _tls(folder, config, asked_once))
+    tls, signer = _tls(folder, config, asked_once), open_signer(folder, asked_once)
+    _check_ours(folder, tls, signer)
+    return Site(folder, config, policy, signer, tls)
+
+
+def _check_ours(folder: StateFolder, tls: TlsIdentity, signer: StatementSigner) -> None:
+    """Check that we sign with the key under which our certificate was issued.
+
+    An encrypted key file whose bytes changed can open, with the right passphrase, as another key.
+
+    Raises:
+        IdentityError: it is another one.
+    """
+    named = statement_key_of(tls.certificate_chain)
+    if named is not None and named != signer.public_key.raw:
+        place = folder.signer if folder.signer.exists() else folder.statement_key
+        raise IdentityError(
+            f"{place}: gives another key than the one that we were enrolled with (it was exchanged, or bytes of its "
+            "file changed); restore it from a backup"
+        )
 
 
 def _tls(folder: StateFolder, config: ConfigFile, passphrase: Passphrase) -> TlsIdentity:

@@ -16,7 +16,7 @@ from sqlalchemy import insert, select
 
 from testkit.coordinator import CONSORTIUM, Applicant
 from vdb_coordinator.config import Home
-from vdb_coordinator.identity.ca import CertificateAuthority, spiffe_id, statement_key_of
+from vdb_coordinator.identity.ca import CertificateAuthority, spiffe_id
 from vdb_coordinator.identity.enrolment import Consortium, EnrolmentRequest, Enrolments
 from vdb_coordinator.identity.enrolment_stages import EnrolmentStage
 from vdb_coordinator.identity.founding import found, new_config
@@ -29,7 +29,7 @@ from vdb_coordinator.store import schema
 from vdb_coordinator.store.database import Database
 from vdb_shared import labels
 from vdb_shared.errors import FormatError, IdentityError, SignatureError, StoreError
-from vdb_shared.identity import StatementKey
+from vdb_shared.identity import StatementKey, statement_key_of
 from vdb_shared.roster import Member
 from vdb_shared.wire.enrolment import InvitationFile, grouped, possession_body
 
