@@ -1,7 +1,8 @@
 """The edge of every console script: errors become one line and an exit code.
 
-Promises that no traceback reaches a user unless --debug is given. Exit codes: 0 done, 1 failed, 2 unusable arguments, 130
-interrupted. Leaves parsing and output to the scripts.
+Promises that no traceback reaches a user unless --debug is given. Exit codes: 0 done, 1 failed, 2 unusable arguments or
+output, so that no result is taken for a failed one because its words could not be written, 130 interrupted. Leaves parsing and
+output to the scripts.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def run_script(program: Callable[[], object], *, extra: str = "") -> None:
         program: the script; exits by itself with other codes where it has them.
         extra: the extra of the distribution that the script needs, or "".
     """
+    _open_closed_streams()
     _speak_utf8()
     if "--debug" in sys.argv[1:]:
         program()
@@ -52,9 +54,9 @@ def run_script(program: Callable[[], object], *, extra: str = "") -> None:
     except UsageError as error:
         _exit(f"error: {error}", UNUSABLE)
     except BrokenPipeError:
-        _exit("stopped: nobody reads the output any more", FAILED)
+        _exit("stopped: nobody reads the output any more", UNUSABLE)
     except Exception as error:  # the outermost edge: a mistake of ours must not end in a traceback either
-        _exit(f"error: {_told(error, extra)}", FAILED)
+        _exit(f"error: {_told(error, extra)}", UNUSABLE if _is_of_the_output(error) else FAILED)
 
 
 def tell_all_but_last(mistakes: Sequence[Mistake]) -> Mistake:
@@ -75,6 +77,24 @@ def shown(text: str) -> str:
         else "\N{REPLACEMENT CHARACTER}"
         for character in text
     )
+
+
+def _open_closed_streams() -> None:
+    """Let standard streams that were closed before the start lead nowhere: no file that is opened later takes their place."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number and not _is_open(number):
+                nowhere = os.dup2(nowhere, number)
+            setattr(sys, name, open(nowhere, mode, encoding="utf-8"))  # noqa: SIM115 (open until the end)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def _speak_utf8() -> None:
@@ -119,6 +139,11 @@ def _told(error: Exception, extra: str) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; add --debug before the command to see where"
     return _mistake(error)
+
+
+def _is_of_the_output(error: Exception) -> bool:
+    """Return whether it is the output that takes no more, not a file that has a name."""
+    return isinstance(error, OSError) and error.errno in _FULL and not error.filename
 
 
 def _missing(error: ModuleNotFoundError, extra: str) -> str:

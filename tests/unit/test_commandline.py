@@ -30,7 +30,7 @@ def ended(program: str, out: IO[bytes] | int = subprocess.PIPE, **environment: s
 def test_output_that_cannot_be_written_is_an_error_and_no_success(program: str) -> None:
     with FULL.open("wb") as full:
         code, _, errors = ended(program, full)
-    assert code == 1
+    assert code == 2
     assert errors.startswith("error: the output cannot be written (No space left on device); make room")
     assert errors.count("\n") == 1
 
@@ -48,7 +48,27 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     with os.fdopen(start, "wb") as unread:
         assert ended("print('PASS')", unread, PYTHONUNBUFFERED="")[::2] == (0, "")
         stopped = ended("print('PASS')", unread, PYTHONUNBUFFERED="1")
-    assert stopped[::2] == (1, "stopped: nobody reads the output any more\n")
+    assert stopped[::2] == (2, "stopped: nobody reads the output any more\n")
+
+
+def closed(program: str, *streams: int) -> tuple[int, str]:
+    """Run a script whose standard streams with these numbers were closed before its start; return exit code and the rest."""
+    script = f"import os, sys, typer; from vdb_shared.commandline import run_script\nrun_script(lambda: {program})"
+    shut = " ".join(f"{number}{'<' if number == 0 else '>'}&-" for number in streams)
+    words = ["sh", "-c", f'"$0" -c "$1" {shut}', sys.executable, script]
+    done = subprocess.run(words, capture_output=True, check=False, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("streams", [(0,), (1,), (2,), (1, 2), (0, 1, 2)])
+def test_closed_streams_lead_nowhere_and_no_file_takes_their_place(streams: tuple[int, ...], tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    said = "typer.echo('PASS'), sys.stderr.write('told'), sys.stdin.read()"
+    program = f"[{said}, open({str(kept)!r}, 'w').fileno()][3] > 2 or sys.exit(7)"
+    code, out = closed(program, *streams)
+    assert (code, "Traceback" in out) == (0, False), out
+    assert ("PASS" in out, "told" in out) == (1 not in streams, 2 not in streams)
+    assert closed("(_ for _ in ()).throw(ValueError('why'))", *streams)[0] == 1
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
