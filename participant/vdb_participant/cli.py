@@ -31,6 +31,7 @@ from vdb_participant.commands import (
 )
 from vdb_participant.commands.makers import Address, Device, Engine, Makers, Together, Workers
 from vdb_participant.commands.screen import console
+from vdb_participant.commands.unlocking import new_passphrase_of, passphrase_of
 from vdb_shared.canonical import canonical_json
 from vdb_shared.commandline import run_script, tell_all_but_last
 from vdb_shared.errors import DatasetError, UsageError
@@ -115,7 +116,7 @@ def enroll(
 
     With --offline, INVITATION is the offer that `vdb-participant relay prepare` made of it.
     """
-    commands, passphrase = _load("commands.enrolling"), _new_passphrase(context, plaintext_keys)
+    commands, passphrase = _load("commands.enrolling"), new_passphrase_of(context, plaintext=plaintext_keys)
     if offline is None:
         commands.enroll(_state(context), invitation, passphrase, wait=wait)
     elif not commands.enroll_offline(_state(context), invitation, passphrase, _offline(offline, wait)):
@@ -159,13 +160,13 @@ def join(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     commands.check_data_folder(_state(context), session, data)
     if Path(session).is_file():
         session = _load("commands.enrolling").enrol_for_session(
-            _state(context), Path(session), _new_passphrase(context, plaintext_keys), _passphrase(context)
+            _state(context), Path(session), new_passphrase_of(context, plaintext=plaintext_keys), passphrase_of(context)
         )
     licences = _licences(context, accepted=accept_licence)
     withheld = partial(_load("commands.models").not_accepted, _state(context))
     wish = commands.Wish(session, resources, licences, withheld, yes=yes, offline=_offline(offline, wait_for_files))
     act = commands.dry_run if dry_run else commands.join
-    act(_state(context), _passphrase(context), wish)
+    act(_state(context), passphrase_of(context), wish)
 
 
 @app.command(epilog="Example: vdb-participant run spec.toml --data DIR --models DIR -o figures.json")
@@ -246,7 +247,7 @@ def doctor(
     """Check machine, GPU, keys, the way to the coordinator, clocks, ledger and journal; say PASS, WARN or FAIL and the fix."""
     examiner = _load("commands.doctor")
     findings = []
-    for finding in examiner.examine(examiner.Subject(_state(context), _passphrase(context), models, data, spec)):
+    for finding in examiner.examine(examiner.Subject(_state(context), passphrase_of(context), models, data, spec)):
         findings.append(finding)
         if not as_json:
             console().print(f"{finding.status.value:<5} {finding.subject:<22} {finding.words}")
@@ -312,19 +313,6 @@ def _load(module: str) -> Any:
 
 def _state(context: typer.Context) -> Any:
     return _load("site.config").state_folder(context.obj.folder)
-
-
-def _passphrase(context: typer.Context) -> Any:
-    keys = _load("site.keys")
-    ask = (lambda: typer.prompt("Passphrase of the keys", hide_input=True)) if sys.stdin.isatty() else None
-    return keys.passphrase_from(context.obj.passphrase_file, ask)
-
-
-def _new_passphrase(context: typer.Context, plaintext: bool) -> Any:
-    keys = _load("site.keys")
-    question = "New passphrase for the keys"
-    ask = (lambda: typer.prompt(question, hide_input=True, confirmation_prompt=True)) if sys.stdin.isatty() else None
-    return None if plaintext else keys.passphrase_from(context.obj.passphrase_file, ask)
 
 
 def _resources(context: typer.Context, data: Path, models: Path | None, makers: Makers) -> Any:

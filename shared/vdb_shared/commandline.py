@@ -16,6 +16,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
+import typer
+
 from vdb_shared.errors import UsageError, VdbError
 
 Mistake = TypeVar("Mistake", bound=VdbError)
@@ -65,6 +67,33 @@ def tell_all_but_last(mistakes: Sequence[Mistake]) -> Mistake:
     for mistake in before:
         sys.stderr.write(shown(f"error: {mistake}") + "\n")
     return last
+
+
+def agreed(question: str, *, err: bool = False) -> bool:
+    """Ask a question, and return whether the answer is yes; Ctrl-C and the end of the input are a no.
+
+    Args:
+        question: without "[y/N]".
+        err: whether it is asked on standard error.
+    """
+    try:
+        return typer.confirm(question, default=False, err=err)
+    except typer.Abort:
+        sys.stderr.write("\n")
+        return False
+
+
+def secret(question: str, *, twice: bool = False) -> str:
+    """Ask for what is not shown while it is typed; Ctrl-C stops the program.
+
+    Args:
+        question: without a colon.
+        twice: whether it is asked for again, until both are the same.
+    """
+    try:
+        return str(typer.prompt(question, hide_input=True, confirmation_prompt=twice))
+    except typer.Abort:
+        raise KeyboardInterrupt from None
 
 
 def shown(text: str) -> str:

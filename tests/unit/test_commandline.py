@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,38 @@ def test_closed_streams_lead_nowhere_and_no_file_takes_their_place(streams: tupl
     assert (code, "Traceback" in out) == (0, False), out
     assert ("PASS" in out, "told" in out) == (1 not in streams, 2 not in streams)
     assert closed("(_ for _ in ()).throw(ValueError('why'))", *streams)[0] == 1
+
+
+def answered(program: str, typed: str, *, interrupt: bool = False) -> tuple[int, str]:
+    """Run a script that asks at a terminal; return exit code and what stands there."""
+    script = f"import sys; from vdb_shared.commandline import agreed, run_script, secret\nrun_script(lambda: {program})"
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-c", script])  # noqa: S606 (no shell is wanted)
+    shown = b""
+    while not shown.rstrip().endswith((b"]:", b"word:")):
+        shown += os.read(terminal, 1000)
+    os.write(terminal, b"\x03" if interrupt else typed.encode())
+    try:
+        while more := os.read(terminal, 1000):
+            shown += more
+    except OSError:  # how Linux tells that the other end of a terminal is closed
+        pass
+    _, status = os.waitpid(child, 0)
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(status), shown.decode()
+
+
+def test_an_interrupted_question_is_a_no_and_never_says_that_something_was_aborted() -> None:
+    asked = "sys.exit(5 if agreed('Abort the session?') else 4)"
+    assert answered(asked, "y\n")[0] == 5
+    assert answered(asked, "\n")[0] == 4
+    for code, shown in (answered(asked, "\x04"), answered(asked, "", interrupt=True)):
+        assert code == 4
+        assert "Aborted" not in shown
+    code, shown = answered("sys.exit(secret('Password') != 'open sesame')", "", interrupt=True)
+    assert (code, "Aborted" in shown) == (130, False)
+    assert "stopped; run the same command again to go on" in shown
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

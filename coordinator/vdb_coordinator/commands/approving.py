@@ -6,8 +6,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import typer
-
 from vdb_coordinator.approvals import Action, Proposal, parse_proposal, proposal_digest, sign_proposal
 from vdb_coordinator.backups.container import read_container
 from vdb_coordinator.commands.consortium import administration
@@ -23,6 +21,7 @@ from vdb_coordinator.service.wishes import request_for
 from vdb_coordinator.serving.clock import SystemClock
 from vdb_shared.audit.auditor_key import read_public_key
 from vdb_shared.canonical import canonical_json, encode_base64
+from vdb_shared.commandline import agreed
 from vdb_shared.errors import UsageError
 from vdb_shared.identity import StatementKey
 
@@ -105,7 +104,7 @@ def sign(common: Common, file: Path, name: str, private_key: Path, *, yes: bool)
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("read it and give --yes")
-        if not typer.confirm("Sign exactly this?", default=False):
+        if not agreed("Sign exactly this?"):
             raise UsageError("not signed")
     passphrase = common.passphrase_for(encrypted=is_encrypted(private_key))
     signature = sign_proposal(body, StatementKey.from_pem(read_file(private_key), passphrase))

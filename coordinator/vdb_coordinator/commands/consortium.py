@@ -6,14 +6,13 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-import typer
-
 from vdb_coordinator.commands.administration import Administration, EnrolmentLine
 from vdb_coordinator.commands.terminal import Common, ask_first, console, print_json, write_new
 from vdb_coordinator.config import Home, split_address
 from vdb_coordinator.files import read_file
 from vdb_coordinator.identity.keys import is_encrypted
 from vdb_shared.canonical import sha256_digest
+from vdb_shared.commandline import agreed
 from vdb_shared.errors import IdentityError, UsageError
 from vdb_shared.wire.enrolment import grouped
 
@@ -100,7 +99,7 @@ def _waiting(lines: list[EnrolmentLine], institution: str) -> EnrolmentLine:
 def _compared(institution: str) -> bool:
     if not sys.stdin.isatty():
         raise UsageError("compare the fingerprint and give it with --fingerprint (or --yes, for tests only)")
-    return typer.confirm(f"Does {institution} read out exactly this?", default=False)
+    return agreed(f"Does {institution} read out exactly this?")
 
 
 def enrolments(common: Common, *, as_json: bool) -> None:

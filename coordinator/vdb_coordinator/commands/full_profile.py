@@ -15,6 +15,7 @@ from vdb_coordinator.store import schema
 from vdb_coordinator.store.blobs import BlobStore
 from vdb_coordinator.store.database import read_database
 from vdb_coordinator.store.kept_messages import PublishedMessages, published_messages
+from vdb_shared.commandline import agreed
 from vdb_shared.errors import UsageError
 
 WARNING = (
@@ -44,7 +45,7 @@ def export_full(common: Common, session: str, output: Path, *, yes: bool) -> Non
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("nothing was written: the profile full needs a terminal, or --yes")
-        if not typer.confirm("Write it?"):
+        if not agreed("Write it?"):
             raise typer.Exit(1)
     content = full_archive(blobs.get(found.archive), found.names, found.messages)
     write_new(output, content, secret=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import typer
-
 from vdb_coordinator.commands.consortium import administration
 from vdb_coordinator.commands.terminal import Common, ask_first, console, write_new
 from vdb_coordinator.files import read_file
 from vdb_shared.audit.auditor_key import read_public_key
 from vdb_shared.bundle.objections import files_of
+from vdb_shared.commandline import agreed
 from vdb_shared.errors import IdentityError, UsageError
 from vdb_shared.wire.enrolment import grouped
 from vdb_shared.wording import counted
@@ -35,7 +34,7 @@ def admit(common: Common, name: str, key: Path, *, yes: bool) -> None:
 def _compared(name: str) -> bool:
     if not sys.stdin.isatty():
         raise UsageError("compare the fingerprint on a terminal (or give --yes, for tests only)")
-    return typer.confirm(f"Does {name} read out exactly this?", default=False)
+    return agreed(f"Does {name} read out exactly this?")
 
 
 def carry(common: Common, session: str, file: Path) -> None:

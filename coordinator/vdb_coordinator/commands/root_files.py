@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy import Connection
 
@@ -38,6 +37,7 @@ from vdb_coordinator.identity.roster_key import check_held, next_roster_key
 from vdb_coordinator.orders import Handed, installation, ordered, record_done
 from vdb_coordinator.serving.clock import SystemClock, timestamp
 from vdb_coordinator.store.database import Database, count_epoch, migrate
+from vdb_shared.commandline import agreed
 from vdb_shared.errors import IdentityError, UsageError
 from vdb_shared.wire.enrolment import grouped, ungrouped
 
@@ -116,7 +116,7 @@ def sign(common: Common, file: Path, private_key: Path | None, *, yes: bool) -> 
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("compare what is shown with what was agreed on, and give --yes")
-        if not typer.confirm("Is this what was agreed on?", default=False):
+        if not agreed("Is this what was agreed on?"):
             raise IdentityError(f"{file} was not signed")
     place = private_key or Home(common.directory).key("root")
     holder = read_signing_key(place, common.passphrase_for(encrypted=is_encrypted(place)))

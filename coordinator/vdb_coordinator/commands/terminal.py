@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from vdb_shared.canonical import canonical_json
+from vdb_shared.commandline import agreed
 from vdb_shared.errors import UsageError
 from vdb_shared.screen import screen
 
@@ -124,7 +125,7 @@ def ask_first(warning: str, question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise UsageError("nothing was done: this cannot be taken back, and needs a terminal, or --yes")
     console().print(warning)
-    if not typer.confirm(question, default=False):
+    if not agreed(question):
         raise UsageError("nothing was done")
 
 

@@ -6,11 +6,12 @@ Like `cli.py`, to which it belongs, it loads what a command needs when it runs.
 from __future__ import annotations
 
 import importlib
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from vdb_participant.commands.unlocking import passphrase_of
 
 app = typer.Typer(
     help="Show or renew our TLS certificate; joining a session renews it by itself.",
@@ -45,8 +46,7 @@ def renew(
     ] = False,
 ) -> None:
     """Make a new TLS key here and have it certified; the statement key signs that. The old one stays good until it ends."""
-    ask = (lambda: typer.prompt("Passphrase of the keys", hide_input=True)) if sys.stdin.isatty() else None
-    passphrase = importlib.import_module("vdb_participant.site.keys").passphrase_from(context.obj.passphrase_file, ask)
+    passphrase = passphrase_of(context)
     if offline is None:
         _commands().renew(_state(context), passphrase, if_due=if_due)
         return

@@ -6,13 +6,13 @@ Like `cli.py`, to which it belongs, it loads what a command needs when it runs.
 from __future__ import annotations
 
 import importlib
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vdb_participant.commands.screen import console
+from vdb_participant.commands.unlocking import passphrase_of
 
 Session = Annotated[str, typer.Argument(help="Session id, or its beginning.", show_default=False)]
 
@@ -35,7 +35,7 @@ def object_to(
 
     A site without a network signs it into the file that -o names, which any member hands in with --carry.
     """
-    commands, state, passphrase = _commands(), _state(context), _passphrase(context)
+    commands, state, passphrase = _commands(), _state(context), passphrase_of(context)
     if carry is not None:
         commands.carry(state, passphrase, session, carry)
     else:
@@ -53,7 +53,7 @@ def objections(
     """Write all objections to a result, and its withdrawal, as files for `vdb-audit verify --statements`."""
     reaching = importlib.import_module("vdb_participant.commands.reaching")
     carried = offline and reaching.Offline(offline, False, console(stderr=True).print)
-    _commands().fetch(_state(context), _passphrase(context), session, out, carried)
+    _commands().fetch(_state(context), passphrase_of(context), session, out, carried)
 
 
 def _commands() -> Any:
@@ -62,8 +62,3 @@ def _commands() -> Any:
 
 def _state(context: typer.Context) -> Any:
     return importlib.import_module("vdb_participant.site.config").state_folder(context.obj.folder)
-
-
-def _passphrase(context: typer.Context) -> Any:
-    ask = (lambda: typer.prompt("Passphrase of the keys", hide_input=True)) if sys.stdin.isatty() else None
-    return importlib.import_module("vdb_participant.site.keys").passphrase_from(context.obj.passphrase_file, ask)

@@ -32,6 +32,7 @@ from vdb_participant.site.policy import PolicyFile
 from vdb_participant.site.renewal import Keeper
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.policy import DEFAULT_POLICY, readers_refuse
+from vdb_shared.commandline import agreed
 from vdb_shared.errors import SessionAbortedError, UnreachableError, UsageError
 from vdb_shared.spec import Spec
 
@@ -158,7 +159,7 @@ def _ask(wish: Wish, plan: Plan) -> None:
     if wish.yes:
         return
     out.print(plan.short)
-    if not typer.confirm("Take part on the terms above, all of them?"):
+    if not agreed("Take part on the terms above, all of them?"):
         out.print("not joined; nothing was sent")
         raise typer.Exit(1)
 

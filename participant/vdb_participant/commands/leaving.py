@@ -6,13 +6,13 @@ Like `cli.py`, to which it belongs, it loads what a command needs when it runs.
 from __future__ import annotations
 
 import importlib
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vdb_participant.commands.screen import console
+from vdb_participant.commands.unlocking import passphrase_of
 
 OfflineFolder = Annotated[Path | None, typer.Option("--offline", help="No network here: see join.", show_default=False)]
 
@@ -24,7 +24,7 @@ def sessions(
 ) -> None:
     """List the coordinator's sessions: which can be joined, and how far the others are."""
     listing = importlib.import_module("vdb_participant.commands.listing")
-    listing.show(_state(context), _passphrase(context), _carried(offline), as_json=as_json)
+    listing.show(_state(context), passphrase_of(context), _carried(offline), as_json=as_json)
 
 
 def status(
@@ -50,7 +50,7 @@ def leave(
 ) -> None:
     """Say what leaving a session now would mean, ask, and leave it for good."""
     commands = _commands()
-    commands.leave(_state(context), _passphrase(context), commands.Wish(session, reason, yes, _carried(offline)))
+    commands.leave(_state(context), passphrase_of(context), commands.Wish(session, reason, yes, _carried(offline)))
 
 
 def _carried(offline: Path | None) -> Any:
@@ -64,8 +64,3 @@ def _commands() -> Any:
 
 def _state(context: typer.Context) -> Any:
     return importlib.import_module("vdb_participant.site.config").state_folder(context.obj.folder)
-
-
-def _passphrase(context: typer.Context) -> Any:
-    ask = (lambda: typer.prompt("Passphrase of the keys", hide_input=True)) if sys.stdin.isatty() else None
-    return importlib.import_module("vdb_participant.site.keys").passphrase_from(context.obj.passphrase_file, ask)

@@ -6,12 +6,12 @@ Like `cli.py`, to which it belongs, it loads what a command needs when it runs.
 from __future__ import annotations
 
 import importlib
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from vdb_participant.commands.unlocking import passphrase_of
 from vdb_shared.bundle.samples import MOST_OPENED
 
 
@@ -42,9 +42,7 @@ def prove_sample(  # noqa: PLR0913, PLR0917 - each is an option of the command l
     """
     wish = _load("commands.sampling").Wish(session, checkpoint, count, auditor, out, with_clips, data, yes, log)
     state = _load("site.config").state_folder(context.obj.folder)
-    keys = _load("site.keys")
-    ask = (lambda: typer.prompt("Passphrase of the keys", hide_input=True)) if sys.stdin.isatty() else None
-    _load("commands.sampling").prove(state, keys.passphrase_from(context.obj.passphrase_file, ask), wish)
+    _load("commands.sampling").prove(state, passphrase_of(context), wish)
 
 
 def _load(module: str) -> Any:

@@ -34,6 +34,7 @@ from vdb_shared.audit.spot_check import Asked, check_opening
 from vdb_shared.bundle.sample_choice import MAX_CHOICE_BYTES, parse_choice
 from vdb_shared.bundle.witnessed import log_key
 from vdb_shared.canonical import digest_bytes
+from vdb_shared.commandline import agreed
 from vdb_shared.errors import FormatError, StoreError, UsageError, VerificationError
 from vdb_shared.fields import Name
 from vdb_shared.named_files import read_file
@@ -180,6 +181,6 @@ def _consent(*, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError("nothing was written: opening records needs a terminal, or --yes")
-    if not typer.confirm("Write the file?"):
+    if not agreed("Write the file?"):
         console().print("nothing was written")
         raise typer.Exit(1)

@@ -30,6 +30,7 @@ from vdb_participant.site.keys import Passphrase, TlsIdentity
 from vdb_participant.site.ledger import Ledger
 from vdb_participant.site.policy import check_address, policy_in
 from vdb_shared.canonical import canonical_json, decimal_string, digest_bytes
+from vdb_shared.commandline import agreed
 from vdb_shared.errors import StoreError, UsageError, VdbError
 from vdb_shared.privacy.ledger import LedgerEntry
 from vdb_shared.roster import parse_roster
@@ -216,7 +217,7 @@ def _to_leave(folder: StateFolder, name: str) -> Standing:
 def _ask() -> None:
     if not sys.stdin.isatty():
         raise UsageError("not left, nothing was sent: this needs a terminal, or --yes")
-    if not typer.confirm("Leave?"):
+    if not agreed("Leave?"):
         console().print("not left; nothing was sent")
         raise typer.Exit(1)
 

@@ -14,6 +14,7 @@ import typer
 
 from vdb_participant.commands.screen import console
 from vdb_shared.canonical import canonical_json
+from vdb_shared.commandline import agreed
 
 app = typer.Typer(help="Models that are known, and their weights.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -124,7 +125,7 @@ def models_retry(context: typer.Context, model: ModelId, models: ModelsFolder = 
 
 def licence_question() -> Any:
     """Return how somebody at a terminal is asked to accept a licence; None where nobody is."""
-    return (lambda _: typer.confirm("Accept it?", err=True)) if sys.stdin.isatty() else None
+    return (lambda _: agreed("Accept it?", err=True)) if sys.stdin.isatty() else None
 
 
 def _load(module: str) -> Any:
