@@ -210,7 +210,7 @@ def _advance_joining(state: Accepting, at: datetime, *, late: bool) -> SessionSt
         return _ending(
             state, at, f"{counted(len(state.joins), 'institution')} joined, the spec asks for at least {minimum}"
         )
-    return Sealing(state.opening, at, state.joins, state.left)
+    return Sealing(state.opening, at, state.joins, state.left, state.revoked)
 
 
 def _seal(state: Sealing, event: SessionSealed) -> Aggregating:
@@ -225,7 +225,7 @@ def _seal(state: Sealing, event: SessionSealed) -> Aggregating:
         lanes=seal.lanes,
     )
     sealed = Sealed(state.joins, event.seal, event.open_proof, parameters)
-    return Aggregating(opening, event.at, sealed, CollectingKeys(parameters), left=state.left)
+    return Aggregating(opening, event.at, sealed, CollectingKeys(parameters), left=state.left, revoked=state.revoked)
 
 
 # The rounds.
@@ -317,7 +317,9 @@ def _draft(state: Aggregating, summed: Summed, event: DraftMade) -> Finalising:
         stages=stages_of(state),
         entry=published_entry(result.payload, members[record.ACCOUNTING], state.opening.spec.privacy.delta),
     )
-    return Finalising(state.opening, event.at, state.sealed, draft, left=state.left, restarts=state.restarts)
+    return Finalising(
+        state.opening, event.at, state.sealed, draft, left=state.left, revoked=state.revoked, restarts=state.restarts
+    )
 
 
 def _countersign(state: Finalising, event: Countersigned) -> SessionState:
@@ -377,10 +379,10 @@ def _revoked(state: SessionState, event: MemberRevoked) -> SessionState:
     match state:
         case Sealing():
             joins = {other: join for other, join in state.joins.items() if other != event.seat}
-            again = Accepting(state.opening, state.since, joins, state.left | {event.seat})
-            return _advance_joining(again, event.at, late=True)
+            gone = state.left | {event.seat}, state.revoked | {event.seat}
+            return _advance_joining(Accepting(state.opening, state.since, joins, *gone), event.at, late=True)
         case Accepting() | Aggregating() | Finalising():
-            return _without(state, event.seat, event.at)
+            return _without(replace(state, revoked=state.revoked | {event.seat}), event.seat, event.at)
         case _:
             raise misplaced(state, Phase.ACCEPTING)
 

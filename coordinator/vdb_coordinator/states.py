@@ -81,12 +81,13 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Accepting:
-    """Waiting for participants to agree; `left` said that they will not."""
+    """Waiting for participants to agree; `left` said that they will not, or are `revoked`."""
 
     opening: Opening
     since: datetime
     joins: Mapping[Seat, Envelope] = field(default_factory=dict, repr=False)
     left: frozenset[Seat] = frozenset()
+    revoked: frozenset[Seat] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class Sealing:
     since: datetime
     joins: Mapping[Seat, Envelope] = field(repr=False)
     left: frozenset[Seat]
+    revoked: frozenset[Seat] = frozenset()
 
 
 Collecting: TypeAlias = (
@@ -129,7 +131,8 @@ class Aggregating:
         opening, since, sealed: what was fixed, and when the present phase began.
         rounds: those of the present attempt.
         contributions: of the seats whose masked input is here.
-        left: who said that it will send nothing more.
+        left: who said that it will send nothing more, or may not.
+        revoked: those of them whose membership was ended.
         restarts: why earlier attempts were given up, in order.
     """
 
@@ -139,6 +142,7 @@ class Aggregating:
     rounds: Collecting | Summed
     contributions: Mapping[Seat, Envelope] = field(default_factory=dict, repr=False)
     left: frozenset[Seat] = frozenset()
+    revoked: frozenset[Seat] = frozenset()
     restarts: tuple[Restart, ...] = ()
 
 
@@ -173,6 +177,7 @@ class Finalising:
     draft: Draft
     countersignatures: Mapping[Seat, Envelope] = field(default_factory=dict, repr=False)
     left: frozenset[Seat] = frozenset()
+    revoked: frozenset[Seat] = frozenset()
     restarts: tuple[Restart, ...] = ()
 
 
@@ -375,14 +380,18 @@ def stages_of(state: SessionState) -> dict[Seat, str]:
         case Accepting() | Sealing():
             words = dict.fromkeys(state.opening.seats, "has not joined")
             words |= dict.fromkeys(state.joins, "joined")
-            return words | dict.fromkeys(state.left, "left")
+            return words | _gone(state)
         case Aggregating():
             return _round_stages(state)
         case Finalising() | Publishing():
             words = dict(state.draft.stages) | dict.fromkeys(state.countersignatures, "countersigned")
-            return words | dict.fromkeys(state.left, "left") if isinstance(state, Finalising) else words
+            return words | _gone(state) if isinstance(state, Finalising) else words
         case _:
             return dict(state.stages)
+
+
+def _gone(state: Accepting | Sealing | Aggregating | Finalising) -> dict[Seat, str]:
+    return dict.fromkeys(state.left, "left") | dict.fromkeys(state.revoked, "revoked")
 
 
 def _round_stages(state: Aggregating) -> dict[Seat, str]:
@@ -390,5 +399,5 @@ def _round_stages(state: Aggregating) -> dict[Seat, str]:
     words |= dict.fromkeys(state.sealed.joins, "joined")
     for seats, stage in zip(recorded(state.rounds), ROUND_STAGES, strict=False):
         words |= dict.fromkeys(seats, stage)
-    words |= dict.fromkeys(state.left, "left")
+    words |= _gone(state)
     return words | {restart.dealer: "left out" for restart in state.restarts}

@@ -301,6 +301,12 @@ def test_a_withdrawn_and_replaced_result_is_seen_by_all(finished: Finished) -> N
     finished.lead("session", "withdraw", finished.session[7:19], *words)
     assert ": published: the result is withdrawn: " in finished.lead("session", "status", finished.session[7:19])
     assert "withdrawn already" in finished.refusal("session", "withdraw", finished.session[7:19], *words)
+    unasked = ["session", "withdraw", "--reason", "a site used other clips"]
+    assert "so nothing was done" in finished.refusal(*unasked, finished.session[7:19])
+    assert f"{second[7:19]} has no result to withdraw: institutions join" in finished.refusal(*unasked, second[7:19])
+    exported = finished.lead("export", finished.session[7:19], "-o", finished.folder / "withdrawn.vdbb")
+    assert "this result is withdrawn: give the log to whoever reads it (--log)" in exported
+    assert f"--log {coordinator.home.log}" in exported
     for listed in (
         finished.lead("session", "list"),
         participant("--dir", institution.site.folder.path, "sessions").stdout,

@@ -153,6 +153,7 @@ def test_who_is_revoked_is_refused_at_once_also_on_streams_that_are_open(coordin
         stub = SessionServiceStub(channel)
         stub.ListSessions(pb.ListSessionsRequest(), timeout=CALL)
         out = lead(coordinator, "revoke", "site-0", "--reason", "compromised", "--note", "a laptop was lost", "--yes")
+        assert "1 open session goes on without it, under the roster from before, which still names it" in out
         assert "site-0 is revoked; the roster has version 7, without it" in out
         with pytest.raises(
             grpc.RpcError, match=r"is no longer a member of consortium .* its membership was revoked"
@@ -184,6 +185,8 @@ def test_everybody_sees_it_in_the_log_and_the_notes_stay_with_the_lead(coordinat
 def test_wrong_wishes_are_one_line(coordinator: RunningCoordinator) -> None:
     for name, message in (("nobody", "not a member"), ("coordinator", "the coordinator itself")):
         assert message in lead(coordinator, "revoke", name, "--reason", "left", "--yes", expect=1)
+    unasked = lead(coordinator, "revoke", "nobody", "--reason", "left", expect=1)
+    assert "nobody is no member; `vdb-coordinator --dir" in unasked, "nobody is asked what is not possible"
     assert "cannot be taken back" in lead(coordinator, "revoke", "site-0", "--reason", "left", expect=1)
     with pytest.raises(UsageError, match="say why"):
         coordinator.admin._call(
@@ -250,7 +253,7 @@ def test_a_session_does_not_wait_for_a_revoked_institution(coordinator: RunningC
     play(members[:4], "join")
     coordinator.admin.revoke("site-4", "left", "")
     status = members[0].wait(Phase.ADVERTISING_KEYS)
-    assert {site.institution: site.stage for site in status.sites}["site-4"] == "left"
+    assert {site.institution: site.stage for site in status.sites}["site-4"] == "revoked"
     for step in STEPS[1:]:
         play(members[:4], step)
     assert members[0].wait(Phase.PUBLISHED).phase is Phase.PUBLISHED

@@ -67,11 +67,17 @@ def revoke(common: Common, institution: str, reason: Literal["compromised", "lef
     """End a membership for good."""
     screen = console()
     warning = f"{institution} will be refused from now on, and the public log will say for ever: {reason}"
-    ask_first(warning, "Revoke it?", yes=yes)
     with administration(common) as admin:
+        if not yes and all((line.institution, line.state) != (institution, "approved") for line in admin.enrolments()):
+            raise IdentityError(f"{institution} is no member; `vdb-coordinator {common.chosen}enrolments` lists who is")
+        ask_first(warning, "Revoke it?", yes=yes)
         fingerprint, version = admin.revoke(institution, reason, note)
+        under_way = sum(not item.phase.ended for item in admin.sessions())
     screen.print(f"{institution} is revoked; the roster has version {version}, without it")
     screen.print(f"its key counts no more: {grouped(fingerprint)}")
+    if under_way:
+        goes = "open session goes" if under_way == 1 else "open sessions go"
+        screen.print(f"{under_way} {goes} on without it, under the roster from before, which still names it")
     screen.print(
         f"if it is to come back: vdb-coordinator {common.chosen}invite {institution} -o FILE; it needs a new key"
     )
@@ -166,12 +172,23 @@ def log(common: Common, *, as_json: bool) -> None:
         )
 
 
+def _bare(session: str) -> str:
+    return session.removeprefix("sha256:")
+
+
 def export(common: Common, session: str, output: Path) -> None:
     """Write the bundle of a published session."""
     with administration(common) as admin:
         content = admin.bundle(session)
-    root = sha256_digest(read_file(Home(common.directory).root))
+        withdrawn = any(item.withdrawn for item in admin.sessions() if item.session[7:].startswith(_bare(session)))
+    home = Home(common.directory)
+    root = sha256_digest(read_file(home.root))
     write_new(output, content)
     screen = console()
     screen.print(f"wrote {output} ({len(content):,} bytes)")
-    screen.print(f"verify it with: vdb-audit verify {output} --root {root}", soft_wrap=True)
+    if withdrawn:
+        screen.print(
+            "this result is withdrawn: give the log to whoever reads it (--log), without which nothing says so"
+        )
+    log = f" --log {home.log}" if withdrawn else ""
+    screen.print(f"verify it with: vdb-audit verify {output} --root {root}{log}", soft_wrap=True)

@@ -13,7 +13,9 @@ from vdb_shared.bundle.objections import files_of
 from vdb_shared.commandline import agreed
 from vdb_shared.errors import IdentityError, UsageError
 from vdb_shared.wire.enrolment import grouped
-from vdb_shared.wording import counted
+from vdb_shared.wire.spoken import doing
+from vdb_shared.wire.status import Phase
+from vdb_shared.wording import counted, one_line
 
 
 def admit(common: Common, name: str, key: Path, *, yes: bool) -> None:
@@ -48,8 +50,14 @@ def carry(common: Common, session: str, file: Path) -> None:
 def withdraw(common: Common, session: str, reason: str, superseded_by: str, *, yes: bool) -> None:
     """Withdraw a published result."""
     warning = "the public log and whoever reads the result will say for ever that it is withdrawn, and why"
-    ask_first(warning, "Withdraw it?", yes=yes)
     with administration(common) as admin:
+        if not yes:
+            found = admin.details(session)
+            if found.status.phase is not Phase.PUBLISHED:
+                raise UsageError(f"{found.session[7:19]} has no result to withdraw: {doing(found.status.phase)}")
+            if found.status.reason:
+                raise UsageError(f"{found.session[7:19]}: {one_line(found.status.reason)}, so nothing was done")
+            ask_first(f"{found.session[7:19]}: {warning}", "Withdraw it?", yes=False)
         admin.withdraw_result(session, reason, superseded_by)
     console().print("the result is withdrawn; that stands in the log for good, and beside the result")
 

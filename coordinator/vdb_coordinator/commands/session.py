@@ -68,7 +68,7 @@ def list_sessions(common: Common, *, as_json: bool) -> None:
         console().print(f"{item.session[7:19]}  {item.title}: {listed(item)}")
 
 
-_NOT_IN: Final = ("has not joined", "did not join", "left")
+_NOT_IN: Final = ("has not joined", "did not join", "left", "revoked")
 """Stages of institutions that a session's end costs nothing."""
 
 
@@ -82,7 +82,7 @@ def status(common: Common, session: str, *, as_json: bool) -> None:
     screen = console()
     screen.print(f"session {details.session}: {_headline(details.status)}")
     for site in details.status.sites:
-        screen.print(f"  {site.institution:<24} {reached(site.stage)}")
+        screen.print(f"  {site.institution:<24} {reached(site.stage, details.status.phase)}")
     if details.status.phase is Phase.PUBLISHED:
         screen.print(f"its result: vdb-coordinator {common.chosen}export {details.session[7:19]} -o result.vdbb")
 

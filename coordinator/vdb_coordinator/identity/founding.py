@@ -51,7 +51,8 @@ def found(home: Home, config: ConfigFile, passphrase: bytes | None, now: datetim
         StoreError: the database cannot be reached or written.
     """
     if home.path.exists() and (not home.path.is_dir() or any(home.path.iterdir())):
-        raise UsageError(f"{home.path}: exists and is not empty; name a new directory")
+        why = "exists and is not empty" if home.path.is_dir() else "is no directory"
+        raise UsageError(f"{home.path}: {why}; name a new directory")
     root_key, roster_key = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     statement_key, admin_key = StatementKey.generate(), new_tls_key()
     authority, authority_key = CertificateAuthority.create(config.consortium, now)

@@ -59,6 +59,9 @@ _COUNTERSIGNED: Final = re.compile(r"\d+ institutions? countersigned .*")
 _STEPS: Final = ("joined", *ROUND_STAGES)
 """How far an institution is when a round begins that waits for it, and after the last; all else is another's word."""
 
+_SUMMED: Final = frozenset({Phase.FINALISING, Phase.PUBLISHED})
+"""Phases in which it is settled whose inputs are in the sum."""
+
 
 def doing(phase: Phase, attempt: int = 0) -> str:
     """Return what goes on in a session: "institutions exchange keys, attempt 2"."""
@@ -73,11 +76,17 @@ def listed(summary: SessionSummary) -> str:
     return f"{doing(summary.phase)}; the result is withdrawn" if summary.withdrawn else doing(summary.phase)
 
 
-def reached(stage: str) -> str:
-    """Return how far an institution is, from what the coordinator says of it."""
+def reached(stage: str, phase: Phase | None = None) -> str:
+    """Return how far an institution is, from what the coordinator says of it.
+
+    Args:
+        stage: what it says.
+        phase: of the session, if it is to be said who dropped out: whoever sent no masked input before the sum was unmasked.
+    """
     head, comma, rest = stage.partition(",")
     asked = rest.replace(" is to witness the log", " asked to witness the log")
-    return f"{_REACHED.get(head, head)}{comma}{asked}"
+    out = "; dropped out" if phase in _SUMMED and head in _STEPS[:3] else ""
+    return f"{_REACHED.get(head, head)}{comma}{asked}{out}"
 
 
 def ended(reason: str, sites: Sequence[SiteStatus]) -> str:
@@ -123,6 +132,7 @@ def _who(sites: Sequence[SiteStatus], awaited: Sequence[str], earlier: Sequence[
     return (
         _named("missing", [site for site in sites if _head(site) in awaited])
         + _named("left", [site for site in sites if _head(site) == "left"])
+        + _named("revoked", [site for site in sites if _head(site) == "revoked"])
         + _named("dropped out earlier", [site for site in sites if _head(site) in earlier])
     )
 

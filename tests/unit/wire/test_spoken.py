@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from testkit.session_story import EVERYBODY, STEPS, Story, story
 from testkit.statements import INSTITUTIONS
 from vdb_coordinator.checks import misplaced
+from vdb_coordinator.events import MemberRevoked
 from vdb_coordinator.serving.live import LiveSession, Snapshot
-from vdb_coordinator.states import reason_of
+from vdb_coordinator.states import reason_of, stages_of
 from vdb_coordinator.store.eventlog import Position
 from vdb_participant.session.correspondence import going_on
 from vdb_shared.errors import SessionAbortedError
@@ -87,6 +88,30 @@ def test_who_did_not_send_or_left_is_named_and_the_record_stays_as_it_was(step: 
     assert reason_of(told.state).startswith(f"round {list(Stage)[number]}: ")
     assert "missing" not in reason_of(told.state), "what is signed and kept names nobody"
     assert misplaced(told.state, Phase.PUBLISHED).args == (f"the session was aborted: {said}",)
+
+
+def test_a_revoked_institution_is_not_said_to_have_left_of_itself() -> None:
+    told = story(Story.advertise)
+    told.advertise(0, 1)
+    told.add(MemberRevoked(told.now(), 4))
+    told.leave(3)
+    told.expire()
+    assert end_of(told).endswith(f"; missing: {STUDIO} (joined); left: {KYOTO}; revoked: {LIMA}")
+
+
+@pytest.mark.parametrize("until", [Story.join, Story.countersign])
+def test_a_revoked_institution_is_called_so_in_every_phase(until: Callable[..., None]) -> None:
+    told = story(until)
+    told.add(MemberRevoked(told.now(), 4))
+    assert stages_of(told.state)[4] == "revoked"
+
+
+def test_who_dropped_out_is_told_once_the_sum_is_settled() -> None:
+    for stage in ("joined", "advertised keys", "shared keys"):
+        assert reached(stage, Phase.PUBLISHED) == f"{reached(stage)}; dropped out"
+        assert "dropped out" not in reached(stage, Phase.MASKING_INPUT)
+    for stage in (*ROUND_STAGES[2:], "countersigned", "did not join", "left", "revoked"):
+        assert "dropped out" not in reached(stage, Phase.PUBLISHED)
 
 
 def test_who_never_joined_is_not_missed_in_the_rounds() -> None:
