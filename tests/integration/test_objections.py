@@ -289,6 +289,24 @@ def test_what_several_people_sign_of_a_withdrawal_is_what_is_done(finished: Fini
     coordinator.start()
 
 
+def check_that_all_say_so(finished: Finished, second: str) -> None:
+    """Look at every command that names a result which is withdrawn; `second` is a session that has none."""
+    unasked = ["session", "withdraw", "--reason", "a site used other clips"]
+    assert "so nothing was done" in finished.refusal(*unasked, finished.session[7:19])
+    assert f"{second[7:19]} has no result to withdraw: institutions join" in finished.refusal(*unasked, second[7:19])
+    site: list[str | Path] = ["--dir", finished.institutions[0].site.folder.path]
+    joined = participant(*site, "join", finished.session[7:19], "--data", finished.folder)
+    assert joined.returncode == 0, joined.stderr
+    assert "the coordinator says that the result is withdrawn: a site used other clips; its signed" in joined.stdout
+    exported = finished.lead("export", finished.session[7:19], "-o", finished.folder / "withdrawn.vdbb")
+    assert "this result is withdrawn: give the log to whoever reads it (--log)" in exported
+    assert f"--log {finished.coordinator.home.log}" in exported
+    for listed in (finished.lead("session", "list"), participant(*site, "sessions").stdout):
+        assert listed.count("published; the result is withdrawn") == 1
+    listing = json.loads(finished.lead("session", "list", "--json"))
+    assert {item["session"] for item in listing if item["withdrawn"]} == {finished.session}
+
+
 def test_a_withdrawn_and_replaced_result_is_seen_by_all(finished: Finished) -> None:
     coordinator = finished.coordinator
     spec = parse_spec_json(coordinator.admin.details(finished.session).spec)
@@ -301,19 +319,7 @@ def test_a_withdrawn_and_replaced_result_is_seen_by_all(finished: Finished) -> N
     finished.lead("session", "withdraw", finished.session[7:19], *words)
     assert ": published: the result is withdrawn: " in finished.lead("session", "status", finished.session[7:19])
     assert "withdrawn already" in finished.refusal("session", "withdraw", finished.session[7:19], *words)
-    unasked = ["session", "withdraw", "--reason", "a site used other clips"]
-    assert "so nothing was done" in finished.refusal(*unasked, finished.session[7:19])
-    assert f"{second[7:19]} has no result to withdraw: institutions join" in finished.refusal(*unasked, second[7:19])
-    exported = finished.lead("export", finished.session[7:19], "-o", finished.folder / "withdrawn.vdbb")
-    assert "this result is withdrawn: give the log to whoever reads it (--log)" in exported
-    assert f"--log {coordinator.home.log}" in exported
-    for listed in (
-        finished.lead("session", "list"),
-        participant("--dir", institution.site.folder.path, "sessions").stdout,
-    ):
-        assert listed.count("published; the result is withdrawn") == 1
-    listing = json.loads(finished.lead("session", "list", "--json"))
-    assert {item["session"] for item in listing if item["withdrawn"]} == {finished.session}
+    check_that_all_say_so(finished, second)
     coordinator.restart()
     said = finished.folder / "fetched"
     expected = len(finished.entries("objection"))

@@ -22,6 +22,7 @@ from vdb_participant.network.calls import Calls
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
 from vdb_participant.session.consent import Plan
+from vdb_participant.session.finishing import RESULT_FILE
 from vdb_participant.session.preparation import Resources, Withheld
 from vdb_participant.session.stopping import Stopping
 from vdb_participant.site.config import StateFolder, chosen
@@ -33,8 +34,9 @@ from vdb_participant.site.renewal import Keeper
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.policy import DEFAULT_POLICY, readers_refuse
 from vdb_shared.commandline import agreed
-from vdb_shared.errors import SessionAbortedError, UnreachableError, UsageError
+from vdb_shared.errors import SessionAbortedError, UnreachableError, UsageError, VdbError
 from vdb_shared.spec import Spec
+from vdb_shared.wording import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     asked_once = cache(passphrase)
     site = open_site(folder, asked_once)
     tell_dropped(site)
-    out = console()
+    out, was_there = console(), _has_result(folder, wish.session)
 
     def licences(spec: Spec) -> None:
         wish.licences(spec)
@@ -108,12 +110,29 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
                 if wish.offline is None:  # else it would be one more file to carry
                     _keep_what_others_published(site, link, wish, error)
                 raise
+            said = _said_since(link, outcome.session) if was_there and wish.offline is None else ""
     out.print(f"published: {outcome.bundle}")
+    if said:
+        words = f"vdb-participant {chosen(folder)}objections {outcome.session[7:19]} --out DIR"
+        out.print(f"the coordinator says that {said}; its signed statement, and objections: {words}")
     out.print(f"verify it with: vdb-audit verify {outcome.bundle} --root {site.config.root_fingerprint}")
     privacy = Evidence(outcome.bundle.read_bytes(), None, DEFAULT_POLICY, draft=False).spec.privacy
     if refused := readers_refuse(privacy.epsilon, privacy.delta):
         out.print(f"note: {refused}")
     show_page(folder, outcome.session)
+
+
+def _has_result(folder: StateFolder, name: str) -> bool:
+    session = folder.find_session(name)
+    return session is not None and (folder.session(session) / RESULT_FILE).exists()
+
+
+def _said_since(link: Client, session: str) -> str:
+    """Return what the coordinator says of a result that we have, or "": "the result is withdrawn: why"."""
+    try:
+        return one_line(link.details(session).status.reason)
+    except VdbError:
+        return ""
 
 
 def _keep_what_others_published(site: Site, link: Client, wish: Wish, why: SessionAbortedError) -> None:
