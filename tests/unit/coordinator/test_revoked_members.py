@@ -30,7 +30,7 @@ def test_before_it_has_joined_it_is_not_waited_for() -> None:
     assert isinstance(told.state, Accepting)
     told.add(revoked(told))
     assert phase_of(told.state) is Phase.ADVERTISING_KEYS
-    assert stages_of(told.state)[REVOKED] == "left"
+    assert stages_of(told.state)[REVOKED] == "revoked"
 
 
 def test_its_join_is_void() -> None:
