@@ -53,7 +53,9 @@ def parse_canonical_json(data: bytes) -> Any:
             parse_float=_refuse_number,
             parse_constant=_refuse_number,
         )
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+    except UnicodeDecodeError as error:
+        raise FormatError(f"not strict JSON: from byte {error.start} on it is no text in UTF-8") from error
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"not strict JSON: {error}") from error
     if canonical_json(value) != data:
         raise FormatError("JSON is not in canonical form (RFC 8785)")

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StringCon
 
 from vdb_shared.canonical import check_digest, decimal_string, parse_decimal
 from vdb_shared.errors import FormatError
-from vdb_shared.schema_words import METRIC_ID, NAME
+from vdb_shared.schema_words import METRIC_ID, NAME, NoRealError
 
 
 def _decimal(value: object) -> object:
@@ -23,7 +23,7 @@ def _decimal(value: object) -> object:
             try:
                 return parse_decimal(value)
             except FormatError as error:
-                raise ValueError(str(error)) from error
+                raise NoRealError(str(error)) from error
         case int() if not isinstance(value, bool):
             return Decimal(value)
         case _:

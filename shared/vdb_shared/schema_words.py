@@ -61,6 +61,10 @@ _WORDS: Final = {
 """By the library's name of the mistake; braces are filled with what it says of it."""
 
 
+class NoRealError(ValueError):
+    """What a validator of ours says of a text that is no real number in its one spelling."""
+
+
 def first_mistake(error: ValidationError) -> str:
     """Return what a schema refuses first: the path of the field, and why."""
     field, words = first_field(error)

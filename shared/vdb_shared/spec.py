@@ -39,7 +39,7 @@ from vdb_shared.errors import FormatError, SpecError
 from vdb_shared.fields import Condition, Digest, MetricId, Name, Real, Text
 from vdb_shared.metrics.extractors import known_architecture
 from vdb_shared.registry.classes import Start, Task, known_class, known_task, pipeline_classes, tasks_of
-from vdb_shared.spec_mistakes import first_mistake
+from vdb_shared.spec_mistakes import first_mistake, unwritable
 from vdb_shared.toml_lines import line_of, toml_problem
 
 MAX_SPEC_BYTES: Final = 4 * 2**20
@@ -339,7 +339,7 @@ def spec_of(values: dict[str, Any], schema: type[Spec] = Spec) -> Spec:
     try:
         return _validate(canonical_json(with_decimal_strings(values)), schema)
     except (FormatError, RecursionError) as error:
-        raise SpecError(str(error)) from error
+        raise unwritable(values, lambda rest: spec_of(rest, schema)) or SpecError(str(error)) from error
 
 
 def incoherences(spec: Spec) -> Iterator[str]:
@@ -350,8 +350,12 @@ def incoherences(spec: Spec) -> Iterator[str]:
         ("extractors", [extractor.id for extractor in spec.extractors]),
         ("metrics", [f"{metric.id} on {metric.inputs} inputs" for metric in spec.metrics]),
     ):
-        for repeated in sorted({item for item in ids if ids.count(item) > 1}):
-            yield f"{name}: {repeated} stands twice"
+        places: dict[str, list[int]] = {}
+        for place, item in enumerate(ids):
+            places.setdefault(item, []).append(place)
+        for item, (first, *others) in places.items():
+            if others:
+                yield f"{name}.{others[0]}.id: {item} stands twice; {name}.{first} has it too"
     if spec.cohort.minimum < spec.cohort.collusion + 2:
         yield (
             f"cohort.minimum: {spec.cohort.minimum} is too small for collusion {spec.cohort.collusion}; "

@@ -220,6 +220,14 @@ def test_a_spot_check_needs_no_network_but_a_copy_of_the_log(
     chosen = vdb_audit("choose-sample", bundle, *log, "--out", choice, "--root", coordinator.root_fingerprint)
     assert chosen.returncode == 0, chosen.stdout + chosen.stderr
     prove = ("prove-sample", finished.session, "--checkpoint", choice, "--auditor", "office-of-audits", "--out", out)
+    noise = tmp_path / "noise"
+    noise.write_bytes(b"\xaf")
+    other = finished.run(*prove[:3], noise, *prove[4:], "--yes", *log)
+    assert (other.returncode, other.stdout) == (2, "")
+    assert other.stderr == (
+        f"error: --checkpoint: {noise} is not the file that `vdb-audit choose-sample` writes (not strict JSON: from byte 0 on "
+        "it is no text in UTF-8); ask the auditor for it\n"
+    )
     refused = finished.run(*prove, "--count", "2", "--yes")
     assert refused.returncode == 2
     assert "let the auditor bring a copy of the log's folder, and name it with --log FOLDER" in refused.stderr

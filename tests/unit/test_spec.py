@@ -117,7 +117,11 @@ def test_reals_are_exact() -> None:
             'id = "tiny-wan-b"\npipeline = "SoraPipeline"',
             "spec.toml:47: models.1.pipeline: SoraPipeline is not a pipeline class of the registry; did you mean WanPipeline?",
         ),
-        ('id = "tiny-wan-b"', 'id = "tiny-wan-a"', "spec.toml: models: tiny-wan-a stands twice"),
+        (
+            'id = "tiny-wan-b"',
+            'id = "tiny-wan-a"',
+            "spec.toml:46: models.1.id: tiny-wan-a stands twice; models.0 has it too",
+        ),
         (
             "private_share = 0.25",
             "private_share = 0",
@@ -128,6 +132,30 @@ def test_reals_are_exact() -> None:
             "epsilon = 8",
             'mechanism = "none"\nepsilon = 8',
             "spec.toml:11: privacy.mechanism: none exists for tests only: no spec that is written may turn the noise off",
+        ),
+        ("epsilon = 8", "epsilon = nan", "spec.toml:11: privacy.epsilon: expected a finite number (found nan)"),
+        ("epsilon = 8", "epsilon = -inf", "spec.toml:11: privacy.epsilon: expected a finite number (found -inf)"),
+        (
+            "epsilon = 8",
+            'epsilon = "eight"',
+            'spec.toml:11: privacy.epsilon: expected a number, such as 8 or 0.5, without quotation marks (found "eight")',
+        ),
+        (
+            "epsilon = 8",
+            'epsilon = "8.0"',
+            'spec.toml:11: privacy.epsilon: expected a number, such as 8 or 0.5, without quotation marks (found "8.0")',
+        ),
+        (
+            "epsilon = 8",
+            "epsilon = 1e400",
+            "spec.toml:11: privacy.epsilon: 1E+400 is beyond the range of numbers that are used here",
+        ),
+        ("epsilon = 8", "epsilon = 2031-01-01", "spec.toml:11: privacy.epsilon: a spec holds no date values"),
+        (
+            "minimum = 4",
+            "minimum = 99999999999999999999",
+            "spec.toml:6: cohort.minimum: expected a whole number from -9007199254740991 to 9007199254740991 "
+            "(found 99999999999999999999)",
         ),
         ("minimum = 4", 'minimum = "4"', 'spec.toml:6: cohort.minimum: expected a whole number (found "4")'),
         (

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vdb_coordinator.files import read_file
-from vdb_shared.audit.log_files import Patience, fetch_from
+from vdb_shared.audit.log_files import Patience, naming_fetch_from
 from vdb_shared.errors import FormatError, SignatureError, UsageError
 from vdb_shared.transparency.checkpoint import Checkpoint, read_checkpoint
 from vdb_shared.transparency.merkle import leaf_hash, of_leaves, tree_root
@@ -62,7 +62,7 @@ def read_seen(place: str, key: NoteKey) -> Seen:
     if path.is_file():
         note = read_file(path)
     else:
-        reader = fetch_from(place, Patience())
+        reader = naming_fetch_from(place, Patience())
         note = reader(CHECKPOINT_PATH)
         fetch = None if path.is_dir() and not (path / "tile").is_dir() else reader
     return seen_at(place, note, key, fetch)

@@ -10,11 +10,12 @@ from vdb_coordinator.approvals import Action, Proposal, parse_proposal, proposal
 from vdb_coordinator.backups.container import read_container
 from vdb_coordinator.commands.consortium import administration
 from vdb_coordinator.commands.order_files import read_proposal, read_signature
+from vdb_coordinator.commands.root_files import contents_of
 from vdb_coordinator.commands.terminal import Common, check_new, console, print_json, write_new
 from vdb_coordinator.config import Home
 from vdb_coordinator.files import read_file
 from vdb_coordinator.identity.keys import is_encrypted
-from vdb_coordinator.identity.roots import contents, digest_of
+from vdb_coordinator.identity.roots import digest_of
 from vdb_coordinator.orders import Deed, installation, restoration
 from vdb_coordinator.orders import propose as propose_deed
 from vdb_coordinator.service.wishes import request_for
@@ -69,8 +70,8 @@ def propose_restoration(backup: Path, entries: int, hours: int, output: Path, *,
 def propose_root(common: Common, file: Path, output: Path) -> None:
     """Write down that a version of the trust root is to be installed; asks no coordinator, which must be stopped then."""
     check_new(output)
-    config, data = Home(common.directory).read_config(), read_file(file)
-    deed = installation(config.consortium, contents(data).version, digest_of(data))
+    config, (found, data) = Home(common.directory).read_config(), contents_of(file)
+    deed = installation(config.consortium, found.version, digest_of(data))
     _propose_deed(deed, config.approvals.hours, output)
 
 

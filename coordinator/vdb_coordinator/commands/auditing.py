@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vdb_coordinator.audit_export import audit_key, check_continues, encode_export, read_end, read_export
+from vdb_coordinator.audit_export import Export, audit_key, check_continues, encode_export, read_end, read_export
 from vdb_coordinator.commands.terminal import Common, check_new, console, print_json, write_new
 from vdb_coordinator.config import Home
 from vdb_coordinator.files import read_file
@@ -74,10 +74,11 @@ def verify(common: Common, file: Path, key: str, earlier: tuple[Path, ...], *, a
         FormatError, SignatureError: what is wrong with it.
     """
     known = _key(common, key)
-    found = read_export(read_file(file), known)
+    found = _export(file, known)
     for other in earlier:
+        before = _export(other, known)
         try:
-            check_continues(found, read_export(read_file(other), known))
+            check_continues(found, before)
         except FormatError as error:
             raise FormatError(f"{file} does not go on from {other}: {error}") from error
     if as_json:
@@ -108,6 +109,14 @@ def _own_key(home: Home) -> NoteKey:
     if not home.log_key.is_file():
         raise UsageError(f"{home.path}: has no log yet; `vdb-coordinator --dir {home.path} serve` begins one")
     return audit_key(read_file(home.log_key).decode().strip())
+
+
+def _export(file: Path, key: NoteKey) -> Export:
+    data = read_file(file)
+    try:
+        return read_export(data, key)
+    except (FormatError, SignatureError) as error:
+        raise type(error)(f"{file}: {error}") from error
 
 
 def _key(common: Common, key: str) -> NoteKey:

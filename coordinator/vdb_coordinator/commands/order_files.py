@@ -15,8 +15,7 @@ def read_order(file: Path) -> Handed:
     """Return a proposal with the signatures that lie beside it, as `approvals sign` writes them (FILE.NAME.sig).
 
     Raises:
-        UsageError: a file cannot be read, or is no signature.
-        FormatError: the file is no proposal.
+        UsageError: a file cannot be read, is no proposal, or no signature.
     """
     body = read_proposal(file)
     places = sorted(path for path in file.parent.iterdir() if _may_be_signature(file, path))
@@ -27,9 +26,16 @@ def read_order(file: Path) -> Handed:
 
 
 def read_proposal(file: Path) -> bytes:
-    """Return the bytes of a proposal."""
+    """Return the bytes of a proposal.
+
+    Raises:
+        UsageError: the file cannot be read, or is no proposal.
+    """
     body = read_file(file)
-    parse_proposal(body)
+    try:
+        parse_proposal(body)
+    except FormatError as error:
+        raise UsageError(f"{file}: expected a proposal, as `approvals propose` writes it ({error})") from error
     return body
 
 

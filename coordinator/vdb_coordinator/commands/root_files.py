@@ -67,7 +67,7 @@ def key(file: Path, passphrase: bytes | None) -> None:
 
 def show(common: Common, file: Path | None, *, as_json: bool) -> None:
     """Show a version of the root."""
-    found = contents(read_file(file) if file is not None else _home(common).read_roots()[-1])
+    found = contents_of(file)[0] if file is not None else contents(_home(common).read_roots()[-1])
     if as_json:
         print_json(
             {
@@ -81,6 +81,20 @@ def show(common: Common, file: Path | None, *, as_json: bool) -> None:
         )
         return
     _print(found)
+
+
+def contents_of(file: Path) -> tuple[RootContents, bytes]:
+    """Return what a file with a version of the root says, and its bytes.
+
+    Raises:
+        UsageError: it cannot be read.
+        IdentityError: it is no root; names the file.
+    """
+    data = read_file(file)
+    try:
+        return contents(data), data
+    except IdentityError as error:
+        raise IdentityError(f"{file}: {error}") from error
 
 
 def change(common: Common, wish: Wish, output: Path) -> None:
@@ -111,8 +125,8 @@ def change(common: Common, wish: Wish, output: Path) -> None:
 
 def sign(common: Common, file: Path, private_key: Path | None, *, yes: bool) -> None:
     """Add a signature to a proposed version, after its holder has seen what it says."""
-    data = read_file(file)
-    _print(contents(data))
+    found, data = contents_of(file)
+    _print(found)
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("compare what is shown with what was agreed on, and give --yes")
@@ -136,7 +150,7 @@ def install(common: Common, files: Sequence[Path], order: Path | None) -> None:
     lock = DirectoryLock(home.lock)
     try:
         chain = home.read_roots()
-        data = accepted(chain, [read_file(file) for file in files], SystemClock().now())
+        data = accepted(chain, [contents_of(file)[1] for file in files], SystemClock().now())
         check_held(home, data, passphrase)
         _record(home, data, handed)
         place = home.root_version(len(chain) + 1)

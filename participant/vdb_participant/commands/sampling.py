@@ -83,7 +83,7 @@ def prove(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     bundle = _read(place / RESULT_FILE, "the published result")
     kept = _kept(place / SAMPLES_FILE)
     result = own_result(bundle, site.config.institution, site.config.root_fingerprint)
-    choice = read_file(wish.checkpoint, MAX_CHOICE_BYTES)
+    choice = _choice(wish.checkpoint)
     once = ChosenOnce(place / CHOICE_FILE, SeenLog(folder.log), result.place, log_key(result.roster))
     once.check(choice)
     _compare_logs(site, result, choice, wish.log)
@@ -105,6 +105,18 @@ def prove(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     once.hold(choice)
     write_durably(wish.out, data)
     out.print(f"{wish.out}: written; the auditor checks it with `vdb-audit check-sample`")
+
+
+def _choice(path: Path) -> bytes:
+    """Return the file with which the auditor asks; whether it is of our log and result is seen later."""
+    data = read_file(path, MAX_CHOICE_BYTES)
+    try:
+        parse_choice(data)
+    except FormatError as error:
+        raise UsageError(
+            f"--checkpoint: {path} is not the file that `vdb-audit choose-sample` writes ({error}); ask the auditor for it"
+        ) from error
+    return data
 
 
 def _compare_logs(site: Site, result: OwnResult, choice: bytes, copy: str | None) -> None:

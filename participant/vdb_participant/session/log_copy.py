@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from vdb_participant.session.terms import COORDINATOR
 from vdb_participant.site.egress import EgressJournal
 from vdb_participant.site.egress_format import Departure
-from vdb_shared.audit.log_files import fetch_from
+from vdb_shared.audit.log_files import naming_fetch_from
 from vdb_shared.errors import FormatError, ProtocolError, SignatureError, UsageError
 from vdb_shared.transparency.checkpoint import read_checkpoint
 from vdb_shared.transparency.merkle import leaf_hash
@@ -90,7 +90,7 @@ def open_copy(place: str, key: NoteKey, session: str, entry: bytes, egress: Egre
 
 def _recorded(place: str, session: str, egress: EgressJournal) -> Fetch:
     """Return what reads files of a log; a request to a server is in the egress journal before it leaves."""
-    fetch = fetch_from(place)
+    fetch = naming_fetch_from(place)
     if not place.startswith(("http://", "https://")):
         return fetch
     try:

@@ -19,10 +19,10 @@ from vdb_shared.audit.log_files import check_remembered, fetch_from, open_log
 from vdb_shared.audit.monitor import monitor
 from vdb_shared.audit.options import Bundle, Html, Json, Log, PassphraseFile, PolicyFile, Root
 from vdb_shared.audit.reading import console as _console
+from vdb_shared.audit.reading import note_in, say_unpinned, say_where_log, statements_in
 from vdb_shared.audit.reading import policy_of as _policy
 from vdb_shared.audit.reading import print_json as _print_json
 from vdb_shared.audit.reading import root_of as _root
-from vdb_shared.audit.reading import say_unpinned, statements_in
 from vdb_shared.audit.reading import write_file as _write
 from vdb_shared.audit.text import print_facts, print_leaderboard, print_monitored, print_report, standing_lines
 from vdb_shared.audit.vbench import print_vbench, vbench_reports
@@ -85,6 +85,11 @@ def verify(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 
     Exit status: 0 everything holds, 1 a check failed, 2 wrong usage, 3 a required check could not be tried.
     """
+    if key is not None and attest is None and log is not None:
+        raise UsageError(
+            "--key is your own, to sign what --attest writes; leave it out: the key of the log needs no option here, the "
+            "bundle's roster names it, for which the trust root vouches"
+        )
     if (attest is None) != (key is None):
         raise UsageError("--attest and --key go together; `vdb-audit key FILE` makes a key")
     pinned, demands = _root(root), _policy(policy)
@@ -95,7 +100,7 @@ def verify(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         root=pinned,
         policy=demands,
         fetch=None if log is None else fetch_from(log),
-        remembered=None if checkpoint is None else _read(checkpoint, MAX_NOTE_BYTES),
+        remembered=note_in(checkpoint),
         statements=statements_in(statements),
         stamp=time_commands.given_stamp(time_stamp, tsa_roots),
     )
@@ -105,6 +110,7 @@ def verify(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         _print_json(report.to_json())
     else:
         print_report(_console(), report)
+    say_where_log(report.lines, log)
     if attest is not None and key is not None:
         commands.write_attestation(report, demands, pinned, attest, (key, passphrase_file))
     raise typer.Exit(report.exit_code)

@@ -30,6 +30,7 @@ from vdb_shared.audit.objecting import object_to, target_of
 from vdb_shared.audit.options import Html, Json, PassphraseFile, PolicyFile
 from vdb_shared.audit.policy import Policy
 from vdb_shared.audit.reading import (
+    READ_IN_LOG,
     console,
     logs_of,
     policy_of,
@@ -46,7 +47,7 @@ from vdb_shared.audit.verified import VerifiedBundle, open_verified
 from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES
 from vdb_shared.bundle.objections import REASONS
 from vdb_shared.canonical import sha256_digest
-from vdb_shared.errors import UsageError, VerificationError
+from vdb_shared.errors import FormatError, IdentityError, UsageError, VerificationError
 from vdb_shared.identity import StatementPublicKey
 from vdb_shared.named_files import read_file, spare
 
@@ -102,16 +103,17 @@ def open_all(
         UsageError: a file cannot be read, or the number of roots or logs does not fit.
     """
     known, places = roots_of(roots or (), len(paths)), logs_of(logs or (), len(paths))
-    return tuple(
-        open_verified(
-            str(path),
-            read_file(path, MAX_BUNDLE_BYTES),
-            root=root,
-            policy=policy,
-            fetch=None if place is None else fetch_from(place),
-        )
-        for path, root, place in zip(paths, known, places, strict=True)
-    )
+    return tuple(_open(path, root, policy, place) for path, root, place in zip(paths, known, places, strict=True))
+
+
+def _open(path: Path, root: str | None, policy: Policy, place: str | None) -> VerifiedBundle:
+    fetch = None if place is None else fetch_from(place)
+    try:
+        return open_verified(str(path), read_file(path, MAX_BUNDLE_BYTES), root=root, policy=policy, fetch=fetch)
+    except VerificationError as error:
+        if place is None or error.check not in READ_IN_LOG:
+            raise
+        raise VerificationError(f"{error.reason} The log was looked for at {place}", check=error.check) from error
 
 
 def show_boards(bundles: tuple[VerifiedBundle, ...], *, as_json: bool, html: Path | None) -> None:
@@ -174,7 +176,11 @@ def object_(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 
     Whether the bundle passes an audit does not matter. Give the file to the lead, or to any institution, to hand it in.
     """
-    target = target_of(read_file(bundle, MAX_BUNDLE_BYTES), root_of(root))
+    data, pinned = read_file(bundle, MAX_BUNDLE_BYTES), root_of(root)
+    try:
+        target = target_of(data, pinned)
+    except (FormatError, IdentityError) as error:
+        raise type(error)(f"{bundle}: {error}") from error
     signer = read_key(key, lambda: passphrase_from(passphrase_file, _asking("Passphrase of the key", confirm=False)))
     if out.exists():
         raise UsageError(f"{out}: is there already; choose another name")

@@ -2,8 +2,8 @@
 
 Promises bounds on size and on time whoever serves them (on silence, on one file and on the whole reading; a name is looked up
 as long as the system takes), that what is wrong with a file is said by its path in the log alone, in words of our own, since
-it may end up in a report that is passed on, and that a log which does not continue the remembered one is told apart from one
-that does. Leaves what the bytes mean to `transparency/`.
+it may end up in a report that is passed on (`naming_fetch_from` serves commands that make none), and that a log which does
+not continue the remembered one is told apart from one that does. Leaves what the bytes mean to `transparency/`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def open_log(place: str, key: NoteKey, patience: Patience = Patience()) -> tuple
         UsageError, UnreachableError: it cannot be read, or not in time.
         FormatError, SignatureError: it is not the log of that key, or its files do not fit together.
     """
-    fetch = fetch_from(place, patience)
+    fetch = naming_fetch_from(place, patience)
     note = fetch(CHECKPOINT_PATH)
     checkpoint, _ = read_checkpoint(note, key)
     return TiledLog(checkpoint, fetch), note
@@ -89,6 +89,23 @@ def fetch_from(place: str, patience: Patience = Patience()) -> Fetch:
             f"{folder}: holds no log, which has a file named {CHECKPOINT_PATH}; in a coordinator's directory it is `log`"
         )
     return lambda path: _read(folder, path)
+
+
+def naming_fetch_from(place: str, patience: Patience = Patience()) -> Fetch:
+    """Return what `fetch_from` does; what cannot be read is said with the place, for a terminal and not for a report.
+
+    Raises:
+        UsageError: as `fetch_from`.
+    """
+    fetch = fetch_from(place, patience)
+
+    def read(path: str) -> bytes:
+        try:
+            return fetch(path)
+        except (UsageError, UnreachableError) as error:
+            raise type(error)(f"{place}: {error}") from error
+
+    return read
 
 
 def check_remembered(log: TiledLog, remembered: bytes, key: NoteKey) -> Checkpoint:

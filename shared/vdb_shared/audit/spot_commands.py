@@ -14,12 +14,21 @@ import typer
 from vdb_shared.audit.evidence import Evidence
 from vdb_shared.audit.log_files import fetch_from, open_log
 from vdb_shared.audit.options import Bundle, Json, Log, PolicyFile, Root
-from vdb_shared.audit.reading import console, policy_of, print_json, root_of, say_unpinned, write_file
+from vdb_shared.audit.reading import (
+    console,
+    note_or_choice_in,
+    policy_of,
+    print_json,
+    root_of,
+    say_unpinned,
+    say_where_log,
+    write_file,
+)
 from vdb_shared.audit.spot_check import Asked, check_samples
 from vdb_shared.audit.text import print_line
 from vdb_shared.audit.verified import open_verified
 from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES
-from vdb_shared.bundle.sample_choice import MAX_CHOICE_BYTES, choice_of, place_of
+from vdb_shared.bundle.sample_choice import choice_of, place_of
 from vdb_shared.bundle.samples import MOST_OPENED
 from vdb_shared.bundle.witnessed import log_key
 from vdb_shared.errors import UsageError
@@ -79,7 +88,7 @@ def check_sample(  # noqa: PLR0913, PLR0917 - each is an option of the command l
         root_of(root),
         policy_of(policy),
         None if log is None else fetch_from(log),
-        None if checkpoint is None else read_file(checkpoint, MAX_CHOICE_BYTES),
+        note_or_choice_in(checkpoint),
     )
     report = check_samples(read_file(bundle, MAX_BUNDLE_BYTES), read_file(file, MAX_BUNDLE_BYTES), asked)
     if json:
@@ -89,6 +98,7 @@ def check_sample(  # noqa: PLR0913, PLR0917 - each is an option of the command l
             print_line(console(), line)
         console().print(f"\n{report.verdict}", soft_wrap=True)
         say_unpinned(asked.root, asked.policy)
+    say_where_log(report.lines, log)
     raise typer.Exit(report.exit_code)
 
 

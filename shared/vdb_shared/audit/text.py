@@ -16,6 +16,7 @@ from vdb_shared.audit.standing import Standing
 from vdb_shared.audit.standing_words import disputed, words_of
 from vdb_shared.audit.summary import summary_lines
 from vdb_shared.metrics.catalogue import MetricDefinition
+from vdb_shared.privacy.remedy import NAMES_REMEDY
 from vdb_shared.screen import Figures
 from vdb_shared.wording import counted
 
@@ -41,6 +42,12 @@ CHECKED_HEADINGS: Final = (
 )
 
 NOISED_COUNTS: Final = "≈ marks a number of clips or people that carries noise, because private records enter it."
+
+REMEDY: Final = (
+    "Where a reason says what would do, it is what just suffices for the next step: ranks where a distance is withheld, values "
+    "where it has ranks alone. It follows from counts that carry noise, so plan for more: `vdb-coordinator session plan` "
+    "computes for a spec what will be shown, and from how many records on values are."
+)
 
 UNTOLD: Final = (
     'Models that are "not told apart" have neither value nor rank: none of them can be told from any other model, and they '
@@ -251,6 +258,7 @@ def notes_on(rows: Sequence[tuple[MetricDefinition, Row]], *, noised_counts: boo
         UNTOLD: any(row.untold for _, row in rows),
         BELOW_ZERO: any(definition.finish in _KERNELS and _below_zero(row) for definition, row in rows),
         NOISED_COUNTS: noised_counts,
+        REMEDY: any(row.reason is not None and NAMES_REMEDY in row.reason for _, row in rows),
     }
     return tuple(note for note, needed in notes.items() if needed)
 

@@ -98,7 +98,11 @@ def time_stamp(
 
 def _checkpoint_in(bundle: Path) -> bytes:
     """Return the checkpoint in which the result stands."""
-    members = read_archive(read_file(bundle, MAX_BUNDLE_BYTES))
+    data = read_file(bundle, MAX_BUNDLE_BYTES)
+    try:
+        members = read_archive(data)
+    except FormatError as error:
+        raise FormatError(f"{bundle}: {error}") from error
     if RESULT_PROOF not in members:
         raise UsageError(f"{bundle}: is a draft: only a result that stands in the log can be stamped")
     return read_proof(members, RESULT_PROOF).checkpoint

@@ -16,6 +16,9 @@ from vdb_shared.errors import PrivacyError
 from vdb_shared.privacy.calibration import noise_multiplier
 from vdb_shared.privacy.conversion import epsilon_of_rho, rho_of_multiplier
 
+NAMES_REMEDY: Final = "times as many records"
+"""Stands in all advice. Its words are those of published figures, which every audit makes again byte for byte: they stay."""
+
 _ROUND_UP: Final = Context(prec=2, rounding=ROUND_CEILING)
 
 _LARGEST_EPSILON: Final = Decimal(100)
@@ -33,8 +36,8 @@ def would_do(excess: float, epsilon: Decimal, delta: Decimal) -> str:
     times = _ROUND_UP.plus(Decimal(excess))
     larger = _epsilon_for(times, epsilon, delta)
     if larger is None or larger > _LARGEST_EPSILON:
-        return f"about {times:f} times as many records would do"
-    return f"about {times:f} times as many records, or an epsilon of about {larger:f} instead of {epsilon:f}, would do"
+        return f"about {times:f} {NAMES_REMEDY} would do"
+    return f"about {times:f} {NAMES_REMEDY}, or an epsilon of about {larger:f} instead of {epsilon:f}, would do"
 
 
 @lru_cache(maxsize=64)

@@ -91,14 +91,13 @@ def test_a_root_is_given_as_its_digest_or_as_its_file(tmp_path: Path) -> None:
     assert root_of(None) is None
     assert root_of(DIGEST) == DIGEST
     path = tmp_path / "root.json"
-    path.write_bytes(b"{}")
-    assert root_of(str(path)) == sha256_digest(b"{}")
+    root = b'{"signatures":[],"signed":{"_type":"root"}}'
+    path.write_bytes(root)
+    assert root_of(str(path)) == sha256_digest(root)
     assert refused(UsageError, lambda: root_of("sha256:12")).startswith("--root: ")
-    with path.open("wb") as file:
-        file.truncate(MAX_ROOT_BYTES)
-    assert root_of(str(path)) == sha256_digest(bytes(2**20))
-    with path.open("wb") as file:
-        file.truncate(MAX_ROOT_BYTES + 1)
+    path.write_bytes(root.ljust(MAX_ROOT_BYTES))
+    assert root_of(str(path)) == sha256_digest(root.ljust(2**20))
+    path.write_bytes(root.ljust(MAX_ROOT_BYTES + 1))
     assert "larger than the 1048576 bytes" in refused(UsageError, lambda: root_of(str(path)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
@@ -17,7 +18,8 @@ from vdb_shared.audit.several import print_boards
 from vdb_shared.audit.several_pages import boards_page
 from vdb_shared.audit.summary import summary_lines
 from vdb_shared.audit.tables import boards_latex
-from vdb_shared.audit.text import BELOW_ZERO, NOISED_COUNTS, UNTOLD, print_leaderboard
+from vdb_shared.audit.text import BELOW_ZERO, NOISED_COUNTS, REMEDY, UNTOLD, print_leaderboard
+from vdb_shared.privacy.remedy import would_do
 
 Ranks = dict[str, list[int] | None]
 
@@ -147,6 +149,16 @@ def test_an_estimate_below_zero_is_explained_where_it_means_nothing_bad(metric: 
         found = replace(board("full"), tables=tables_of({"results": [result], "not_apart": []}, noised=False))
         for told in (outline(leaderboard_page(found)).text, plain(lambda to, of=found: print_leaderboard(to, of))):  # type: ignore[misc]  # a default binds each
             assert (BELOW_ZERO in told) == (explained and low.startswith("-"))
+
+
+@pytest.mark.parametrize("epsilon", [8, 200])
+def test_advice_is_explained_where_it_stands(epsilon: int) -> None:
+    for reason in (would_do(3.811, Decimal(epsilon), Decimal("1e-6")), "noise drowns it"):
+        result = figure("dp-fvd@1", "public", "a", value=None, low=None, high=None, grade="unavailable", reason=reason)
+        found = replace(board("full"), tables=tables_of({"results": [result], "not_apart": []}, noised=True))
+        for told in (outline(leaderboard_page(found)).text, plain(lambda to, of=found: print_leaderboard(to, of))):  # type: ignore[misc]  # a default binds each
+            assert (REMEDY in told) == reason.startswith("about 3.9 times as many records")
+            assert reason in told
 
 
 def test_counts_that_carry_noise_are_marked_wherever_they_are_shown_and_others_are_not() -> None:

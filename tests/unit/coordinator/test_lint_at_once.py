@@ -66,6 +66,11 @@ def test_a_misspelt_field_is_taken_for_the_one_that_was_meant() -> None:
     }
 
 
+def test_a_value_that_has_no_place_in_a_spec_hides_no_other_mistake() -> None:
+    wrong = (("epsilon = 8", "epsilon = [nan, 8]\nmistake = 1"), ("frames = 9", "frames = 99999999999999999999"))
+    assert fields(changed(*wrong)) == {"privacy.epsilon.0", "privacy.mistake", "video.frames"}
+
+
 def test_each_mistake_is_told_once_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "spec.toml"
     path.write_text(changed(("frames = 9", "frames = 8")))

@@ -228,7 +228,7 @@ def test_the_journal_names_the_server_and_what_it_is_asked_for(
 
         return unreachable
 
-    monkeypatch.setattr(log_copy, "fetch_from", nobody_there)
+    monkeypatch.setattr(log_copy, "naming_fetch_from", nobody_there)
     with pytest.raises(UnreachableError):
         opened(story, place, tmp_path)
     (entry,) = EgressJournal(tmp_path / "egress.jsonl").read().entries

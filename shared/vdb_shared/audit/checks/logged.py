@@ -22,6 +22,7 @@ from vdb_shared.bundle.witnessed import check_logged, log_key
 from vdb_shared.canonical import sha256_digest
 from vdb_shared.errors import FormatError, SignatureError, UnreachableError, UsageError
 from vdb_shared.transparency.checkpoint import Checkpoint, read_checkpoint
+from vdb_shared.transparency.note import NoteKey
 from vdb_shared.transparency.proof import verify_proof
 from vdb_shared.wording import counted
 
@@ -100,8 +101,24 @@ def _known(evidence: Evidence) -> Iterator[tuple[str, Checkpoint]]:
     if not evidence.draft:
         found.append(("the proof of the result", read_checkpoint(evidence.result_proof.checkpoint, key)[0]))
     if evidence.remembered is not None:
-        found.append(("the checkpoint you kept", read_checkpoint(evidence.remembered, key)[0]))
+        found.append(("the checkpoint you kept", _kept(evidence.remembered, key)))
     yield from sorted(found, key=lambda item: item[1].size)
+
+
+def _kept(remembered: bytes, key: NoteKey) -> Checkpoint:
+    """Return the checkpoint that the auditor kept.
+
+    Raises:
+        _KeptError: it is none of this log.
+    """
+    try:
+        return read_checkpoint(remembered, key)[0]
+    except (FormatError, SignatureError) as error:
+        raise _KeptError(str(error)) from error
+
+
+class _KeptError(UsageError):
+    """What the auditor kept of a log is of another one: no fault of the log at hand, nor shown to be one of the bundle."""
 
 
 def _check_same_size(one: tuple[str, Checkpoint], other: tuple[str, Checkpoint]) -> None:
@@ -227,6 +244,8 @@ def _reading(attempt: Callable[[Evidence], Finding]) -> Callable[[Evidence], Fin
     def attempt_reading(evidence: Evidence) -> Finding:
         try:
             return attempt(evidence)
+        except _KeptError as error:
+            return Finding(Status.SKIPPED, f"What you kept of the log could not be compared: {error}.")
         except (UnreachableError, UsageError, FormatError, SignatureError) as error:
             return Finding(Status.SKIPPED, f"The log could not be read: {error}.")
 
