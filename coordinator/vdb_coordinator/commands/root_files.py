@@ -191,7 +191,11 @@ def _home(common: Common) -> Home:
 
 
 def _public_key(path: Path) -> Ed25519PublicKey:
-    found = parse_public_pem(read_file(path))
+    data = read_file(path)
+    try:
+        found = parse_public_pem(data)
+    except IdentityError as error:
+        raise IdentityError(f"{path}: {error}") from error
     console().print(f"{path}: {grouped(key_id_of(found))}; compare it with what its holder reads out")
     return found
 

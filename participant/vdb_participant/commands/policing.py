@@ -14,6 +14,7 @@ from vdb_shared.canonical import canonical_json
 from vdb_shared.errors import BudgetError, UsageError
 from vdb_shared.metrics.catalogue import CATALOGUE
 from vdb_shared.registry.rows import load_registry
+from vdb_shared.text_files import utf8_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,10 @@ def examine(folder: StateFolder, file: Path, spec: Path | None) -> Found:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UsageError(f"{file}: is not there; name the policy's file, or the agent's folder with --dir") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: expected a policy, cannot read it ({error})") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: {utf8_problem(error)}") from error
+    except OSError as error:
+        raise UsageError(f"{file}: expected a policy, cannot read it ({error.strerror})") from error
     remarks = lint(
         text, CATALOGUE, {name: row.licence.name for name, row in load_registry(folder.registry).rows.items()}
     )

@@ -47,7 +47,7 @@ from vdb_shared.audit.verified import VerifiedBundle, open_verified
 from vdb_shared.bundle.archive import MAX_BUNDLE_BYTES
 from vdb_shared.bundle.objections import REASONS
 from vdb_shared.canonical import sha256_digest
-from vdb_shared.errors import FormatError, IdentityError, UsageError, VerificationError
+from vdb_shared.errors import FormatError, IdentityError, SignatureError, UsageError, VerificationError
 from vdb_shared.identity import StatementPublicKey
 from vdb_shared.named_files import read_file, spare
 
@@ -217,7 +217,11 @@ def attestation(
     json: Json = False,
 ) -> None:
     """Check an auditor's attestation and show what it says; the bundle itself is not audited here."""
-    found = read_attestation(read_file(file, MAX_ATTESTATION_BYTES), read_public_key(key))
+    data, public = read_file(file, MAX_ATTESTATION_BYTES), read_public_key(key)
+    try:
+        found = read_attestation(data, public)
+    except (FormatError, SignatureError, IdentityError) as error:
+        raise type(error)(f"{file}: {error}") from error
     if bundle is not None:
         digest = sha256_digest(read_file(bundle, MAX_BUNDLE_BYTES))
         if digest != found.bundle:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vdb_shared.errors import UsageError
 from vdb_shared.fields import Digest, Real
 from vdb_shared.schema_words import first_mistake
+from vdb_shared.text_files import utf8_problem
 from vdb_shared.toml_lines import toml_problem
 
 MAX_POLICY_BYTES: Final = 2**16
@@ -79,5 +80,7 @@ def parse_policy(data: bytes, *, file: str = "policy") -> Policy:
         raise UsageError(
             f"{file}: {first_mistake(error)}; known fields are {', '.join(Policy.model_fields)}"
         ) from error
-    except (ValueError, ArithmeticError, RecursionError) as error:  # no text, no TOML, digits or nesting without end
-        raise UsageError(f"{file}: {toml_problem(data.decode(errors='replace'), error)}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: {utf8_problem(error)}") from error
+    except (ValueError, ArithmeticError, RecursionError) as error:  # no TOML, digits or nesting without end
+        raise UsageError(f"{file}: {toml_problem(data.decode('utf-8'), error)}") from error

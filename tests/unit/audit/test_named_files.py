@@ -125,6 +125,18 @@ def test_what_is_no_bundle_is_named(pinned: tuple[str, ...], tmp_path: Path) -> 
     assert other.stderr.startswith(f"error: {golden_file('full')}: trust root is ")
 
 
+def test_what_is_no_attestation_and_what_is_no_policy_are_named(tmp_path: Path) -> None:
+    given, public = tmp_path / "given", tmp_path / "auditor.pub.pem"
+    given.write_bytes(b"\xaf")
+    assert vdb_audit("key", tmp_path / "auditor.pem", "--plaintext-key").returncode == 0
+    done = vdb_audit("attestation", given, "--key", public)
+    words = f"error: {given}: not strict JSON: from byte 0 on it is no text in UTF-8\n"
+    assert (done.returncode, done.stderr) == (1, words)
+    done = vdb_audit("verify", golden_file("full"), "--policy", given)
+    words = f"error: {given}: is not UTF-8 text (byte 0xaf on line 1); save it as UTF-8\n"
+    assert (done.returncode, done.stderr) == (2, words)
+
+
 # Logs.
 
 

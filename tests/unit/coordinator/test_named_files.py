@@ -52,6 +52,12 @@ def test_what_is_no_version_of_the_root_is_named(noise: Path, common: Common) ->
     assert refused(IdentityError, lambda: approving.propose_root(common, noise, output)).startswith(words)
 
 
+def test_what_is_no_public_key_is_named(noise: Path, common: Common) -> None:
+    wish = root_files.Wish((noise,), (), None, False)
+    words = f"{noise}: expected a public key as `vdb-coordinator root key` writes it (FILE.pub)"
+    assert refused(IdentityError, lambda: root_files.change(common, wish, noise.with_name("next.json"))) == words
+
+
 def test_what_is_no_export_of_the_audit_log_is_named(noise: Path, common: Common) -> None:
     key = str(NoteKey("testbed/vdb-log", ED25519, StatementKey.from_seed(bytes(32)).public_key.raw))
     words = f"{noise}: the file is no whole export of an audit log: "

@@ -156,3 +156,11 @@ def test_the_command(tmp_path: Path) -> None:
     assert done.returncode == 1
     line = line_of(policy.read_text(), "minimum_cohort")
     assert done.stdout.startswith(f"{policy}:{line}: error: minimum_cohort: ")
+
+
+def test_a_policy_that_is_no_text_is_named_with_the_line(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_bytes(b"minimum_cohort = 3\n\xaf")
+    done = run("--dir", tmp_path, "policy", "lint")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {policy}: is not UTF-8 text (byte 0xaf on line 2); save it as UTF-8\n"
