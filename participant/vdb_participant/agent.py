@@ -203,7 +203,7 @@ class Participation:
         joined = records.JOIN_SENT in journal
         if joined:
             self._object(reason)
-        self._end(f"we left the session: {reason}".encode())
+        self._end(f"{records.WE_LEFT}{reason}".encode())
         settle(self.site, journal, self.opening.session)
         return not joined or f"{records.ABORT_SENT}{ACKNOWLEDGED}" in journal
 
@@ -324,9 +324,7 @@ class Participation:
         statement = self.post.journal.recall(records.ABORT_SENT)
         self._tell(statement)
         abort, _ = parse_statement(Envelope.from_json(statement).payload, Abort)
-        raise SessionAbortedError(
-            f"we left the session: {abort.reason}; a session that was left cannot be joined again"
-        )
+        raise SessionAbortedError(f"{records.WE_LEFT}{abort.reason}{records.NEVER_AGAIN}")
 
     def _tell(self, statement: bytes) -> None:
         try:

@@ -1,4 +1,4 @@
-"""What is done with a session besides taking part in it: leaving it, and keeping what the others published without us.
+"""What is done with a session besides taking part in it: leaving it, and what others publish without us.
 
 Promises that a session which is worked on by another process is not touched. Leaves taking part to `agent.py`.
 
@@ -16,12 +16,35 @@ from vdb_participant.session.correspondence import Correspondence
 from vdb_participant.session.finishing import keep_without_us
 from vdb_participant.session.preparation import Resources
 from vdb_participant.session.records import Consented
+from vdb_participant.session.standing import Left, left_of
 from vdb_participant.session.terms import verify_opening
+from vdb_participant.site.config import StateFolder
 from vdb_participant.site.institution import Site
 from vdb_participant.site.journal import Journal
+from vdb_participant.site.journal_format import read_journal
 from vdb_participant.site.storage import FileStorage
 from vdb_shared.canonical import digest_bytes
-from vdb_shared.errors import UsageError
+from vdb_shared.errors import StoreError, UsageError
+
+
+def left(folder: StateFolder, session: str) -> Left | None:
+    """Return why this site has left a session for good, or None if it has not, or knows nothing of it.
+
+    Args:
+        folder: of the site; a session's journal is read as it lies, whoever works on it.
+        session: session id.
+
+    Raises:
+        StoreError: the journal is damaged or cannot be read.
+    """
+    place = folder.session(session) / "journal"
+    try:
+        found = read_journal(place.read_bytes(), digest_bytes(session)).records
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"{place}: cannot be read ({error.strerror})") from error
+    return left_of({record.name: record.value for record in found})
 
 
 def leave_session(site: Site, link: Link, session: str, reason: str) -> bool:

@@ -121,6 +121,25 @@ def test_verify_finds_all_that_the_bundle_says_of_this_site(taken: Taken) -> Non
     assert not re.search(r"not known", rest)
 
 
+def test_the_plan_named_the_sizes_that_then_left(taken: Taken) -> None:
+    """Nobody dropped out, so that all the plan allows for left; the vector is the sum of its chunks."""
+    (plan,) = taken.institution.plans
+    entries = [entry.departure for entry in taken.journal.entries]
+    (vector,) = [left for left in entries if left.kind == "vector"]
+    text = " ".join(plan.text.split())
+    assert f"what checks their sum ({vector.size:,} bytes)" in text
+    assert f"Leaves {vector.size:,} bytes of masked sums, shares of keys and" in text
+    parts = [(left.what.rpartition("/")[2], part) for left in entries for part in left.parts if left.kind == "message"]
+    assert sum(part.size for _, part in parts if part.path == "chunk") == vector.size
+    sealed = [part.size for call, part in parts if call == "ShareKeys" and part.path.endswith("ciphertext")]
+    assert (
+        f"{sealed[0]} bytes each, sealed so that it alone can open them: at most {sum(sealed)} bytes for {len(sealed)}."
+        in text
+    )
+    (revealed,) = [part.size for call, part in parts if call == "RevealShares" and part.path == "shares.body"]
+    assert f"not sealed: 68 bytes and 36 for each, at most {revealed}." in text
+
+
 def test_a_forged_journal_is_not_the_one_of_the_bundle(taken: Taken, tmp_path: Path) -> None:
     """Who writes the chain anew without a message has a chain that is whole, and a bundle that contradicts it."""
     missing = relinked(taken.journal, without="/vdb.v1.SessionService/Join")

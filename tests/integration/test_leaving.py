@@ -22,14 +22,14 @@ from testkit.coordinator import RunningCoordinator, running_coordinator
 from testkit.institutions import Institution, no_passphrase
 from testkit.sessions import SITES, Runs, consortium, journal_of, kinds, recorded
 from testkit.small_specs import small_spec
-from vdb_participant.apart import leave_session, result_without_us
+from vdb_participant.apart import leave_session, left, result_without_us
 from vdb_participant.commands import standing
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
 from vdb_participant.network.link import Link
 from vdb_participant.session import records
 from vdb_participant.session.exchange import LEAVING
-from vdb_participant.session.standing import CONSEQUENCES, Step, step_of, without_us
+from vdb_participant.session.standing import CONSEQUENCES, Left, Step, left_of, step_of, without_us
 from vdb_participant.site.config import StateFolder
 from vdb_participant.site.institution import open_site
 from vdb_participant.site.journal_format import Record, encode_journal, read_journal
@@ -205,6 +205,44 @@ def test_the_result_of_a_session_that_was_left_is_not_vouched_for(story: Story) 
     with Client(Connection(config.address, site.tls, site.egress)) as link:
         assert result_without_us(site, link, story.victim.session) is None
     assert not (story.victim.folder / "result.vdbb").exists()
+
+
+def test_a_session_that_was_left_is_called_that_wherever_it_is_named(story: Story) -> None:
+    state, session = story.victim.site.folder.path, story.victim.session
+    listed = run("--dir", state, "sessions")
+    assert "  published; left by this site for good (our data were withdrawn)\n" in listed.stdout, listed.stderr
+    (facts,) = json.loads(run("--dir", state, "sessions", "--json").stdout)
+    assert (facts["left"], facts["joined"]) == (True, False)
+    dry = run("--dir", state, "join", session[7:19], "--data", story.victim.resources.data, "--dry-run", "--no-timing")
+    assert (dry.returncode, dry.stdout) == (1, "")
+    assert dry.stderr == (
+        f"error: session {session[7:19]}: we left the session: our data were withdrawn; a session that was left cannot be "
+        "joined again\n"
+    )
+    page = run("--dir", state, "report", session[7:19])
+    assert page.stderr == (
+        f"error: session {session[7:19]}: this site left it (our data were withdrawn), so its result is not here and `join` "
+        "fetches none; if the others published one, ask the lead for it: `vdb-audit verify RESULT --root "
+        f"{story.victim.site.config.root_fingerprint}` checks it\n"
+    )
+
+
+def test_that_it_was_left_is_known_from_every_record_on(whole: Institution, tmp_path: Path) -> None:
+    """Also before the session has ended for us, and of who had not joined yet: of such a one the result is fetched."""
+    done = {item.name: item.value for item in of(whole)}
+    assert left_of(done) is None
+    told = Told()
+    early, late = cut(whole, 1, tmp_path / "early"), cut(whole, 3, tmp_path / "late")
+    for victim in (early, late):
+        leave_session(victim.site, cast(Link, told), victim.session, "why")
+    assert left(early.site.folder, early.session) == Left("why", told=False)
+    assert left(late.site.folder, late.session) == Left("why", told=True)
+    found = {item.name: item.value for item in of(late)}
+    again = f"{records.WE_LEFT}why{records.NEVER_AGAIN}".encode()
+    assert left_of(found | {records.OUTCOME: again}) == Left("why", told=True)
+    assert left_of({name: value for name, value in found.items() if name != records.OUTCOME}) == Left("why", told=True)
+    assert left_of(found | {records.OUTCOME: b"seat 2: a lie"}) == Left("seat 2: a lie", told=True)
+    assert left(early.site.folder, f"sha256:{'0' * 64}") is None
 
 
 def leave(victim: Institution, session: str = "") -> None:

@@ -26,6 +26,7 @@ from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
 from vdb_participant.network.link import Link
 from vdb_participant.noise.samplers import SAMPLERS
+from vdb_participant.session.consent import Plan
 from vdb_participant.session.contribution import noised_lanes
 from vdb_participant.session.preparation import Resources
 from vdb_participant.session.progress import Progress
@@ -190,6 +191,8 @@ class Institution:
     session: str
     measure: ChosenMeasurement = field(default_factory=ChosenMeasurement)
     failpoints: Failpoints = field(default_factory=Failpoints)
+    plans: list[Plan] = field(default_factory=list)
+    """What was shown and consented to."""
 
     @property
     def folder(self) -> Path:
@@ -197,7 +200,7 @@ class Institution:
 
     def request(self) -> Request:
         return Request(
-            self.session, self.resources, lambda _plan: None, failpoints=self.failpoints, measure=self.measure
+            self.session, self.resources, self.plans.append, failpoints=self.failpoints, measure=self.measure
         )
 
     def take_part(self, link: Link | None = None) -> Outcome:

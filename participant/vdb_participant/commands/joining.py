@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from vdb_participant.agent import Request, look, take_part
-from vdb_participant.apart import result_without_us
+from vdb_participant.apart import left, result_without_us
 from vdb_participant.commands.reaching import Offline, awaiting, calls_of, warning
 from vdb_participant.commands.sampling import tell_dropped
 from vdb_participant.commands.screen import console
@@ -21,6 +21,7 @@ from vdb_participant.network.absence import Say
 from vdb_participant.network.calls import Calls
 from vdb_participant.network.client import Client
 from vdb_participant.network.connection import Connection
+from vdb_participant.session import records
 from vdb_participant.session.consent import Plan
 from vdb_participant.session.finishing import RESULT_FILE
 from vdb_participant.session.preparation import Resources, Withheld
@@ -73,7 +74,15 @@ def check_data_folder(folder: StateFolder, session: str, data: Path) -> None:
 
 
 def dry_run(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
-    """Show the plan of a session and do nothing."""
+    """Show the plan of a session and do nothing.
+
+    Raises:
+        SessionAbortedError: this site has left the session.
+        VdbError: see `look`.
+    """
+    known = folder.find_session(wish.session)
+    if known is not None and (gone := left(folder, known)) is not None:
+        raise SessionAbortedError(f"session {known[7:19]}: {records.WE_LEFT}{gone.why}{records.NEVER_AGAIN}")
     site = open_site(folder, passphrase)
     with awaiting(), shown_progress() as shown, Client(calls_of(site, wish.offline, shown.say)) as link:
         prepared = look(site, link, wish.session, replace(wish.resources, say=shown.say), wish.withheld)

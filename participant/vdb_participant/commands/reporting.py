@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from vdb_participant.apart import left
 from vdb_participant.generation.store import ClipStore
 from vdb_participant.report.choice import PROMPTS
 from vdb_participant.report.pages import Held, evaluation_page, session_page
@@ -16,6 +17,7 @@ from vdb_shared.evaluation import Evaluation
 from vdb_shared.named_files import spare
 from vdb_shared.registry.rows import load_registry
 from vdb_shared.spec import Spec
+from vdb_shared.wording import one_line
 
 PAGE_FILE: Final = "result.html"
 """Beside the bundle, in the folder of a session."""
@@ -45,6 +47,13 @@ def write_session_page(state: StateFolder, name: str, file: Path | None = None, 
     try:
         bundle = (folder / RESULT_FILE).read_bytes()
     except OSError as error:
+        gone = left(state, session)
+        if gone is not None and gone.told:
+            raise StoreError(
+                f"session {session[7:19]}: this site left it ({one_line(gone.why)}), so its result is not here and `join` "
+                "fetches none; if the others published one, ask the lead for it: `vdb-audit verify RESULT --root "
+                f"{config.root_fingerprint}` checks it"
+            ) from error
         raise StoreError(
             f"{folder / RESULT_FILE}: expected the published result ({error.strerror}); `vdb-participant {chosen(state)}join "
             f"{session[7:19]} --data DIR` goes on with the session, or says how it ended and fetches what the others published"

@@ -19,14 +19,10 @@ from typing import Final
 from vdb_participant.data.ratings import NO_RATINGS, Ratings
 from vdb_participant.session.claim import Opinion
 from vdb_participant.session.effort import NO_EFFORT, Effort
-from vdb_participant.session.in_short import (
-    HEADING,
-    LANE_BYTES,
-    hours_left,
-    in_short,
-)
+from vdb_participant.session.in_short import HEADING, hours_left, in_short
+from vdb_participant.session.plan_leaving import leaves
 from vdb_participant.session.plan_privacy import ROUND_UP, costs, figures
-from vdb_participant.session.plan_rows import block_lines, rows
+from vdb_participant.session.plan_rows import rows
 from vdb_participant.session.plan_schedule import people, times
 from vdb_participant.session.terms import Opening
 from vdb_participant.site.policy import PolicyFile
@@ -157,7 +153,7 @@ def make_plan(
             _works(opening, holdings.effort, budget.policy),
             tuple(dict.fromkeys(holdings.endpoints.values())),
         ),
-        _leaves(opening.spec, layout, holdings.endpoints),
+        leaves(opening, layout, holdings.endpoints),
         costs(opening.spec, accounting, budget, holdings),
         figures(opening.spec, accounting, budget.opinions),
         _work(opening.spec, holdings),
@@ -186,43 +182,6 @@ def _head(opening: Opening) -> Iterator[str]:
     yield f"Of       consortium {opening.roster.consortium}, whose members are named below"
     if opening.supersedes is not None:
         yield f"Replaces  the result of {opening.supersedes}"
-
-
-def _leaves(spec: Spec, layout: Layout, endpoints: Mapping[str, str]) -> Iterator[str]:
-    size, checked = layout.lanes * LANE_BYTES, checked_count(spec)
-    yield f"WHAT LEAVES: one masked vector of {layout.lanes:,} numbers ({size:,} bytes) and our signed statements."
-    but = ", but of public ones as said below" if checked else ""
-    yield (
-        f"  No video, prompt, file name, feature or score of a single clip{but}. Masked: only the sum over all institutions "
-        "can be read; noised: even that sum hides any single record, as far as PRIVACY below says."
-    )
-    yield (
-        "  Our statements name this institution, the session, digests of weights, software versions, the device, and how many "
-        "public clips were made; meanwhile the lead is told which stage we are in, again every two minutes, and that we saw "
-        "its public log."
-    )
-    if checked:
-        yield (
-            f"  Public clips that two institutions make, to compare: {checked}. Which ones, and where, follows from the spec "
-            "and from who joins. Of each that falls to us our statement shows digest, scores, features and four frames of "
-            "8x8 pixels, which follow from public prompts and weights; they are published."
-        )
-    for model, address in endpoints.items():
-        yield (
-            f"  REQUESTS to {address}, which is not the coordinator: model {model} runs there, and is sent prompt, seed and "
-            "size of each of our public clips of it."
-        )
-    models = counted(len(spec.models), "model")
-    yield (
-        "  Whoever audits the result sees our statements, commitments to our vector, and the sum of all institutions; the "
-        "vector itself, still masked, only if the lead exports the full profile; single records only if this site answers a "
-        "spot check (`prove-sample`)."
-    )
-    yield (
-        "  The numbers are sums over our clips. All are masked; those that private records enter are noised "
-        f"too. How many, which, and of what (* is each of the {models}):"
-    )
-    yield from block_lines(spec, layout)
 
 
 def _left(budget: Budget) -> str:

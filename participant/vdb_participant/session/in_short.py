@@ -15,10 +15,9 @@ from vdb_shared.canonical import decimal_string
 from vdb_shared.metrics.statistic import Layout
 from vdb_shared.privacy.accountant import Accounting
 from vdb_shared.secagg.parameters import smallest_cohort
+from vdb_shared.secagg.vectors import vector_bytes
 from vdb_shared.spec import Cohort
 from vdb_shared.tasks import checked_count
-
-LANE_BYTES = 8
 
 HEADING = "IN SHORT:"
 
@@ -43,14 +42,13 @@ def in_short(
     names = [member.institution for member in members[:_NAMED]]
     more = f" and {len(members) - len(names)} more" if len(members) > len(names) else ""
     yield HEADING
-    size = layout.lanes * LANE_BYTES
     shown = (
         f"; small pictures of public clips that are made twice ({checked})" if (checked := checked_count(spec)) else ""
     )
     requests = f"; requests to {', '.join(endpoints)}" if endpoints else ""
     yield (
-        f"  Leaves   {size:,} bytes of masked sums and our signed statements{shown}{requests}; nothing of one private video or "
-        "prompt"
+        f"  Leaves   {vector_bytes(layout.lanes):,} bytes of masked sums, shares of keys and our signed statements{shown}"
+        f"{requests}; nothing of one private video or prompt"
     )
     if accounting.rho is None:
         yield "  Costs    no privacy is kept: this spec adds no noise"

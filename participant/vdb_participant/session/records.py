@@ -37,6 +37,12 @@ OUTCOME: Final = "outcome"
 
 PUBLISHED: Final = b"published"
 
+WE_LEFT: Final = "we left the session: "
+"""Begins the outcome of a session that the institution left; why it did follows."""
+
+NEVER_AGAIN: Final = "; a session that was left cannot be joined again"
+"""Ends that outcome where an earlier life left, and was not told that it had ended."""
+
 
 def in_attempt(attempt: int, name: str) -> str:
     """Return what a record of the rounds is called in an attempt: after a restart "attempt-1/share-keys/sent"."""

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from vdb_participant.session import records
 from vdb_participant.session.exchange import ADVERTISE_SENT, AGREE_SENT, LEAVING, REVEAL_SENT, SHARE_SENT
+from vdb_shared.bundle.envelope import Envelope
+from vdb_shared.bundle.statement import Abort, parse_statement
 from vdb_shared.secagg.parameters import smallest_cohort
 from vdb_shared.spec import Spec
 
@@ -112,6 +115,35 @@ def step_of(names: Collection[str]) -> Step:
         return (records.in_attempt(attempt, record) if record in _ROUNDS else record) in names
 
     return next((step for record, step in _FURTHEST if there(record)), Step.CONSENTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """That a site has left a session for good.
+
+    Attributes:
+        why: in its own words.
+        told: whether it had joined, so that the coordinator was owed a word; nothing of such a session is fetched here.
+    """
+
+    why: str
+    told: bool
+
+
+def left_of(found: Mapping[str, bytes]) -> Left | None:
+    """Return why a site has left a session, or None if it has not.
+
+    Args:
+        found: the records of the session's journal, by name.
+    """
+    told = records.ABORT_SENT in found
+    outcome = found.get(records.OUTCOME, b"").decode(errors="replace")
+    if told and not outcome:
+        abort, _ = parse_statement(Envelope.from_json(found[records.ABORT_SENT]).payload, Abort)
+        return Left(abort.reason, told)
+    if told or outcome.startswith(records.WE_LEFT):
+        return Left(outcome.removeprefix(records.WE_LEFT).removesuffix(records.NEVER_AGAIN), told)
+    return None
 
 
 def without_us(step: Step, spec: Spec, members: int, joined: int) -> str:

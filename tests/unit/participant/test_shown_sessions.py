@@ -32,10 +32,20 @@ def test_a_title_and_an_end_are_rows_of_their_session_and_begin_none_of_ours(wor
     assert all(cell_len(row) <= max(width, 80) for row in (first, *rest))
 
 
+def test_a_session_that_was_left_says_so_and_is_not_offered() -> None:
+    found = [SessionSummary(session("1"), "Ours", phase) for phase in (Phase.ACCEPTING, Phase.PUBLISHED)]
+    rows = list(listing.listed_lines(found, listing.Standings(left={session("1"): "our data\nwere withdrawn"}), ""))
+    assert rows[1::2] == [
+        "  left by this site for good (our data were withdrawn); others can join still",
+        "  published; left by this site for good (our data were withdrawn)",
+    ]
+    assert len(rows) == 4, "no command to join it"
+
+
 @pytest.mark.parametrize("words", WORDS)
 def test_a_listed_title_is_one_row(words: str) -> None:
     found = [SessionSummary(session("1"), "Ours", Phase.ACCEPTING), SessionSummary(session("2"), words, Phase.ABORTED)]
-    rows = list(listing.listed_lines(found, frozenset(), {}, ""))
+    rows = list(listing.listed_lines(found, listing.Standings(), ""))
     assert len(rows) == 5
     assert rows[2].startswith("222222222222  ")
     assert cell_len(rows[2]) <= 80
