@@ -7,6 +7,7 @@
     ├── FormatError             bytes that are not what their format demands
     ├── SignatureError          a signature that does not verify, or an unknown signer
     ├── IdentityError           enrolment, invitations, certificates, roster
+    │   └── InvitationError     an invitation that leads to no membership any more: only another one helps
     ├── ModelError              model or extractor weights missing, changed or unloadable
     ├── StatisticError          statistics whose shape or range is impossible
     ├── PrivacyError            a privacy parameter or claim that does not hold
@@ -86,6 +87,10 @@ class SignatureError(VdbError):
 
 class IdentityError(VdbError):
     """Enrolment, an invitation, a certificate or the roster is not in order."""
+
+
+class InvitationError(IdentityError):
+    """An invitation leads to no membership, now or later: only another one helps."""
 
 
 class ModelError(VdbError):

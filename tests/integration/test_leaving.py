@@ -227,6 +227,12 @@ def test_a_session_that_was_left_is_called_that_wherever_it_is_named(story: Stor
     )
 
 
+def test_the_journal_says_that_the_others_finished(story: Story) -> None:
+    done = run("--dir", story.victim.site.folder.path, "journal", "verify", story.whole.folder / "result.vdbb")
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("  Abort ")]
+    assert line.endswith("bytes: why we left; the others finished without us, and no bundle has it")
+
+
 def test_that_it_was_left_is_known_from_every_record_on(whole: Institution, tmp_path: Path) -> None:
     """Also before the session has ended for us, and of who had not joined yet: of such a one the result is fetched."""
     done = {item.name: item.value for item in of(whole)}

@@ -75,9 +75,7 @@ def examine_connection(folder: StateFolder, passphrase: Passphrase) -> Iterator[
     if reached.tls:
         return
     with Client(connection) as client:
-        yield tried("coordinator", lambda: _answer(client, site.config.address))
-        yield tried("protocol", lambda: _protocol(connection))
-        yield tried("clock", lambda: judge_clock(client.clocks()))
+        yield from _asked(client, connection)
 
 
 def judge_clock(clocks: tuple[datetime, datetime] | None) -> Finding:
@@ -125,8 +123,17 @@ def _certificate_at_relay(folder: StateFolder) -> Finding:
     return Finding(Status.PASS, _AT_RELAY, words)
 
 
-def _answer(client: Client, address: str) -> Finding:
-    return Finding(Status.PASS, "coordinator", f"{address} answers; {counted(len(client.sessions()), 'session')}")
+def _asked(client: Client, connection: Connection) -> Iterator[Finding]:
+    """Yield what the coordinator answers; nobody whom it takes for no member is told more, so that this is one finding."""
+    try:
+        answers = f"{connection.address} answers; {counted(len(client.sessions()), 'session')}"
+        yield Finding(Status.PASS, "coordinator", answers)
+    except VdbError as error:
+        yield Finding(Status.FAIL, "coordinator", str(error))
+        if isinstance(error, IdentityError):
+            return
+    yield tried("protocol", lambda: _protocol(connection))
+    yield tried("clock", lambda: judge_clock(client.clocks()))
 
 
 def _protocol(connection: Connection) -> Finding:

@@ -39,16 +39,21 @@ def enroll(folder: StateFolder, invitation: Path, passphrase: Passphrase | None,
     out = console()
     calls = enrolment.reach(folder, request, say=out.print, patience=ABSENCE_SECONDS if wait else PATIENCE_SECONDS)
     try:
-        enrolment.submit(request, calls)
-        found = enrolment.ask(request, calls)
-        if found is None:
-            _tell(request)
-            if wait:
-                out.print("Waiting until the lead has approved. To stop waiting, press Ctrl-C: nothing is lost by it.")
-        pauses = growing_pauses()
-        while wait and found is None:
-            calls.pause(next(pauses))
+        with enrolment.noting_refusal(folder):
+            enrolment.submit(request, calls)
             found = enrolment.ask(request, calls)
+            if found is None:
+                _tell(request)
+                if wait:
+                    out.print(
+                        "Waiting until the lead has approved. To stop waiting, press Ctrl-C: nothing is lost by it."
+                    )
+            pauses = growing_pauses()
+            while wait and found is None:
+                calls.pause(next(pauses))
+                found = enrolment.ask(request, calls)
+            if found is not None:
+                enrolment.check_root(request, found)
     finally:
         calls.close()
     if found is None:
@@ -88,8 +93,11 @@ def enroll_offline(folder: StateFolder, offer: Path, passphrase: Passphrase | No
     parties = Parties(invited.consortium, invited.institution)
     calls = carriage(folder, offline, parties, invited.address, signer)
     try:
-        enrolment.submit(request, calls)
-        answer = enrolment.ask(request, calls)
+        with enrolment.noting_refusal(folder):
+            enrolment.submit(request, calls)
+            answer = enrolment.ask(request, calls)
+            if answer is not None:
+                enrolment.check_root(request, answer)
     except AwaitedAnswerError as error:
         out.print(str(error))
         return False

@@ -17,6 +17,7 @@ from google.rpc.status_pb2 import Status
 
 from vdb_shared.errors import (
     IdentityError,
+    InvitationError,
     ProtocolError,
     RoundsRestartedError,
     SessionAbortedError,
@@ -33,7 +34,7 @@ _TOO_LARGE: Final = "larger than max"
 
 _KINDS: Final[Mapping[str, type[VdbError]]] = {
     reasons.NOT_A_MEMBER: IdentityError,
-    reasons.INVITATION: IdentityError,
+    reasons.INVITATION: InvitationError,
     reasons.VERSION: UsageError,
     reasons.NO_SUCH_SESSION: UsageError,
     reasons.NOT_YET: UnreachableError,

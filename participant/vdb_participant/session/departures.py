@@ -50,7 +50,7 @@ _REASONS: Final[Mapping[str, str]] = {
     "ReportProgress": "names of stages, for the lead's view; without numbers",
     "GetBundle": _ASKS,
     "Countersign countersignature": "a countersignature that is not in this result",
-    "Abort abort": "why we left; aborted sessions have no result",
+    "Abort abort": "why we left; the others finished without us, and no bundle has it",
     "GetCheckpoint": _ASKS,
     "Cosign cosignature": "that we saw the log at other sizes than the bundle's proofs",
     "Object objection": "an objection; the log has it",

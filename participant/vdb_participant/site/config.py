@@ -24,6 +24,7 @@ from vdb_participant.site.pending import read_pending
 from vdb_shared.canonical import canonical_json, check_digest, parse_canonical_json
 from vdb_shared.errors import FormatError, IdentityError, StoreError, UsageError
 from vdb_shared.fields import Digest, Name
+from vdb_shared.wording import one_line
 
 VARIABLE: Final = "VDB_PARTICIPANT"
 DEFAULT_FOLDER: Final = "~/.vdb-participant"
@@ -215,9 +216,17 @@ def read_config(folder: StateFolder) -> ConfigFile:
 
 def _unfinished(folder: StateFolder) -> str:
     """Return what an enrolment that began here lacks, and the command that goes on with it."""
-    invited = read_pending(folder.enrolment).invitation
+    pending = read_pending(folder.enrolment)
+    invited, offline = pending.invitation, folder.relay_key.exists()
+    if pending.refused:
+        words = "OFFER --offline DIR` with the offer of a relay that has" if offline else "INVITATION --wait` with"
+        return (
+            f"{folder.path}: {invited.institution} began to enrol in {invited.consortium} and cannot become a member by that "
+            f"invitation: {one_line(pending.refused)}. Next: run `vdb-participant {chosen(folder)}enroll {words} a new "
+            "invitation of the lead"
+        )
     began = f"{folder.path}: {invited.institution} began to enrol in {invited.consortium} and is no member yet: "
-    if folder.relay_key.exists():  # a site without a network: what comes back comes through the relay
+    if offline:  # a site without a network: what comes back comes through the relay
         return (
             f"{began}the statement key is here, the certificate is missing, which the relay fetches once the lead has "
             f"approved. Next: run `vdb-participant {chosen(folder)}enroll OFFER --offline DIR` with the relay's offer and the "

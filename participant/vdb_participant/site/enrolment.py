@@ -9,7 +9,9 @@ Source: protos/README.md §11.2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,7 +40,7 @@ from vdb_participant.site.policy import DEFAULT_POLICY, check_address, policy_in
 from vdb_participant.site.signing import external_signer, open_signer
 from vdb_participant.site.storage import erase, make_folder, write_durably
 from vdb_shared import labels
-from vdb_shared.errors import FormatError, IdentityError, UsageError
+from vdb_shared.errors import FormatError, IdentityError, InvitationError, UsageError
 from vdb_shared.identity import Signer, StatementKey, StatementPublicKey
 from vdb_shared.wire import convert
 from vdb_shared.wire import federation_pb2 as pb
@@ -187,6 +189,38 @@ def ask(request: Request, calls: Calls) -> Enrolment | None:
     return calls.attempt(lambda: convert.enrolment_from_wire(stub.GetEnrolment(message, timeout=calls.call_seconds)))
 
 
+@contextmanager
+def noting_refusal(folder: StateFolder) -> Iterator[None]:
+    """Note in the state folder that the request leads to no membership, if that is found out, and that it does not, if not."""
+    try:
+        yield
+    except InvitationError as error:
+        _note(folder, str(error))
+        raise
+    _note(folder, "")
+
+
+def _note(folder: StateFolder, refused: str) -> None:
+    if folder.enrolment.exists() and (pending := read_pending(folder.enrolment)).refused != refused:
+        write_pending(folder.enrolment, replace(pending, refused=refused))
+
+
+def check_root(request: Request, found: Enrolment) -> None:
+    """Check that whoever answers has the trust root that the invitation names.
+
+    Raises:
+        InvitationError: another one; the lead can be asked which is right.
+    """
+    invitation, roots = request.invitation, found.roster
+    if invitation.root_fingerprint not in roots.root_fingerprints:
+        raise InvitationError(
+            f"the coordinator at {invitation.address} has the trust root {roots.root_fingerprint}, but the invitation names "
+            f"{invitation.root_fingerprint}: either the invitation was changed on its way, or that is not the coordinator of "
+            "this consortium; nothing of it was accepted here. Compare both by telephone with what `vdb-coordinator "
+            "fingerprint` shows the lead, and ask for a new invitation"
+        )
+
+
 def finish(
     folder: StateFolder, request: Request, enrolment: Enrolment, passphrase: Passphrase, now: datetime
 ) -> ConfigFile:
@@ -234,9 +268,11 @@ def _asked_key(folder: StateFolder, request: Request, passphrase: Passphrase) ->
 
 
 def _resume(folder: StateFolder, invitation: InvitationFile, passphrase: Passphrase | None) -> Request | None:
-    """Return the request that waits, or None when a newer invitation of the same institution takes its place."""
+    """Return the request that waits; None when another invitation takes its place: the institution's own, or any if refused."""
     pending = read_pending(folder.enrolment)
     stored = pending.invitation
+    if stored != invitation and pending.refused:
+        return None
     if (stored.consortium, stored.institution) != (invitation.consortium, invitation.institution):
         raise IdentityError(
             f"{folder.path}: {stored.institution} of {stored.consortium} began to enrol here by another invitation; go on with "

@@ -1,4 +1,7 @@
-"""enrolment.json: a request for membership that waits for the lead's approval, kept to be sent again with the same bytes."""
+"""enrolment.json: a request for membership that waits for the lead's approval, kept to be sent again with the same bytes.
+
+One that was refused for good stays, with the reason: it may be sent again, and any other invitation takes its place.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ class PendingFile(BaseModel):
     invitation: str
     certificate_request: str
     possession: str
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +35,13 @@ class Pending:
         invitation: who invited us.
         certificate_request: PKCS#10, DER.
         possession: signature of the statement key over both.
+        refused: why it leads to no membership, or "" while it may.
     """
 
     invitation: InvitationFile
     certificate_request: bytes
     possession: bytes = field(repr=False)
+    refused: str = ""
 
 
 def read_pending(path: Path) -> Pending:
@@ -47,7 +53,9 @@ def read_pending(path: Path) -> Pending:
     try:
         file = PendingFile.model_validate_json(path.read_bytes())
         invitation = parse_invitation(decode_base64(file.invitation))
-        return Pending(invitation, decode_base64(file.certificate_request), decode_base64(file.possession))
+        return Pending(
+            invitation, decode_base64(file.certificate_request), decode_base64(file.possession), file.refused
+        )
     except (OSError, ValidationError, FormatError) as error:
         raise StoreError(f"{path}: is damaged; remove {path.parent} and ask for a new invitation") from error
 
@@ -58,5 +66,6 @@ def write_pending(path: Path, pending: Pending) -> None:
         invitation=encode_base64(pending.invitation.encode()),
         certificate_request=encode_base64(pending.certificate_request),
         possession=encode_base64(pending.possession),
+        refused=pending.refused,
     )
-    write_durably(path, canonical_json(file.model_dump(mode="json")))
+    write_durably(path, canonical_json(file.model_dump(mode="json", exclude_defaults=True)))
