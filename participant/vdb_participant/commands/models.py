@@ -329,7 +329,7 @@ def verified(folder: Path, registry: Registry) -> Mapping[str, Mapping[str, Any]
     """Return manifest digests and files of every model in a folder, as specs name them.
 
     Raises:
-        UsageError: no such folder.
+        UsageError: no such folder, or no model in it.
         ModelError: a directory that cannot be used.
     """
     if not folder.is_dir():
@@ -344,4 +344,8 @@ def verified(folder: Path, registry: Registry) -> Mapping[str, Mapping[str, Any]
         row = registry.rows[name]
         if row.external is not None:
             found[name] = {"manifest": row.external_digest(), "files": {}}
+    if not found:
+        raise UsageError(
+            f"no model in {folder}: expected a folder of weights for each model, named by its id, found none"
+        )
     return found

@@ -155,6 +155,11 @@ def print_counts(console: Console, examined: Examined, counts: Counts) -> None:
         f"{examined.place}: {counted(counts.prompts, 'prompt')}, {counts.distinct} distinct, "
         f"{counted(counts.vocabulary, 'different word')}"
     )
+    if examined.errors:
+        console.print(
+            f"{counted(len(examined.errors), 'error')}, which `vdb-participant prompts lint {examined.place}` names; lines "
+            "that cannot be read are not counted here"
+        )
     if counts.words is not None:
         words = counts.words
         console.print(f"words: {words.fewest} to {words.most}, median {words.median:g}, mean {words.mean:.1f}")

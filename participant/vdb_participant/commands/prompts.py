@@ -85,7 +85,7 @@ def stats(source: Source, as_json: Json = False) -> None:
     examined = files.examine(source)
     counts = importlib.import_module("vdb_shared.prompts.counts").count(examined.drafts)
     if as_json:
-        _print_json(counts.to_json())
+        _print_json(counts.to_json() | {"errors": len(examined.errors)})
     else:
         files.print_counts(console(), examined, counts)
 

@@ -50,6 +50,17 @@ _SCHEMA: Final = (
 )
 
 
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_PRIMARY: Final = 0xFF
+"""SQLite's extended error codes have the code that they belong to in their lowest byte."""
+
+_RESTORE: Final = (
+    "restore the newest copy, and look whether it has the debits of all your results with `vdb-participant budget verify "
+    "--receipt RESULT`: a copy that lacks some would let this site spend more than its cap"
+)
+"""What to do about a damaged ledger; an empty one in its place would forget what was spent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Holding:
     """One data set that was debited, as `budget` shows it.
@@ -191,7 +202,7 @@ class Ledger:
         with self._transaction():
             (sound,) = self._database.execute("PRAGMA integrity_check(1)").fetchone()
             if sound != "ok":
-                raise StoreError(f"{self._path}: the file is damaged ({sound}); restore the newest copy")
+                raise StoreError(f"{self._path}: the privacy ledger is damaged ({sound}); {_RESTORE}")
             chain = self.chain()
             self._check_lists(chain)
             for digest in self._lists.digests() - {entry.charge.records for entry in chain}:
@@ -260,6 +271,8 @@ class Ledger:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
+            if getattr(error, "sqlite_errorcode", 0) & _PRIMARY in _DAMAGED:
+                raise StoreError(f"{self._path}: the privacy ledger is damaged ({error}); {_RESTORE}") from error
             raise StoreError(f"{self._path}: the privacy ledger cannot be used: {error}") from error
 
 

@@ -226,6 +226,14 @@ def test_data_check_shows_ratings_and_which_are_of_no_clip_of_a_spec(tmp_path: P
     assert run("data", "check", folder).returncode == 0
 
 
+def test_models_verify_of_a_folder_without_models_says_so(tmp_path: Path) -> None:
+    (tmp_path / "conditions").mkdir()
+    for option in ((), ("--json",)):
+        assert error_of("models", "verify", tmp_path, *option, expect=2) == (
+            f"no model in {tmp_path}: expected a folder of weights for each model, named by its id, found none"
+        )
+
+
 def test_models_verify_shows_the_digests_that_specs_name(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "x.safetensors").write_bytes(b"w")
@@ -256,7 +264,7 @@ def test_budget_of_a_new_folder(tmp_path: Path) -> None:
 
 def test_a_damaged_ledger(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_bytes(b"x" * 4096)
-    assert "the privacy ledger cannot be used" in error_of("--dir", tmp_path, "budget", expect=1)
+    assert "the privacy ledger is damaged" in error_of("--dir", tmp_path, "budget", expect=1)
 
 
 def test_a_misspelt_failpoint(tmp_path: Path) -> None:

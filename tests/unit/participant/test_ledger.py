@@ -183,8 +183,30 @@ def test_a_ledger_of_an_earlier_version_is_refused_and_kept(tmp_path: Path) -> N
 
 def test_a_file_that_is_no_ledger_is_named(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_bytes(b"not a database at all" * 100)
-    with pytest.raises(StoreError, match=r"ledger.sqlite: the privacy ledger cannot be used"):
+    with pytest.raises(
+        StoreError, match=r"ledger.sqlite: the privacy ledger is damaged \(file is not a database\); restore"
+    ):
         Ledger(tmp_path / "ledger.sqlite")
+
+
+def test_a_damaged_ledger_is_to_be_restored_and_compared(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with Ledger(path) as ledger:
+        debit(ledger, 1)
+    data = bytearray(path.read_bytes())
+    data[4096:12288] = b"\xff" * 8192
+    path.write_bytes(data)
+    with pytest.raises(StoreError) as told, Ledger(path) as ledger:
+        ledger.chain()
+    assert str(told.value) == (
+        f"{path}: the privacy ledger is damaged (database disk image is malformed); restore the newest copy, and look whether "
+        "it has the debits of all your results with `vdb-participant budget verify --receipt RESULT`: a copy that lacks some "
+        "would let this site spend more than its cap"
+    )
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StoreError, match="the privacy ledger cannot be used: unable to open database file"):
+        Ledger(path)
 
 
 def killed_after(steps: int, path: Path) -> tuple[str, bool]:

@@ -237,11 +237,23 @@ def test_what_is_said_of_private_prompts_repeats_none_of_them(tmp_path: Path) ->
             assert option or done.stdout.endswith(LOCAL + "\n")
 
 
+def test_stats_do_not_keep_quiet_about_what_lint_refuses(tmp_path: Path) -> None:
+    path = lines(tmp_path, {"id": "a", "prompt": "A cat"}, {"id": "a", "prompt": "A dog"}, '{"id": "c"')
+    shown = run("prompts", "stats", path)
+    assert shown.stdout.splitlines()[:2] == [
+        f"{path}: 2 prompts, 2 distinct, 3 different words",
+        f"2 errors, which `vdb-participant prompts lint {path}` names; lines that cannot be read are not counted here",
+    ]
+    assert json.loads(run("prompts", "stats", path, "--json").stdout)["errors"] == 2
+    assert json.loads(run("prompts", "lint", path, "--json").stdout)["errors"] == 2
+
+
 def test_stats_in_text_and_json() -> None:
     shown = run("prompts", "stats", "general").stdout
     assert shown.startswith("general: 120 prompts, 120 distinct")
     assert "12 of 12" in shown
     assert LOCAL not in shown
+    assert "error" not in shown
     found = json.loads(run("prompts", "stats", "general", "--json").stdout)
     assert found["prompts"] == sum(found["tags"]["motion"]["values"].values()) == 120
     assert (found["tags"]["category"]["used"], found["tags"]["category"]["known"]) == (12, 12)
