@@ -141,7 +141,7 @@ def test_what_is_no_ledger_is_refused_and_nothing_is_made(tmp_path: Path, name: 
     assert not (tmp_path / "none").exists()
     for words in (b"x" * 4096, b"SQLite format 3\0" + bytes(84)):
         (tmp_path / "empty" / "ledger.sqlite").write_bytes(words)
-        with pytest.raises(StoreError, match="the privacy ledger cannot be used"):
+        with pytest.raises(StoreError, match="the privacy ledger is damaged"):
             command(StateFolder(tmp_path / "empty"))
 
 
