@@ -317,9 +317,7 @@ def _draft(state: Aggregating, summed: Summed, event: DraftMade) -> Finalising:
         stages=stages_of(state),
         entry=published_entry(result.payload, members[record.ACCOUNTING], state.opening.spec.privacy.delta),
     )
-    return Finalising(
-        state.opening, event.at, state.sealed, draft, left=state.left, revoked=state.revoked, restarts=state.restarts
-    )
+    return Finalising(state.opening, event.at, state.sealed, draft, {}, state.left, state.revoked, state.restarts)
 
 
 def _countersign(state: Finalising, event: Countersigned) -> SessionState:

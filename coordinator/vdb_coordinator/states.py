@@ -131,8 +131,7 @@ class Aggregating:
         opening, since, sealed: what was fixed, and when the present phase began.
         rounds: those of the present attempt.
         contributions: of the seats whose masked input is here.
-        left: who said that it will send nothing more, or may not.
-        revoked: those of them whose membership was ended.
+        left, revoked: who said that it will send nothing more, or may not; the latter because its membership was ended.
         restarts: why earlier attempts were given up, in order.
     """
 
@@ -359,11 +358,6 @@ def may_contribute(state: SessionState, seat: Seat) -> bool:
             return seat in waited_for(state) and seat in recorded(state.rounds)[0]
         case _:
             return seat in waited_for(state) and not isinstance(state, Finalising)
-
-
-def is_withdrawn(state: SessionState) -> bool:
-    """Return whether a session has a result and it is withdrawn."""
-    return isinstance(state, Published) and state.withdrawal is not None
 
 
 def reason_of(state: SessionState) -> str:

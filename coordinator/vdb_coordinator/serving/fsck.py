@@ -27,8 +27,7 @@ from vdb_coordinator.identity.ca import spiffe_id
 from vdb_coordinator.identity.revocation import issued_certificates
 from vdb_coordinator.logged import log_entry
 from vdb_coordinator.serving.auditing import check_signed_end
-from vdb_coordinator.serving.history import SessionHistory, stored_phase
-from vdb_coordinator.states import is_withdrawn
+from vdb_coordinator.serving.history import SessionHistory, is_withdrawn, stored_phase
 from vdb_coordinator.store import cosignatures, log_entries, restorations, schema
 from vdb_coordinator.store.blobs import BlobStore
 from vdb_coordinator.store.database import Database, newest_revision

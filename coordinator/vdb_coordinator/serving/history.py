@@ -21,7 +21,7 @@ from vdb_coordinator.rounds import CollectingConsistency, Summed
 from vdb_coordinator.serving.failpoints import Failpoints, Place
 from vdb_coordinator.serving.live import Snapshot
 from vdb_coordinator.sessions import apply, opened
-from vdb_coordinator.states import Aggregating, Ending, SessionState, is_withdrawn, phase_of
+from vdb_coordinator.states import Aggregating, Ending, Published, SessionState, phase_of
 from vdb_coordinator.store import blobs, eventlog, log_entries, restorations, schema
 from vdb_coordinator.store.blobs import BlobStore
 from vdb_coordinator.store.database import Database
@@ -277,6 +277,11 @@ def stored_phase(state: SessionState) -> Phase:
     One whose abort is still to be signed has not ended: it must be among those that go on.
     """
     return state.stage if isinstance(state, Ending) else phase_of(state)
+
+
+def is_withdrawn(state: SessionState) -> bool:
+    """Return whether a session has a result and it is withdrawn."""
+    return isinstance(state, Published) and state.withdrawal is not None
 
 
 def _project(connection: Connection, session: str, state: SessionState, position: Position) -> None:
