@@ -232,7 +232,7 @@ def test_a_mistyped_data_folder_is_told_before_anything_that_takes_long(
 def test_dry_run_prints_the_plan_and_promises_nothing(coordinator: RunningCoordinator, tmp_path: Path) -> None:
     for number in range(SITES):
         coordinator.enrol(f"site-{number}")
-    first, *_ = consortium(coordinator, tmp_path)
+    first, *_ = consortium(coordinator, tmp_path, minimum=3)
     words = ("--dir", first.site.folder.path, "join", first.session[7:20], "--data", first.resources.data)
     models = ("--models", first.resources.models)  # of a size and digest, but no models: none can be run
     nothing, unloadable = run(*words, *models, "--dry-run", expect=1)
@@ -257,6 +257,10 @@ def test_dry_run_prints_the_plan_and_promises_nothing(coordinator: RunningCoordi
     _, complained = run(*words, *models, "--no-timing", "--yes", expect=2)
     assert "--yes consents without a person, which policy.toml does not allow" in complained
     assert not first.folder.exists()
+    assert "note: " not in printed
+    coordinator.admin.revoke("site-2", "compromised", "")
+    again, _ = run(*words, *models, "--dry-run", "--no-timing")
+    assert "note: revoked since this session was opened, says the coordinator, and out of it: site-2\n" in again
 
 
 def test_join_takes_an_invitation(coordinator: RunningCoordinator, tmp_path: Path) -> None:

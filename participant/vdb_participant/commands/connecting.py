@@ -93,6 +93,14 @@ def judge_clock(clocks: tuple[datetime, datetime] | None) -> Finding:
     )
 
 
+def clock_note(clocks: tuple[datetime, datetime] | None) -> str:
+    """Return what the reader of a plan should know of our clock, or "": its deadlines are by the coordinator's."""
+    found = judge_clock(clocks)
+    if clocks is None or found.status is Status.PASS:
+        return ""
+    return f"note: the deadlines above are by the coordinator's clock, and {found.words}"
+
+
 def _certificate(folder: StateFolder) -> Finding:
     (_, chain), now = read_pair(folder), datetime.now(UTC)
     check_own_certificate(chain, now)

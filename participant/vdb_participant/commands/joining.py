@@ -12,6 +12,7 @@ import typer
 
 from vdb_participant.agent import Request, look, take_part
 from vdb_participant.apart import left, result_without_us
+from vdb_participant.commands.connecting import clock_note
 from vdb_participant.commands.reaching import Offline, awaiting, calls_of, warning
 from vdb_participant.commands.sampling import tell_dropped
 from vdb_participant.commands.screen import console
@@ -86,7 +87,9 @@ def dry_run(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
     site = open_site(folder, passphrase)
     with awaiting(), shown_progress() as shown, Client(calls_of(site, wish.offline, shown.say)) as link:
         prepared = look(site, link, wish.session, replace(wish.resources, say=shown.say), wish.withheld)
-    console().print(prepared.plan.text)
+        notes = () if wish.offline is not None else _beside_the_plan(link, wish.session)
+    for text in (prepared.plan.text, *notes):
+        console().print(text)
     if wish.offline is not None:
         console().print(warning(prepared.spec))
 
@@ -109,8 +112,11 @@ def join(folder: StateFolder, passphrase: Passphrase, wish: Wish) -> None:
         stopping = Stopping(shown.progress, shown.say)
         resources = replace(wish.resources, tell=shown.tell, say=shown.say)
         ready = partial(_check_askable, wish, site.policy)
-        request = Request(wish.session, resources, partial(_ask, wish), stopping, failpoints, ready, licences)
         with Client(calls) as link, stopping.listening():
+            notes = partial(_beside_the_plan, link, wish.session)
+            request = Request(
+                wish.session, resources, partial(_ask, wish, notes), stopping, failpoints, ready, licences
+            )
             if isinstance(calls, Connection):
                 calls.agreement()  # before anything else, so that a program that is too old is told so
             try:
@@ -176,7 +182,17 @@ def _check_askable(wish: Wish, policy: PolicyFile) -> None:
         )
 
 
-def _ask(wish: Wish, plan: Plan) -> None:
+def _beside_the_plan(link: Client, session: str) -> tuple[str, ...]:
+    """Return what the reader of a plan should know that is no part of it: our clock, and who cannot take part any more."""
+    sites = link.details(session).status.sites
+    gone = ", ".join(one_line(site.institution) for site in sites if site.stage == "revoked")
+    revoked = (
+        f"note: revoked since this session was opened, says the coordinator, and out of it: {gone}" if gone else ""
+    )
+    return tuple(filter(None, (clock_note(link.clocks()), revoked)))
+
+
+def _ask(wish: Wish, notes: Callable[[], tuple[str, ...]], plan: Plan) -> None:
     """Show a plan and ask for consent to it.
 
     Raises:
@@ -184,6 +200,8 @@ def _ask(wish: Wish, plan: Plan) -> None:
     """
     out = console()
     out.print(plan.text)
+    for note in () if wish.offline is not None else notes():
+        out.print(note)
     if wish.yes:
         return
     out.print(plan.short)

@@ -11,7 +11,7 @@ import pytest
 
 from testkit.agent_cli import run
 from testkit.institutions import session_spec, write_prompts
-from vdb_participant.commands.connecting import judge_clock
+from vdb_participant.commands.connecting import clock_note, judge_clock
 from vdb_participant.commands.doctor import Subject, examine
 from vdb_participant.commands.findings import Finding
 from vdb_participant.commands.machine import GIB, Gpus, disk, driver_in, judge
@@ -107,10 +107,15 @@ def test_two_clocks(off: timedelta, status: str, words: str) -> None:
     assert found.status.value == status
     assert words in found.words
     assert (status == "PASS") != ("synchronise this machine's" in found.words)
+    note = clock_note((NOW, NOW + off))
+    assert note == (
+        "" if status == "PASS" else f"note: the deadlines above are by the coordinator's clock, and {found.words}"
+    )
 
 
 def test_a_coordinator_that_does_not_tell_its_time() -> None:
     assert judge_clock(None).status.value == "WARN"
+    assert not clock_note(None)
 
 
 def test_the_moment_in_an_answer() -> None:
