@@ -96,7 +96,8 @@ def read_invitation(path: Path) -> InvitationFile:
         raise UsageError(f"{path}: expected an invitation file, cannot read it ({error.strerror})") from error
     except FormatError as error:
         raise IdentityError(
-            f"{path}: expected an invitation file, found something else ({error}); ask the lead"
+            f"{path}: expected an invitation file, found something else, or one that was edited or cut ({error}); ask the lead "
+            "to send it again"
         ) from error
 
 

@@ -143,7 +143,10 @@ def test_not_enrolled(tmp_path: Path) -> None:
 def test_a_file_that_is_no_invitation(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"\xff\xd8\xff")
     line = error_of("--dir", tmp_path / "s", "enroll", tmp_path / "holiday.jpg", expect=1)
-    assert line.startswith(f"{tmp_path}/holiday.jpg: expected an invitation file, found something else")
+    assert line.startswith(
+        f"{tmp_path}/holiday.jpg: expected an invitation file, found something else, or one that was edited or cut ("
+    )
+    assert line.endswith("; ask the lead to send it again")
     assert error_of("--dir", tmp_path / "s", "enroll", tmp_path / "none", expect=2) == (
         f"{tmp_path}/none: expected an invitation file, cannot read it (No such file or directory)"
     )
