@@ -103,7 +103,7 @@ def local_page(title: str, metrics: Mapping[str, Any], pictures: str = "") -> st
 def table_cards(tables: Sequence[Table], confidence: str) -> str:
     """Return the tables of a leaderboard and how to read them; `confidence` such as "0.95"."""
     cards = "\n".join(_table_card(table, f"{float(confidence) * 100:.0f} %") for table in tables)
-    notes = "".join(f'\n<p class="reason">{unbroken(note)}</p>' for note in (RANKS_EXPLAINED, *footnotes(tables)))
+    notes = "".join(f'\n<p class="reason">{prose(note)}</p>' for note in (RANKS_EXPLAINED, *footnotes(tables)))
     return f"{cards}{notes}"
 
 
