@@ -98,7 +98,7 @@ def check_restored(
             found["opened later"][0].details()
         with refusal(reasons.ABORTED, "it had a result, which institutions have"):
             found["all later"][0].details()
-        with refusal(reasons.NOT_A_MEMBER, "not"):
+        with refusal(reasons.NOT_A_MEMBER, "no longer a member"):
             found["published"][3].details()
         restored.enrol("site-4")
         again = [*(restored.identities[:3]), restored.identities[4]]
