@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from select import select
 from typing import IO
 
 import pytest
 
 FULL = Path("/dev/full")
+PATIENCE = 60
+"""Seconds."""
 
 
 def ended(program: str, out: IO[bytes] | int = subprocess.PIPE, **environment: str) -> tuple[int, bytes, str]:
@@ -79,14 +83,18 @@ def answered(program: str, typed: str, *, interrupt: bool = False) -> tuple[int,
     if child == 0:
         os.execv(sys.executable, [sys.executable, "-c", script])  # noqa: S606 (no shell is wanted)
     shown = b""
-    while not shown.rstrip().endswith((b"]:", b"word:")):
+    while not shown.endswith(
+        (b"]: ", b"word: ")
+    ):  # with its last blank the question has been asked, and the terminal is set
+        assert select([terminal], [], [], PATIENCE)[0], shown
         shown += os.read(terminal, 1000)
     os.write(terminal, b"\x03" if interrupt else typed.encode())
     try:
-        while more := os.read(terminal, 1000):
+        while select([terminal], [], [], PATIENCE)[0] and (more := os.read(terminal, 1000)):
             shown += more
     except OSError:  # how Linux tells that the other end of a terminal is closed
         pass
+    os.kill(child, signal.SIGKILL)  # if it waits still; one that has ended keeps its exit code
     _, status = os.waitpid(child, 0)
     os.close(terminal)
     return os.waitstatus_to_exitcode(status), shown.decode()
