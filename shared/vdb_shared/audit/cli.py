@@ -83,7 +83,7 @@ def verify(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 ) -> None:
     """Try every check on a bundle and say PASS, FAIL or NOT PROVEN for each.
 
-    Exit status: 0 everything holds, 1 a check failed, 2 wrong usage, 3 a required check could not be tried.
+    Exit status: 0 everything holds, 1 a check failed, 2 wrong usage or output, 3 a required check could not be tried.
     """
     if key is not None and attest is None and log is not None:
         raise UsageError(

@@ -81,7 +81,7 @@ def check_sample(  # noqa: PLR0913, PLR0917 - each is an option of the command l
 ) -> None:
     """Check records that an institution opened: are they the ones that the log chose, from the list it had committed to?
 
-    Exit status: 0 everything holds, 1 something does not, 2 wrong usage, 3 something could not be tried.
+    Exit status: 0 everything holds, 1 something does not, 2 wrong usage or output, 3 something could not be tried.
     """
     asked = Asked(
         count,
