@@ -179,6 +179,28 @@ def test_a_broken_upload_goes_on_where_it_stopped(coordinator: RunningCoordinato
         assert len(masked) == vector_bytes(member.parameters().lanes)
 
 
+@pytest.mark.parametrize("stored", [2000, None])
+def test_bytes_that_our_disk_lost_are_no_breach_of_who_sent_them(
+    coordinator: RunningCoordinator, stored: int | None
+) -> None:
+    """A power cut may keep the length of a file that was not synced, and none of its bytes."""
+    with session_of(coordinator, *STEPS[:3]) as members:
+        member = members[0]
+        member.wait(Phase.MASKING_INPUT)
+        member.prepare_mask()
+        size = stored or len(member.sent["mask"][1].masked)
+        assert refused(lambda: upload(member, 0, 1000)) == reasons.WRONG_OFFSET
+        coordinator.stop()
+        (file,) = coordinator.home.uploads.iterdir()
+        file.write_bytes(bytes(size))
+        coordinator.start()
+        member.reconnect()
+        assert refused(lambda: upload(member, size, None)) == reasons.WRONG_OFFSET
+        query = pb.QueryUploadRequest(session=member.session, digest=digest_of(member))
+        assert member.rounds.QueryUpload(query, timeout=CALL).stored == 0
+        assert member.mask().digest
+
+
 def upload(member: TestMember, begin: int, end: int | None) -> pb.UploadMaskedInputResponse:
     return member.rounds.UploadMaskedInput(member.upload_parts(begin, end), timeout=CALL)
 

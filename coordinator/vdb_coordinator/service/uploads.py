@@ -78,7 +78,7 @@ class Uploads:
 
         Raises:
             RefusedError, ProtocolError, FormatError: it is refused; what was stored of it stays for a resumption, unless
-                its bytes are not those that were signed.
+                its bytes are not those that were signed; if some came over an earlier connection, it may begin anew.
         """
         start = await _next(parts)
         if start is None or start.WhichOneof("part") != "start":
@@ -150,6 +150,8 @@ class Uploads:
             raise _wrong_offset(len(masked))
         if await asyncio.to_thread(masked_digest, masked) != announced.header.masked_digest:
             self._store.discard(name)
+            if announced.offset:  # a power cut may have left the length of what came earlier, and none of its bytes
+                raise _wrong_offset(0)
             raise ProtocolError("its masked input is not the one its header names", peer=seat_peer(seat))
         return partial(
             InputReceived, seat=seat, header=announced.signed, contribution=announced.contribution, masked=masked
